@@ -1,0 +1,51 @@
+"""Packaging of tf_savae: metadata, dependencies with their tested ranges, and the scripts of bin/."""
+
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# Ranges hold the versions the tests pass with; TensorFlow and Keras are kept to one minor version
+# because exact derivatives through loops depend on how that version traces and compiles them.
+REQUIREMENTS = [
+    "tensorflow>=2.21,<2.22",
+    "keras>=3.15,<3.16",
+    "tensorflow-probability[tf]>=0.25,<0.26",
+    "tensorflow-datasets>=4.9.10,<5",
+    "tensorboard>=2.20,<3",  # TensorFlow no longer brings it, and tf.summary does not work without
+    "numpy>=2.0,<3",
+    "absl-py>=2.1,<3",
+    "matplotlib>=3.10,<4",
+]
+
+TEST = [
+    "pytest>=9,<10",
+    "pytest-xdist>=3.8,<4",
+    "hypothesis>=6.150,<7",
+    "ruff>=0.17,<0.18",
+    "psutil>=7,<8",
+]
+
+# Peers to measure against; the package itself never imports them.
+BENCH = ["psutil>=7,<8", "torch==2.13.*", "jax==0.10.*"]
+
+setup(
+    name="tf_savae",
+    version="0.1.0",
+    description="Semi-amortized variational autoencoders for Keras, with exact derivatives.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["tf_savae", "tf_savae.*"]),
+    scripts=sorted(glob("bin/*.py")),
+    python_requires=">=3.11,<3.13",
+    install_requires=REQUIREMENTS,
+    extras_require={"test": TEST, "bench": BENCH},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
