@@ -1,4 +1,4 @@
-"""Packaging of tf_savae: metadata, dependencies with their tested ranges, and the scripts of bin/."""
+"""Packaging of tf_savae: metadata, dependencies with their tested ranges, scripts of bin/."""
 
 from glob import glob
 from pathlib import Path

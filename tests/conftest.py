@@ -1,0 +1,57 @@
+"""What every test starts from: fixed seeds, float32, quiet single-threaded workers, real data.
+
+Keras is imported inside the fixtures, after the variables below are set: TensorFlow reads its
+numbers of threads once, at import.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers already share the cores; threads on top of that only wait for one another.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+# Tracing takes seconds, so no deadline; the same examples in every run, so failures repeat.
+settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("repeatable")
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def same_start():
+    """Seeds Python, NumPy and Keras, and takes back what a test changed in Keras' globals."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    yield
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture
+def float64(same_start):
+    """Makes float64 the default of Keras layers and variables for one test."""
+    import keras
+
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """The folder of real data sets: TF_SAVAE_DATA, else ../shared/data beside the project."""
+    named = os.environ.get("TF_SAVAE_DATA")
+    folder = Path(named) if named else PROJECT.parent / "shared" / "data"
+    if not folder.is_dir():
+        reason = f"no folder {folder}" if named else "TF_SAVAE_DATA is not set"
+        pytest.skip(f"needs real data, and {reason}: set TF_SAVAE_DATA to a folder that has it")
+    return folder
