@@ -1,0 +1,6 @@
+"""Floor 0: seeds, input checks and serialisation, on which all else stands."""
+
+from tf_savae.ground import checks, seeds
+from tf_savae.ground.serialization import export
+
+__all__ = ["checks", "export", "seeds"]

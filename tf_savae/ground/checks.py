@@ -1,0 +1,149 @@
+"""Input checks and their wording: what was expected, what came, what to do."""
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = [
+    "choice",
+    "finite",
+    "floating_nest",
+    "non_negative_int",
+    "per_example",
+    "positive",
+    "positive_int",
+    "unit_interval",
+]
+
+
+def _is_int(value):
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def non_negative_int(name, value):
+    """Returns `value` as an int, or says that it had to be an int of at least 0.
+
+    >>> non_negative_int("steps", 3)
+    3
+    """
+    if not _is_int(value) or value < 0:
+        raise ValueError(f"{name}: expected an integer >= 0, got {value!r}.")
+    return int(value)
+
+
+def positive_int(name, value):
+    """Returns `value` as an int, or says that it had to be an int of at least 1.
+
+    >>> positive_int("samples", 2)
+    2
+    """
+    if not _is_int(value) or value < 1:
+        raise ValueError(f"{name}: expected an integer >= 1, got {value!r}.")
+    return int(value)
+
+
+def _is_number(value):
+    numbers = (int, float, np.number)
+    return isinstance(value, numbers) and not isinstance(value, bool) and np.isfinite(value)
+
+
+def positive(name, value, *, optional=False, zero=False):
+    """Returns `value` as a float, or says that it had to be a finite number above 0.
+
+    With `optional`, None passes; with `zero`, 0 passes.
+
+    >>> positive("clip_norm", 5)
+    5.0
+    """
+    if optional and value is None:
+        return None
+    bound = ">= 0" if zero else "> 0"
+    if not _is_number(value) or value < 0 or (value == 0 and not zero):
+        none = " or None" if optional else ""
+        raise ValueError(f"{name}: expected a finite number {bound}{none}, got {value!r}.")
+    return float(value)
+
+
+def unit_interval(name, value, *, closed=True):
+    """Returns `value` as a float in [0, 1] (in [0, 1) unless `closed`), or says so.
+
+    >>> unit_interval("momentum", 0.5)
+    0.5
+    """
+    end = "]" if closed else ")"
+    if not _is_number(value) or not 0 <= value <= 1 or (value == 1 and not closed):
+        raise ValueError(f"{name}: expected a number in [0, 1{end}, got {value!r}.")
+    return float(value)
+
+
+def choice(name, value, options):
+    """Returns `value`, or says which of `options` it had to be.
+
+    >>> choice("adjoint", "exact", ("exact", "stop"))
+    'exact'
+    """
+    if value not in options:
+        raise ValueError(f"{name}: expected one of {', '.join(options)}; got {value!r}.")
+    return value
+
+
+def floating_nest(name, nest):
+    """Returns `nest` as tensors; every leaf must be float32 or float64 of rank 1 or more.
+
+    >>> [leaf.dtype.name for leaf in floating_nest("initial", [tf.zeros([2, 3])])]
+    ['float32']
+    """
+    leaves = tf.nest.flatten(nest)
+    if not leaves:
+        raise ValueError(f"{name}: expected a nest with at least one tensor, got {nest!r}.")
+    tensors = [tf.convert_to_tensor(leaf) for leaf in leaves]
+    for index, leaf in enumerate(tensors):
+        if leaf.dtype not in (tf.float32, tf.float64):
+            raise TypeError(
+                f"{name}: leaf {index} has dtype {leaf.dtype.name}; expected float32 or float64 "
+                "(keep variational parameters in full precision; the decoder may compute in "
+                "bfloat16)."
+            )
+        if leaf.shape.rank == 0:
+            raise ValueError(
+                f"{name}: leaf {index} is a scalar; expected batch-first tensors [B, ...]."
+            )
+    return tf.nest.pack_sequence_as(nest, tensors)
+
+
+def per_example(name, value, batch=None):
+    """Returns `value` if it is a float tensor [B] (one number per example), or says what came.
+
+    >>> per_example("negative_elbo", tf.zeros([4])).shape.as_list()
+    [4]
+    """
+    value = tf.convert_to_tensor(value)
+    if value.shape.rank != 1:
+        raise ValueError(
+            f"{name}: expected one number per example, shape [B]; got shape "
+            f"{value.shape.as_list()}. Sum over time steps, pixels or features, not over examples."
+        )
+    known = value.shape[0]
+    if batch is not None and known is not None and known not in (batch, None):
+        raise ValueError(
+            f"{name}: expected one number for each of the {batch} examples, got {known}."
+        )
+    if not value.dtype.is_floating:
+        raise TypeError(f"{name}: expected a floating dtype, got {value.dtype.name}.")
+    return value
+
+
+def finite(name, array, remedy="Clean the data first."):
+    """Returns the NumPy or eager array if every number in it is finite, or says how many are not.
+
+    >>> finite("x", np.ones([2])).tolist()
+    [1.0, 1.0]
+    """
+    values = np.asarray(array)
+    if values.dtype.kind == "f" or values.dtype.name == "bfloat16":
+        bad = int(np.size(values) - np.count_nonzero(np.isfinite(values.astype(np.float64))))
+        if bad:
+            raise ValueError(
+                f"{name}: expected finite numbers, got {bad} NaN or infinite of {values.size}. "
+                f"{remedy}"
+            )
+    return array

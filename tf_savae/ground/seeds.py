@@ -1,0 +1,52 @@
+"""Stateless seeds: int32 tensors of shape [2], derived and never advanced.
+
+A seed is a value, so replaying SVI step k needs nothing but its seed: the backward pass of
+refinement draws the very noise and dropout masks of the forward pass.
+"""
+
+import tensorflow as tf
+
+__all__ = ["as_seed", "fold", "split"]
+
+
+def as_seed(seed):
+    """Makes a stateless seed of an int, a pair of ints or an int tensor of shape [2].
+
+    Args:
+      seed: a Python int, a sequence of two ints, or an integer tensor of shape [] or [2].
+
+    Returns:
+      An int32 tensor of shape [2].
+
+    Raises:
+      ValueError: the seed is None or has another shape.
+
+    >>> as_seed(7).shape.as_list()
+    [2]
+    """
+    if seed is None:
+        raise ValueError("seed: expected an int or an int tensor of shape [2], got None.")
+    seed = tf.cast(tf.convert_to_tensor(seed), tf.int32)
+    if seed.shape.rank == 0:
+        return tf.stack([tf.zeros([], tf.int32), seed])
+    if seed.shape.as_list() != [2]:
+        raise ValueError(f"seed: expected shape [] or [2], got shape {seed.shape.as_list()}.")
+    return seed
+
+
+def fold(seed, data):
+    """Derives the seed number `data` (int or scalar integer tensor) from `seed`.
+
+    >>> bool(tf.reduce_all(fold(as_seed(1), 2) == fold(as_seed(1), 3)))
+    False
+    """
+    return tf.random.experimental.stateless_fold_in(as_seed(seed), tf.cast(data, tf.int32))
+
+
+def split(seed, count):
+    """Splits one seed into a list of `count` independent seeds.
+
+    >>> len(split(0, 3))
+    3
+    """
+    return tf.unstack(tf.random.split(as_seed(seed), count), num=count)

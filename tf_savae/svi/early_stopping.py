@@ -1,0 +1,59 @@
+"""Refinement that ends for each example on its own, once its ELBO stops improving."""
+
+import tensorflow as tf
+
+from tf_savae.svi import rule
+
+__all__ = ["descend_until"]
+
+
+def descend_until(objective, initial, theta, settings, tolerance):
+    """At most K steps; an example rests at its best parameters after a step that helps no more.
+
+    Every step uses the same noise, so that the ELBOs that are compared differ by the parameters
+    alone. The loop ends when all examples rest.
+
+    Args:
+      objective, initial, theta, settings: as in the plain loop (K may be an int tensor).
+      tolerance: nats; a step that improves an example's best ELBO by less than this ends it.
+
+    Returns:
+      best parameters (flat list), best negative ELBO [B] and steps taken [B] (int32).
+    """
+    seed = settings.seed
+    steps = tf.convert_to_tensor(settings.steps)
+
+    def keep(mask, new, old):
+        return [tf.where(rule.spread(mask, o), n, o) for n, o in zip(new, old, strict=True)]
+
+    def body(step, lam, velocity, best, best_value, active, taken):
+        value, gradient = objective.gradient(lam, theta, seed)
+        better = active & (value < best_value)
+        enough = active & (value < best_value - tf.cast(tolerance, value.dtype))
+        best = keep(better, lam, best)
+        best_value = tf.where(better, value, best_value)
+        active = enough & (step < steps)
+        moved, moved_velocity = rule.momentum_step(
+            lam, velocity, gradient, settings.step_size, settings.momentum, settings.clip_norm
+        )
+        taken = taken + tf.cast(active, tf.int32)
+        lam, velocity = keep(active, moved, lam), keep(active, moved_velocity, velocity)
+        return step + 1, lam, velocity, best, best_value, active, taken
+
+    ones = tf.ones_like(rule.norm(initial))
+    start = (
+        tf.constant(0),
+        list(initial),
+        [tf.zeros_like(p) for p in initial],
+        list(initial),
+        ones * float("inf"),
+        ones > 0,
+        tf.zeros_like(ones, tf.int32),
+    )
+    _, _, _, best, best_value, _, taken = tf.while_loop(
+        lambda step, *rest: (step <= steps) & tf.reduce_any(rest[4]),
+        body,
+        start,
+        parallel_iterations=1,
+    )
+    return best, best_value, taken

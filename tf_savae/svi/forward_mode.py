@@ -1,0 +1,111 @@
+"""Lets a loop or a custom derivative take part in forward-mode differentiation.
+
+`tf.autodiff.ForwardAccumulator` cannot see through a while loop inside a `tf.function`, and it
+cannot know the derivative of an operation with a hand-written gradient. Such an operation asks
+`tangents_of(...)` whether a directional derivative is being taken and, if so, computes its own
+tangent with the accumulator paused and hands it back with `attach`.
+"""
+
+import contextlib
+import threading
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+__all__ = ["LoopInForwardOverReverse", "accumulate", "attach", "paused", "tangents_of"]
+
+
+class LoopInForwardOverReverse(Exception):
+    """A self-differentiating loop met an accumulator that surrounds a tape.
+
+    Its reverse pass is not differentiable in forward mode; the caller must put the accumulator
+    inside the tape instead (the same product at the same cost).
+    """
+
+
+class _Mode(NamedTuple):
+    accumulator: Any
+    unit: Any  # A scalar 0 whose tangent is 1: `primal + unit * t` has the tangent t.
+    surrounds_tape: bool
+
+
+class _Modes(threading.local):
+    def __init__(self):
+        self.stack = []
+
+
+_modes = _Modes()
+
+
+@contextlib.contextmanager
+def accumulate(primals, tangents, *, surrounds_tape=False):
+    """A `tf.autodiff.ForwardAccumulator` that loops written for it can pass through.
+
+    Args:
+      primals: a flat list of float tensors, each a distinct object.
+      tangents: the direction, tensors of the same shapes and dtypes.
+      surrounds_tape: True where a gradient will be taken *inside* the accumulator; operations
+        that cannot take part then raise `LoopInForwardOverReverse`.
+
+    Yields:
+      The accumulator; ask it `jvp(tensor)` inside the same traced function.
+
+    >>> x = tf.constant([2.0])
+    >>> with accumulate([x], [tf.ones([1])]) as forward:
+    ...     y = x * x
+    >>> forward.jvp(y).numpy().tolist()
+    [4.0]
+    """
+    unit = tf.zeros([], primals[0].dtype)
+    ones = tf.ones([], primals[0].dtype)
+    forward = tf.autodiff.ForwardAccumulator([*primals, unit], [*tangents, ones])
+    _modes.stack.append(_Mode(forward, unit, surrounds_tape))
+    try:
+        with forward:
+            yield forward
+    finally:
+        _modes.stack.pop()
+
+
+def tangents_of(tensors):
+    """The tangents of `tensors` (zeros where there is none), or None outside forward mode.
+
+    Raises:
+      LoopInForwardOverReverse: the accumulator surrounds a tape.
+    """
+    if not _modes.stack:
+        return None
+    mode = _modes.stack[-1]
+    tangents = [mode.accumulator.jvp(tensor) for tensor in tensors]
+    if all(tangent is None for tangent in tangents):
+        return None
+    if mode.surrounds_tape:
+        raise LoopInForwardOverReverse
+    return [
+        tf.zeros_like(tensor) if tangent is None else tf.convert_to_tensor(tangent)
+        for tensor, tangent in zip(tensors, tangents, strict=True)
+    ]
+
+
+@contextlib.contextmanager
+def paused():
+    """Suspends the innermost accumulator, so that a loop can be built without it."""
+    if not _modes.stack:
+        yield
+        return
+    mode = _modes.stack.pop()
+    mode.accumulator.__exit__(None, None, None)
+    try:
+        yield
+    finally:
+        mode.accumulator.__enter__()
+        _modes.stack.append(mode)
+
+
+def attach(primals, tangents):
+    """Gives each of `primals` its tangent in the innermost accumulator; values do not change."""
+    mode = _modes.stack[-1]
+    return [
+        primal + tf.cast(mode.unit, primal.dtype) * tangent
+        for primal, tangent in zip(primals, tangents, strict=True)
+    ]

@@ -1,0 +1,235 @@
+"""The front door: `refine`, K steps of SVI on the variational parameters of each example."""
+
+import functools
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tf_savae.ground import checks, seeds
+from tf_savae.svi import adjoint as adjoints
+from tf_savae.svi import hvp as hvps
+from tf_savae.svi import loop
+from tf_savae.svi.early_stopping import descend_until
+from tf_savae.svi.evaluation import Objective
+
+__all__ = ["ADJOINTS", "Trace", "refine"]
+
+ADJOINTS = ("exact", "unrolled", "truncated", "stop")
+
+
+class Trace(NamedTuple):
+    """What refinement did, per example."""
+
+    negative_elbo: Any  # [K + 1, B], nats, at lambda_0 to lambda_K, each with its step's noise.
+    gradient_norm: Any  # [K, B], norms of the SVI gradient before clipping.
+    steps: Any  # [B] int32, steps taken (K unless refinement stopped early).
+
+
+def refine(
+    negative_elbo,
+    initial,
+    theta,
+    *,
+    steps,
+    step_size,
+    momentum=0.5,
+    clip_norm=None,
+    seed,
+    adjoint="exact",
+    hvp="forward_over_reverse",
+    return_trace=False,
+    truncate=None,
+    adjoint_clip_norm=None,
+    samples=1,
+    early_stopping=None,
+    backward_probe=None,
+):
+    """Refines each example's variational parameters by K steps of gradient descent with momentum.
+
+    Algorithm 1 of Kim et al. (2018), https://arxiv.org/abs/1802.02550. Steps and clipping are
+    per example: an example's result never depends on the others in its batch. The result is
+    differentiable in `initial`, `theta` and `step_size` as `adjoint` says.
+
+    Args:
+      negative_elbo: maps (parameters, theta, seed) to [B], nats per example. It must be a pure
+        function: all weights come through `theta`, all noise from `seed`.
+      initial: nest of float32 or float64 tensors [B, ...], the parameters before refinement.
+      theta: nest of tensors the objective depends on: weights, and anything computed from them
+        once. Float leaves of any dtype receive gradients; others pass through.
+      steps: K >= 0, a Python int; an int32 scalar tensor too where adjoint is "stop" and no trace
+        is asked for.
+      step_size: a float, a scalar tensor, or a nest like `initial` of floats or tensors
+        that broadcast against the leaves. Tensors receive their gradient.
+      momentum: in [0, 1).
+      clip_norm: each example's gradient is scaled down to this norm; None does not clip. The
+        clipping is part of the step and is differentiated exactly.
+      seed: int, or int32 tensor [2]. Step k draws its noise from fold(seed, k); a fresh sample
+        for the final ELBO is fold(seed, K).
+      adjoint: "exact" (algorithm 1's backward pass, memory constant in K), "unrolled" (autodiff
+        through the unrolled steps, memory and compile time grow with K), "truncated" (exact
+        through the last `truncate` steps, the identity through those before), "stop" (none).
+      hvp: "forward_over_reverse", "reverse_over_reverse", "finite_difference", "auto" (the first
+        that can be traced; `tf_savae.svi.fastest_hvp` measures), or a function with the signature
+        of those in `tf_savae.svi.hvp`. Only "exact" and "truncated" use it.
+      return_trace: also return a `Trace`; costs one evaluation more (the ELBO at lambda_K).
+      truncate: steps crossed exactly by adjoint "truncated", 0 to K.
+      adjoint_clip_norm: bound on an example's adjoint on its way back, as a multiple of its norm
+        at step K; None does not clip. A biased but bounded gradient where refinement is unstable.
+      samples: posterior samples per step, averaged.
+      early_stopping: nats; only with adjoint "stop": an example rests at its best parameters
+        after a step that improves its ELBO by less. All steps then share one noise.
+      backward_probe: zeros [B, 2]; its "gradient" reports the stability of the backward pass:
+        adjoint growth (norm at step 0 over norm at step K) and the largest curvature met.
+
+    Returns:
+      The refined nest, of the structure of `initial`; with `return_trace` a pair of it and a
+      `Trace`.
+
+    Raises:
+      ValueError, TypeError: an argument is out of its range or of a wrong shape or dtype, or
+        `negative_elbo` does not return one float per example.
+
+    >>> def negative_elbo(parameters, theta, seed):
+    ...     return 0.5 * tf.reduce_sum((parameters - theta) ** 2, axis=1)
+    >>> refined = refine(negative_elbo, tf.zeros([1, 2]), tf.ones([2]), steps=20, step_size=0.5,
+    ...                  momentum=0.0, seed=0)
+    >>> refined.numpy().round(3).tolist()
+    [[1.0, 1.0]]
+    """
+    initial = checks.floating_nest("initial", initial)
+    theta = tf.nest.map_structure(tf.convert_to_tensor, theta)
+    checks.choice("adjoint", adjoint, ADJOINTS)
+    steps = _checked_steps(steps, adjoint, return_trace)
+    flat = tf.nest.flatten(initial)
+    samples = checks.positive_int("samples", samples)
+    objective = Objective(negative_elbo, initial, theta, samples)
+    settings = loop.Settings(
+        steps=steps,
+        step_size=_step_sizes(step_size, initial),
+        momentum=checks.unit_interval("momentum", momentum, closed=False),
+        clip_norm=checks.positive("clip_norm", clip_norm, optional=True),
+        adjoint_clip_norm=checks.positive("adjoint_clip_norm", adjoint_clip_norm, optional=True),
+        seed=seeds.as_seed(seed),
+        hvp=hvps.resolve(hvp),
+    )
+    cross = _crossing(adjoint, steps, truncate, early_stopping)
+    flat_theta = tf.nest.flatten(theta)
+    probe = _probe(backward_probe, flat[0])
+    final, values, norms, taken = cross(objective, flat, flat_theta, settings, probe)
+    refined = tf.nest.pack_sequence_as(initial, final)
+    if not return_trace:
+        return refined
+    return refined, _trace(objective, final, flat_theta, settings, values, norms, taken)
+
+
+def _crossing(adjoint, steps, truncate, early_stopping):
+    """The function that runs the steps for this adjoint: final, values, norms, steps taken."""
+    depth = _checked_depth(adjoint, steps, truncate)
+    if early_stopping is not None:
+        return _stopping_early(adjoint, early_stopping)
+    if isinstance(steps, int) and steps == 0:
+        return _no_steps
+    if adjoint == "stop":
+        run = adjoints.stop if isinstance(steps, int) else _forward_only
+    elif adjoint == "unrolled":
+        run = adjoints.unrolled
+    else:
+        run = functools.partial(adjoints.exact, depth=depth)
+    return lambda *arguments: (*run(*arguments), None)
+
+
+def _no_steps(objective, initial, theta, settings, probe):
+    del theta, settings, probe
+    batch = tf.shape(initial[0])[0]
+    empty = tf.zeros([0, batch], initial[0].dtype)
+    return initial, empty, empty, None
+
+
+def _forward_only(objective, initial, theta, settings, probe):
+    """K as a tensor: nothing is stored, no gradient crosses."""
+    del probe
+    initial = [tf.stop_gradient(p) for p in initial]
+    final = loop.descend(objective, initial, theta, settings)
+    return [tf.stop_gradient(p) for p in final], None, None
+
+
+def _stopping_early(adjoint, tolerance):
+    if adjoint != "stop":
+        raise ValueError(
+            "early_stopping: is for inference, where no gradient crosses the refinement; expected "
+            f'adjoint="stop", got adjoint={adjoint!r}.'
+        )
+    tolerance = checks.positive("early_stopping", tolerance, zero=True)
+
+    def run(objective, initial, theta, settings, probe):
+        del probe
+        initial = [tf.stop_gradient(p) for p in initial]
+        best, value, taken = descend_until(objective, initial, theta, settings, tolerance)
+        return [tf.stop_gradient(p) for p in best], value[None], None, taken
+
+    return run
+
+
+def _checked_steps(steps, adjoint, return_trace):
+    if not tf.is_tensor(steps):
+        return checks.non_negative_int("steps", steps)
+    if adjoint != "stop" or return_trace:
+        raise ValueError(
+            'steps: a tensor is possible only with adjoint="stop" and return_trace=False; pass a '
+            "Python int."
+        )
+    return tf.cast(steps, tf.int32)
+
+
+def _checked_depth(adjoint, steps, truncate):
+    if adjoint != "truncated":
+        if truncate is not None:
+            raise ValueError(
+                f'truncate: is for adjoint="truncated", got adjoint={adjoint!r}; leave it None.'
+            )
+        return steps
+    depth = checks.non_negative_int("truncate", truncate)
+    if depth > steps:
+        raise ValueError(f"truncate: expected at most steps={steps}, got {depth}.")
+    return depth
+
+
+def _step_sizes(step_size, initial):
+    """One step-size tensor for each leaf of `initial`, of the leaf's dtype."""
+    leaves = tf.nest.flatten(initial)
+    if tf.nest.is_nested(step_size):
+        tf.nest.assert_same_structure(step_size, initial)
+        sizes = tf.nest.flatten(step_size)
+    else:
+        sizes = [step_size] * len(leaves)
+    return [_step_size(size, leaf) for size, leaf in zip(sizes, leaves, strict=True)]
+
+
+def _step_size(size, leaf):
+    if not tf.is_tensor(size) and not hasattr(size, "shape"):
+        size = checks.positive("step_size", size, zero=True)
+    size = tf.cast(tf.convert_to_tensor(size), leaf.dtype)
+    if tf.broadcast_static_shape(size.shape, leaf.shape).as_list() != leaf.shape.as_list():
+        raise ValueError(
+            f"step_size: shape {size.shape.as_list()} does not broadcast to the parameter's shape "
+            f"{leaf.shape.as_list()}."
+        )
+    return size
+
+
+def _probe(backward_probe, leaf):
+    if backward_probe is None:
+        return tf.zeros([tf.shape(leaf)[0], 2], leaf.dtype)
+    probe = tf.convert_to_tensor(backward_probe)
+    if probe.shape.rank != 2 or probe.shape[1] != 2:
+        raise ValueError(f"backward_probe: expected shape [B, 2], got {probe.shape.as_list()}.")
+    return tf.cast(probe, leaf.dtype)
+
+
+def _trace(objective, final, theta, settings, values, norms, taken):
+    if norms is None:  # Stopped early: only the best value is known.
+        return Trace(values, None, taken)
+    seed = seeds.fold(settings.seed, settings.steps)
+    last = tf.stop_gradient(objective.value(final, theta, seed))
+    taken = tf.fill(tf.shape(last), settings.steps)
+    return Trace(tf.concat([values, tf.cast(last, values.dtype)[None]], 0), norms, taken)
