@@ -1,0 +1,28 @@
+"""Data: the vocabulary, text read from files or TFDS, and batches of static shape."""
+
+from tf_savae.data.buckets import bucket_lengths, plan_batches
+from tf_savae.data.lines import LineReport, read_lines
+from tf_savae.data.pipeline import batches, pad_rows, steps_per_epoch, training_stream
+from tf_savae.data.splits import split_lines
+from tf_savae.data.text import TextCorpus, load_corpus
+from tf_savae.data.vocabulary import END, PAD, SPECIALS, START, UNK, Vocabulary
+
+__all__ = [
+    "END",
+    "PAD",
+    "SPECIALS",
+    "START",
+    "UNK",
+    "LineReport",
+    "TextCorpus",
+    "Vocabulary",
+    "batches",
+    "bucket_lengths",
+    "load_corpus",
+    "pad_rows",
+    "plan_batches",
+    "read_lines",
+    "split_lines",
+    "steps_per_epoch",
+    "training_stream",
+]

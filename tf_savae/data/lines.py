@@ -1,0 +1,149 @@
+"""Reading documents, one a line, from plain or compressed files or from TFDS, and counting."""
+
+import gzip
+import io
+import lzma
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tf_savae.data import tfds_text
+
+_OPENERS = {".gz": gzip.open, ".xz": lzma.open}
+# First bytes that say that a stream is not UTF-8 text at all, and what it is then.
+_FOREIGN = {
+    b"\x1f\x8b": "gzip data: give it a name that ends in .gz",
+    b"\xfd7zXZ\x00": "xz data: give it a name that ends in .xz",
+    b"\xff\xfe": "UTF-16 text: convert it to UTF-8",
+    b"\xfe\xff": "UTF-16 text: convert it to UTF-8",
+}
+# What Python's "surrogateescape" makes of a byte that is not UTF-8: one character a byte.
+_BAD_BYTE = re.compile("[\udc80-\udcff]")
+
+
+class LineReport(NamedTuple):
+    """What happened to the lines of one source: nothing is dropped without being counted."""
+
+    source: str  # path or resolved TFDS name
+    lines: int  # lines read, whatever became of them
+    kept: int  # lines handed on
+    words: int  # words in the kept lines
+    empty: int  # lines without a word, skipped
+    long: int  # lines over max_words, treated as `long_lines` says
+    bad_bytes: int  # bytes that are not UTF-8, each replaced by U+FFFD
+    max_words: int | None
+    long_lines: str  # "truncate" or "skip"
+
+    def summary(self) -> str:
+        """The counts as one line for people, naming only what happened."""
+        parts = [f"{self.source}: {self.lines:,} lines read, {self.kept:,} kept"]
+        parts.append(f"{self.words:,} words")
+        if self.empty:
+            parts.append(f"{self.empty:,} empty skipped")
+        if self.long:
+            done = {"truncate": "cut there", "skip": "skipped"}[self.long_lines]
+            parts.append(f"{self.long:,} over {self.max_words} words {done}")
+        if self.bad_bytes:
+            parts.append(f"{self.bad_bytes:,} bytes that are not UTF-8 replaced")
+        return ", ".join(parts)
+
+
+def read_lines(
+    source: str | os.PathLike,
+    *,
+    max_words: int | None = 200,
+    long_lines: str = "truncate",
+    data_dir: str | os.PathLike | None = None,
+) -> tuple[list[str], LineReport]:
+    """Reads documents, one a line, words separated by blanks.
+
+    Args:
+        source: a UTF-8 file (`.gz` and `.xz` are decompressed), or
+            `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, as in `tfds:ag_news_subset:train@title`.
+        max_words: the longest line kept whole; None sets no limit.
+        long_lines: what becomes of longer ones: "truncate" to `max_words` words, or "skip".
+        data_dir: where TFDS keeps its data; its own default if None.
+
+    Returns:
+        The kept lines, with one blank between words, and the counts.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no line has a word, the file is not text or is damaged, TFDS does not know the
+            name, or an argument is out of range.
+    """
+    _check_policy(max_words, long_lines)
+    if tfds_text.is_tfds(source):
+        name, raw = tfds_text.documents(str(source), data_dir)
+    else:
+        name, raw = str(source), _file_lines(Path(source))
+    return _keep(name, raw, max_words, long_lines)
+
+
+def _check_policy(max_words: int | None, long_lines: str) -> None:
+    if max_words is not None and max_words < 1:
+        raise ValueError(f"max_words must be at least 1, or None for no limit, got {max_words}")
+    if long_lines not in ("truncate", "skip"):
+        raise ValueError(f"long_lines must be 'truncate' or 'skip', got {long_lines!r}")
+
+
+def _keep(
+    source: str, raw: Iterable[str], max_words: int | None, long_lines: str
+) -> tuple[list[str], LineReport]:
+    """Cleans and counts; `raw` holds a surrogate escape for each byte that is not UTF-8."""
+    kept: list[str] = []
+    lines = words_kept = empty = long = bad_bytes = 0
+    for line in raw:
+        lines += 1
+        line, bad = _BAD_BYTE.subn("\ufffd", line)
+        bad_bytes += bad
+        words = line.split()
+        empty += not words
+        if max_words is not None and len(words) > max_words:
+            long += 1
+            words = words[:max_words] if long_lines == "truncate" else []
+        if words:
+            words_kept += len(words)
+            kept.append(" ".join(words))
+    report = LineReport(
+        source, lines, len(kept), words_kept, empty, long, bad_bytes, max_words, long_lines
+    )
+    _check_any_kept(report)
+    return kept, report
+
+
+def _check_any_kept(report: LineReport) -> None:
+    if not report.lines:
+        raise ValueError(f"{report.source} is empty: expected at least one line of text")
+    if not report.kept:
+        raise ValueError(
+            f"no line of {report.source} can be used: of {report.lines:,} lines {report.empty:,} "
+            f"have no words and {report.long:,} have more than max_words={report.max_words}"
+        )
+
+
+def _file_lines(path: Path) -> Iterator[str]:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: expected a file with one document a line")
+    try:
+        with _OPENERS.get(path.suffix, open)(path, "rb") as binary:
+            _check_start(path, binary.peek(8))
+            # "-sig" drops a byte order mark at the start of the file.
+            yield from io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape")
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"no file at {path}: expected UTF-8 text, one document a line (plain, .gz or .xz)"
+        ) from None
+    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+        raise ValueError(
+            f"{path} is not a whole, valid {path.suffix} file: {error}; fetch it again"
+        ) from error
+
+
+def _check_start(path: Path, start: bytes) -> None:
+    for magic, what in _FOREIGN.items():
+        if start.startswith(magic):
+            raise ValueError(f"{path} holds {what}")
