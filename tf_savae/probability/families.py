@@ -1,0 +1,172 @@
+"""Variational families: a nest of parameters in, a TFP distribution over z [B, Z] out."""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tf_savae.ground.serialization import export
+
+__all__ = ["DiagonalGaussian", "Family", "FullCovarianceGaussian", "standard_normal"]
+
+tfd = tfp.distributions
+
+
+def standard_normal(latent_size, dtype=tf.float32):
+    """The standard prior N(0, I) over z [Z].
+
+    >>> standard_normal(3).event_shape.as_list()
+    [3]
+    """
+    loc = tf.zeros([latent_size], dtype)
+    return tfd.Independent(tfd.Normal(loc, tf.ones_like(loc)), 1)
+
+
+class Family:
+    """Base of variational families: supply `distribution` and `parameter_shapes`.
+
+    Convention: the parameters that are all zero give the standard normal, so that SVI can start
+    from the prior without knowing the family.
+
+    >>> class FixedScaleGaussian(Family):
+    ...     def parameter_shapes(self, latent_size):
+    ...         return [latent_size]
+    ...     def distribution(self, parameters):
+    ...         return tfd.Independent(tfd.Normal(parameters, tf.ones_like(parameters)), 1)
+    >>> FixedScaleGaussian().distribution(tf.zeros([4, 2])).batch_shape.as_list()
+    [4]
+    """
+
+    def distribution(self, parameters):
+        """The posterior q(z; parameters): batch shape [B], event shape [Z], reparameterised."""
+        raise NotImplementedError
+
+    def parameter_shapes(self, latent_size):
+        """Nest of the parameters' shapes for one example, each a list of ints."""
+        raise NotImplementedError
+
+    def parameter_count(self, latent_size):
+        """Numbers per example: the width of a layer that produces all parameters at once."""
+        return sum(_size(shape) for shape in self._flat_shapes(latent_size))
+
+    def zeros(self, batch, latent_size, dtype=tf.float32):
+        """The parameters of the standard normal for `batch` examples (an int or int tensor)."""
+        flat = [tf.zeros([batch, *s], dtype) for s in self._flat_shapes(latent_size)]
+        return self._pack(latent_size, flat)
+
+    def unpack(self, tensor, latent_size):
+        """Splits one tensor [B, parameter_count] into the family's nest."""
+        shapes = self._flat_shapes(latent_size)
+        expected = self.parameter_count(latent_size)
+        if tensor.shape.rank != 2 or tensor.shape[1] != expected:
+            raise ValueError(
+                f"{type(self).__name__}: expected the encoder's output to have shape "
+                f"[B, {expected}] for latent size {latent_size}, got {tensor.shape.as_list()}."
+            )
+        parts = tf.split(tensor, [_size(s) for s in shapes], axis=1)
+        flat = [tf.reshape(p, [-1, *s]) for p, s in zip(parts, shapes, strict=True)]
+        return self._pack(latent_size, flat)
+
+    def _flat_shapes(self, latent_size):
+        shapes = self.parameter_shapes(latent_size)
+        return [shapes] if _is_shape(shapes) else list(shapes)
+
+    def _pack(self, latent_size, flat):
+        shapes = self.parameter_shapes(latent_size)
+        return flat[0] if _is_shape(shapes) else type(shapes)(flat)
+
+    def get_config(self):
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def _is_shape(shapes):
+    return isinstance(shapes, list) and all(isinstance(n, int) for n in shapes)
+
+
+def _size(shape):
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+@export
+class DiagonalGaussian(Family):
+    """N(mean, diag(exp(log_variance))); parameters are the pair (mean, log_variance), [B, Z] each.
+
+    >>> q = DiagonalGaussian().distribution((tf.zeros([2, 3]), tf.zeros([2, 3])))
+    >>> q.stddev().numpy()[0].tolist()
+    [1.0, 1.0, 1.0]
+    """
+
+    def parameter_shapes(self, latent_size):
+        return ([latent_size], [latent_size])
+
+    def distribution(self, parameters):
+        mean, log_variance = _pair(parameters, "(mean [B, Z], log_variance [B, Z])")
+        return tfd.Independent(tfd.Normal(mean, tf.exp(0.5 * log_variance)), 1)
+
+
+@export
+class FullCovarianceGaussian(Family):
+    """N(mean, L L'); parameters are (mean [B, Z], scale [B, Z (Z + 1) / 2]).
+
+    `scale` fills a lower triangle (`tfp.math.fill_triangular`); L has its off-diagonal entries as
+    they are and the exponential of its diagonal ones.
+
+    >>> family = FullCovarianceGaussian()
+    >>> q = family.distribution(family.zeros(2, 3))
+    >>> q.covariance().numpy()[0].tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+
+    def parameter_shapes(self, latent_size):
+        return ([latent_size], [latent_size * (latent_size + 1) // 2])
+
+    def distribution(self, parameters):
+        mean, scale = _pair(parameters, "(mean [B, Z], scale [B, Z (Z + 1) / 2])")
+        lower = tfp.math.fill_triangular(scale)
+        diagonal = tf.exp(tf.linalg.diag_part(lower))
+        return tfd.MultivariateNormalTriL(mean, tf.linalg.set_diag(lower, diagonal))
+
+
+def _pair(parameters, expected):
+    parts = tf.nest.flatten(parameters)
+    if len(parts) != 2 or any(p.shape.rank != 2 for p in parts):
+        shapes = [p.shape.as_list() for p in parts]
+        raise ValueError(f"parameters: expected {expected}, got shapes {shapes}.")
+    return parts
+
+
+def as_family(family):
+    """A `Family` from a Family or from a user's function (parameters -> distribution).
+
+    >>> as_family(None).get_config()
+    {}
+    """
+    if family is None:
+        return DiagonalGaussian()
+    if isinstance(family, dict):
+        return keras.saving.deserialize_keras_object(family)
+    if isinstance(family, Family):
+        return family
+    if callable(family):
+        return _FunctionFamily(family)
+    raise ValueError(
+        "family: expected a tf_savae Family or a function (parameters -> TFP distribution), got "
+        f"{family!r}."
+    )
+
+
+class _FunctionFamily(Family):
+    def __init__(self, function):
+        self.distribution = function
+
+    def get_config(self):
+        raise ValueError(
+            "family: a plain function cannot be saved; subclass tf_savae.Family, give it "
+            "get_config and register it with keras.saving.register_keras_serializable."
+        )

@@ -1,0 +1,69 @@
+"""KL weights (beta) as schedules: functions of the training step, serialisable by Keras."""
+
+import keras
+import tensorflow as tf
+
+from tf_savae.ground import checks
+from tf_savae.ground.serialization import export
+
+__all__ = ["CyclicalKLWeight", "as_kl_weight", "linear_kl_weight"]
+
+
+def linear_kl_weight(steps, start=0.1, end=1.0):
+    """Linear annealing from `start` to `end` over `steps` training steps, then constant.
+
+    A `keras.optimizers.schedules.PolynomialDecay` of power 1; Bowman et al. (2016),
+    https://arxiv.org/abs/1511.06349; Kim et al. (2018) use 0.1 to 1 over 10 epochs.
+
+    >>> float(linear_kl_weight(10, start=0.0)(5))
+    0.5
+    """
+    checks.positive_int("steps", steps)
+    checks.positive("start", start, zero=True)
+    checks.positive("end", end, zero=True)
+    return keras.optimizers.schedules.PolynomialDecay(start, steps, end)
+
+
+@export
+class CyclicalKLWeight(keras.optimizers.schedules.LearningRateSchedule):
+    """Cyclical annealing (Fu et al. 2019, https://arxiv.org/abs/1903.10145).
+
+    Each of `cycles` equal parts of `steps` training steps raises the weight linearly from `start`
+    to `end` in its first `ramp` share and holds it there; after the last cycle it stays at `end`.
+
+    >>> weight = CyclicalKLWeight(steps=100, cycles=2, ramp=0.5)
+    >>> [round(float(weight(s)), 2) for s in (0, 25, 49, 50, 200)]
+    [0.0, 1.0, 1.0, 0.0, 1.0]
+    """
+
+    def __init__(self, steps, cycles=4, ramp=0.5, start=0.0, end=1.0):
+        self.steps = checks.positive_int("steps", steps)
+        self.cycles = checks.positive_int("cycles", cycles)
+        self.ramp = checks.unit_interval("ramp", ramp)
+        if not self.ramp:
+            raise ValueError("ramp: expected a number in (0, 1], got 0.")
+        self.start = checks.positive("start", start, zero=True)
+        self.end = checks.positive("end", end, zero=True)
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        length = self.steps / self.cycles
+        position = tf.math.floormod(step, length) / length
+        rising = self.start + (self.end - self.start) * tf.minimum(1.0, position / self.ramp)
+        return tf.where(step >= self.steps, tf.cast(self.end, tf.float32), rising)
+
+    def get_config(self):
+        names = ("steps", "cycles", "ramp", "start", "end")
+        return {name: getattr(self, name) for name in names}
+
+
+def as_kl_weight(beta):
+    """A function of the step from a number >= 0 or a schedule.
+
+    >>> float(as_kl_weight(0.5)(1000))
+    0.5
+    """
+    if callable(beta):
+        return beta
+    value = checks.positive("beta", beta, zero=True)
+    return lambda step: tf.constant(value)
