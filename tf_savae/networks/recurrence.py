@@ -1,0 +1,163 @@
+"""A recurrence with hand-written first and second derivatives: the time loop of every LSTM here.
+
+One step is a_t = inputs_t + h_{t-1} W followed by an elementwise function of a_t and the state.
+Written so, the backward loop holds one small matrix product a step, and the gradient of W is one
+large product after the loop. In forward mode the tangents ride along as extra rows of the batch:
+the dual recurrence is the same recurrence, over twice the rows, with the same W.
+"""
+
+import tensorflow as tf
+
+from tf_savae.svi import forward_mode
+
+__all__ = ["lstm", "lstm_cell", "recurrence"]
+
+
+def lstm(inputs, kernel, hidden, cell):
+    """LSTM over projected inputs (Hochreiter & Schmidhuber 1997; gates: input, forget, new, out).
+
+    Args:
+      inputs: [T, B, 4H], the inputs times their kernel plus the bias.
+      kernel: [H, 4H], the recurrent weights.
+      hidden, cell: [B, H], the state before the first step.
+
+    Returns:
+      The hidden states [T, B, H]. Differentiable to second order, in forward and reverse mode.
+
+    >>> states = lstm(tf.zeros([3, 2, 8]), tf.zeros([2, 8]), tf.zeros([2, 2]), tf.zeros([2, 2]))
+    >>> states.shape.as_list()
+    [3, 2, 2]
+    """
+    return recurrence(lstm_cell, inputs, kernel, (hidden, cell))
+
+
+def lstm_cell(activation, state):
+    """The elementwise part of an LSTM step: (h, c) from pre-activations [B, 4H] and (h, c)."""
+    size = activation.shape[-1] // 4
+    # reshape + unstack: the gradient of a split or slice is a pad that XLA rejects in loops.
+    gates = tf.unstack(tf.reshape(activation, [-1, 4, size]), axis=1)
+    cell = tf.sigmoid(gates[1]) * state[1] + tf.sigmoid(gates[0]) * tf.tanh(gates[2])
+    return tf.sigmoid(gates[3]) * tf.tanh(cell), cell
+
+
+def recurrence(pointwise, inputs, kernel, state):
+    """Runs state = pointwise(inputs_t + h W, state) over time; the state's first tensor is h.
+
+    Args:
+      pointwise: maps (pre-activation [B, G], tuple of state tensors [B, *]) to the next state;
+        elementwise over examples, and of h only through the pre-activation.
+      inputs: [T, B, G], T static.
+      kernel: [H, G].
+      state: tuple of tensors [B, *], the first h [B, H].
+
+    Returns:
+      h after each step, [T, B, H].
+    """
+    state = tuple(state)
+    tangents = forward_mode.tangents_of([inputs, *state])
+    if tangents is None:
+        return _differentiable(pointwise, inputs, kernel, state)
+    with forward_mode.paused():
+        rows = tf.concat([inputs, tangents[0]], axis=1)
+        states = tuple(
+            tf.concat([s, dot], axis=0) for s, dot in zip(state, tangents[1:], strict=True)
+        )
+        both = _differentiable(_dual(pointwise), rows, kernel, states)
+        shape = [inputs.shape[0], 2, -1, state[0].shape[-1]]
+        hidden, hidden_dot = tf.unstack(tf.reshape(both, shape), axis=1)
+    return forward_mode.attach([hidden], [hidden_dot])[0]
+
+
+def _dual(pointwise):
+    """Steps primal rows and tangent rows, stacked as [2B, *], together."""
+
+    def halves(tensor):
+        return tf.unstack(tf.reshape(tensor, [2, -1, *tensor.shape[1:]]), axis=0)
+
+    def dual_pointwise(activation, state):
+        primals, tangents = zip(*[halves(t) for t in (activation, *state)], strict=True)
+        with forward_mode.accumulate(list(primals), list(tangents)) as forward:
+            following = pointwise(primals[0], primals[1:])
+        dots = forward.jvp(following, unconnected_gradients="zero")
+        return tuple(tf.concat([n, d], axis=0) for n, d in zip(following, dots, strict=True))
+
+    return dual_pointwise
+
+
+def _differentiable(pointwise, inputs, kernel, state):
+    @tf.custom_gradient
+    def run(inputs, kernel, *state):
+        befores, activations, outputs = _forward_loop(pointwise, inputs, kernel, state)
+
+        def pull(upstream):
+            inputs_bar, state_bar = _backward_loop(
+                pointwise, befores, activations, kernel, upstream
+            )
+            width, hidden = kernel.shape[1], kernel.shape[0]
+            kernel_bar = tf.matmul(
+                tf.reshape(befores[0], [-1, hidden]),
+                tf.reshape(inputs_bar, [-1, width]),
+                transpose_a=True,
+            )
+            return inputs_bar, kernel_bar, *state_bar
+
+        return outputs, pull
+
+    return run(inputs, kernel, *state)
+
+
+def _forward_loop(pointwise, inputs, kernel, state):
+    """States before each step (stacked), pre-activations, and h after each step."""
+    steps = inputs.shape[0]
+    specs = [*state, inputs[0], state[0]]
+    arrays = [tf.TensorArray(s.dtype, steps, element_shape=s.shape) for s in specs]
+
+    def body(time, state, arrays):
+        activation = inputs[time] + tf.matmul(state[0], kernel)
+        following = pointwise(activation, state)
+        entries = [*state, activation, following[0]]
+        arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
+        return time + 1, tuple(following), arrays
+
+    _, _, arrays = tf.while_loop(
+        lambda time, *_: time < steps,
+        body,
+        (tf.constant(0), state, arrays),
+        maximum_iterations=steps,
+    )
+    stacks = [array.stack() for array in arrays]
+    return stacks[:-2], stacks[-2], stacks[-1]
+
+
+def _backward_loop(pointwise, befores, activations, kernel, upstream):
+    """Gradients in the inputs [T, B, G] and in the initial state."""
+    steps = activations.shape[0]
+    array = tf.TensorArray(
+        activations.dtype, steps, element_shape=activations.shape[1:], clear_after_read=False
+    )
+
+    def body(done, bars, array):
+        time = steps - 1 - done
+        bars = (bars[0] + tf.gather(upstream, time), *bars[1:])
+        activation = tf.gather(activations, time)
+        state = tuple(tf.gather(before, time) for before in befores)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([activation, *state[1:]])
+            following = pointwise(activation, state)
+        pulled = tape.gradient(
+            following,
+            [activation, *state[1:]],
+            output_gradients=bars,
+            unconnected_gradients="zero",
+        )
+        hidden_bar = tf.matmul(pulled[0], kernel, transpose_b=True)
+        return done + 1, (hidden_bar, *pulled[1:]), array.write(time, pulled[0])
+
+    zeros = tuple(tf.zeros_like(before[0]) for before in befores)
+    _, state_bar, array = tf.while_loop(
+        lambda done, *_: done < steps,
+        body,
+        (tf.constant(0), zeros, array),
+        maximum_iterations=steps,
+    )
+    return array.stack(), state_bar
