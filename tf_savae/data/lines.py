@@ -62,7 +62,7 @@ def read_lines(
 
     Args:
         source: a UTF-8 file (`.gz` and `.xz` are decompressed), or
-            `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, as in `tfds:ag_news_subset:train@title`.
+            `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, as in `tfds:imdb_reviews:train[:90%]`.
         max_words: the longest line kept whole; None sets no limit.
         long_lines: what becomes of longer ones: "truncate" to `max_words` words, or "skip".
         data_dir: where TFDS keeps its data; its own default if None.

@@ -22,8 +22,9 @@ def is_tfds(source: str | os.PathLike) -> bool:
 def documents(source: str, data_dir: str | os.PathLike | None = None) -> tuple[str, Iterator[str]]:
     """Opens `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`.
 
-    SPLIT is "train" unless named. FIELD is the dataset's first text feature unless named, a feature
-    inside another written `outer/inner`. The dataset is downloaded if it is not there yet.
+    SPLIT is "train" unless named. FIELD is, unless named, the feature "text" if there is one, else
+    the only text feature; a feature inside another is written `outer/inner`. The dataset is
+    downloaded if it is not there yet.
 
     Returns:
         The name with split and field filled in, and the documents in the dataset's fixed order,
@@ -37,7 +38,7 @@ def documents(source: str, data_dir: str | os.PathLike | None = None) -> tuple[s
     if match is None:
         raise ValueError(
             f"cannot read the TFDS name {source!r}: expected "
-            f"{_PREFIX}NAME[/CONFIG][:VERSION][:SPLIT][@FIELD], such as tfds:ag_news_subset:train"
+            f"{_PREFIX}NAME[/CONFIG][:VERSION][:SPLIT][@FIELD], such as tfds:imdb_reviews:train"
         )
     name, split = match["name"], match["split"] or "train"
     builder = _builder(name, data_dir)
@@ -60,14 +61,25 @@ def _builder(name: str, data_dir: str | os.PathLike | None):
 
 
 def _text_field(name: str, features, wanted: str | None) -> str:
-    fields = [field for field, feature in _flat(features) if _is_text(feature)]
+    leaves = list(_flat(features))
+    fields = [field for field, feature in leaves if _is_text(feature)]
     if not fields:
-        raise ValueError(f"the TFDS dataset {name!r} has no text feature: it has {features}")
+        raise ValueError(
+            f"the TFDS dataset {name!r} has no text feature: it has "
+            f"{', '.join(field for field, _ in leaves)}"
+        )
+    # Not the first of them: a dataset prepared on disk lists its features in no fixed order.
+    if wanted is None and len(fields) > 1 and "text" not in fields:
+        raise ValueError(
+            f"the TFDS dataset {name!r} has several text features: name one of "
+            f"{', '.join(sorted(fields))}, as in {_PREFIX}{name}@{min(fields)}"
+        )
     if wanted is not None and wanted not in fields:
         raise ValueError(
-            f"the TFDS dataset {name!r} has no text feature {wanted!r}: it has {', '.join(fields)}"
+            f"the TFDS dataset {name!r} has no text feature {wanted!r}: it has "
+            f"{', '.join(sorted(fields))}"
         )
-    return wanted or fields[0]
+    return wanted or ("text" if "text" in fields else fields[0])
 
 
 def _flat(features, prefix: str = "") -> Iterator[tuple[str, object]]:
