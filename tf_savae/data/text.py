@@ -24,7 +24,7 @@ class TextCorpus:
     (1, 6, 4)
     """
 
-    sequences: tuple[np.ndarray, ...]  # int32 [n + 2] each
+    sequences: tuple[np.ndarray, ...] = dataclasses.field(repr=False)  # int32 [n + 2] each
     fingerprint: str  # of the vocabulary that the ids belong to
     unknown_words: int  # words that became <unk>, and literal <unk>
     reserved_words: int  # those of them that read <pad>, <s> or </s>
