@@ -8,6 +8,7 @@ from tf_savae.probability.families import (
     as_family,
     standard_normal,
 )
+from tf_savae.probability.importance import importance_weighted_log_likelihood
 from tf_savae.probability.kl_weight import CyclicalKLWeight, as_kl_weight, linear_kl_weight
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "as_family",
     "as_kl_weight",
     "elbo_terms",
+    "importance_weighted_log_likelihood",
     "kl_divergence",
     "linear_kl_weight",
     "standard_normal",

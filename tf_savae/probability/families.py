@@ -134,6 +134,11 @@ class FullCovarianceGaussian(Family):
 
 
 def _pair(parameters, expected):
+    if isinstance(parameters, dict):
+        raise ValueError(
+            f"parameters: expected the pair {expected} in this order, got a dict with keys "
+            f"{sorted(parameters)}, whose order is not kept."
+        )
     parts = tf.nest.flatten(parameters)
     if len(parts) != 2 or any(p.shape.rank != 2 for p in parts):
         shapes = [p.shape.as_list() for p in parts]

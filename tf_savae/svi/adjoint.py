@@ -35,9 +35,23 @@ def exact(objective, initial, theta, settings, probe, depth):
             pull = _identity_pull(n, weights, own.step_size)
         return [*final, path.values, path.gradient_norms], pull
 
-    outputs = refined(*initial, *floating(theta), *settings.step_size, probe)
+    outputs = _without_variables(refined, *initial, *floating(theta), *settings.step_size, probe)
     values, norms = (tf.stop_gradient(o) for o in outputs[n:])
     return outputs[:n], values, norms
+
+
+def _without_variables(refined, *inputs):
+    """Calls `refined`; a variable that it reads would get no gradient, so that is an error."""
+    try:
+        return refined(*inputs)
+    except TypeError as error:
+        if "function uses variables" not in str(error):
+            raise
+        raise ValueError(
+            "negative_elbo: reads a trainable tf.Variable that is not in theta, whose gradient "
+            'through the refinement would be lost; expected a pure function of (parameters, theta, '
+            "seed). Pass the variable's value in theta, and use what negative_elbo receives."
+        ) from error
 
 
 def _identity_pull(n, weights, step_size):

@@ -28,6 +28,7 @@ def descend_until(objective, initial, theta, settings, tolerance):
 
     def body(step, lam, velocity, best, best_value, active, taken):
         value, gradient = objective.gradient(lam, theta, seed)
+        value = tf.cast(value, best_value.dtype)
         better = active & (value < best_value)
         enough = active & (value < best_value - tf.cast(tolerance, value.dtype))
         best = keep(better, lam, best)

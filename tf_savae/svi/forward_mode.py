@@ -71,16 +71,17 @@ def tangents_of(tensors):
     """The tangents of `tensors` (zeros where there is none), or None outside forward mode.
 
     Raises:
-      LoopInForwardOverReverse: the accumulator surrounds a tape.
+      LoopInForwardOverReverse: the accumulator surrounds a tape. Also where no tensor has a
+        tangent: the gradient that will come back through the loop has one.
     """
     if not _modes.stack:
         return None
     mode = _modes.stack[-1]
+    if mode.surrounds_tape:
+        raise LoopInForwardOverReverse
     tangents = [mode.accumulator.jvp(tensor) for tensor in tensors]
     if all(tangent is None for tangent in tangents):
         return None
-    if mode.surrounds_tape:
-        raise LoopInForwardOverReverse
     return [
         tf.zeros_like(tensor) if tangent is None else tf.convert_to_tensor(tangent)
         for tensor, tangent in zip(tensors, tangents, strict=True)

@@ -7,6 +7,7 @@ each *float* leaf of theta.
 """
 
 import tensorflow as tf
+from absl import logging
 
 from tf_savae.ground import checks
 from tf_savae.svi import forward_mode, rule
@@ -14,6 +15,7 @@ from tf_savae.svi.evaluation import dense, floating
 
 __all__ = [
     "METHODS",
+    "automatic",
     "finite_difference",
     "forward_over_reverse",
     "resolve",
@@ -33,6 +35,14 @@ def forward_over_reverse(objective, parameters, theta, seed, vector):
         return _accumulator_over_tape(objective, parameters, theta, seed, vector)
     except forward_mode.LoopInForwardOverReverse:
         return _tape_over_accumulator(objective, parameters, theta, seed, vector)
+    except TypeError as error:
+        if "variant" not in str(error):
+            raise
+        raise ValueError(
+            'hvp: "forward_over_reverse" cannot pass through a while loop of the decoder (a Keras '
+            "LSTM, tf.scan, tf.while_loop) inside a tf.function; expected loops written with "
+            'tf_savae.svi.scan. Use it, or hvp="reverse_over_reverse".'
+        ) from error
 
 
 def _accumulator_over_tape(objective, parameters, theta, seed, vector):
@@ -94,7 +104,24 @@ def finite_difference(objective, parameters, theta, seed, vector):
     )
 
 
+def automatic(objective, parameters, theta, seed, vector):
+    """Forward over reverse where the decoder can be traced so, else reverse over reverse."""
+    try:
+        return forward_over_reverse(objective, parameters, theta, seed, vector)
+    except Exception as error:  # noqa: BLE001 TensorFlow raises many types here.
+        logging.log_first_n(
+            logging.WARNING,
+            "hvp='auto': forward mode cannot pass through this decoder (%s: %s); using "
+            "reverse_over_reverse. Write its time loop with tf_savae.svi.scan to use both.",
+            1,
+            type(error).__name__,
+            str(error).splitlines()[0] if str(error) else "",
+        )
+        return reverse_over_reverse(objective, parameters, theta, seed, vector)
+
+
 METHODS = {
+    "auto": automatic,
     "forward_over_reverse": forward_over_reverse,
     "reverse_over_reverse": reverse_over_reverse,
     "finite_difference": finite_difference,

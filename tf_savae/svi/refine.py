@@ -3,6 +3,7 @@
 import functools
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
@@ -128,7 +129,7 @@ def _crossing(adjoint, steps, truncate, early_stopping):
     if early_stopping is not None:
         return _stopping_early(adjoint, early_stopping)
     if isinstance(steps, int) and steps == 0:
-        return _no_steps
+        return functools.partial(_no_steps, adjoint)
     if adjoint == "stop":
         run = adjoints.stop if isinstance(steps, int) else _forward_only
     elif adjoint == "unrolled":
@@ -138,8 +139,10 @@ def _crossing(adjoint, steps, truncate, early_stopping):
     return lambda *arguments: (*run(*arguments), None)
 
 
-def _no_steps(objective, initial, theta, settings, probe):
-    del theta, settings, probe
+def _no_steps(adjoint, objective, initial, theta, settings, probe):
+    del objective, theta, settings, probe
+    if adjoint == "stop":
+        initial = [tf.stop_gradient(p) for p in initial]
     batch = tf.shape(initial[0])[0]
     empty = tf.zeros([0, batch], initial[0].dtype)
     return initial, empty, empty, None
@@ -198,23 +201,43 @@ def _step_sizes(step_size, initial):
     """One step-size tensor for each leaf of `initial`, of the leaf's dtype."""
     leaves = tf.nest.flatten(initial)
     if tf.nest.is_nested(step_size):
-        tf.nest.assert_same_structure(step_size, initial)
+        _check_structure(step_size, initial)
         sizes = tf.nest.flatten(step_size)
     else:
         sizes = [step_size] * len(leaves)
     return [_step_size(size, leaf) for size, leaf in zip(sizes, leaves, strict=True)]
 
 
+def _check_structure(step_size, initial):
+    try:
+        tf.nest.assert_same_structure(step_size, initial)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"step_size: expected one number, or a nest of the structure of initial; got "
+            f"{step_size!r}."
+        ) from error
+
+
 def _step_size(size, leaf):
-    if not tf.is_tensor(size) and not hasattr(size, "shape"):
-        size = checks.positive("step_size", size, zero=True)
+    if not tf.is_tensor(size):
+        if np.ndim(size) == 0:
+            checks.positive("step_size", size, zero=True)
+        elif not np.all(np.isfinite(size) & (np.asarray(size) >= 0)):
+            raise ValueError(f"step_size: expected finite numbers >= 0, got {size!r}.")
     size = tf.cast(tf.convert_to_tensor(size), leaf.dtype)
-    if tf.broadcast_static_shape(size.shape, leaf.shape).as_list() != leaf.shape.as_list():
+    if not _broadcasts(size.shape, leaf.shape):
         raise ValueError(
             f"step_size: shape {size.shape.as_list()} does not broadcast to the parameter's shape "
             f"{leaf.shape.as_list()}."
         )
     return size
+
+
+def _broadcasts(shape, target):
+    try:
+        return tf.broadcast_static_shape(shape, target).as_list() == target.as_list()
+    except ValueError:
+        return False
 
 
 def _probe(backward_probe, leaf):

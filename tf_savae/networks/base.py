@@ -1,0 +1,164 @@
+"""Base classes: what a decoder and a prior must supply, and what follows from it."""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tf_savae.ground import checks
+from tf_savae.ground.serialization import export
+from tf_savae.probability import standard_normal
+
+__all__ = ["Decoder", "DistributionDecoder", "Prior", "StandardNormalPrior"]
+
+tfd = tfp.distributions
+
+
+class Decoder(keras.layers.Layer):
+    """p(x | z): supply `log_prob`, and `sample` if the model is to generate.
+
+    Whatever `log_prob` computes from x alone (embeddings, states that do not see z) may move to
+    `prepare`: it then runs once per batch and not in each of the K refinement steps, and its
+    result is what `log_prob_prepared` receives.
+
+    >>> class Bernoulli(Decoder):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.logits = keras.layers.Dense(4)
+    ...     def log_prob(self, x, z, seed=None, training=False):
+    ...         return tfd.Independent(tfd.Bernoulli(logits=self.logits(z)), 1).log_prob(x)
+    >>> Bernoulli()(tf.zeros([2, 4]), tf.zeros([2, 3])).shape.as_list()
+    [2]
+    """
+
+    def log_prob(self, x, z, seed=None, training=False):
+        """log p(x | z) in nats, one number per example: [B].
+
+        Args:
+          x: nest of tensors [B, ...].
+          z: [B, Z].
+          seed: stateless seed [2] for any noise (dropout); the same seed, the same noise.
+          training: whether dropout and the like are on.
+        """
+        raise NotImplementedError
+
+    def sample(self, z, seed=None):
+        """Draws x from p(x | z), one per row of z [B, Z]."""
+        raise NotImplementedError(f"{type(self).__name__} has no sample(z, seed).")
+
+    def prepare(self, x, seed=None, training=False):
+        """Everything that depends on x but not on z; by default x itself."""
+        del seed, training
+        return x
+
+    def log_prob_prepared(self, prepared, z, seed=None, training=False):
+        """`log_prob` of what `prepare` returned."""
+        return self.log_prob(prepared, z, seed=seed, training=training)
+
+    def call(self, x, z, seed=None, training=False):
+        return self.log_prob(x, z, seed=seed, training=training)
+
+
+@export
+class DistributionDecoder(Decoder):
+    """A decoder from any Keras network z -> parameters and a likelihood.
+
+    Args:
+      network: Keras layer or model, z [B, Z] -> [B, ...]. Dropout and batch normalisation inside
+        it work: their masks are replayed and their statistics explicit.
+      likelihood: "bernoulli" (network gives logits), "normal" (network gives the mean, unit
+        variance), or a function from the network's output to a TFP distribution with batch
+        shape [B] or [B, ...] (its log probability is summed down to [B]).
+
+    >>> decoder = DistributionDecoder(keras.layers.Dense(4), likelihood="bernoulli")
+    >>> decoder(tf.zeros([2, 4]), tf.zeros([2, 3])).shape.as_list()
+    [2]
+    """
+
+    def __init__(self, network, likelihood="bernoulli", **kwargs):
+        super().__init__(**kwargs)
+        if not callable(likelihood):
+            checks.choice("likelihood", likelihood, tuple(_LIKELIHOODS))
+        self.network = network
+        self.likelihood = likelihood
+
+    def distribution(self, z, training=False):
+        """p(x | z), a TFP distribution."""
+        outputs = self.network(z, training=training)
+        outputs = tf.cast(outputs, tf.float32) if outputs.dtype == tf.bfloat16 else outputs
+        make = self.likelihood if callable(self.likelihood) else _LIKELIHOODS[self.likelihood]
+        return make(outputs)
+
+    def log_prob(self, x, z, seed=None, training=False):
+        distribution = self.distribution(z, training)
+        log_prob = distribution.log_prob(tf.cast(x, distribution.dtype))
+        if not callable(self.likelihood):
+            log_prob = tf.reduce_sum(log_prob, axis=list(range(1, log_prob.shape.rank)))
+        return log_prob
+
+    def sample(self, z, seed=None):
+        distribution = self.distribution(z)
+        return distribution.sample(seed=seed)
+
+    def get_config(self):
+        config = super().get_config()
+        config["network"] = keras.saving.serialize_keras_object(self.network)
+        config["likelihood"] = keras.saving.serialize_keras_object(self.likelihood)
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for name in ("network", "likelihood"):
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)
+
+
+_LIKELIHOODS = {
+    "bernoulli": lambda logits: tfd.Bernoulli(logits=logits, dtype=logits.dtype),
+    "normal": lambda mean: tfd.Normal(mean, tf.ones_like(mean)),
+}
+
+
+class Prior(keras.layers.Layer):
+    """p(z): supply `distribution()`. Weights added in `build` are learned with the decoder's.
+
+    >>> class ShiftedPrior(Prior):
+    ...     def build(self, shape=None):
+    ...         self.shift = self.add_weight(shape=(2,), initializer="zeros", name="shift")
+    ...         self.built = True
+    ...     def distribution(self):
+    ...         return tfd.Independent(tfd.Normal(tf.convert_to_tensor(self.shift), 1.0), 1)
+    >>> prior = ShiftedPrior()
+    >>> prior(None).event_shape.as_list()
+    [2]
+    """
+
+    def distribution(self):
+        """A TFP distribution with event shape [Z] and no batch shape."""
+        raise NotImplementedError
+
+    def build(self, shape=None):
+        self.built = True
+
+    def call(self, inputs=None):
+        return self.distribution()
+
+
+@export
+class StandardNormalPrior(Prior):
+    """N(0, I) in `latent_size` dimensions.
+
+    >>> StandardNormalPrior(3)(None).event_shape.as_list()
+    [3]
+    """
+
+    def __init__(self, latent_size, **kwargs):
+        super().__init__(**kwargs)
+        self.latent_size = checks.positive_int("latent_size", latent_size)
+
+    def distribution(self):
+        # The latent code stays in the variables' precision under mixed precision.
+        return standard_normal(self.latent_size, self.variable_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "latent_size": self.latent_size}

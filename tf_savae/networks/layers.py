@@ -1,0 +1,185 @@
+"""Keras layers shared by the text and oracle networks."""
+
+import keras
+import tensorflow as tf
+
+from tf_savae.ground import checks
+from tf_savae.ground.serialization import export
+from tf_savae.networks.recurrence import lstm, lstm_cell
+from tf_savae.networks.softmax import token_nll
+
+__all__ = ["LSTM", "ParameterHead", "TokenSoftmax", "last_state"]
+
+
+@export
+class LSTM(keras.layers.Layer):
+    """An LSTM in time-major order whose derivatives of both orders compile with XLA.
+
+    `keras.layers.LSTM` is not used because its cuDNN kernel has no second derivative and no XLA
+    kernel, and because the projection of its inputs cannot be shared by refinement steps.
+
+    Args:
+      units: H.
+      input_size: width of the inputs.
+      initializer: for all weights, biases included.
+
+    >>> LSTM(4, 3)(tf.zeros([5, 2, 3])).shape.as_list()
+    [5, 2, 4]
+    """
+
+    def __init__(self, units, input_size, initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.units = checks.positive_int("units", units)
+        self.input_size = checks.positive_int("input_size", input_size)
+        self.initializer = keras.initializers.get(initializer)
+
+    def build(self, shape=None):
+        width = 4 * self.units
+        first, second, third = (_fresh(self.initializer, n) for n in range(3))
+        self.kernel = self.add_weight((self.input_size, width), first, name="kernel")
+        self.recurrent_kernel = self.add_weight(
+            (self.units, width), second, name="recurrent_kernel"
+        )
+        bias = third if _is_uniform(self.initializer) else "zeros"
+        self.bias = self.add_weight((width,), bias, name="bias")
+        self.built = True
+
+    def project(self, inputs):
+        """Inputs [..., input_size] to pre-activations [..., 4H]: everything before the loop."""
+        self._ensure_built()
+        inputs = tf.cast(inputs, self.compute_dtype)
+        return tf.matmul(inputs, tf.convert_to_tensor(self.kernel)) + self.bias
+
+    def run(self, projected, hidden=None, cell=None):
+        """Pre-activations [T, B, 4H] and an optional first state to hidden states [T, B, H]."""
+        self._ensure_built()
+        zeros = tf.zeros_like(projected[0, :, : self.units])
+        hidden = zeros if hidden is None else hidden
+        cell = zeros if cell is None else cell
+        return lstm(projected, tf.convert_to_tensor(self.recurrent_kernel), hidden, cell)
+
+    def step(self, projected, state):
+        """One step for sampling: pre-activations [B, 4H] and (h, c) to the next (h, c)."""
+        recurrent = tf.matmul(state[0], tf.convert_to_tensor(self.recurrent_kernel))
+        return lstm_cell(projected + recurrent, state)
+
+    def call(self, inputs):
+        return self.run(self.project(inputs))
+
+    def _ensure_built(self):
+        if not self.built:
+            self.build()
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "input_size": self.input_size,
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
+
+
+def _fresh(initializer, number):
+    """A copy that draws other numbers: one Keras initializer draws the same at every use."""
+    config = initializer.get_config()
+    if config.get("seed") is not None:
+        config["seed"] += number
+    return type(initializer).from_config(config)
+
+
+def _is_uniform(initializer):
+    return isinstance(initializer, keras.initializers.RandomUniform)
+
+
+def last_state(hidden, lengths):
+    """The hidden state [B, H] after each row's last real token, from [T, B, H] and lengths [B].
+
+    >>> last_state(tf.reshape(tf.range(6.0), [3, 2, 1]), tf.constant([1, 3])).numpy().tolist()
+    [[0.0], [5.0]]
+    """
+    index = tf.maximum(lengths - 1, 0)
+    picks = tf.one_hot(index, hidden.shape[0], axis=0, dtype=hidden.dtype)
+    # A product with one-hot rows: its derivative is the same product, in loops and under XLA.
+    return tf.reduce_sum(hidden * picks[:, :, None], axis=0)
+
+
+@export
+class ParameterHead(keras.layers.Layer):
+    """One linear map from features [B, H] to a family's parameters for `latent_size`.
+
+    >>> from tf_savae.probability import DiagonalGaussian
+    >>> mean, log_variance = ParameterHead(DiagonalGaussian(), 3)(tf.zeros([2, 8]))
+    >>> mean.shape.as_list()
+    [2, 3]
+    """
+
+    def __init__(self, family, latent_size, initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.family = family
+        self.latent_size = checks.positive_int("latent_size", latent_size)
+        self.initializer = keras.initializers.get(initializer)
+        self.dense = keras.layers.Dense(
+            family.parameter_count(latent_size), kernel_initializer=self.initializer
+        )
+
+    def call(self, features):
+        outputs = tf.cast(self.dense(features), self.variable_dtype)
+        return self.family.unpack(outputs, self.latent_size)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "family": keras.saving.serialize_keras_object(self.family),
+            "latent_size": self.latent_size,
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        family = keras.saving.deserialize_keras_object(config["family"])
+        return cls(**{**config, "family": family})
+
+
+@export
+class TokenSoftmax(keras.layers.Layer):
+    """The projection to the vocabulary, with `nll` fused (see `token_nll`).
+
+    >>> TokenSoftmax(10, 4).nll(tf.zeros([3, 4]), tf.zeros([3], tf.int32)).shape.as_list()
+    [3]
+    """
+
+    def __init__(self, vocabulary_size, input_size, initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
+        self.input_size = checks.positive_int("input_size", input_size)
+        self.initializer = keras.initializers.get(initializer)
+
+    def build(self, shape=None):
+        size = (self.input_size, self.vocabulary_size)
+        self.kernel = self.add_weight(size, self.initializer, name="kernel")
+        self.bias = self.add_weight((self.vocabulary_size,), "zeros", name="bias")
+        self.built = True
+
+    def nll(self, hidden, targets):
+        """-log p(target | hidden) in nats: hidden [N, H], int32 targets [N] to [N]."""
+        if not self.built:
+            self.build()
+        return token_nll(
+            tf.cast(hidden, self.compute_dtype),
+            tf.cast(tf.convert_to_tensor(self.kernel), self.compute_dtype),
+            tf.convert_to_tensor(self.bias),
+            targets,
+        )
+
+    def call(self, hidden):
+        """Logits [..., V] for sampling."""
+        kernel = tf.cast(tf.convert_to_tensor(self.kernel), hidden.dtype)
+        return tf.matmul(hidden, kernel) + tf.cast(tf.convert_to_tensor(self.bias), hidden.dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "input_size": self.input_size,
+            "initializer": keras.initializers.serialize(self.initializer),
+        }

@@ -1,0 +1,146 @@
+"""The synthetic experiment's networks (Kim et al. 2018, section 4.1).
+
+h_t = LSTM(h_{t-1}, x_t); x_{t+1} ~ softmax(MLP([h_t, z])), z in R^2. Rows are int32 [B, T] of
+words 0 .. V - 1; the first input is a start symbol with an embedding of its own. The LSTM does not
+see z: its states are prepared once, and a refinement step costs the MLP alone.
+"""
+
+import keras
+import tensorflow as tf
+
+from tf_savae.ground import checks, seeds
+from tf_savae.ground.serialization import export
+from tf_savae.networks.base import Decoder
+from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax
+from tf_savae.networks.sampling import sample_tokens
+from tf_savae.probability import as_family
+
+__all__ = ["OracleDecoder", "OracleEncoder"]
+
+
+@export
+class OracleDecoder(Decoder):
+    """p(x | z) of the oracle; with the default scales, the oracle's own random weights.
+
+    Args:
+      vocabulary_size: V; units: H, also the size of inputs and of the MLP; latent_size: Z.
+      scale: weights start from U(-scale, scale); `latent_scale` for the MLP's weights of z, large
+        so that z matters; `output_scale` for the output layer.
+      seed: int, makes the random weights reproducible.
+
+    >>> decoder = OracleDecoder(20, units=8)
+    >>> decoder(tf.constant([[4, 0, 19]]), tf.zeros([1, 2])).shape.as_list()
+    [1]
+    """
+
+    def __init__(
+        self,
+        vocabulary_size=1000,
+        units=100,
+        latent_size=2,
+        scale=1.0,
+        latent_scale=5.0,
+        output_scale=0.6,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
+        self.units = checks.positive_int("units", units)
+        self.latent_size = checks.positive_int("latent_size", latent_size)
+        self.scale, self.latent_scale, self.output_scale = scale, latent_scale, output_scale
+        self.seed = seed
+
+        def uniform(limit, offset):
+            return keras.initializers.RandomUniform(-limit, limit, seed=seed * 16 + offset)
+
+        self.embedding = keras.layers.Embedding(vocabulary_size + 1, units, uniform(scale, 0))
+        self.lstm = LSTM(units, units, uniform(scale, 1))
+        self.from_hidden = keras.layers.Dense(units, kernel_initializer=uniform(scale, 5))
+        self.from_latent = keras.layers.Dense(
+            units, use_bias=False, kernel_initializer=uniform(latent_scale, 6)
+        )
+        self.softmax = TokenSoftmax(vocabulary_size, units, uniform(output_scale, 7))
+
+    def prepare(self, x, seed=None, training=False):
+        """The LSTM's share of the MLP's input [T, B, H], and the targets [T, B]."""
+        targets = tf.transpose(x)
+        start = tf.fill(tf.shape(targets[:1]), self.vocabulary_size)
+        inputs = tf.concat([start, targets[:-1]], axis=0)
+        return self.from_hidden(self.lstm(self.embedding(inputs))), targets
+
+    def log_prob_prepared(self, prepared, z, seed=None, training=False):
+        features, targets = prepared
+        hidden = tf.tanh(features + self._latent(z)[None])
+        nll = self.softmax.nll(tf.reshape(hidden, [-1, self.units]), tf.reshape(targets, [-1]))
+        return -tf.reduce_sum(tf.reshape(nll, tf.shape(targets)), axis=0)
+
+    def _latent(self, z):
+        return self.from_latent(tf.cast(z, self.compute_dtype))
+
+    def log_prob(self, x, z, seed=None, training=False):
+        """log p(x | z), [B] nats: int32 x [B, T], z [B, Z]."""
+        return self.log_prob_prepared(self.prepare(x), z)
+
+    def sample(self, z, seed=None, length=5, temperature=1.0):
+        """Words int32 [B, length]."""
+        shift = self._latent(z)
+        zeros = tf.zeros([tf.shape(z)[0], self.units], self.compute_dtype)
+
+        def step(tokens, state):
+            embedded = tf.reshape(self.embedding(tokens), [-1, self.units])
+            state = self.lstm.step(self.lstm.project(embedded), state)
+            return self.softmax(tf.tanh(self.from_hidden(state[0]) + shift)), state
+
+        rows = sample_tokens(
+            step,
+            (zeros, zeros),
+            tf.shape(z)[0],
+            length,
+            seeds.as_seed(0 if seed is None else seed),
+            temperature,
+            start=self.vocabulary_size,
+            end=None,
+        )
+        return rows[:, 1:]
+
+    def get_config(self):
+        names = (
+            "vocabulary_size",
+            "units",
+            "latent_size",
+            "scale",
+            "latent_scale",
+            "output_scale",
+            "seed",
+        )
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@export
+class OracleEncoder(keras.layers.Layer):
+    """An LSTM over the words; its last state gives the variational parameters.
+
+    >>> mean, log_variance = OracleEncoder(20, units=8)(tf.constant([[4, 0, 19]]))
+    >>> mean.shape.as_list()
+    [1, 2]
+    """
+
+    def __init__(self, vocabulary_size=1000, units=100, latent_size=2, family=None, **kwargs):
+        super().__init__(**kwargs)
+        self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
+        self.units = checks.positive_int("units", units)
+        self.latent_size = checks.positive_int("latent_size", latent_size)
+        self.family = as_family(family)
+        self.embedding = keras.layers.Embedding(vocabulary_size, units)
+        self.lstm = LSTM(units, units)
+        self.head = ParameterHead(self.family, latent_size)
+
+    def call(self, x, training=False):
+        return self.head(self.lstm(self.embedding(tf.transpose(x)))[-1])
+
+    def get_config(self):
+        names = ("vocabulary_size", "units", "latent_size")
+        own = {name: getattr(self, name) for name in names}
+        own["family"] = keras.saving.serialize_keras_object(self.family)
+        return {**super().get_config(), **own}

@@ -1,0 +1,217 @@
+"""The paper's text networks: LSTM encoder and decoder (Kim et al. 2018, section 4.2).
+
+Rows are <s> w_1 ... w_n </s> <pad> ..., with ids 0 <pad>, 1 <unk>, 2 <s>, 3 </s>. The decoder
+reads x[:, :-1] and predicts x[:, 1:]; positions whose target is <pad> count nothing.
+"""
+
+import keras
+import tensorflow as tf
+
+from tf_savae.ground import checks, seeds
+from tf_savae.ground.serialization import export
+from tf_savae.networks.base import Decoder
+from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax, last_state
+from tf_savae.networks.sampling import sample_tokens
+from tf_savae.probability import as_family
+
+__all__ = ["TextDecoder", "TextEncoder", "predicted_tokens"]
+
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+
+
+def _uniform(scale):
+    """A new object for each weight: one Keras initializer draws the same numbers at every use."""
+    return keras.initializers.RandomUniform(-scale, scale)
+
+
+def _embedding(vocabulary_size, size, scale):
+    return keras.layers.Embedding(vocabulary_size, size, _uniform(scale))
+
+
+def _dense(units, scale, **kwargs):
+    return keras.layers.Dense(units, kernel_initializer=_uniform(scale), **kwargs)
+
+
+def _dropout(tensor, rate, seed, training):
+    if not training or not rate:
+        return tensor
+    return tf.nn.experimental.stateless_dropout(tensor, rate, seed=seed, rng_alg="auto_select")
+
+
+def predicted_tokens(x):
+    """How many tokens each row predicts, </s> included: int32 [B].
+
+    >>> predicted_tokens(tf.constant([[2, 5, 3, 0], [0, 0, 0, 0]])).numpy().tolist()
+    [2, 0]
+    """
+    return tf.reduce_sum(tf.cast(x[:, 1:] != PAD, tf.int32), axis=1)
+
+
+@export
+class TextEncoder(keras.layers.Layer):
+    """An LSTM over the tokens; its last state gives the variational parameters.
+
+    Args:
+      vocabulary_size: V; embedding_size: E; units: H; latent_size: Z.
+      family: variational family (a diagonal Gaussian by default).
+      initial_scale: weights start from U(-initial_scale, initial_scale), the paper's 0.1.
+
+    >>> encoder = TextEncoder(20, embedding_size=4, units=6, latent_size=2)
+    >>> mean, log_variance = encoder(tf.constant([[2, 7, 3, 0]]))
+    >>> mean.shape.as_list()
+    [1, 2]
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        embedding_size=512,
+        units=1024,
+        latent_size=32,
+        family=None,
+        initial_scale=0.1,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
+        self.embedding_size = embedding_size
+        self.units = units
+        self.latent_size = latent_size
+        self.family = as_family(family)
+        self.initial_scale = checks.positive("initial_scale", initial_scale)
+        scale = self.initial_scale
+        self.embedding = _embedding(vocabulary_size, embedding_size, scale)
+        self.lstm = LSTM(units, embedding_size, _uniform(scale))
+        self.head = ParameterHead(self.family, latent_size, _uniform(scale))
+
+    def call(self, x, training=False):
+        embedded = self.embedding(tf.transpose(x))
+        hidden = self.lstm(embedded)
+        lengths = tf.reduce_sum(tf.cast(x != PAD, tf.int32), axis=1)
+        return self.head(last_state(hidden, lengths))
+
+    def get_config(self):
+        names = ("vocabulary_size", "embedding_size", "units", "latent_size", "initial_scale")
+        own = {name: getattr(self, name) for name in names}
+        own["family"] = keras.saving.serialize_keras_object(self.family)
+        return {**super().get_config(), **own}
+
+
+@export
+class TextDecoder(Decoder):
+    """An LSTM language model, given z: z joins every input and sets the first hidden state.
+
+    Args:
+      vocabulary_size: V; embedding_size: E; units: H.
+      latent_size: Z; 0 makes the plain language model, whose z is None or [B, 0].
+      dropout: rate on the inputs and on the outputs of the LSTM, in training.
+      word_dropout: rate at which input words become <unk> in training (Bowman et al. 2016).
+      initial_scale: weights start from U(-initial_scale, initial_scale).
+
+    >>> decoder = TextDecoder(20, embedding_size=4, units=6, latent_size=2)
+    >>> decoder(tf.constant([[2, 7, 3, 0]]), tf.zeros([1, 2])).shape.as_list()
+    [1]
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        embedding_size=512,
+        units=1024,
+        latent_size=32,
+        dropout=0.5,
+        word_dropout=0.0,
+        initial_scale=0.1,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
+        self.embedding_size = embedding_size
+        self.units = units
+        self.latent_size = checks.non_negative_int("latent_size", latent_size)
+        self.dropout = checks.unit_interval("dropout", dropout, closed=False)
+        self.word_dropout = checks.unit_interval("word_dropout", word_dropout, closed=False)
+        self.initial_scale = checks.positive("initial_scale", initial_scale)
+        scale = self.initial_scale
+        self.embedding = _embedding(vocabulary_size, embedding_size, scale)
+        self.lstm = LSTM(units, embedding_size, _uniform(scale))
+        self.softmax = TokenSoftmax(vocabulary_size, units, _uniform(scale))
+        if self.latent_size:
+            self.to_gates = _dense(4 * units, scale, use_bias=False)
+            self.to_hidden = _dense(units, scale)
+
+    def prepare(self, x, seed=None, training=False):
+        """Embeds and projects the inputs: constant in z, so once for all refinement steps.
+
+        Dropout on the inputs and word dropout are drawn here: one mask for all steps.
+        """
+        inputs, targets = x[:, :-1], x[:, 1:]
+        if training and (self.dropout or self.word_dropout):
+            first, second = seeds.split(seed, 2)
+            inputs = self._drop_words(inputs, first)
+        embedded = self.embedding(tf.transpose(inputs))
+        if training and self.dropout:
+            embedded = _dropout(embedded, self.dropout, second, training)
+        return self.lstm.project(embedded), tf.transpose(targets)
+
+    def _drop_words(self, inputs, seed):
+        if not self.word_dropout:
+            return inputs
+        chance = tf.random.stateless_uniform(tf.shape(inputs), seed)
+        word = (inputs > EOS) & (chance < self.word_dropout)
+        return tf.where(word, UNK, inputs)
+
+    def log_prob_prepared(self, prepared, z, seed=None, training=False):
+        projected, targets = prepared
+        projected, hidden = self._condition(projected, z)
+        states = _dropout(self.lstm.run(projected, hidden), self.dropout, seed, training)
+        flat = tf.reshape(states, [-1, self.units])
+        nll = self.softmax.nll(flat, tf.reshape(targets, [-1]))
+        mask = tf.cast(targets != PAD, nll.dtype)
+        return -tf.reduce_sum(tf.reshape(nll, tf.shape(targets)) * mask, axis=0)
+
+    def _condition(self, projected, z):
+        """Adds z's share of the gates, the same at every step, and makes the first state."""
+        if not self.latent_size:
+            return projected, None
+        z = tf.cast(z, self.compute_dtype)
+        return projected + self.to_gates(z)[None], self.to_hidden(z)
+
+    def log_prob(self, x, z, seed=None, training=False):
+        """log p(x | z), [B] nats: int32 x [B, T], z [B, Z]."""
+        seed = seeds.as_seed(0 if seed is None else seed)
+        inner, outer = seeds.split(seed, 2)
+        prepared = self.prepare(x, inner, training)
+        return self.log_prob_prepared(prepared, z, outer, training)
+
+    def sample(self, z, seed=None, length=50, temperature=1.0):
+        """Token rows int32 [B, length + 1], <s> first, <pad> after </s>; temperature 0 is greedy."""
+        size = self.embedding_size
+        rows = tf.shape(z)[0]
+        shift, hidden = self._condition(tf.zeros([1, rows, 4 * self.units], self.compute_dtype), z)
+        if hidden is None:
+            hidden = tf.zeros([rows, self.units], self.compute_dtype)
+
+        def step(tokens, state):
+            embedded = tf.reshape(self.embedding(tokens), [-1, size])
+            projected = self.lstm.project(embedded) + shift[0]
+            state = self.lstm.step(projected, state)
+            return self.softmax(state[0]) + never, state
+
+        # <pad> and <s> are no words: the model may give them no more than rounding's share.
+        never = tf.constant([-1e9, 0.0, -1e9, 0.0] + [0.0] * (self.vocabulary_size - 4))
+        never = tf.cast(never, self.compute_dtype)
+        state = (hidden, tf.zeros_like(hidden))
+        return sample_tokens(step, state, rows, length, seed, temperature)
+
+    def get_config(self):
+        names = (
+            "vocabulary_size",
+            "embedding_size",
+            "units",
+            "latent_size",
+            "dropout",
+            "word_dropout",
+            "initial_scale",
+        )
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,0 +1,55 @@
+"""Importance-weighted estimate of log p(x) (Burda et al. 2016, https://arxiv.org/abs/1509.00519)."""
+
+import tensorflow as tf
+
+from tf_savae.ground import checks, seeds
+
+__all__ = ["importance_weighted_log_likelihood"]
+
+
+def importance_weighted_log_likelihood(log_likelihood, posterior, prior, samples, seed):
+    """log (1/S) sum_s p(x | z_s) p(z_s) / q(z_s), z_s ~ q: a lower bound, tight as S grows.
+
+    Samples are drawn one a step of a while loop: memory does not grow with S. The sum is kept as
+    (largest weight, scaled sum) in float64.
+
+    Args:
+      log_likelihood: maps (z [B, Z], seed) to log p(x | z), [B], nats.
+      posterior: TFP distribution q, batch shape [B].
+      prior: TFP distribution over [Z].
+      samples: S, a Python int.
+      seed: int or stateless seed [2].
+
+    Returns:
+      [B], float64 nats.
+
+    >>> from tf_savae.probability import DiagonalGaussian, standard_normal
+    >>> q = DiagonalGaussian().distribution((tf.zeros([3, 2]), tf.zeros([3, 2])))
+    >>> estimate = importance_weighted_log_likelihood(
+    ...     lambda z, seed: -tf.ones([3]), q, standard_normal(2), samples=5, seed=0)
+    >>> estimate.numpy().round(5).tolist()
+    [-1.0, -1.0, -1.0]
+    """
+    samples = checks.positive_int("samples", samples)
+    seed = seeds.as_seed(seed)
+
+    def log_weight(index):
+        draw, noise = seeds.split(seeds.fold(seed, index), 2)
+        z = posterior.sample(seed=draw)
+        ratio = prior.log_prob(z) - posterior.log_prob(z)
+        return tf.cast(log_likelihood(z, noise) + ratio, tf.float64)
+
+    def body(index, largest, total):
+        weight = log_weight(index)
+        higher = tf.maximum(largest, weight)
+        total = total * tf.exp(largest - higher) + tf.exp(weight - higher)
+        return index + 1, higher, total
+
+    first = log_weight(0)
+    _, largest, total = tf.while_loop(
+        lambda index, *_: index < samples,
+        body,
+        (tf.constant(1), first, tf.ones_like(first)),
+        parallel_iterations=1,
+    )
+    return largest + tf.math.log(total / samples)
