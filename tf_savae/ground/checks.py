@@ -107,7 +107,21 @@ def floating_nest(name, nest):
             raise ValueError(
                 f"{name}: leaf {index} is a scalar; expected batch-first tensors [B, ...]."
             )
+        _like_the_first(name, index, leaf, tensors[0])
     return tf.nest.pack_sequence_as(nest, tensors)
+
+
+def _like_the_first(name, index, leaf, first):
+    if leaf.dtype != first.dtype:
+        raise TypeError(
+            f"{name}: expected leaves of one dtype, got {first.dtype.name} for leaf 0 and "
+            f"{leaf.dtype.name} for leaf {index}."
+        )
+    if not leaf.shape[:1].is_compatible_with(first.shape[:1]):
+        raise ValueError(
+            f"{name}: expected leaves with one batch size, got shapes {first.shape.as_list()} for "
+            f"leaf 0 and {leaf.shape.as_list()} for leaf {index}."
+        )
 
 
 def per_example(name, value, batch=None):

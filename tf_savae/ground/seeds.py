@@ -4,6 +4,7 @@ A seed is a value, so replaying SVI step k needs nothing but its seed: the backw
 refinement draws the very noise and dropout masks of the forward pass.
 """
 
+import numpy as np
 import tensorflow as tf
 
 __all__ = ["as_seed", "fold", "split"]
@@ -19,19 +20,32 @@ def as_seed(seed):
       An int32 tensor of shape [2].
 
     Raises:
-      ValueError: the seed is None or has another shape.
+      ValueError: the seed is None, has another shape or does not fit into 32 bits.
+      TypeError: the seed is not of an integer dtype.
 
     >>> as_seed(7).shape.as_list()
     [2]
     """
     if seed is None:
         raise ValueError("seed: expected an int or an int tensor of shape [2], got None.")
-    seed = tf.cast(tf.convert_to_tensor(seed), tf.int32)
+    if not tf.is_tensor(seed):
+        _check_constant(seed)
+    seed = tf.convert_to_tensor(seed)
+    if not seed.dtype.is_integer:
+        raise TypeError(f"seed: expected an integer dtype, got {seed.dtype.name}.")
+    seed = tf.cast(seed, tf.int32)
     if seed.shape.rank == 0:
         return tf.stack([tf.zeros([], tf.int32), seed])
     if seed.shape.as_list() != [2]:
         raise ValueError(f"seed: expected shape [] or [2], got shape {seed.shape.as_list()}.")
     return seed
+
+
+def _check_constant(seed):
+    """What would lose bits without a word on its way to int32 is an error."""
+    values = np.asarray(seed)
+    if values.dtype.kind in "iu" and np.any((values >= 2**31) | (values < -(2**31))):
+        raise ValueError(f"seed: expected ints of 32 bits, -2**31 to 2**31 - 1, got {seed!r}.")
 
 
 def fold(seed, data):

@@ -220,10 +220,7 @@ def _check_structure(step_size, initial):
 
 def _step_size(size, leaf):
     if not tf.is_tensor(size):
-        if np.ndim(size) == 0:
-            checks.positive("step_size", size, zero=True)
-        elif not np.all(np.isfinite(size) & (np.asarray(size) >= 0)):
-            raise ValueError(f"step_size: expected finite numbers >= 0, got {size!r}.")
+        _check_constant(size)
     size = tf.cast(tf.convert_to_tensor(size), leaf.dtype)
     if not _broadcasts(size.shape, leaf.shape):
         raise ValueError(
@@ -231,6 +228,12 @@ def _step_size(size, leaf):
             f"{leaf.shape.as_list()}."
         )
     return size
+
+
+def _check_constant(size):
+    values = np.asarray(size)
+    if values.dtype.kind not in "fiu" or not np.all(np.isfinite(values) & (values >= 0)):
+        raise ValueError(f"step_size: expected finite numbers >= 0, got {size!r}.")
 
 
 def _broadcasts(shape, target):
