@@ -6,13 +6,14 @@ fixed table indexed by the step (the last word of a step's seed), because Tensor
 stateless numbers under XLA than in eager mode.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.svi import scan
+from tf_savae.svi import refine, scan
 
 BATCH, LATENT, NOISES = 3, 2, 21
 FEATURES, HIDDEN, WORDS, TIME, EMBEDDING = 5, 4, 6, 4, 3
@@ -288,6 +289,43 @@ def total_gradient(refined, negative_elbo, initial, theta, step_size, steps):
     gradients = tape.gradient(loss, nests, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     dense = tf.nest.map_structure(tf.convert_to_tensor, gradients)
     return {"loss": loss, "refined": final, **dense}
+
+
+def in_mode(function, mode):
+    """`function` run "eager", as a tf.function ("graph") or compiled by "xla"."""
+    if mode == "eager":
+        return function
+    return tf.function(function, autograph=False, jit_compile=mode == "xla")
+
+
+def refined_gradient(model, mode="graph", *, steps, **options):
+    """The total gradient through `refine` at the model's own point."""
+
+    def run(initial, theta, step_size):
+        def refined(*inputs):
+            return refine(
+                model.objective, *inputs[:2], steps=steps, step_size=inputs[2], seed=9, **options
+            )
+
+        return total_gradient(refined, model.objective, initial, theta, step_size, steps)
+
+    return in_mode(run, mode)(model.initial, model.theta, step_sizes())
+
+
+@functools.cache
+def plain_gradient(name, *, steps, **options):
+    """The same by taping a Python loop: (total gradient, gradient norms [K, B])."""
+    model, norms = MODELS[name](), []
+
+    def refined(*inputs):
+        final, seen = plain_refine(model.reference, *inputs, steps=steps, **options)
+        norms.extend(seen)
+        return final
+
+    gradient = total_gradient(
+        refined, model.reference, model.initial, model.theta, step_sizes(), steps
+    )
+    return gradient, np.asarray(norms)
 
 
 def relative_error(got, expected):

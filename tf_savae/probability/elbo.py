@@ -27,8 +27,9 @@ class ElboTerms(NamedTuple):
         >>> ElboTerms(tf.ones([1]), tf.ones([1])).weighted(0.5).numpy().tolist()
         [1.5]
         """
-        kl = tf.maximum(self.kl, tf.cast(free_bits, self.kl.dtype)) if free_bits else self.kl
-        return self.nll + tf.cast(beta, self.kl.dtype) * kl
+        kl = tf.maximum(self.kl, free_bits) if free_bits else self.kl
+        # A Python number is not cast: that would round it to float32 on its way.
+        return self.nll + (tf.cast(beta, kl.dtype) if tf.is_tensor(beta) else beta) * kl
 
     @property
     def bound(self):

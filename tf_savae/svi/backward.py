@@ -106,7 +106,7 @@ def _add_step_size_terms(step_bar, path, step, lam_bar, step_size):
 def _limit(final_bar, adjoint_clip_norm):
     if adjoint_clip_norm is None:
         return None
-    return tf.cast(adjoint_clip_norm, final_bar[0].dtype) * rule.norm(final_bar)
+    return tf.constant(adjoint_clip_norm, final_bar[0].dtype) * rule.norm(final_bar)
 
 
 def _limited(lam_bar, vel_bar, limit):

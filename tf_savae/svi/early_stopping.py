@@ -30,7 +30,7 @@ def descend_until(objective, initial, theta, settings, tolerance):
         value, gradient = objective.gradient(lam, theta, seed)
         value = tf.cast(value, best_value.dtype)
         better = active & (value < best_value)
-        enough = active & (value < best_value - tf.cast(tolerance, value.dtype))
+        enough = active & (value < best_value - tf.constant(tolerance, value.dtype))
         best = keep(better, lam, best)
         best_value = tf.where(better, value, best_value)
         active = enough & (step < steps)

@@ -72,7 +72,8 @@ def refine(
       hvp: "forward_over_reverse", "reverse_over_reverse", "finite_difference", "auto" (the first
         that can be traced; `tf_savae.svi.fastest_hvp` measures), or a function with the signature
         of those in `tf_savae.svi.hvp`. Only "exact" and "truncated" use it.
-      return_trace: also return a `Trace`; costs one evaluation more (the ELBO at lambda_K).
+      return_trace: also return a `Trace`; costs one evaluation more (the ELBO at lambda_K). With
+        "path" that evaluation is left out: negative_elbo is [K, B] and comes for nothing.
       truncate: steps crossed exactly by adjoint "truncated", 0 to K.
       adjoint_clip_norm: bound on an example's adjoint on its way back, as a multiple of its norm
         at step K; None does not clip. A biased but bounded gradient where refinement is unstable.
@@ -120,6 +121,8 @@ def refine(
     refined = tf.nest.pack_sequence_as(initial, final)
     if not return_trace:
         return refined
+    if return_trace == "path":
+        return refined, Trace(values, norms, taken)
     return refined, _trace(objective, final, flat_theta, settings, values, norms, taken)
 
 
@@ -221,7 +224,8 @@ def _check_structure(step_size, initial):
 def _step_size(size, leaf):
     if not tf.is_tensor(size):
         _check_constant(size)
-    size = tf.cast(tf.convert_to_tensor(size), leaf.dtype)
+        size = np.asarray(size, leaf.dtype.as_numpy_dtype)
+    size = tf.cast(size, leaf.dtype)
     if not _broadcasts(size.shape, leaf.shape):
         raise ValueError(
             f"step_size: shape {size.shape.as_list()} does not broadcast to the parameter's shape "

@@ -61,7 +61,7 @@ def divide_safely(numerator, denominator):
 
 
 def _clip_scale(size, clip_norm):
-    limit = tf.cast(clip_norm, size.dtype)
+    limit = tf.constant(clip_norm, size.dtype)  # A cast would round it to float32 on its way.
     return tf.where(size > limit, divide_safely(limit, size), tf.ones_like(size))
 
 
@@ -93,7 +93,7 @@ def clip_vjp(gradient, clip_norm, vector):
         return vector
     size = norm(gradient)
     scale = _clip_scale(size, clip_norm)
-    clipped = size > tf.cast(clip_norm, size.dtype)
+    clipped = size > tf.constant(clip_norm, size.dtype)
     along = divide_safely(inner(gradient, vector), tf.square(size))
     along = tf.where(clipped, along, tf.zeros_like(along))
     return [
