@@ -1,0 +1,173 @@
+"""Cost is a contract: K gradients without weight gradients, K products, one trace."""
+
+import re
+
+import pytest
+import svi_models
+import svi_reference
+import tensorflow as tf
+from executed_products import executed_products
+
+from tf_savae.svi import refine
+
+# Hessian-vector products in units of F, the forward pass of the decoder. Forward mode costs more
+# than the 6 that are needed: TensorFlow multiplies by the zero tangents of the weights too.
+COSTS = {"reverse_over_reverse": 6, "finite_difference": 6, "forward_over_reverse": 8}
+
+
+def counting(model):
+    """The model's objective with a list that grows by one at every call from Python."""
+    calls = []
+
+    def objective(parameters, theta, seed):
+        calls.append(1)
+        return model.objective(parameters, theta, seed)
+
+    return objective, calls
+
+
+def gradient(model, objective, **options):
+    """A function of (initial, theta) for the gradient of the summed refined parameters."""
+    options = {"steps": 5, "step_size": svi_reference.step_sizes(), "seed": 0, **options}
+
+    def run(initial, theta):
+        with tf.GradientTape() as tape:
+            tape.watch([initial, theta])
+            refined = refine(objective, initial, theta, **options)
+            total = tf.add_n([tf.reduce_sum(p) for p in refined])
+        return tape.gradient(total, [initial, theta], unconnected_gradients="zero")
+
+    return run
+
+
+def forward(model, **options):
+    return lambda initial, theta: refine(
+        model.objective, initial, theta, step_size=0.1, seed=0, adjoint="stop", **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (dict(hvp="forward_over_reverse"), 7 + 7),
+        (dict(hvp="reverse_over_reverse"), 7 + 7),
+        (dict(hvp="finite_difference"), 7 + 2 * 7),
+        (dict(adjoint="truncated", truncate=3, hvp="reverse_over_reverse"), 7 + 3),
+        (dict(adjoint="truncated", truncate=0), 7),
+        (dict(adjoint="unrolled"), 7),
+        (dict(adjoint="stop"), 7),
+        (dict(samples=2, hvp="reverse_over_reverse"), 2 * (7 + 7)),
+    ],
+    ids=str,
+)
+def test_evaluations_that_run(options, expected):
+    """Eager loops call the objective as often as it is evaluated."""
+    model = svi_models.dense()
+    objective, calls = counting(model)
+    gradient(model, objective, steps=7, **options)(model.initial, model.theta)
+    assert len(calls) == expected
+
+
+def test_a_trace_costs_one_evaluation_more():
+    model = svi_models.dense()
+    objective, calls = counting(model)
+    options = dict(steps=7, step_size=0.1, seed=0, return_trace=True)
+    refine(objective, model.initial, model.theta, **options)
+    assert len(calls) == 7 + 1
+
+
+@pytest.mark.parametrize("name", ["dense", "recurrent"])
+@pytest.mark.parametrize("hvp", ["forward_over_reverse", "reverse_over_reverse"])
+@pytest.mark.parametrize("steps", [2, 20])
+def test_one_trace_whatever_the_number_of_steps(steps, hvp, name):
+    """One trace of the objective for the steps, one for the products (two with a time loop)."""
+    model = svi_models.MODELS[name]()
+    objective, calls = counting(model)
+    run = tf.function(gradient(model, objective, steps=steps, hvp=hvp), autograph=False)
+    for scale in (1.0, 2.0):
+        run(tuple(scale * p for p in model.initial), model.theta)
+    retried = name == "recurrent" and hvp == "forward_over_reverse"
+    assert len(calls) == (3 if retried else 2)
+    assert run.experimental_get_tracing_count() == 1
+
+
+def test_evaluations_that_run_in_a_graph():
+    """The loops of a traced program evaluate as often as the eager ones."""
+    model, runs = svi_models.dense(), []
+
+    def objective(parameters, theta, seed):
+        tf.numpy_function(lambda: runs.append(1), [], [])
+        return model.objective(parameters, theta, seed)
+
+    run = tf.function(gradient(model, objective, hvp="reverse_over_reverse"), autograph=False)
+    run(model.initial, model.theta)
+    assert len(runs) == 5 + 5
+
+
+def decoder_cost(model):
+    evaluate = tf.function(
+        lambda initial, theta: model.objective(initial, theta, tf.constant([0, 0])),
+        autograph=False,
+    )
+    return executed_products(evaluate, model.initial, model.theta)
+
+
+@pytest.mark.parametrize("name", ["dense", "convolutional", "recurrent"])
+def test_a_step_costs_two_forward_passes(name):
+    """A gradient in the parameters alone: no weight gradient is formed."""
+    model = svi_models.MODELS[name]()
+    run = tf.function(forward(model, steps=5), autograph=False)
+    counted = executed_products(run, model.initial, model.theta)
+    assert counted.total() == 5 * 2 * decoder_cost(model).total() > 0
+    assert counted["Conv2DBackpropFilter"] == 0
+
+
+def test_a_step_of_a_late_code_does_not_differentiate_the_recurrence():
+    """Where z joins behind the recurrence, its backward loop is not run at all."""
+    model = svi_models.late_code()
+    run = tf.function(forward(model, steps=5), autograph=False)
+    counted = executed_products(run, model.initial, model.theta)
+    assert counted.total() == 5 * (decoder_cost(model).total() + 1)
+
+
+@pytest.mark.parametrize("name", ["dense", "convolutional"])
+@pytest.mark.parametrize("hvp", sorted(COSTS))
+def test_a_product_costs_what_is_promised(name, hvp):
+    model = svi_models.MODELS[name]()
+    exact = tf.function(gradient(model, model.objective, hvp=hvp), autograph=False)
+    stop = tf.function(forward(model, steps=5), autograph=False)
+    through = executed_products(exact, model.initial, model.theta)
+    steps = executed_products(stop, model.initial, model.theta)
+    products = (through.total() - steps.total()) / 5
+    assert 0 < products <= COSTS[hvp] * decoder_cost(model).total()
+
+
+@pytest.mark.parametrize("hvp", sorted(COSTS))
+def test_products_compiled_by_xla(hvp):
+    """The same counts in what XLA makes of it: 2F + 6F (8F) in the bodies of two loops."""
+    model = svi_models.dense()
+    few, many = (_compiled(model, steps=steps, hvp=hvp) for steps in (5, 40))
+    layers = 2
+    assert 0 < len(re.findall(r" dot\(", many)) <= layers * (2 + COSTS[hvp])
+    assert len(many) == pytest.approx(len(few), rel=0.01)
+
+
+def _compiled(model, **options):
+    run = tf.function(gradient(model, model.objective, **options), jit_compile=True)
+    compiled = run.experimental_get_compiler_ir(model.initial, model.theta)
+    return compiled(stage="optimized_hlo")
+
+
+@pytest.mark.parametrize("name", ["dense", "recurrent"])
+def test_graphs_do_not_grow_with_the_steps(name):
+    model = svi_models.MODELS[name]()
+    assert _nodes(model, steps=40) == _nodes(model, steps=5)
+    assert _nodes(model, steps=4, adjoint="unrolled") > 1.5 * _nodes(
+        model, steps=2, adjoint="unrolled"
+    )
+
+
+def _nodes(model, **options):
+    run = tf.function(gradient(model, model.objective, **options), autograph=False)
+    graph = run.get_concrete_function(model.initial, model.theta).graph.as_graph_def()
+    return len(graph.node) + sum(len(f.node_def) for f in graph.library.function)
