@@ -112,8 +112,8 @@ def relative_error(got, expected):
     tf.nest.assert_same_structure(got, expected)
 
     def flat(nest):
-        leaves = [np.asarray(leaf, np.float64).ravel() for leaf in tf.nest.flatten(nest)]
-        return np.concatenate(leaves)
+        leaves = [tf.convert_to_tensor(leaf).numpy() for leaf in tf.nest.flatten(nest)]
+        return np.concatenate([leaf.astype(np.float64).ravel() for leaf in leaves])
 
     size = np.linalg.norm(flat(expected))
     gap = np.linalg.norm(flat(got) - flat(expected))

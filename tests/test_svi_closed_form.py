@@ -50,9 +50,7 @@ def sampled(mean, weights, seed):
 def affine_map(momentum):
     """M and N of s_{k+1} = M s_k + N r_k for s = (mean, velocity), r_k = b - (A - I) noise_k."""
     eye = np.eye(LATENT)
-    step = np.block(
-        [[eye - STEP * PRECISION, STEP * momentum * eye], [-PRECISION, momentum * eye]]
-    )
+    step = np.block([[eye - STEP * PRECISION, STEP * momentum * eye], [-PRECISION, momentum * eye]])
     return step, np.vstack([STEP * eye, eye])
 
 

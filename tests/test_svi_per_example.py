@@ -25,9 +25,7 @@ def gradients(model, mode="eager", **options):
         slopes, weights = tape.gradient(total, [initial, theta], unconnected_gradients="zero")
         return refined, trace[:2], slopes, tf.nest.map_structure(tf.convert_to_tensor, weights)
 
-    return svi_reference.in_mode(run, mode)(
-        model.initial, model.theta, svi_reference.step_sizes()
-    )
+    return svi_reference.in_mode(run, mode)(model.initial, model.theta, svi_reference.step_sizes())
 
 
 @pytest.mark.parametrize("name", ["dense", "convolutional", "recurrent", "late_code"])

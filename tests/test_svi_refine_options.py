@@ -54,9 +54,7 @@ def test_truncate_zero_passes_the_adjoint_unchanged():
     with tf.GradientTape() as tape:
         tape.watch([model.initial, model.theta])
         refined = refined_only(model, adjoint="truncated", truncate=0)
-    through, theta = tape.gradient(
-        refined, [model.initial, model.theta], output_gradients=upstream
-    )
+    through, theta = tape.gradient(refined, [model.initial, model.theta], output_gradients=upstream)
     assert svi_reference.relative_error(through, upstream) == 0
     assert all(not np.any(g) for g in tf.nest.flatten(theta))
 
@@ -124,8 +122,12 @@ def test_trace_tells_values_and_norms(mode):
     run = functools.partial(refined_only, model, clip_norm=2.1, return_trace=True)
     refined, trace = svi_reference.in_mode(run, mode)()
     plain = functools.partial(
-        svi_reference.plain_refine, model.reference, model.initial, model.theta,
-        svi_reference.step_sizes(), clip_norm=2.1,
+        svi_reference.plain_refine,
+        model.reference,
+        model.initial,
+        model.theta,
+        svi_reference.step_sizes(),
+        clip_norm=2.1,
     )
     for k in range(6):
         here, norms = plain(steps=k)
@@ -191,8 +193,9 @@ def test_theta_may_hold_integers():
     with tf.GradientTape() as tape:
         tape.watch(table)
         theta = {"table": table, "ids": ids}
-        refined = refine(chosen, tf.zeros([3, 2]), theta, steps=2, step_size=0.5, seed=0,
-                         momentum=0.0)
+        refined = refine(
+            chosen, tf.zeros([3, 2]), theta, steps=2, step_size=0.5, seed=0, momentum=0.0
+        )
         total = tf.reduce_sum(refined)
     # lambda_2 = (1 - 0.5^2) target: slope 0.75, twice for the row that two examples use.
     assert tf.convert_to_tensor(tape.gradient(total, table)).numpy() == pytest.approx(

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_savae.probability import families
-
 __all__ = ["ElboTerms", "elbo_terms", "kl_divergence"]
 
 tfd = tfp.distributions
@@ -44,8 +42,9 @@ def kl_divergence(posterior, prior, z):
       posterior, prior: TFP distributions over [Z], the posterior with batch shape [B].
       z: a sample of the posterior [B, Z], for the one-sample estimate.
 
+    >>> from tf_savae.probability import standard_normal
     >>> q = tfd.Independent(tfd.Normal(tf.ones([1, 2]), 1.0), 1)
-    >>> kl_divergence(q, families.standard_normal(2), None).numpy().tolist()
+    >>> kl_divergence(q, standard_normal(2), None).numpy().tolist()
     [1.0]
     """
     if isinstance(posterior, tfd.MultivariateNormalTriL) and _is_diagonal_normal(prior):
@@ -82,8 +81,9 @@ def elbo_terms(log_likelihood, posterior, prior, seed):
       prior: TFP distribution over [Z].
       seed: stateless seed [2] of the sample.
 
+    >>> from tf_savae.probability import standard_normal
     >>> q = tfd.Independent(tfd.Normal(tf.zeros([2, 3]), 1.0), 1)
-    >>> terms = elbo_terms(lambda z: -tf.ones([2]), q, families.standard_normal(3), [0, 1])
+    >>> terms = elbo_terms(lambda z: -tf.ones([2]), q, standard_normal(3), [0, 1])
     >>> terms.bound.numpy().tolist()
     [1.0, 1.0]
     """

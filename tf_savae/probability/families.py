@@ -1,5 +1,7 @@
 """Variational families: a nest of parameters in, a TFP distribution over z [B, Z] out."""
 
+import math
+
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -46,51 +48,47 @@ class Family:
 
     def parameter_count(self, latent_size):
         """Numbers per example: the width of a layer that produces all parameters at once."""
-        return sum(_size(shape) for shape in self._flat_shapes(latent_size))
+        return sum(self._sizes(latent_size))
 
     def zeros(self, batch, latent_size, dtype=tf.float32):
         """The parameters of the standard normal for `batch` examples (an int or int tensor)."""
-        flat = [tf.zeros([batch, *s], dtype) for s in self._flat_shapes(latent_size)]
-        return self._pack(latent_size, flat)
+        shapes = self.parameter_shapes(latent_size)
+        return _map_shapes(lambda shape: tf.zeros([batch, *shape], dtype), shapes)
 
     def unpack(self, tensor, latent_size):
         """Splits one tensor [B, parameter_count] into the family's nest."""
-        shapes = self._flat_shapes(latent_size)
         expected = self.parameter_count(latent_size)
         if tensor.shape.rank != 2 or tensor.shape[1] != expected:
             raise ValueError(
                 f"{type(self).__name__}: expected the encoder's output to have shape "
                 f"[B, {expected}] for latent size {latent_size}, got {tensor.shape.as_list()}."
             )
-        parts = tf.split(tensor, [_size(s) for s in shapes], axis=1)
-        flat = [tf.reshape(p, [-1, *s]) for p, s in zip(parts, shapes, strict=True)]
-        return self._pack(latent_size, flat)
-
-    def _flat_shapes(self, latent_size):
+        parts = iter(tf.split(tensor, self._sizes(latent_size), axis=1))
         shapes = self.parameter_shapes(latent_size)
-        return [shapes] if _is_shape(shapes) else list(shapes)
+        return _map_shapes(lambda shape: tf.reshape(next(parts), [-1, *shape]), shapes)
 
-    def _pack(self, latent_size, flat):
-        shapes = self.parameter_shapes(latent_size)
-        return flat[0] if _is_shape(shapes) else type(shapes)(flat)
+    def _sizes(self, latent_size):
+        sizes, shapes = [], self.parameter_shapes(latent_size)
+        _map_shapes(lambda shape: sizes.append(math.prod(shape)), shapes)
+        return sizes
 
     def get_config(self):
+        """The constructor's arguments, for Keras' files; none by default."""
         return {}
 
     @classmethod
     def from_config(cls, config):
+        """The family that `get_config` described."""
         return cls(**config)
 
 
-def _is_shape(shapes):
-    return isinstance(shapes, list) and all(isinstance(n, int) for n in shapes)
-
-
-def _size(shape):
-    size = 1
-    for n in shape:
-        size *= n
-    return size
+def _map_shapes(function, shapes):
+    """Applies `function` to each shape of a nest: a list of ints is a leaf."""
+    if isinstance(shapes, dict):
+        return {key: _map_shapes(function, shapes[key]) for key in sorted(shapes)}
+    if isinstance(shapes, list) and all(isinstance(n, int) for n in shapes):
+        return function(shapes)
+    return type(shapes)(_map_shapes(function, shape) for shape in shapes)
 
 
 @export

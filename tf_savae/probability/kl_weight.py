@@ -53,6 +53,7 @@ class CyclicalKLWeight(keras.optimizers.schedules.LearningRateSchedule):
         return tf.where(step >= self.steps, tf.cast(self.end, tf.float32), rising)
 
     def get_config(self):
+        """The constructor's arguments, for Keras' files."""
         names = ("steps", "cycles", "ramp", "start", "end")
         return {name: getattr(self, name) for name in names}
 

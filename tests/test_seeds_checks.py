@@ -1,0 +1,173 @@
+"""Floor 0: seeds that are values, and checks that say what was expected and what came."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_savae.ground import checks, export, seeds
+
+# --- seeds -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seed", "expected"),
+    [
+        (7, [0, 7]),
+        (-1, [0, -1]),
+        (np.int64(7), [0, 7]),
+        ([3, 4], [3, 4]),
+        (np.array([3, 4]), [3, 4]),
+        (tf.constant(5, tf.int64), [0, 5]),
+        (tf.constant([3, 4]), [3, 4]),
+    ],
+)
+def test_seed_from_anything_integer(seed, expected):
+    made = seeds.as_seed(seed)
+    assert made.dtype == tf.int32 and made.numpy().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("seed", "error", "message"),
+    [
+        (None, ValueError, "got None"),
+        ([1, 2, 3], ValueError, r"expected shape \[\] or \[2\], got shape \[3\]"),
+        ([[1, 2]], ValueError, r"got shape \[1, 2\]"),
+        (1.0, TypeError, "expected an integer dtype, got float32"),
+        (tf.constant([1.0, 2.0]), TypeError, "got float32"),
+        ("one", TypeError, "got string"),
+        (True, TypeError, "got bool"),
+        (2**31, ValueError, "32 bits.*got 2147483648"),
+        (-(2**31) - 1, ValueError, "32 bits"),
+        (np.int64(2**40), ValueError, "32 bits"),
+        ([0, 2**40], ValueError, "32 bits"),
+    ],
+)
+def test_no_seed(seed, error, message):
+    with pytest.raises(error, match="^seed: .*" + message):
+        seeds.as_seed(seed)
+
+
+def test_folded_seeds_differ_and_repeat():
+    folded = [tuple(seeds.fold(seed, k).numpy()) for seed in (0, 1, [1, 1]) for k in range(50)]
+    assert len(set(folded)) == 150
+    again = [tuple(seeds.fold(seed, k).numpy()) for seed in (0, 1, [1, 1]) for k in range(50)]
+    assert folded == again
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_seeds_are_the_same_in_every_mode(jit_compile):
+    """Folding and splitting are: what is drawn from a seed is not, under XLA."""
+
+    @tf.function(jit_compile=jit_compile)
+    def made(seed, k):
+        return seeds.fold(seed, k), *seeds.split(seed, 3)
+
+    got = [s.numpy().tolist() for s in made(tf.constant([0, 4]), tf.constant(9))]
+    expected = [seeds.fold(4, 9), *seeds.split(4, 3)]
+    assert got == [s.numpy().tolist() for s in expected]
+
+
+def test_split_seeds_draw_independent_numbers():
+    draws = [tf.random.stateless_normal([2000], s) for s in seeds.split(3, 3)]
+    correlations = np.corrcoef(np.stack(draws))[np.triu_indices(3, 1)]
+    assert np.abs(correlations).max() < 0.1
+
+
+# --- checks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        (checks.non_negative_int, [0, 3, np.int32(4)], [-1, 1.0, True, None, "1"]),
+        (checks.positive_int, [1, np.int64(2)], [0, -3, 2.0, False, None]),
+        (checks.positive, [1e-9, 3, np.float32(2)], [0, -1.0, np.inf, np.nan, None, True, "1"]),
+        (checks.unit_interval, [0, 0.5, 1], [-0.1, 1.1, np.nan, None, "half"]),
+    ],
+)
+def test_numbers(check, good, bad):
+    for value in good:
+        assert check("size", value) == value
+    for value in bad:
+        with pytest.raises(ValueError, match=r"^size: expected .*, got ") as caught:
+            check("size", value)
+        assert str(caught.value).endswith(f"got {value!r}.")
+
+
+def test_optional_and_zero():
+    assert checks.positive("clip", None, optional=True) is None
+    assert checks.positive("clip", 0, zero=True) == 0.0
+    with pytest.raises(ValueError, match="clip: expected a finite number >= 0 or None, got -1"):
+        checks.positive("clip", -1, optional=True, zero=True)
+    with pytest.raises(ValueError, match=r"momentum: expected a number in \[0, 1\), got 1"):
+        checks.unit_interval("momentum", 1, closed=False)
+
+
+def test_choice():
+    assert checks.choice("mode", "a", ("a", "b")) == "a"
+    with pytest.raises(ValueError, match="mode: expected one of a, b; got 'c'"):
+        checks.choice("mode", "c", ("a", "b"))
+
+
+def test_floating_nest_keeps_structure_and_dtype():
+    nest = {"m": np.zeros([2, 3]), "v": [np.ones([2])]}
+    made = checks.floating_nest("initial", nest)
+    assert made["m"].dtype == tf.float64 and made["v"][0].shape == [2]
+
+
+@pytest.mark.parametrize(
+    ("nest", "error", "message"),
+    [
+        ([], ValueError, "at least one tensor"),
+        ({"a": tf.zeros([2], tf.int64)}, TypeError, "leaf 0 has dtype int64"),
+        ([tf.zeros([2]), tf.zeros([2], tf.bfloat16)], TypeError, "leaf 1 has dtype bfloat16"),
+        ([tf.zeros([2]), 0.0], ValueError, "leaf 1 is a scalar"),
+        ([tf.zeros([2]), tf.zeros([2], tf.float64)], TypeError, "leaves of one dtype"),
+        ([tf.zeros([2]), tf.zeros([3, 2])], ValueError, r"one batch size, got .*\[3, 2\]"),
+    ],
+)
+def test_no_floating_nest(nest, error, message):
+    with pytest.raises(error, match="^initial: .*" + message):
+        checks.floating_nest("initial", nest)
+
+
+def test_floating_nest_of_unknown_batch():
+    @tf.function(input_signature=[tf.TensorSpec([None, 2]), tf.TensorSpec([3, 2])])
+    def run(left, right):
+        return checks.floating_nest("initial", (left, right))
+
+    assert run(tf.zeros([3, 2]), tf.zeros([3, 2]))[0].shape == [3, 2]
+
+
+def test_per_example():
+    assert checks.per_example("f", tf.zeros([3]), 3).shape == [3]
+    for value, error, message in [
+        (tf.zeros([3, 4]), ValueError, r"shape \[B\]; got shape \[3, 4\]. Sum over time steps"),
+        (tf.zeros([]), ValueError, r"got shape \[\]"),
+        (tf.zeros([4]), ValueError, "each of the 3 examples, got 4"),
+        (tf.zeros([3], tf.int32), TypeError, "floating dtype, got int32"),
+    ]:
+        with pytest.raises(error, match="^f: .*" + message):
+            checks.per_example("f", value, 3)
+
+
+def test_finite():
+    good = np.array([1, 2])
+    assert checks.finite("x", good) is good
+    bad = np.array([[0.0, np.nan], [np.inf, 1.0]])
+    with pytest.raises(ValueError, match="x: expected finite numbers, got 2 NaN or infinite of 4"):
+        checks.finite("x", bad)
+    with pytest.raises(ValueError, match="got 1 NaN or infinite of 2. Look at it."):
+        checks.finite("x", tf.constant([1.0, np.inf], tf.bfloat16), "Look at it.")
+
+
+def test_export_registers_under_its_own_name():
+    @export
+    class Registered:
+        def get_config(self):
+            return {}
+
+    assert keras.saving.get_registered_name(Registered) == "tf_savae>Registered"
+    config = keras.saving.serialize_keras_object(Registered())
+    assert config["registered_name"] == "tf_savae>Registered"
