@@ -11,6 +11,7 @@ REQUIREMENTS = [
     "tensorflow>=2.21,<2.22",
     "keras>=3.15,<3.16",
     "tensorflow-probability[tf]>=0.25,<0.26",
+    "importlib_resources",  # tensorflow-datasets 4.9 imports it without declaring it.
     "tensorflow-datasets>=4.9.10,<5",
     "tensorboard>=2.20,<3",  # TensorFlow no longer brings it, and tf.summary does not work without
     "numpy>=2.0,<3",

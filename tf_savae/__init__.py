@@ -1,6 +1,39 @@
-"""Semi-amortized variational autoencoders for TensorFlow and Keras."""
+"""Semi-amortized variational autoencoders for TensorFlow and Keras.
 
-from tf_savae import svi
+>>> import tf_savae
+>>> layer = tf_savae.SemiAmortizedRefinement(steps=5, step_size=0.1)
+"""
 
-__all__ = ["svi"]
+from tf_savae import networks, probability, svi
+from tf_savae.models import (
+    AutoregressiveModel,
+    NonFiniteError,
+    SemiAmortizedRefinement,
+    SemiAmortizedVAE,
+)
+from tf_savae.networks import Decoder, DistributionDecoder
+from tf_savae.probability import (
+    CyclicalKLWeight,
+    DiagonalGaussian,
+    Family,
+    FullCovarianceGaussian,
+    linear_kl_weight,
+)
+
+__all__ = [
+    "AutoregressiveModel",
+    "CyclicalKLWeight",
+    "Decoder",
+    "DiagonalGaussian",
+    "DistributionDecoder",
+    "Family",
+    "FullCovarianceGaussian",
+    "NonFiniteError",
+    "SemiAmortizedRefinement",
+    "SemiAmortizedVAE",
+    "linear_kl_weight",
+    "networks",
+    "probability",
+    "svi",
+]
 __version__ = "0.1.0"

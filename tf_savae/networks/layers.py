@@ -98,7 +98,7 @@ def last_state(hidden, lengths):
     [[0.0], [5.0]]
     """
     index = tf.maximum(lengths - 1, 0)
-    picks = tf.one_hot(index, hidden.shape[0], axis=0, dtype=hidden.dtype)
+    picks = tf.one_hot(index, tf.shape(hidden)[0], axis=0, dtype=hidden.dtype)
     # A product with one-hot rows: its derivative is the same product, in loops and under XLA.
     return tf.reduce_sum(hidden * picks[:, :, None], axis=0)
 

@@ -46,7 +46,7 @@ def recurrence(pointwise, inputs, kernel, state):
     Args:
       pointwise: maps (pre-activation [B, G], tuple of state tensors [B, *]) to the next state;
         elementwise over examples, and of h only through the pre-activation.
-      inputs: [T, B, G], T static.
+      inputs: [T, B, G].
       kernel: [H, G].
       state: tuple of tensors [B, *], the first h [B, H].
 
@@ -63,7 +63,7 @@ def recurrence(pointwise, inputs, kernel, state):
             tf.concat([s, dot], axis=0) for s, dot in zip(state, tangents[1:], strict=True)
         )
         both = _differentiable(_dual(pointwise), rows, kernel, states)
-        shape = [inputs.shape[0], 2, -1, state[0].shape[-1]]
+        shape = [_length(inputs), 2, -1, state[0].shape[-1]]
         hidden, hidden_dot = tf.unstack(tf.reshape(both, shape), axis=1)
     return forward_mode.attach([hidden], [hidden_dot])[0]
 
@@ -108,7 +108,7 @@ def _differentiable(pointwise, inputs, kernel, state):
 
 def _forward_loop(pointwise, inputs, kernel, state):
     """States before each step (stacked), pre-activations, and h after each step."""
-    steps = inputs.shape[0]
+    steps = _length(inputs)
     specs = [*state, inputs[0], state[0]]
     arrays = [tf.TensorArray(s.dtype, steps, element_shape=s.shape) for s in specs]
 
@@ -129,9 +129,14 @@ def _forward_loop(pointwise, inputs, kernel, state):
     return stacks[:-2], stacks[-2], stacks[-1]
 
 
+def _length(tensor):
+    """T as an int, or as a tensor where one trace serves several lengths."""
+    return tf.shape(tensor)[0] if tensor.shape[0] is None else tensor.shape[0]
+
+
 def _backward_loop(pointwise, befores, activations, kernel, upstream):
     """Gradients in the inputs [T, B, G] and in the initial state."""
-    steps = activations.shape[0]
+    steps = _length(activations)
     array = tf.TensorArray(
         activations.dtype, steps, element_shape=activations.shape[1:], clear_after_read=False
     )

@@ -72,9 +72,9 @@ def _dual(hidden, hidden_dot, kernel, bias, targets):
 
     def pull(upstream, upstream_dot):
         # d/dlogits <p - e, s> = p (s - <p, s>), with p = residual + onehot.
-        chosen = tf.gather(slopes, targets, axis=1, batch_dims=1)
-        centred = slopes - (nll_dot + chosen)[:, None]
         onehot = tf.one_hot(targets, kernel.shape[1], dtype=residual.dtype)
+        chosen = tf.reduce_sum(onehot * slopes, axis=1)
+        centred = slopes - (nll_dot + chosen)[:, None]
         bend = (residual + onehot) * centred
         rows = upstream[:, None] * residual + upstream_dot[:, None] * bend
         rows_dot = upstream_dot[:, None] * residual

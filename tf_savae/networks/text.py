@@ -140,6 +140,10 @@ class TextDecoder(Decoder):
             self.to_gates = _dense(4 * units, scale, use_bias=False)
             self.to_hidden = _dense(units, scale)
 
+    def count_tokens(self, x):
+        """Predicted tokens per row, </s> included: int32 [B]."""
+        return predicted_tokens(x)
+
     def prepare(self, x, seed=None, training=False):
         """Embeds and projects the inputs: constant in z, so once for all refinement steps.
 

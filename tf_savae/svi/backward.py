@@ -44,7 +44,7 @@ def pull_back(objective, theta, path, final_bar, settings, depth):
       depth: number of steps to cross exactly, 1 to K.
     """
     limit = _limit(final_bar, settings.adjoint_clip_norm)
-    sums = [tf.zeros(t.shape, _sum_dtype(t)) for t in floating(theta)]
+    sums = [tf.zeros_like(t, _sum_dtype(t)) for t in floating(theta)]
     last = settings.steps - 1
 
     def body(done, lam_bar, vel_bar, theta_bar, step_bar, curvature):

@@ -11,6 +11,8 @@ import threading
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+from tensorflow.python import pywrap_tfe
+from tensorflow.python.eager import forwardprop
 
 __all__ = ["LoopInForwardOverReverse", "accumulate", "attach", "paused", "tangents_of"]
 
@@ -25,7 +27,6 @@ class LoopInForwardOverReverse(Exception):
 
 class _Mode(NamedTuple):
     accumulator: Any
-    unit: Any  # A scalar 0 whose tangent is 1: `primal + unit * t` has the tangent t.
     surrounds_tape: bool
 
 
@@ -56,15 +57,36 @@ def accumulate(primals, tangents, *, surrounds_tape=False):
     >>> forward.jvp(y).numpy().tolist()
     [4.0]
     """
-    unit = tf.zeros([], primals[0].dtype)
-    ones = tf.ones([], primals[0].dtype)
-    forward = tf.autodiff.ForwardAccumulator([*primals, unit], [*tangents, ones])
-    _modes.stack.append(_Mode(forward, unit, surrounds_tape))
+    forward = tf.autodiff.ForwardAccumulator(list(primals), list(tangents))
+    _modes.stack.append(_Mode(forward, surrounds_tape))
     try:
         with forward:
             yield forward
     finally:
         _modes.stack.pop()
+
+
+def _jvp(op_name, attributes, inputs, outputs, tangents, use_batch=False):
+    """The JVP of one operation, written into the graph at hand instead of called as a function.
+
+    TensorFlow wraps each operation's JVP in a function of its own. Differentiated in reverse mode,
+    such functions pass shapes between them, and XLA then takes all their inputs, the weights
+    among them, for compile-time constants: it compiles anew whenever a weight changes. In line,
+    static shapes stay static. Only graphs built inside `accumulate` are concerned.
+    """
+    if not _modes.stack or tf.executing_eagerly() or use_batch:
+        return forwardprop._jvp_dispatch(
+            op_name, attributes, inputs, outputs, tangents, use_batch
+        )
+    # Copies, which the accumulator does not know: else it would differentiate its own work.
+    inputs, outputs, tangents = (
+        [None if t is None else tf.identity(t) for t in part]
+        for part in (inputs, outputs, tangents)
+    )
+    return forwardprop._jvp_helper(op_name, attributes, inputs, outputs, tangents)
+
+
+pywrap_tfe.TFE_Py_RegisterJVPFunction(_jvp)
 
 
 def tangents_of(tensors):
@@ -104,9 +126,15 @@ def paused():
 
 
 def attach(primals, tangents):
-    """Gives each of `primals` its tangent in the innermost accumulator; values do not change."""
-    mode = _modes.stack[-1]
-    return [
-        primal + tf.cast(mode.unit, primal.dtype) * tangent
-        for primal, tangent in zip(primals, tangents, strict=True)
-    ]
+    """Gives each of `primals` its tangent in the innermost accumulator; values do not change.
+
+    `_watch` is what `ForwardAccumulator` calls for the primals it is constructed with; there is no
+    public way to name one more. (Adding a scalar zero with tangent 1, times the tangent, is one,
+    but its broadcast gradient makes XLA treat float tensors as compile-time constants: one
+    compilation for every new value of the weights.)
+    """
+    accumulator = _modes.stack[-1].accumulator
+    with paused():
+        joined = [tf.identity(primal) for primal in primals]
+    accumulator._watch(joined, list(tangents))
+    return joined

@@ -1,0 +1,97 @@
+"""`AutoregressiveModel`: the baseline without a latent code."""
+
+import keras
+import tensorflow as tf
+
+from tf_savae.ground import checks, seeds
+from tf_savae.ground.serialization import export
+from tf_savae.models.base import BoundModel
+from tf_savae.models.building import BuildsFromData, first_batch
+from tf_savae.models.metrics import BoundMetrics
+from tf_savae.networks import PureGenerator
+from tf_savae.objectives import Problem, autoregressive
+
+__all__ = ["AutoregressiveModel"]
+
+
+@export
+class AutoregressiveModel(BuildsFromData, BoundModel):
+    """p(x) without z (LSTM language model, Gated PixelCNN), trained with `fit(x)`.
+
+    Args:
+      decoder: a `tf_savae.networks.Decoder` that ignores z, such as `TextDecoder(latent_size=0)`.
+      seed: int, from which dropout is derived.
+
+    >>> from tf_savae.networks import TextDecoder
+    >>> model = AutoregressiveModel(TextDecoder(20, 4, 8, latent_size=0))
+    >>> model.compile(optimizer="adam")
+    >>> history = model.fit(tf.constant([[2, 5, 6, 3]] * 4), verbose=0)
+    >>> sorted(history.history)
+    ['bound', 'loss', 'nll', 'perplexity']
+    """
+
+    def __init__(self, decoder, *, seed=0, **kwargs):
+        super().__init__(seed=seed, **kwargs)
+        if not hasattr(decoder, "log_prob_prepared"):
+            raise ValueError(
+                f"decoder: expected a tf_savae.networks.Decoder, got {type(decoder).__name__}."
+            )
+        self.decoder = decoder
+        tokens = hasattr(decoder, "count_tokens")
+        self._tracked = BoundMetrics(latent=False, amortized=False, refined=False, tokens=tokens)
+
+    def _outcome(self, x, seed, beta, training, probe):
+        generator = PureGenerator(self.decoder, None, None)
+        outer, inner = seeds.split(seed, 2)
+        return autoregressive(
+            Problem(
+                generator=generator,
+                theta=generator.theta(x, outer, training),
+                encode=None,
+                prior_parameters=None,
+                refine=None,
+                steps=0,
+                beta=beta,
+                free_bits=0.0,
+                seed=inner,
+                training=training,
+            )
+        )
+
+    def _tokens(self, x):
+        count = getattr(self.decoder, "count_tokens", None)
+        return None if count is None else count(x)
+
+    def _prepare_fit(self, x, batch_size):
+        batch = first_batch(x, batch_size or 32)
+        if batch is not None:
+            self._ensure_built(batch)
+
+    def _make_parts(self, x):
+        x = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part)[:1], x)
+        if not self.decoder.built:
+            self.decoder(x, None)
+
+    def call(self, x, training=False):
+        """log p(x), [B] nats: what `predict` gives."""
+        return self.decoder(x, None, training=training)
+
+    def log_likelihood(self, x, seed=None):
+        """log p(x), [B] nats, exact."""
+        return self(tf.convert_to_tensor(x))
+
+    def generate(self, n, seed=None, **options):
+        """n samples of x."""
+        checks.positive_int("n", n)
+        z = tf.zeros([n, 0])
+        return self.decoder.sample(z, seed=0 if seed is None else seed, **options)
+
+    def get_config(self):
+        config = super().get_config()
+        decoder = keras.saving.serialize_keras_object(self.decoder)
+        return {**config, "decoder": decoder, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config):
+        decoder = keras.saving.deserialize_keras_object(config["decoder"])
+        return cls(**{**config, "decoder": decoder})

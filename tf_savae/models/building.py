@@ -1,0 +1,70 @@
+"""Building a model of the user's own layers from a batch, and again when it is loaded."""
+
+import keras
+import tensorflow as tf
+
+__all__ = ["BuildsFromData", "first_batch"]
+
+
+class BuildsFromData:
+    """Remembers the shapes and dtypes of x, so that a loaded model has its weights at once."""
+
+    _data_spec = None
+
+    def _make_parts(self, x):
+        """Creates all weights by running the parts on x, without refinement."""
+        raise NotImplementedError
+
+    def _ensure_built(self, x):
+        """Creates the weights before the first step is traced; x is one batch or less."""
+        if self._data_spec is None:
+            self._data_spec = _spec_of(x)
+        if not self.built:
+            self._make_parts(x)
+            self.built = True
+
+    def __call__(self, x, *args, **kwargs):
+        self._ensure_built(x)
+        return super().__call__(x, *args, **kwargs)
+
+    def get_build_config(self):
+        """What `build_from_config` needs, as JSON."""
+        if self._data_spec is None:
+            return None
+        return {"data_spec": keras.saving.serialize_keras_object(self._data_spec)}
+
+    def build_from_config(self, config):
+        """Makes the weights of a loaded model."""
+        spec = keras.saving.deserialize_keras_object(config["data_spec"])
+        # Unknown lengths (text) may be anything: a short row is enough.
+        self._ensure_built(_zeros(spec))
+
+
+def _spec_of(x):
+    return keras.tree.map_structure(
+        lambda t: (list(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)), x
+    )
+
+
+def _zeros(spec):
+    if _is_leaf(spec):
+        shape, dtype = spec
+        return tf.zeros([1] + [2 if n is None else n for n in shape], dtype)
+    if isinstance(spec, dict):
+        return {name: _zeros(part) for name, part in spec.items()}
+    return [_zeros(part) for part in spec]
+
+
+def _is_leaf(spec):
+    return isinstance(spec, (list, tuple)) and len(spec) == 2 and isinstance(spec[1], str)
+
+
+def first_batch(x, size):
+    """The first batch of arrays or of a tf.data.Dataset; None for anything that it would use up."""
+    if isinstance(x, tf.data.Dataset):
+        batch = next(iter(x.take(1)), None)
+        return keras.utils.unpack_x_y_sample_weight(batch)[0] if batch is not None else None
+    leaves = keras.tree.flatten(x)
+    if all(hasattr(leaf, "shape") and hasattr(leaf, "__getitem__") for leaf in leaves):
+        return keras.tree.map_structure(lambda a: tf.convert_to_tensor(a[:size]), x)
+    return None

@@ -1,0 +1,61 @@
+"""The metrics of every model, in nats per example unless said otherwise."""
+
+import keras
+import tensorflow as tf
+
+__all__ = ["BoundMetrics", "Perplexity"]
+
+
+class Perplexity(keras.metrics.Mean):
+    """exp of the mean of nats per token, weighted by tokens.
+
+    >>> metric = Perplexity()
+    >>> metric.update_state(tf.math.log([8.0]), [3.0])
+    >>> round(float(metric.result()), 3)
+    8.0
+    """
+
+    def __init__(self, name="perplexity", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def result(self):
+        return keras.ops.exp(super().result())
+
+
+class BoundMetrics:
+    """The trackers of one model; `update` takes an outcome and weights."""
+
+    def __init__(self, *, latent, amortized, refined, tokens):
+        names = ["loss", "bound", "nll"]
+        names += ["kl", "beta"] if latent else []
+        names += ["amortized_bound"] if amortized and refined else []
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        if refined:
+            for name in ("made_worse", "adjoint_growth", "curvature"):
+                self.trackers[name] = keras.metrics.Mean(name=name)
+        if tokens:
+            self.trackers["perplexity"] = Perplexity()
+
+    def update(self, outcome, weights, beta, tokens=None, stability=None):
+        """Adds one batch: `weights` [B]; `tokens` [B] or None; `stability` [B, 2] or None."""
+        bound = outcome.terms.bound
+        values = {"loss": outcome.loss, "bound": bound, "nll": outcome.terms.nll}
+        values["kl"] = outcome.terms.kl
+        values["beta"] = tf.zeros_like(bound) + tf.cast(beta, bound.dtype)
+        if outcome.amortized is not None:
+            values["amortized_bound"] = outcome.amortized.bound
+        if outcome.start is not None:
+            values["made_worse"] = tf.cast(outcome.end > outcome.start, bound.dtype)
+        if stability is not None:
+            values["adjoint_growth"], values["curvature"] = tf.unstack(stability, axis=1)
+        for name, value in values.items():
+            if name in self.trackers:
+                self.trackers[name].update_state(value, weights)
+        if tokens is not None:
+            tokens = tf.cast(tokens, bound.dtype)
+            nats = tf.math.divide_no_nan(bound, tokens)
+            self.trackers["perplexity"].update_state(nats, tokens * weights)
+
+    def results(self, names=None):
+        """The current values by name."""
+        return {n: t.result() for n, t in self.trackers.items() if names is None or n in names}

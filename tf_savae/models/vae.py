@@ -1,0 +1,246 @@
+"""`SemiAmortizedVAE`: encoder, refinement and decoder as one keras.Model."""
+
+import keras
+import tensorflow as tf
+
+from tf_savae.ground import checks, seeds
+from tf_savae.ground.serialization import export
+from tf_savae.models.base import BoundModel
+from tf_savae.models.building import BuildsFromData, first_batch
+from tf_savae.models.compilation import check_second_derivatives
+from tf_savae.models.inference import Inference
+from tf_savae.models.metrics import BoundMetrics
+from tf_savae.models.refinement import SemiAmortizedRefinement
+from tf_savae.networks import PureGenerator, StandardNormalPrior
+from tf_savae.objectives import OBJECTIVES, Problem
+from tf_savae.probability import as_family, as_kl_weight
+from tf_savae.svi import fastest_hvp
+
+__all__ = ["SemiAmortizedVAE"]
+
+
+@export
+class SemiAmortizedVAE(Inference, BuildsFromData, BoundModel):
+    """A semi-amortized VAE (Kim et al. 2018), or one of its baselines, trained with `fit(x)`.
+
+    Args:
+      encoder: Keras layer or model, x -> the family's parameters (a nest of [B, ...], or one
+        tensor [B, parameter_count] where `latent_size` is given). None for objective "svi".
+      decoder: a `tf_savae.networks.Decoder`.
+      refinement: a `SemiAmortizedRefinement`; how test-time inference refines, and training too
+        unless the objective is "vae".
+      objective: "savae", "vae", "svi", "vae_svi" or "vae_svi_kl".
+      family: variational family or function (parameters -> TFP distribution); by default a
+        diagonal Gaussian with parameters (mean, log_variance).
+      prior: a `tf_savae.networks.Prior`; by default the standard normal.
+      latent_size: Z; needed for "svi" and for encoders with one output tensor.
+      beta: KL weight, a number or a schedule of the training step (see `linear_kl_weight`).
+      free_bits: nats of KL per example that cost nothing more.
+      seed: int, from which all noise of training and evaluation is derived.
+
+    Raises:
+      ValueError: an argument is out of its range, or does not fit the others.
+
+    >>> from tf_savae.networks import DistributionDecoder
+    >>> encoder = keras.Sequential([keras.layers.Dense(4)])
+    >>> decoder = DistributionDecoder(keras.layers.Dense(6), "bernoulli")
+    >>> model = SemiAmortizedVAE(encoder, decoder, latent_size=2,
+    ...                          refinement=SemiAmortizedRefinement(steps=2))
+    >>> model.compile(optimizer="adam")
+    >>> history = model.fit(tf.ones([8, 6]), verbose=0)
+    >>> model.infer(tf.ones([8, 6])).mean().shape.as_list()
+    [8, 2]
+    """
+
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        *,
+        refinement=None,
+        objective="savae",
+        family=None,
+        prior=None,
+        latent_size=None,
+        beta=1.0,
+        free_bits=0.0,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(seed=seed, **kwargs)
+        checks.choice("objective", objective, tuple(OBJECTIVES))
+        _check_parts(encoder, decoder, objective, latent_size)
+        self.encoder = None if objective == "svi" else encoder
+        self.decoder = decoder
+        self.refinement = SemiAmortizedRefinement() if refinement is None else refinement
+        self.objective = objective
+        self.family = as_family(family)
+        self.latent_size = latent_size
+        self.prior = prior
+        if prior is None and latent_size is not None:
+            self.prior = StandardNormalPrior(latent_size)
+        self.beta = beta
+        self.free_bits = checks.positive("free_bits", free_bits, zero=True)
+        self._beta_at = as_kl_weight(beta)
+        self.refinement.family = self.family
+        self._hvp = self.refinement.hvp
+        self._tracked = BoundMetrics(
+            latent=True,
+            amortized=self.encoder is not None,
+            refined=objective != "vae" and self.refinement.steps > 0,
+            tokens=hasattr(decoder, "count_tokens"),
+        )
+
+    # Inference networks as functions.
+
+    def encode(self, x, training=False):
+        """lambda_0: the encoder's parameters (the prior's where there is no encoder)."""
+        if self.encoder is None:
+            batch = tf.shape(tf.nest.flatten(x)[0])[0]
+            return self.family.zeros(batch, self.latent_size, self.variable_dtype)
+        parameters = self.encoder(x, training=training)
+        if tf.is_tensor(parameters) and self.latent_size is not None:
+            single = isinstance(self.family.parameter_shapes(self.latent_size), list)
+            if not single:
+                parameters = self.family.unpack(parameters, self.latent_size)
+        precise = self.variable_dtype
+        return tf.nest.map_structure(lambda p: tf.cast(p, precise), parameters)
+
+    def generator(self):
+        """The pure function of decoder and prior; make one per traced function."""
+        return PureGenerator(self.decoder, self.prior, self.family)
+
+    def problem(self, x, seed, beta=1.0, training=False, probe=None, steps=None):
+        """One batch as the training rules and the evaluations see it."""
+        generator = self.generator()
+        outer, inner = seeds.split(seed, 2)
+        steps = self.refinement.steps if steps is None else steps
+        theta = generator.theta(x, outer, training)
+
+        def refine(objective, initial, theta, seed, adjoint):
+            if not training:
+                adjoint = "stop"
+            overrides = {"backward_probe": probe} if adjoint is None else {"adjoint": adjoint}
+            return self._refine(objective, initial, theta, seed, steps, overrides)
+
+        return Problem(
+            generator=generator,
+            theta=theta,
+            encode=lambda: self.encode(x, training),
+            prior_parameters=lambda: self._prior_parameters(x),
+            refine=refine,
+            steps=steps,
+            beta=beta,
+            free_bits=self.free_bits,
+            seed=inner,
+            training=training,
+        )
+
+    def _refine(self, objective, initial, theta, seed, steps, overrides):
+        """lambda_K and the objective at lambda_0, which step 0 computes anyway."""
+        settings = {"steps": steps, "hvp": self._hvp, "return_trace": "path", **overrides}
+        refined, trace = self.refinement.refine(objective, initial, theta, seed, **settings)
+        return refined, trace.negative_elbo[0] if steps else None
+
+    def _prior_parameters(self, x):
+        batch = tf.shape(tf.nest.flatten(x)[0])[0]
+        return self.family.zeros(batch, self.latent_size, self.variable_dtype)
+
+    def _outcome(self, x, seed, beta, training, probe):
+        problem = self.problem(x, seed, beta, training, probe)
+        outcome = OBJECTIVES[self.objective](problem)
+        if outcome.amortized is None and self.encoder is not None:
+            outcome = outcome._replace(amortized=self._amortized(problem, training))
+        return outcome
+
+    def _amortized(self, problem, training):
+        """The ELBO at lambda_0, beside the refined one: one decoder pass, no gradient."""
+        initial = tf.nest.map_structure(tf.stop_gradient, problem.encode())
+        theta = tf.nest.map_structure(tf.stop_gradient, problem.theta)
+        return problem.generator.terms(initial, theta, problem.first_seed(), training)
+
+    def _tokens(self, x):
+        count = getattr(self.decoder, "count_tokens", None)
+        return None if count is None else count(x)
+
+    # Keras.
+
+    def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
+        """As `keras.Model.compile`; see `BoundModel.compile`."""
+        if self.objective != "vae":
+            check_second_derivatives(self.decoder)
+        super().compile(optimizer, jit_compile=jit_compile, **kwargs)
+
+    def _layers_to_compile(self):
+        return [layer for layer in (self.encoder, self.decoder) if layer is not None]
+
+    def _prepare_fit(self, x, batch_size):
+        """Builds the model and, for hvp="auto", measures both products on the first batch."""
+        batch = first_batch(x, batch_size or 32)
+        if batch is None:  # Not to be taken without using it up: Keras builds, hvp stays.
+            return
+        self._ensure_built(batch)
+        differentiated = self.refinement.adjoint in ("exact", "truncated")
+        if self.objective == "savae" and differentiated and self.refinement.steps:
+            if self.refinement.hvp == "auto":
+                self._hvp = self._measured_hvp(batch)
+
+    def _measured_hvp(self, batch):
+        problem = self.problem(batch, seeds.as_seed(0), training=True)
+        return fastest_hvp(
+            problem.objective,
+            problem.encode(),
+            problem.theta,
+            jit_compile=self.jit_compile is True,
+        )
+
+    def call(self, x, training=False):
+        """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives."""
+        refined = self.refined_parameters(x, seed=0)
+        return self.family.distribution(refined).mean()
+
+    def _make_parts(self, x):
+        x = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part)[:1], x)
+        parameters = self.encode(x)
+        posterior = self.family.distribution(parameters)
+        if self.prior is None:
+            self.latent_size = posterior.event_shape[0]
+            self.prior = StandardNormalPrior(self.latent_size)
+        if not self.prior.built:
+            self.prior.build()
+        if not self.refinement.built:
+            self.refinement.build()
+        if not self.decoder.built:
+            self.decoder(x, tf.zeros_like(posterior.mean()))
+
+    def get_config(self):
+        layers = ("encoder", "decoder", "refinement", "family", "prior")
+        config = {name: _serialized(getattr(self, name)) for name in layers}
+        config["beta"] = _serialized(self.beta) if callable(self.beta) else self.beta
+        for name in ("objective", "latent_size", "free_bits", "seed"):
+            config[name] = getattr(self, name)
+        return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for name in ("encoder", "decoder", "refinement", "family", "prior", "beta"):
+            if isinstance(config.get(name), dict):
+                config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)
+
+
+def _serialized(part):
+    return None if part is None else keras.saving.serialize_keras_object(part)
+
+
+def _check_parts(encoder, decoder, objective, latent_size):
+    if not hasattr(decoder, "log_prob_prepared"):
+        raise ValueError(
+            "decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in "
+            f"DistributionDecoder), got {type(decoder).__name__}."
+        )
+    if objective == "svi":
+        checks.positive_int('latent_size (needed for objective="svi")', latent_size)
+    elif not callable(encoder):
+        raise ValueError(f"encoder: expected a Keras layer or model, got {encoder!r}.")

@@ -1,0 +1,17 @@
+"""The baseline without a latent code: a plain autoregressive model's negative log-likelihood."""
+
+import tensorflow as tf
+
+from tf_savae.objectives.problem import Outcome
+from tf_savae.probability import ElboTerms
+
+__all__ = ["autoregressive"]
+
+
+def autoregressive(problem):
+    """-log p(x); the KL is zero."""
+    nll, statistics = problem.generator.nll_and_statistics(
+        problem.theta, problem.final_seed(), problem.training
+    )
+    terms = ElboTerms(nll, tf.zeros_like(nll))
+    return Outcome(nll, terms, None, statistics, None, None)

@@ -1,0 +1,85 @@
+"""What every training rule works on (one batch), and what it answers."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tf_savae.ground import seeds
+
+__all__ = ["Outcome", "Problem", "at_constant_weights"]
+
+
+class Outcome(NamedTuple):
+    """A training rule's answer; every tensor is per example, [B], nats."""
+
+    loss: Any
+    terms: Any  # ElboTerms of the bound that the system reports.
+    amortized: Any  # ElboTerms at lambda_0, or None where no encoder proposes one.
+    statistics: list  # (variable, new value) of the decoder's moving statistics.
+    start: Any  # Objective before refinement, or None.
+    end: Any  # Objective after refinement, or None.
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One batch: the pure generator, its theta, the encoder and how to refine.
+
+    Attributes:
+      generator: `PureGenerator`.
+      theta: what `generator.theta` returned for this batch.
+      encode: () -> lambda_0, the encoder's parameters for this batch.
+      prior_parameters: () -> the parameters at which SVI starts from the prior.
+      refine: (negative_elbo, initial, theta, seed, adjoint) -> (lambda_K, Trace-like values
+        [K, B]); adjoint None leaves the layer's own.
+      steps: K.
+      beta: KL weight, scalar.
+      free_bits: nats.
+      seed: stateless seed of the batch.
+      training: bool.
+    """
+
+    generator: Any
+    theta: Any
+    encode: Callable
+    prior_parameters: Callable
+    refine: Callable
+    steps: int
+    beta: Any
+    free_bits: float
+    seed: Any
+    training: bool
+
+    def objective(self, parameters, theta, seed):
+        """The weighted negative ELBO, [B]: what refinement descends and training minimises."""
+        return self.weigh(self.generator.terms(parameters, theta, seed, self.training))
+
+    def weigh(self, terms):
+        return terms.weighted(self.beta, self.free_bits)
+
+    def final_seed(self):
+        """A fresh sample for the ELBO at lambda_K."""
+        return seeds.fold(self.seed, self.steps)
+
+    def first_seed(self):
+        """The sample of refinement step 0, for the ELBO at lambda_0."""
+        return seeds.fold(self.seed, 0)
+
+    def refined(self, initial, adjoint=None):
+        """(lambda_K, objective at lambda_0 [B] or None)."""
+        return self.refine(self.objective, initial, self.theta, self.seed, adjoint)
+
+    def outcome_at(self, parameters, **kwargs):
+        """The outcome whose loss is the weighted negative ELBO at `parameters`."""
+        terms, statistics = self.generator.terms_and_statistics(
+            parameters, self.theta, self.final_seed(), self.training
+        )
+        loss = self.weigh(terms)
+        base = {"amortized": None, "start": None, "end": loss}
+        return Outcome(loss=loss, terms=terms, statistics=statistics, **{**base, **kwargs})
+
+
+def at_constant_weights(theta):
+    """`theta` as constants: what trains only the encoder."""
+    return tf.nest.map_structure(tf.stop_gradient, theta)
