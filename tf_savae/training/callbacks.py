@@ -1,0 +1,115 @@
+"""Keras callbacks of a run that can be killed at any moment and goes on as if it had not been."""
+
+import csv
+import io
+import json
+import statistics
+import time
+
+import keras
+
+from tf_savae.training.schedule import learning_rate_rule
+from tf_savae.training.workdir import write_whole
+
+__all__ = ["RunState"]
+
+
+class RunState(keras.callbacks.Callback):
+    """History, learning rate, stopping, the best weights and checkpoints, in this order.
+
+    One callback and not five because their order matters: the checkpoint at the end of an epoch
+    must hold the epoch's row of history and the learning rate that follows from it, or a resumed
+    run would decide otherwise. Keras' own ReduceLROnPlateau, EarlyStopping and ModelCheckpoint keep
+    their state outside the checkpoint.
+
+    Args:
+      config: `TextConfig` or anything with learning_rate, decay_from_epoch, min_learning_rate,
+        epochs and checkpoint_every.
+      folder: `Workdir`, for history.json and history.csv.
+      checkpoints: `Checkpoints`; its state holds the history and the time spent.
+      steps_per_epoch: steps of a whole epoch.
+      metric_values: what the metrics were when an interrupted epoch was saved, or None.
+    """
+
+    def __init__(self, config, folder, checkpoints, steps_per_epoch, metric_values=None):
+        super().__init__()
+        self._config, self._folder, self._checkpoints = config, folder, checkpoints
+        self._steps_per_epoch = steps_per_epoch
+        self._metric_values = metric_values
+        self._durations, self._began, self._epoch_began = [], 0.0, 0.0
+        self._step = 0
+
+    @property
+    def _state(self):
+        return self._checkpoints.state
+
+    def on_train_begin(self, logs=None):
+        self._step = int(self.model.optimizer.iterations.numpy())
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Keras has just reset the metrics: an interrupted epoch takes its own back."""
+        self._epoch_began, self._durations = time.perf_counter(), []
+        if self._metric_values is not None:
+            variables = self._checkpoints.metric_variables()
+            for variable, value in zip(variables, self._metric_values, strict=True):
+                variable.assign(value)
+            self._metric_values = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._durations.append(time.perf_counter() - self._began)
+        self._step += 1
+        # The last step of an epoch is saved with the epoch, when its validation is known.
+        inside = self._step % self._steps_per_epoch
+        if inside and self._step % self._config.checkpoint_every == 0:
+            self._account()
+            self._checkpoints.save()
+
+    def _account(self):
+        """Adds the time since the last call to the run's total."""
+        now = time.perf_counter()
+        self._state["seconds"] = self._state.get("seconds", 0.0) + now - self._epoch_began
+        self._epoch_began = now
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._account()
+        optimizer = self.model.optimizer
+        row = {"epoch": epoch + 1, "step": self._step}
+        row["learning_rate"] = float(optimizer.learning_rate.numpy())
+        row |= {name: float(value) for name, value in (logs or {}).items()}
+        row |= {"step_seconds": statistics.median(self._durations)}
+        row |= {"seconds": self._state["seconds"]}
+        history = self._state.setdefault("history", [])
+        history.append(row)
+        progress = progress_of(history, self._config)
+        optimizer.learning_rate.assign(progress.learning_rate)
+        self.model.stop_training = is_finished(history, self._config)
+        if progress.best_epoch == epoch + 1:
+            self._checkpoints.save_best()
+        self._checkpoints.save()
+        write_history(self._folder, history)
+
+
+def progress_of(history, config):
+    """`learning_rate_rule` for rows of history."""
+    bounds = [row["val_bound"] for row in history]
+    return learning_rate_rule(bounds, config.learning_rate, config.decay_from_epoch)
+
+
+def is_finished(history, config):
+    """Whether the run is over: all epochs done, or the learning rate too small."""
+    rate = progress_of(history, config).learning_rate
+    return len(history) >= config.epochs or rate < config.min_learning_rate
+
+
+def write_history(folder, history):
+    """history.json and history.csv, each whole or not at all."""
+    write_whole(folder / "history.json", json.dumps(history, indent=1) + "\n")
+    names = list(dict.fromkeys(name for row in history for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows(history)
+    write_whole(folder / "history.csv", text.getvalue())

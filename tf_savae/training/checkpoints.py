@@ -1,0 +1,84 @@
+"""Checkpoints of everything that decides how a run goes on."""
+
+import json
+
+import tensorflow as tf
+from absl import logging
+
+__all__ = ["Checkpoints"]
+
+
+class Checkpoints:
+    """Weights, optimizer, running metrics and a JSON state, saved together or not at all.
+
+    `tf.train.CheckpointManager` writes the data under a new name first and then, in one rename,
+    the file that points to it: a process killed between leaves the previous checkpoint in force.
+    The best weights are kept apart, without optimizer.
+
+    Args:
+      folder: `Workdir`.
+      model: a compiled and built model whose optimizer is built too.
+    """
+
+    def __init__(self, folder, model):
+        self.state = {}
+        self._model = model
+        self._text = tf.Variable("{}", dtype=tf.string, trainable=False)
+        weights = [v.value for v in model.variables]
+        every = [*weights, *(v.value for v in self._other_variables())]
+        self._latest = _manager(folder / "checkpoints", self._text, every, keep=2)
+        self._best = _manager(folder / "best", self._text, weights, keep=1)
+
+    def _other_variables(self):
+        return [*self._model.optimizer.variables, *self.metric_variables()]
+
+    def metric_variables(self):
+        """The sums behind the running metrics: an interrupted epoch goes on with them."""
+        return [v for metric in self._model.metrics for v in metric.variables]
+
+    def save(self):
+        """Saves everything as of now."""
+        self._write(self._latest)
+
+    def save_best(self):
+        """Keeps the weights as of now as the best ones."""
+        self._write(self._best)
+
+    def _write(self, manager):
+        self._text.assign(json.dumps(self.state))
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity(logging.WARNING)  # TensorFlow logs two lines a checkpoint.
+        try:
+            manager.save()
+        finally:
+            logging.set_verbosity(verbosity)
+
+    def restore(self):
+        """Goes back to the latest checkpoint and its state; False where there is none."""
+        return self._read(self._latest)
+
+    def restore_best(self):
+        """Takes the best weights; the state stays."""
+        state = self.state
+        found = self._read(self._best)
+        self.state = state
+        return found
+
+    def _read(self, manager):
+        path = manager.latest_checkpoint
+        if path is None:
+            return False
+        try:
+            manager.checkpoint.restore(path).assert_consumed()
+        except (ValueError, AssertionError, tf.errors.OpError) as error:
+            raise ValueError(
+                f"checkpoint {path}: expected one that fits this model, got: {error}. It is "
+                "damaged or of another version; delete the workdir to train anew."
+            ) from error
+        self.state = json.loads(self._text.numpy())
+        return True
+
+
+def _manager(folder, text, values, keep):
+    checkpoint = tf.train.Checkpoint(state=text, values=values)
+    return tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=keep)

@@ -1,0 +1,128 @@
+"""The final report of a run on text: numbers on the test text, as JSON and as a table."""
+
+import platform
+import statistics
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tf_savae.evaluation import active_units, evaluate_bounds, importance_weighted_nll
+from tf_savae.training.callbacks import progress_of
+
+__all__ = ["print_report", "test_report"]
+
+
+def test_report(config, texts, model, state):
+    """Everything the report says, as a JSON-able dict; nats per document, perplexities per token.
+
+    Perplexities are `TextCorpus.perplexity`: per predicted token, `</s>` included; those that end
+    in "_without_end" leave `</s>` out of the count of tokens (its cost stays in the NLL), as some
+    published figures do. The VAE's own posterior, and so its proposal, is the encoder's; that of
+    all others the refined one.
+    """
+    began = time.perf_counter()
+    latent = config.system != "autoregressive"
+    steps = 0 if config.system == "vae" else None
+    dataset = texts.once(texts.test)
+    nll = importance_weighted_nll(model, dataset, config.iw_samples, steps)
+    numbers = _bounds(config, texts, model, dataset, steps) if latent else _exact(texts, nll)
+    numbers |= {"iw_nll": float(nll.mean()), **_perplexities(texts, "iw_ppl", nll)}
+    return {
+        "system": config.system,
+        "test": numbers,
+        **_run(config, texts, model, state),
+        "test_seconds": time.perf_counter() - began,
+        "configuration": config.identity(),
+        "versions": versions(),
+    }
+
+
+def _bounds(config, texts, model, dataset, steps):
+    bounds = evaluate_bounds(model, dataset, steps)
+    numbers = {
+        "bound": float(bounds.bound.mean()),
+        "nll": float(bounds.nll.mean()),
+        "kl": float(bounds.kl.mean()),
+        "amortized_bound": float(bounds.amortized_bound.mean()),
+        "active_units": active_units(bounds.mean) if len(bounds.mean) > 1 else None,
+        "iw_samples": config.iw_samples,
+        **_perplexities(texts, "ppl", bounds.bound),
+    }
+    if config.system == "svi":  # There is no encoder: lambda_0 is the prior.
+        del numbers["amortized_bound"]
+    return numbers
+
+
+def _exact(texts, nll):
+    mean = float(nll.mean())
+    return {"bound": mean, "nll": mean, "kl": 0.0, **_perplexities(texts, "ppl", nll)}
+
+
+def _perplexities(texts, name, nll):
+    total = float(np.sum(nll))
+    return {
+        name: texts.test.perplexity(total),
+        f"{name}_without_end": texts.test.perplexity(total, end_marks=False),
+    }
+
+
+def _run(config, texts, model, state):
+    history = state["history"]
+    return {
+        "epochs": len(history),
+        "best_epoch": progress_of(history, config).best_epoch,
+        "steps": history[-1]["step"],
+        "step_seconds": statistics.median(row["step_seconds"] for row in history),
+        "train_seconds": state["seconds"],
+        "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
+        "vocabulary": len(texts.vocabulary),
+        "documents": {n: len(getattr(texts, n)) for n in ("train", "valid", "test")},
+        "test_tokens": texts.test.predicted_tokens(),
+        "hvp": state.get("hvp", config.hvp) if config.system == "savae" else None,
+        "xla": bool(model.jit_compile),
+    }
+
+
+def versions():
+    """Versions of what the numbers depend on."""
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "tensorflow_probability": tfp.__version__,
+    }
+
+
+_ROWS = {
+    "bound": "bound (nats per document)",
+    "nll": "  NLL term",
+    "kl": "  KL term",
+    "amortized_bound": "bound before refinement",
+    "ppl": "perplexity of the bound (</s> counted)",
+    "ppl_without_end": "  </s> not counted",
+    "iw_nll": "importance-weighted NLL",
+    "iw_ppl": "importance-weighted perplexity",
+    "iw_ppl_without_end": "  </s> not counted",
+    "active_units": "active units",
+}
+
+
+def print_report(report):
+    """Prints the report as a table."""
+    test = report["test"]
+    print(f"\n{report['system']} on {report['documents']['test']:,} test documents")
+    for name, label in _ROWS.items():
+        if test.get(name) is not None:
+            value = test[name]
+            print(f"  {label:40}{value:>12,.2f}" if isinstance(value, float) else _line(label, value))
+    print(_line("epochs (best)", f"{report['epochs']} ({report['best_epoch']})"))
+    print(f"  {'seconds a step (median)':40}{report['step_seconds']:>12.3f}")
+    print(f"  {'seconds of training':40}{report['train_seconds']:>12,.0f}")
+    print(_line("parameters", f"{report['parameters']:,}"))
+
+
+def _line(label, value):
+    return f"  {label:40}{value:>12}"

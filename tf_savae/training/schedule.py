@@ -1,0 +1,42 @@
+"""The paper's learning-rate rule as a function of the validation bounds so far."""
+
+from typing import NamedTuple
+
+__all__ = ["Progress", "learning_rate_rule"]
+
+_FACTOR = 0.5
+
+
+class Progress(NamedTuple):
+    """Where a run stands after some epochs."""
+
+    learning_rate: float  # of the next epoch
+    best_epoch: int  # 1-based epoch of the lowest bound; 0 before the first
+    decaying: bool  # whether the learning rate is halved after each further epoch
+
+
+def learning_rate_rule(bounds, start, decay_from_epoch):
+    """The learning rate for the epoch after those whose validation `bounds` are given.
+
+    Kim et al. (2018), section 4.2 and the authors' training script: when an epoch after
+    `decay_from_epoch` does not improve on the best bound, halving begins, and it goes on at the
+    end of every epoch. `keras.callbacks.ReduceLROnPlateau` halves once a plateau instead and keeps
+    its state outside any checkpoint; this rule needs no state beside the history.
+
+    Args:
+      bounds: validation bound of each finished epoch, nats, lower is better.
+      start: the first learning rate.
+      decay_from_epoch: 1-based; epochs up to and including it never start the halving.
+
+    >>> learning_rate_rule([3.0, 2.0, 2.5, 1.9], start=1.0, decay_from_epoch=2)
+    Progress(learning_rate=0.25, best_epoch=4, decaying=True)
+    """
+    rate, best, best_epoch, decaying = start, float("inf"), 0, False
+    for epoch, bound in enumerate(bounds, start=1):
+        if bound < best:
+            best, best_epoch = bound, epoch
+        elif epoch > decay_from_epoch:
+            decaying = True
+        if decaying:
+            rate *= _FACTOR
+    return Progress(rate, best_epoch, decaying)
