@@ -135,7 +135,9 @@ def load_texts(config):
 
 
 def _lines(path, config, limit):
-    kept, report = data.read_lines(path, max_words=config.max_words)
+    kept, report = data.read_lines(
+        path, max_words=config.max_words, long_lines=config.long_lines
+    )
     return (kept[:limit], None) if limit and limit < len(kept) else (kept, report)
 
 

@@ -34,7 +34,10 @@ class TextConfig:
     system: str = _setting("savae", "which system to train", choices=SYSTEMS)
     # Text.
     vocabulary_size: int = _setting(20_001, "V, with <pad> <unk> <s> </s>; most frequent words")
-    max_words: int = _setting(200, "longer lines are cut there")
+    max_words: int = _setting(200, "longer lines are cut there, or skipped")
+    long_lines: str = _setting(
+        "truncate", "what becomes of longer lines", choices=("truncate", "skip")
+    )
     max_train_lines: int = _setting(0, "use only the first lines of the training text; 0: all")
     max_eval_lines: int = _setting(0, "the same for validation and test text; 0: all")
     buckets: int = _setting(4, "how many batch lengths; each is compiled once")
