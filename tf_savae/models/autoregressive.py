@@ -43,7 +43,7 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
     def _outcome(self, x, seed, beta, training, probe):
         generator = PureGenerator(self.decoder, None, None)
         outer, inner = seeds.split(seed, 2)
-        return autoregressive(
+        outcome = autoregressive(
             Problem(
                 generator=generator,
                 theta=generator.theta(x, outer, training),
@@ -57,6 +57,7 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
                 training=training,
             )
         )
+        return outcome, []
 
     def _tokens(self, x):
         count = getattr(self.decoder, "count_tokens", None)

@@ -1,16 +1,20 @@
 """What both models share: one train step, one test step, compilation, metrics, guards."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.models.compilation import resolve_jit_compile
+from tf_savae.models.data_checks import check_arrays
 from tf_savae.models.guards import StopOnNonFinite, WarnOfInstability
 
 __all__ = ["BoundModel"]
 
-_TRAIN, _EVALUATE, _CALL = 0, 1, 2  # Streams of noise derived from the model's one seed.
+_TRAIN, _EVALUATE = 0, 1  # Streams of noise derived from the model's one seed.
+_NO_TARGETS = (
+    "expected x alone, or (x, None, sample_weight), since the data are their own target; got "
+    "targets too. Leave them out: fit(x), or dataset.map(lambda x, y: x)."
+)
 
 
 class BoundModel(keras.Model):
@@ -22,6 +26,7 @@ class BoundModel(keras.Model):
 
     def __init__(self, *, seed=0, **kwargs):
         super().__init__(**kwargs)
+        seeds.as_seed(seed)  # Says now what is wrong with it.
         self.seed = seed
         self._evaluation_step = self.add_weight(
             shape=(), initializer="zeros", dtype="int64", trainable=False, name="evaluation_step"
@@ -30,9 +35,7 @@ class BoundModel(keras.Model):
     # What subclasses supply.
 
     def _outcome(self, x, seed, beta, training, probe):
-        raise NotImplementedError
-
-    def _generator_layers(self):
+        """The objective's `Outcome`, and scalar losses that the encoder's layers added."""
         raise NotImplementedError
 
     def _beta_at(self, step):
@@ -41,19 +44,23 @@ class BoundModel(keras.Model):
     # Keras' hooks.
 
     def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
-        """As `keras.Model.compile`, without losses: the objective is the model's own.
+        """As `keras.Model.compile`, without losses and metrics: the model brings its own.
 
         Raises:
-          ValueError: a loss was given, or XLA was asked for and is impossible.
+          ValueError: a loss or metric was given, or XLA was asked for and is impossible.
         """
-        if kwargs.get("loss") is not None:
-            raise ValueError(
-                f"loss: {type(self).__name__} brings its own objective; expected none, got "
-                f"{kwargs['loss']!r}."
-            )
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.get(name) is not None:
+                raise ValueError(
+                    f"{name}: {type(self).__name__} brings its own objective and metrics; expected "
+                    f"none, got {kwargs[name]!r}. For further metrics use a callback."
+                )
+        if kwargs.get("run_eagerly") and jit_compile is True:
+            raise ValueError("jit_compile=True: impossible with run_eagerly=True; choose one.")
         chosen = resolve_jit_compile(jit_compile, self._layers_to_compile())
         if kwargs.get("run_eagerly"):
             chosen = False
+        self.__dict__.pop("_functions", None)  # Compiled for the old choice.
         super().compile(optimizer=optimizer, jit_compile=chosen, **kwargs)
 
     def _layers_to_compile(self):
@@ -61,36 +68,35 @@ class BoundModel(keras.Model):
 
     def train_step(self, data):
         """One update of all weights; one XLA program under jit_compile."""
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, sample_weight = _unpacked(data)
         step = self.optimizer.iterations
         beta = self._beta_at(step)
         seed = seeds.fold(seeds.fold(self.seed, _TRAIN), step)
-        probe = tf.zeros([_batch_size(x), 2])
+        probe = tf.zeros([_batch_size(x), 2], self.variable_dtype)
         variables = self.trainable_variables
         with tf.GradientTape() as tape:
             tape.watch(probe)
-            outcome = self._outcome(x, seed, beta, True, probe)
+            outcome, added = self._outcome(x, seed, beta, True, probe)
             weights = _weights(sample_weight, outcome.loss)
             loss = tf.math.divide_no_nan(
                 tf.reduce_sum(outcome.loss * weights), tf.reduce_sum(weights)
             )
-            if self.losses:
-                loss += tf.cast(tf.add_n(self.losses), loss.dtype)
+            for extra in [*added, *self._get_regularization_losses()]:
+                loss += tf.cast(extra, loss.dtype)
             scaled = self.optimizer.scale_loss(loss)
         *gradients, stability = tape.gradient(scaled, [*variables, probe])
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        for variable, value in outcome.statistics:
-            variable.assign(value)
+        _assign(outcome.statistics)
         self._tracked.update(outcome, weights, beta, self._tokens(x), stability)
         return self._tracked.results()
 
     def test_step(self, data):
         """The bound as it stands: beta as in training steps, dropout off."""
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, sample_weight = _unpacked(data)
         seed = seeds.fold(seeds.fold(self.seed, _EVALUATE), self._evaluation_step)
         self._evaluation_step.assign_add(1)
         beta = self._evaluation_beta()
-        outcome = self._outcome(x, seed, beta, False, None)
+        outcome, _ = self._outcome(x, seed, beta, False, None)
         weights = _weights(sample_weight, outcome.loss)
         self._tracked.update(outcome, weights, beta, self._tokens(x))
         # The backward pass, and with it its stability, exists in training only.
@@ -112,37 +118,63 @@ class BoundModel(keras.Model):
         self._evaluation_step.assign(0)
 
     def fit(self, x=None, y=None, *, callbacks=None, **kwargs):
-        """As `keras.Model.fit`; x are the data (y is not used). NaN in data or loss raises."""
-        _check_data("x", x)
+        """As `keras.Model.fit` on x alone.
+
+        Raises:
+          ValueError: targets were given, or data or weights hold what cannot be trained on.
+          NonFiniteError: the loss became NaN or infinite.
+        """
+        self._check_data(x, y, kwargs.get("sample_weight"))
         self._check_weights()
         self._prepare_fit(x, kwargs.get("batch_size"))
         guards = [StopOnNonFinite(), WarnOfInstability(getattr(self, "refinement", None))]
         callbacks = [*guards, *keras.tree.flatten(callbacks or [])]
-        return super().fit(x, y, callbacks=callbacks, **kwargs)
+        return super().fit(x, callbacks=callbacks, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
-        """As `keras.Model.evaluate`; x are the data."""
-        _check_data("x", x)
-        return super().evaluate(x, y, **kwargs)
+        """As `keras.Model.evaluate` on x alone; raises as `fit`."""
+        self._check_data(x, y, kwargs.get("sample_weight"))
+        return super().evaluate(x, **kwargs)
+
+    def _check_data(self, x, y, sample_weight):
+        if y is not None:
+            raise ValueError(f"y: {_NO_TARGETS}")
+        check_arrays(x, getattr(self.decoder, "vocabulary_size", None))
+        if sample_weight is not None:
+            checks.finite("sample_weight", sample_weight)
 
     def _prepare_fit(self, x, batch_size):
         """Hook: what needs a batch of data before training starts."""
 
     def _check_weights(self):
         for variable in self.variables:
-            value = keras.ops.convert_to_numpy(variable.value) if variable.value is not None else 0
             remedy = "Load a checkpoint of before they went wrong."
-            checks.finite(f"weights {variable.path}", value, remedy)
+            checks.finite(f"weights {variable.path}", variable.numpy(), remedy)
 
     def _tokens(self, x):
         """Predicted tokens per example [B], where the decoder predicts tokens."""
         return None
 
 
-def _check_data(name, data):
-    for leaf in keras.tree.flatten(data):
-        if isinstance(leaf, np.ndarray) or (tf.is_tensor(leaf) and hasattr(leaf, "numpy")):
-            checks.finite(name, leaf)
+def _unpacked(data):
+    """x and the sample weights of a batch; Keras may wrap x in a tuple."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if y is not None:
+        raise ValueError(f"y: {_NO_TARGETS}")
+    return x, sample_weight
+
+
+def _assign(statistics):
+    """Writes new moving statistics; a layer that ran twice would lose one of its updates."""
+    seen = set()
+    for variable, value in statistics:
+        if id(variable) in seen:
+            raise ValueError(
+                f"{variable.path}: a layer with moving statistics (BatchNormalization) is in both "
+                "encoder and decoder; expected one of its own in each."
+            )
+        seen.add(id(variable))
+        variable.assign(value)
 
 
 def _batch_size(x):

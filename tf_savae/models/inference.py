@@ -1,9 +1,9 @@
 """What a trained model answers: posterior, bound, likelihood, samples."""
 
-import keras
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
+from tf_savae.models.data_checks import check_arrays
 from tf_savae.probability import importance_weighted_log_likelihood
 
 __all__ = ["Inference"]
@@ -27,7 +27,7 @@ class Inference:
             ("infer", steps, early_stopping),
             lambda x, seed: self.refined_parameters(x, steps, seed, early_stopping),
         )
-        return self.family.distribution(run(_tensors(x), _seed(seed)))
+        return self.family.distribution(run(self._arrays(x), _seed(seed)))
 
     def refined_parameters(self, x, steps=None, seed=0, early_stopping=None):
         """lambda_K for x: no gradient crosses, dropout off, beta 1."""
@@ -57,7 +57,7 @@ class Inference:
             refined, _ = problem.refined(problem.encode(), adjoint="stop")
             return problem.outcome_at(refined).terms.bound
 
-        return self._compiled(("negative_elbo", steps), run)(_tensors(x), _seed(seed))
+        return self._compiled(("negative_elbo", steps), run)(self._arrays(x), _seed(seed))
 
     def log_likelihood(self, x, samples=500, steps=None, seed=None):
         """Importance-weighted estimate of log p(x), [B] float64 nats (Burda et al. 2016).
@@ -79,7 +79,7 @@ class Inference:
                 second,
             )
 
-        return self._compiled(("log_likelihood", samples, steps), run)(_tensors(x), _seed(seed))
+        return self._compiled(("log_likelihood", samples, steps), run)(self._arrays(x), _seed(seed))
 
     def generate(self, n, seed=None, **options):
         """n samples of x: z from the prior, x from the decoder (`options` go to its `sample`)."""
@@ -94,6 +94,13 @@ class Inference:
         z = self.infer(x, steps=steps, seed=first).sample(seed=second)
         return self.decoder.sample(z, seed=third, **options)
 
+    def _arrays(self, x):
+        """x as tensors in the weights' precision, checked; makes the weights if there are none."""
+        x = self._standard(x)
+        check_arrays(x, getattr(self.decoder, "vocabulary_size", None))
+        self._ensure_built(x)
+        return x
+
     def _compiled(self, key, function):
         """`function(x, seed)` as a tf.function, made once per key."""
         if "_functions" not in self.__dict__:
@@ -107,8 +114,3 @@ class Inference:
 
 def _seed(seed):
     return seeds.as_seed(0 if seed is None else seed)
-
-
-def _tensors(x):
-    checked = keras.tree.map_structure(lambda a: checks.finite("x", a), x)
-    return keras.tree.map_structure(tf.convert_to_tensor, checked)

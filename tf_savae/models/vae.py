@@ -10,9 +10,10 @@ from tf_savae.models.building import BuildsFromData, first_batch
 from tf_savae.models.compilation import check_second_derivatives
 from tf_savae.models.inference import Inference
 from tf_savae.models.metrics import BoundMetrics
+from tf_savae.models.posing import PosesProblems
 from tf_savae.models.refinement import SemiAmortizedRefinement
-from tf_savae.networks import PureGenerator, StandardNormalPrior
-from tf_savae.objectives import OBJECTIVES, Problem
+from tf_savae.networks import StandardNormalPrior
+from tf_savae.objectives import OBJECTIVES
 from tf_savae.probability import as_family, as_kl_weight
 from tf_savae.svi import fastest_hvp
 
@@ -20,7 +21,7 @@ __all__ = ["SemiAmortizedVAE"]
 
 
 @export
-class SemiAmortizedVAE(Inference, BuildsFromData, BoundModel):
+class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
     """A semi-amortized VAE (Kim et al. 2018), or one of its baselines, trained with `fit(x)`.
 
     Args:
@@ -72,7 +73,9 @@ class SemiAmortizedVAE(Inference, BuildsFromData, BoundModel):
         _check_parts(encoder, decoder, objective, latent_size)
         self.encoder = None if objective == "svi" else encoder
         self.decoder = decoder
-        self.refinement = SemiAmortizedRefinement() if refinement is None else refinement
+        refinement = SemiAmortizedRefinement() if refinement is None else refinement
+        _check_refinement(refinement, objective)
+        self.refinement = refinement
         self.objective = objective
         self.family = as_family(family)
         self.latent_size = latent_size
@@ -91,73 +94,13 @@ class SemiAmortizedVAE(Inference, BuildsFromData, BoundModel):
             tokens=hasattr(decoder, "count_tokens"),
         )
 
-    # Inference networks as functions.
-
-    def encode(self, x, training=False):
-        """lambda_0: the encoder's parameters (the prior's where there is no encoder)."""
-        if self.encoder is None:
-            batch = tf.shape(tf.nest.flatten(x)[0])[0]
-            return self.family.zeros(batch, self.latent_size, self.variable_dtype)
-        parameters = self.encoder(x, training=training)
-        if tf.is_tensor(parameters) and self.latent_size is not None:
-            single = isinstance(self.family.parameter_shapes(self.latent_size), list)
-            if not single:
-                parameters = self.family.unpack(parameters, self.latent_size)
-        precise = self.variable_dtype
-        return tf.nest.map_structure(lambda p: tf.cast(p, precise), parameters)
-
-    def generator(self):
-        """The pure function of decoder and prior; make one per traced function."""
-        return PureGenerator(self.decoder, self.prior, self.family)
-
-    def problem(self, x, seed, beta=1.0, training=False, probe=None, steps=None):
-        """One batch as the training rules and the evaluations see it."""
-        generator = self.generator()
-        outer, inner = seeds.split(seed, 2)
-        steps = self.refinement.steps if steps is None else steps
-        theta = generator.theta(x, outer, training)
-
-        def refine(objective, initial, theta, seed, adjoint):
-            if not training:
-                adjoint = "stop"
-            overrides = {"backward_probe": probe} if adjoint is None else {"adjoint": adjoint}
-            return self._refine(objective, initial, theta, seed, steps, overrides)
-
-        return Problem(
-            generator=generator,
-            theta=theta,
-            encode=lambda: self.encode(x, training),
-            prior_parameters=lambda: self._prior_parameters(x),
-            refine=refine,
-            steps=steps,
-            beta=beta,
-            free_bits=self.free_bits,
-            seed=inner,
-            training=training,
-        )
-
-    def _refine(self, objective, initial, theta, seed, steps, overrides):
-        """lambda_K and the objective at lambda_0, which step 0 computes anyway."""
-        settings = {"steps": steps, "hvp": self._hvp, "return_trace": "path", **overrides}
-        refined, trace = self.refinement.refine(objective, initial, theta, seed, **settings)
-        return refined, trace.negative_elbo[0] if steps else None
-
-    def _prior_parameters(self, x):
-        batch = tf.shape(tf.nest.flatten(x)[0])[0]
-        return self.family.zeros(batch, self.latent_size, self.variable_dtype)
-
     def _outcome(self, x, seed, beta, training, probe):
         problem = self.problem(x, seed, beta, training, probe)
         outcome = OBJECTIVES[self.objective](problem)
-        if outcome.amortized is None and self.encoder is not None:
-            outcome = outcome._replace(amortized=self._amortized(problem, training))
-        return outcome
-
-    def _amortized(self, problem, training):
-        """The ELBO at lambda_0, beside the refined one: one decoder pass, no gradient."""
-        initial = tf.nest.map_structure(tf.stop_gradient, problem.encode())
-        theta = tf.nest.map_structure(tf.stop_gradient, problem.theta)
-        return problem.generator.terms(initial, theta, problem.first_seed(), training)
+        if self.encoder is None:
+            return outcome, []
+        statistics, losses = problem.encoder_effects()
+        return outcome._replace(statistics=[*statistics, *outcome.statistics]), losses
 
     def _tokens(self, x):
         count = getattr(self.decoder, "count_tokens", None)
@@ -167,23 +110,31 @@ class SemiAmortizedVAE(Inference, BuildsFromData, BoundModel):
 
     def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
         """As `keras.Model.compile`; see `BoundModel.compile`."""
-        if self.objective != "vae":
+        if self._differentiates_twice():
             check_second_derivatives(self.decoder)
+        self._hvp = self.refinement.hvp
         super().compile(optimizer, jit_compile=jit_compile, **kwargs)
+
+    def _differentiates_twice(self):
+        """Whether training takes second derivatives of the decoder."""
+        refinement = self.refinement
+        first_only = refinement.hvp == "finite_difference" and refinement.adjoint != "unrolled"
+        return self.objective == "savae" and refinement.steps > 0 and not first_only
 
     def _layers_to_compile(self):
         return [layer for layer in (self.encoder, self.decoder) if layer is not None]
 
     def _prepare_fit(self, x, batch_size):
         """Builds the model and, for hvp="auto", measures both products on the first batch."""
+        if self.built and self._hvp != "auto":
+            return
         batch = first_batch(x, batch_size or 32)
         if batch is None:  # Not to be taken without using it up: Keras builds, hvp stays.
             return
         self._ensure_built(batch)
-        differentiated = self.refinement.adjoint in ("exact", "truncated")
-        if self.objective == "savae" and differentiated and self.refinement.steps:
-            if self.refinement.hvp == "auto":
-                self._hvp = self._measured_hvp(batch)
+        products = self.refinement.adjoint in ("exact", "truncated")
+        if products and self._differentiates_twice() and self._hvp == "auto":
+            self._hvp = self._measured_hvp(batch)
 
     def _measured_hvp(self, batch):
         problem = self.problem(batch, seeds.as_seed(0), training=True)
@@ -200,7 +151,9 @@ class SemiAmortizedVAE(Inference, BuildsFromData, BoundModel):
         return self.family.distribution(refined).mean()
 
     def _make_parts(self, x):
-        x = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part)[:1], x)
+        x = tf.nest.map_structure(lambda part: part[:1], self._standard(x))
+        if self.encoder is not None:
+            self.encoder(x)  # Outside any scope: a layer's weights are made at its first call.
         parameters = self.encode(x)
         posterior = self.family.distribution(parameters)
         if self.prior is None:
@@ -210,8 +163,8 @@ class SemiAmortizedVAE(Inference, BuildsFromData, BoundModel):
             self.prior.build()
         if not self.refinement.built:
             self.refinement.build()
-        if not self.decoder.built:
-            self.decoder(x, tf.zeros_like(posterior.mean()))
+        # Also a decoder that calls itself built: one loaded from a file has no weights yet.
+        self.decoder(x, tf.zeros_like(posterior.mean()))
 
     def get_config(self):
         layers = ("encoder", "decoder", "refinement", "family", "prior")
@@ -242,5 +195,27 @@ def _check_parts(encoder, decoder, objective, latent_size):
         )
     if objective == "svi":
         checks.positive_int('latent_size (needed for objective="svi")', latent_size)
-    elif not callable(encoder):
+    elif not isinstance(encoder, keras.layers.Layer):
         raise ValueError(f"encoder: expected a Keras layer or model, got {encoder!r}.")
+    if latent_size is not None:
+        checks.positive_int("latent_size", latent_size)
+
+
+def _check_refinement(refinement, objective):
+    if not isinstance(refinement, SemiAmortizedRefinement):
+        raise ValueError(
+            "refinement: expected a tf_savae.SemiAmortizedRefinement, got "
+            f"{type(refinement).__name__}."
+        )
+    if objective == "savae" and refinement.adjoint == "stop" and refinement.steps:
+        raise ValueError(
+            'refinement: adjoint="stop" lets no gradient reach the encoder; objective="savae" '
+            'expects "exact", "unrolled" or "truncated". For a constant lambda_K use '
+            'objective="vae_svi".'
+        )
+    if refinement.learn_step_size and (objective != "savae" or not refinement.steps):
+        raise ValueError(
+            'refinement: learn_step_size=True needs objective="savae" and steps >= 1, whose '
+            f"gradient reaches the step size; got objective={objective!r}, "
+            f"steps={refinement.steps}."
+        )

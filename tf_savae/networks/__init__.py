@@ -5,7 +5,7 @@ from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax
 from tf_savae.networks.oracle import OracleDecoder, OracleEncoder
 from tf_savae.networks.recurrence import lstm, recurrence
 from tf_savae.networks.softmax import token_nll
-from tf_savae.networks.stateless import PureGenerator
+from tf_savae.networks.stateless import PureEncoder, PureGenerator
 from tf_savae.networks.text import TextDecoder, TextEncoder, predicted_tokens
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "OracleEncoder",
     "ParameterHead",
     "Prior",
+    "PureEncoder",
     "PureGenerator",
     "StandardNormalPrior",
     "TextDecoder",

@@ -1,4 +1,4 @@
-"""A Keras decoder and prior as one pure function of tensors.
+"""Keras layers as pure functions of tensors: the generator (decoder and prior) and the encoder.
 
 Weights, random state and moving statistics are arguments: the same call with the same arguments
 gives the same numbers, so the backward pass of refinement replays dropout masks exactly.
@@ -8,9 +8,72 @@ import keras
 import tensorflow as tf
 
 from tf_savae.ground import seeds
-from tf_savae.probability import elbo_terms
+from tf_savae.probability import elbo_terms, kl_divergence
 
-__all__ = ["PureGenerator"]
+__all__ = ["PureEncoder", "PureGenerator"]
+
+
+class _State:
+    """The variables of some layers, sorted by what becomes of them.
+
+    Attributes:
+      weights: trainable; statistics: everything else that is saved (frozen weights, moving
+        averages), with `constants` their values now; random: states of seed generators.
+    """
+
+    def __init__(self, layers):
+        layers = [layer for layer in layers if layer is not None]
+        self.weights = _unique(v for layer in layers for v in layer.trainable_variables)
+        saved = _unique(v for layer in layers for v in layer.weights)
+        everything = _unique(v for layer in layers for v in layer.variables)
+        known, trainable = _ids(saved), _ids(self.weights)
+        self.random = [v for v in everything if id(v) not in known]
+        self.statistics = [v for v in saved if id(v) not in trainable]
+        self.constants = [tf.convert_to_tensor(v.value) for v in self.statistics]
+
+    def scope(self, weights, seed):
+        """A scope in which the layers read `weights`, their statistics and noise from `seed`."""
+        mapping = [
+            *zip(self.weights, weights, strict=True),
+            *zip(self.statistics, self.constants, strict=True),
+        ]
+        for index, state in enumerate(self.random):
+            value = tf.bitcast(seeds.fold(seed, 1000 + index), tf.uint32)
+            mapping.append((state, tf.cast(value, state.dtype)))
+        return keras.StatelessScope(state_mapping=mapping, collect_losses=True)
+
+    def updates(self, scope):
+        """(variable, new value) of the statistics that were written inside `scope`."""
+        pairs = zip(self.statistics, self.constants, strict=True)
+        current = [(v, scope.get_current_value(v), old) for v, old in pairs]
+        return [(v, value) for v, value, old in current if value is not old]
+
+
+def _ids(variables):
+    return {id(variable) for variable in variables}
+
+
+class PureEncoder:
+    """x -> (the encoder's outputs, new moving statistics, losses its layers added).
+
+    Dropout masks come from the seed, so that training resumed from a checkpoint draws the masks
+    that it would have drawn; gradients reach the encoder's variables as usual.
+
+    >>> encoder = PureEncoder(keras.layers.Dropout(0.5))
+    >>> first, second = (encoder(tf.ones([2, 8]), [0, 1], True)[0].numpy() for _ in range(2))
+    >>> (first == second).all().item()
+    True
+    """
+
+    def __init__(self, encoder):
+        self._encoder = encoder
+
+    def __call__(self, x, seed, training=False):
+        state = _State([self._encoder])
+        weights = [tf.convert_to_tensor(v.value) for v in state.weights]
+        with state.scope(weights, seed) as scope:
+            outputs = self._encoder(x, training=training)
+        return outputs, state.updates(scope), list(scope.losses)
 
 
 class PureGenerator:
@@ -30,21 +93,12 @@ class PureGenerator:
 
     def __init__(self, decoder, prior, family):
         self.decoder, self.prior, self.family = decoder, prior, family
-        layers = [layer for layer in (decoder, prior) if layer is not None]
-        self._weights = _unique(v for layer in layers for v in layer.trainable_variables)
-        known = {id(v) for layer in layers for v in layer.weights}
-        everything = _unique(v for layer in layers for v in layer.variables)
-        self._random_states = [v for v in everything if id(v) not in known]
-        trainable = {id(v) for v in self._weights}
-        self._statistics = [
-            v for v in everything if id(v) in known and id(v) not in trainable
-        ]
-        self._constants = [tf.convert_to_tensor(v.value) for v in self._statistics]
+        self._state = _State([decoder, prior])
 
     def theta(self, x, seed, training=False):
         """Weights as tensors and the prepared x: everything the ELBO depends on but lambda."""
-        weights = [tf.convert_to_tensor(v.value) for v in self._weights]
-        with self._scope(weights, seed):
+        weights = [tf.convert_to_tensor(v.value) for v in self._state.weights]
+        with self._state.scope(weights, seed):
             prepared = self.decoder.prepare(x, seed, training)
         return {"weights": weights, "prepared": prepared}
 
@@ -55,46 +109,37 @@ class PureGenerator:
     def terms_and_statistics(self, parameters, theta, seed, training=False):
         """Also the new values of moving statistics, as pairs (variable, tensor)."""
         draw, noise = seeds.split(seed, 2)
-        with self._scope(theta["weights"], noise) as scope:
-            posterior = self.family.distribution(parameters)
+        with self._state.scope(theta["weights"], noise) as scope:
             terms = elbo_terms(
                 lambda z: self._log_prob(theta, z, noise, training),
-                posterior,
+                self.family.distribution(parameters),
                 self.prior.distribution(),
                 draw,
             )
-        return terms, self._updates(scope)
+        return terms, self._state.updates(scope)
+
+    def kl(self, parameters, theta, seed):
+        """KL(q || p) alone, [B] nats, with the sample that `terms` draws from this seed."""
+        draw, noise = seeds.split(seed, 2)
+        with self._state.scope(theta["weights"], noise):
+            posterior = self.family.distribution(parameters)
+            return kl_divergence(posterior, self.prior.distribution(), posterior.sample(seed=draw))
 
     def log_likelihood(self, z, theta, seed, training=False):
         """log p(x | z), [B] nats."""
-        with self._scope(theta["weights"], seed):
+        with self._state.scope(theta["weights"], seed):
             return self._log_prob(theta, z, seed, training)
 
     def nll_and_statistics(self, theta, seed, training=False):
         """-log p(x) of a decoder without a latent code, and new moving statistics."""
-        with self._scope(theta["weights"], seed) as scope:
+        with self._state.scope(theta["weights"], seed) as scope:
             nll = -self._log_prob(theta, None, seed, training)
-        return nll, self._updates(scope)
+        return nll, self._state.updates(scope)
 
     def _log_prob(self, theta, z, seed, training):
         value = self.decoder.log_prob_prepared(theta["prepared"], z, seed=seed, training=training)
         value = tf.convert_to_tensor(value)
         return tf.cast(value, tf.float32) if value.dtype.size < 4 else value
-
-    def _updates(self, scope):
-        pairs = zip(self._statistics, self._constants, strict=True)
-        current = [(v, scope.get_current_value(v), old) for v, old in pairs]
-        return [(v, value) for v, value, old in current if value is not old]
-
-    def _scope(self, weights, seed):
-        mapping = [
-            *zip(self._weights, weights, strict=True),
-            *zip(self._statistics, self._constants, strict=True),
-        ]
-        for index, state in enumerate(self._random_states):
-            value = tf.bitcast(seeds.fold(seed, 1000 + index), tf.uint32)
-            mapping.append((state, tf.cast(value, state.dtype)))
-        return keras.StatelessScope(state_mapping=mapping)
 
 
 def _unique(variables):

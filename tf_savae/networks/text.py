@@ -189,7 +189,7 @@ class TextDecoder(Decoder):
         return self.log_prob_prepared(prepared, z, outer, training)
 
     def sample(self, z, seed=None, length=50, temperature=1.0):
-        """Token rows int32 [B, length + 1], <s> first, <pad> after </s>; temperature 0 is greedy."""
+        """Rows int32 [B, length + 1], <s> first, <pad> after </s>; temperature 0 is greedy."""
         size = self.embedding_size
         rows = tf.shape(z)[0]
         shift, hidden = self._condition(tf.zeros([1, rows, 4 * self.units], self.compute_dtype), z)

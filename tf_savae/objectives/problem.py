@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_savae.ground import seeds
+from tf_savae.probability import ElboTerms
 
 __all__ = ["Outcome", "Problem", "at_constant_weights"]
 
@@ -17,9 +18,13 @@ class Outcome(NamedTuple):
     loss: Any
     terms: Any  # ElboTerms of the bound that the system reports.
     amortized: Any  # ElboTerms at lambda_0, or None where no encoder proposes one.
-    statistics: list  # (variable, new value) of the decoder's moving statistics.
+    statistics: list  # (variable, new value) of moving statistics.
     start: Any  # Objective before refinement, or None.
     end: Any  # Objective after refinement, or None.
+
+
+def _no_effects():
+    return [], []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +36,14 @@ class Problem:
       theta: what `generator.theta` returned for this batch.
       encode: () -> lambda_0, the encoder's parameters for this batch.
       prior_parameters: () -> the parameters at which SVI starts from the prior.
-      refine: (negative_elbo, initial, theta, seed, adjoint) -> (lambda_K, Trace-like values
-        [K, B]); adjoint None leaves the layer's own.
+      refine: (negative_elbo, initial, theta, seed, adjoint) -> (lambda_K, the objective at
+        lambda_0 [B], or None for K = 0); adjoint None leaves the layer's own.
       steps: K.
       beta: KL weight, scalar.
       free_bits: nats.
       seed: stateless seed of the batch.
       training: bool.
+      encoder_effects: () -> (new moving statistics, scalar losses) of the encoder's layers.
     """
 
     generator: Any
@@ -50,6 +56,7 @@ class Problem:
     free_bits: float
     seed: Any
     training: bool
+    encoder_effects: Callable = _no_effects
 
     def objective(self, parameters, theta, seed):
         """The weighted negative ELBO, [B]: what refinement descends and training minimises."""
@@ -69,6 +76,21 @@ class Problem:
     def refined(self, initial, adjoint=None):
         """(lambda_K, objective at lambda_0 [B] or None)."""
         return self.refine(self.objective, initial, self.theta, self.seed, adjoint)
+
+    def amortized_terms(self, initial, start):
+        """The `ElboTerms` at lambda_0, without a pass through the decoder: for metrics alone.
+
+        Args:
+          initial: lambda_0.
+          start: the objective at lambda_0, [B], as the first refinement step computed it; None
+            for K = 0, where the answer is None.
+        """
+        if start is None:
+            return None
+        initial = tf.nest.map_structure(tf.stop_gradient, initial)
+        kl = self.generator.kl(initial, at_constant_weights(self.theta), self.first_seed())
+        rest = self.weigh(ElboTerms(tf.zeros_like(kl), kl))
+        return ElboTerms(tf.stop_gradient(start) - rest, kl)
 
     def outcome_at(self, parameters, **kwargs):
         """The outcome whose loss is the weighted negative ELBO at `parameters`."""

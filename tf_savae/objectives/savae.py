@@ -8,5 +8,7 @@ __all__ = ["savae"]
 
 def savae(problem):
     """The ELBO at parameters refined from the encoder's, differentiated through the K steps."""
-    refined, start = problem.refined(problem.encode())
-    return problem.outcome_at(refined, start=start)
+    initial = problem.encode()
+    refined, start = problem.refined(initial)
+    amortized = problem.amortized_terms(initial, start)
+    return problem.outcome_at(refined, start=start, amortized=amortized)

@@ -6,7 +6,6 @@ constant; theta on the ELBO at lambda_K held constant.
 
 import tensorflow as tf
 
-from tf_savae.objectives.problem import at_constant_weights
 from tf_savae.probability import kl_divergence
 
 __all__ = ["vae_svi_kl"]
@@ -16,12 +15,10 @@ def vae_svi_kl(problem):
     """Refined ELBO for theta plus the KL to the refined posterior for the encoder."""
     initial = problem.encode()
     refined, start = problem.refined(initial, adjoint="stop")
-    outcome = problem.outcome_at(refined, start=start)
+    amortized = problem.amortized_terms(initial, start)
+    outcome = problem.outcome_at(refined, start=start, amortized=amortized)
     family = problem.generator.family
     proposal = family.distribution(initial)
     target = family.distribution(tf.nest.map_structure(tf.stop_gradient, refined))
     sample = proposal.sample(seed=problem.first_seed())
-    loss = outcome.loss + kl_divergence(proposal, target, sample)
-    fixed = at_constant_weights(problem.theta)
-    amortized = problem.generator.terms(initial, fixed, problem.first_seed(), problem.training)
-    return outcome._replace(loss=loss, amortized=amortized)
+    return outcome._replace(loss=outcome.loss + kl_divergence(proposal, target, sample))

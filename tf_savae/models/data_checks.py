@@ -1,0 +1,63 @@
+"""What is wrong with arrays, said before any long work starts."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.ground import checks
+
+__all__ = ["check_arrays"]
+
+
+def check_arrays(x, vocabulary_size=None):
+    """Checks every array and eager tensor of x; anything else (a dataset) passes.
+
+    Args:
+      x: nest of arrays [B, ...].
+      vocabulary_size: V; integer arrays of rank 2 then hold token ids in [0, V).
+
+    Raises:
+      ValueError: no examples, a scalar, NaN or infinity, unequal numbers of examples, or a token id
+        out of range.
+      TypeError: numbers were expected.
+
+    >>> check_arrays(np.ones([2, 3]))
+    """
+    arrays = [leaf for leaf in keras.tree.flatten(x) if _is_array(leaf)]
+    for array in arrays:
+        if len(array.shape) == 0:
+            raise ValueError("x: expected arrays [B, ...], one row per example; got a scalar.")
+        if not array.shape[0]:
+            raise ValueError(f"x: expected at least one example, got shape {tuple(array.shape)}.")
+        _check_numbers(array)
+        if vocabulary_size is not None:
+            _check_tokens(np.asarray(array), vocabulary_size)
+    if len({array.shape[0] for array in arrays}) > 1:
+        shapes = [tuple(array.shape) for array in arrays]
+        raise ValueError(f"x: expected arrays with one number of examples, got shapes {shapes}.")
+
+
+def _is_array(leaf):
+    return isinstance(leaf, np.ndarray) or (tf.is_tensor(leaf) and hasattr(leaf, "numpy"))
+
+
+def _check_numbers(array):
+    kind = np.asarray(array).dtype
+    if kind.kind not in "fiub" and kind.name != "bfloat16":
+        raise TypeError(f"x: expected numbers, got dtype {kind.name}.")
+    checks.finite("x", array)
+
+
+def _check_tokens(array, vocabulary_size):
+    if array.dtype.kind not in "iu" or array.ndim != 2:
+        raise ValueError(
+            f"x: expected integer token ids [B, T], got dtype {array.dtype.name} and shape "
+            f"{array.shape}."
+        )
+    low, high = array.min(initial=0), array.max(initial=0)
+    if low < 0 or high >= vocabulary_size:
+        wrong = low if low < 0 else high
+        raise ValueError(
+            f"x: expected token ids from 0 to {vocabulary_size - 1} (vocabulary_size="
+            f"{vocabulary_size}), got {wrong}. Encode the text with the model's own vocabulary."
+        )

@@ -1,0 +1,71 @@
+"""Whether an encoder's outputs are what the variational family takes."""
+
+import tensorflow as tf
+
+__all__ = ["check_parameters", "is_one_tensor"]
+
+
+def is_one_tensor(family, latent_size):
+    """Whether the family's parameters are one tensor and not a nest of several.
+
+    >>> from tf_savae.probability import DiagonalGaussian
+    >>> is_one_tensor(DiagonalGaussian(), 2)
+    False
+    """
+    try:
+        return isinstance(family.parameter_shapes(latent_size), list)
+    except NotImplementedError:  # A plain function: it alone knows its parameters.
+        return True
+
+
+def check_parameters(family, parameters, latent_size=None, batch=None):
+    """Raises unless `parameters` have the family's shapes.
+
+    Args:
+      family: a `Family`.
+      parameters: the encoder's nest of tensors [B, ...].
+      latent_size: Z, if known; else the family's own reading of the parameters is believed.
+      batch: B, if known.
+
+    Raises:
+      ValueError: another number of tensors, or another shape.
+
+    >>> from tf_savae.probability import DiagonalGaussian
+    >>> check_parameters(DiagonalGaussian(), [tf.zeros([4, 2]), tf.zeros([4, 2])])
+    """
+    leaves = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(parameters)]
+    shapes = [leaf.shape.as_list() for leaf in leaves]
+    expected = _expected(family, parameters, latent_size, shapes)
+    if expected is None:
+        return
+    wanted = [tf.TensorShape([batch, *shape]) for shape in expected]
+    fits = len(wanted) == len(leaves) and all(
+        leaf.shape.is_compatible_with(shape) for leaf, shape in zip(leaves, wanted, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"encoder: expected parameters of {type(family).__name__} with shapes "
+            f"{[shape.as_list() for shape in wanted]}, got {shapes}."
+        )
+
+
+def _expected(family, parameters, latent_size, shapes):
+    """The shapes of one example, flat; None where the family cannot say."""
+    try:
+        size = latent_size or family.distribution(parameters).event_shape[0]
+        return _flat(family.parameter_shapes(size)) if size else None
+    except NotImplementedError:
+        return None
+    except ValueError as error:
+        raise ValueError(
+            f"encoder: its outputs, of shapes {shapes}, are no parameters of "
+            f"{type(family).__name__}: {error} An encoder with one output tensor needs "
+            "latent_size=Z."
+        ) from error
+
+
+def _flat(shapes):
+    if isinstance(shapes, list) and all(isinstance(n, int) for n in shapes):
+        return [shapes]
+    parts = [shapes[key] for key in sorted(shapes)] if isinstance(shapes, dict) else shapes
+    return [shape for part in parts for shape in _flat(part)]
