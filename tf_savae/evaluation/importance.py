@@ -28,6 +28,13 @@ def importance_weighted_nll(model, dataset, samples=500, steps=None, seed=0):
 
     Raises:
       ValueError: `samples` is below 1.
+
+    >>> from tf_savae import models, networks
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
+    >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
+    >>> data = tf.data.Dataset.from_tensor_slices(tf.ones([5, 3])).batch(2)
+    >>> importance_weighted_nll(model, data, samples=3, steps=0).shape
+    (5,)
     """
     checks.positive_int("samples", samples)
     run = _likelihood(model, samples, steps)
@@ -43,5 +50,10 @@ def importance_weighted_nll(model, dataset, samples=500, steps=None, seed=0):
 def _likelihood(model, samples, steps):
     if hasattr(model, "refinement"):
         return lambda x, seed: model.log_likelihood(x, samples=samples, steps=steps, seed=seed)
-    exact = tf.function(model.call, jit_compile=model.jit_compile is True, autograph=False)
+    exact = tf.function(model.call, jit_compile=_jit(model), autograph=False)
     return lambda x, seed: exact(x)
+
+
+def _jit(model):
+    """XLA where the model was compiled for it."""
+    return model.compiled and model.jit_compile is True

@@ -116,13 +116,13 @@ def print_report(report):
     print(f"\n{report['system']} on {report['documents']['test']:,} test documents")
     for name, label in _ROWS.items():
         if test.get(name) is not None:
-            value = test[name]
-            print(f"  {label:40}{value:>12,.2f}" if isinstance(value, float) else _line(label, value))
+            print(_line(label, test[name]))
     print(_line("epochs (best)", f"{report['epochs']} ({report['best_epoch']})"))
-    print(f"  {'seconds a step (median)':40}{report['step_seconds']:>12.3f}")
-    print(f"  {'seconds of training':40}{report['train_seconds']:>12,.0f}")
+    print(_line("seconds a step (median)", f"{report['step_seconds']:.3f}"))
+    print(_line("seconds of training", f"{report['train_seconds']:,.0f}"))
     print(_line("parameters", f"{report['parameters']:,}"))
 
 
 def _line(label, value):
-    return f"  {label:40}{value:>12}"
+    text = f"{value:,.2f}" if isinstance(value, float) else value
+    return f"  {label:40}{text:>12}"

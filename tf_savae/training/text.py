@@ -1,12 +1,14 @@
 """Training on text: `train_and_evaluate(config, workdir)`, resumable after kill -9."""
 
 import dataclasses
+import hashlib
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -54,10 +56,14 @@ class Texts:
         )
 
     def identity(self):
-        """What tells these texts from others: the vocabulary and the sizes."""
+        """What tells these texts from others: SHA-256 of the vocabulary and of all ids."""
         parts = {"train": self.train, "valid": self.valid, "test": self.test}
-        sizes = {name: [len(c), c.predicted_tokens()] for name, c in parts.items()}
-        return {"vocabulary": self.vocabulary.fingerprint(), **sizes}
+        digests = {name: _digest(corpus.sequences) for name, corpus in parts.items()}
+        return {"vocabulary": self.vocabulary.fingerprint(), **digests}
+
+
+def _digest(sequences):
+    return hashlib.sha256(np.concatenate(sequences).tobytes()).hexdigest()
 
 
 def train_and_evaluate(config, workdir):
@@ -135,10 +141,11 @@ def load_texts(config):
 
 
 def _lines(path, config, limit):
-    kept, report = data.read_lines(
-        path, max_words=config.max_words, long_lines=config.long_lines
-    )
-    return (kept[:limit], None) if limit and limit < len(kept) else (kept, report)
+    kept, report = data.read_lines(path, max_words=config.max_words, long_lines=config.long_lines)
+    if not limit or limit >= len(kept):
+        return kept, report
+    logging.info("%s; the first %d of them are used", report.summary(), limit)
+    return kept[:limit], None  # The report counts all lines.
 
 
 def _keep_vocabulary(folder, vocabulary):

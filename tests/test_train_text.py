@@ -1,0 +1,286 @@
+"""Training on text end to end: six systems, kill -9 and resume, refusals, the command line."""
+
+import json
+import math
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import text_runs
+
+from tf_savae import training
+from tf_savae.training import text
+from tf_savae.training.callbacks import is_finished
+from tf_savae.training.schedule import learning_rate_rule
+
+SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "train_text.py"
+SYSTEMS = ["autoregressive", "vae", "svi", "vae_svi", "vae_svi_kl", "savae"]
+# 60 lines in batches of 8 are 8 steps an epoch; with a checkpoint every 3 steps the run killed at
+# step 13 has its last one at step 12, in the middle of epoch 2.
+LONG = {"epochs": 3, "checkpoint_every": 3}
+KILLED_AT = 13
+KILLER = """
+import os, signal, sys
+from tf_savae.training import callbacks
+original = callbacks.RunState.on_train_batch_end
+def and_die(self, batch, logs=None):
+    original(self, batch, logs)
+    if self._step == %d:
+        os.kill(os.getpid(), signal.SIGKILL)
+callbacks.RunState.on_train_batch_end = and_die
+sys.argv = sys.argv[1:]
+import runpy
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    return text_runs.write_texts(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="module")
+def finished(texts, tmp_path_factory):
+    """An uninterrupted SA-VAE run: (its workdir, its report)."""
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    return workdir, training.train_and_evaluate(text_runs.config(texts, **LONG), workdir)
+
+
+def _command(texts, workdir, **changes):
+    flags = text_runs.settings(texts, **changes)
+    return ["--config=tiny", f"--workdir={workdir}", *(f"--{k}={v}" for k, v in flags.items())]
+
+
+def _weights(workdir):
+    return keras.saving.load_model(workdir / "model.keras").get_weights()
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_numbers_of_an_uninterrupted_one(texts, finished, tmp_path):
+    workdir = tmp_path / "killed"
+    program = [sys.executable, "-c", KILLER % KILLED_AT, str(SCRIPT)]
+    package = str(Path(training.__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": package}
+    killed = subprocess.run(
+        [*program, *_command(texts, workdir, **LONG)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    assert len(text_runs.history(workdir)) == 1
+    assert not (workdir / "report.json").exists()
+
+    report = training.train_and_evaluate(text_runs.config(texts, **LONG), workdir)
+
+    uninterrupted, expected = finished
+    assert report["steps"] == 24
+    assert text_runs.without_clocks(report) == text_runs.without_clocks(expected)
+    assert text_runs.history(workdir) == text_runs.history(uninterrupted)
+    for ours, theirs in zip(_weights(workdir), _weights(uninterrupted), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_report_agrees_with_itself(texts, finished):
+    workdir, report = finished
+    test = report["test"]
+    assert json.loads((workdir / "report.json").read_text()) == report
+    assert test["bound"] == pytest.approx(test["nll"] + test["kl"], rel=1e-6)
+    assert test["kl"] > 0 and test["amortized_bound"] > 0
+    assert test["iw_nll"] < test["bound"] + 0.5
+    assert 0 <= test["active_units"] <= 2
+    words = sum(len(line.split()) for line in (texts / "test.txt").read_text().splitlines())
+    assert report["test_tokens"] == words + 12
+    total = 12 * test["bound"]
+    assert test["ppl"] == pytest.approx(math.exp(total / (words + 12)), rel=1e-6)
+    assert test["ppl_without_end"] == pytest.approx(math.exp(total / words), rel=1e-6)
+    assert report["epochs"] == 3 and report["step_seconds"] > 0
+
+
+def test_history_is_written_for_people_and_programs(finished):
+    workdir, _ = finished
+    rows = text_runs.history(workdir)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["step"] for row in rows] == [8, 16, 24]
+    assert {"bound", "kl", "val_bound", "val_kl", "learning_rate"} <= set(rows[0])
+    table = (workdir / "history.csv").read_text().splitlines()
+    assert len(table) == 4 and table[0].startswith("epoch,step,learning_rate")
+    assert list((workdir / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_a_finished_run_is_not_trained_again(texts, finished, monkeypatch, capsys):
+    workdir, report = finished
+    monkeypatch.setattr(text, "build_model", _no_long_work)
+    before = text_runs.contents(workdir)
+    assert training.train_and_evaluate(text_runs.config(texts, **LONG), workdir) == report
+    assert text_runs.contents(workdir) == before
+    assert "is finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("system", [name for name in SYSTEMS if name != "savae"])
+def test_every_system_trains(texts, tmp_path, system):
+    config = text_runs.config(texts, system=system, epochs=1, max_train_lines=16)
+    report = training.train_and_evaluate(config, tmp_path)
+    test = report["test"]
+    assert report["system"] == system and math.isfinite(test["iw_nll"])
+    assert 20 < test["ppl"] < 200  # 34 tokens, and two steps away from uniform.
+    assert ("amortized_bound" in test) == (system in ("vae", "vae_svi", "vae_svi_kl"))
+    if system == "vae":
+        assert test["amortized_bound"] == pytest.approx(test["bound"])
+    if system == "autoregressive":
+        assert test["iw_nll"] == test["bound"] and test["kl"] == 0
+
+
+# Bad input: one clear error each, before any long work.
+
+
+def _no_long_work(*args):
+    raise AssertionError("long work began before the input was checked")
+
+
+@pytest.fixture
+def no_long_work(monkeypatch):
+    monkeypatch.setattr(text, "build_model", _no_long_work)
+
+
+def test_another_configuration_is_refused(texts, finished, no_long_work):
+    workdir, _ = finished
+    before = text_runs.contents(workdir)
+    config = text_runs.config(texts, units=9, system="vae", **LONG)
+    with pytest.raises(ValueError, match="other configuration") as error:
+        training.train_and_evaluate(config, workdir)
+    assert "units: 8 there, 9 now" in str(error.value)
+    assert "system: 'savae' there, 'vae' now" in str(error.value)
+    assert "latent_size" not in str(error.value)
+    assert text_runs.contents(workdir) == before
+
+
+def test_another_text_is_refused(finished, tmp_path, no_long_work):
+    workdir, _ = finished
+    other = text_runs.write_texts(tmp_path, seed=1)
+    with pytest.raises(ValueError, match=r"(?s)other data:.*  train: '\w+' there") as error:
+        training.train_and_evaluate(text_runs.config(other, **LONG), workdir)
+    assert "another --workdir" in str(error.value)
+
+
+def test_another_vocabulary_beside_the_model_is_refused(texts, finished, tmp_path, no_long_work):
+    workdir, _ = finished
+    (tmp_path / "run.json").write_bytes((workdir / "run.json").read_bytes())
+    text.data.Vocabulary(["other", "words"]).save(tmp_path / "vocabulary.txt")
+    with pytest.raises(ValueError, match="vocabulary of the training text"):
+        training.train_and_evaluate(text_runs.config(texts, **LONG), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["train", "valid", "test"])
+def test_a_missing_file_is_named(texts, tmp_path, no_long_work, name):
+    config = text_runs.config(texts, **{f"{name}_file": str(tmp_path / "none.txt")})
+    with pytest.raises(FileNotFoundError, match=f"{name}_file: .*none.txt"):
+        training.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_file_given(tmp_path, no_long_work):
+    with pytest.raises(ValueError, match="train_file: expected a text file"):
+        training.train_and_evaluate(training.TextConfig(), tmp_path / "run")
+
+
+def test_an_empty_file_is_named(texts, tmp_path, no_long_work):
+    empty = tmp_path / "empty.txt"
+    empty.touch()
+    config = text_runs.config(texts, valid_file=str(empty))
+    with pytest.raises(ValueError, match="empty.txt is empty"):
+        training.train_and_evaluate(config, tmp_path / "run")
+
+
+def test_an_unwritable_workdir_is_named(texts, no_long_work):
+    below_a_file = texts / "train.txt" / "run"
+    with pytest.raises(ValueError, match="can be made and written"):
+        training.train_and_evaluate(text_runs.config(texts), below_a_file)
+
+
+def test_a_damaged_checkpoint_is_named(texts, tmp_path):
+    config = text_runs.config(texts, system="autoregressive", epochs=1, max_train_lines=16)
+    training.train_and_evaluate(config, tmp_path)
+    (tmp_path / "report.json").unlink()
+    for part in (tmp_path / "checkpoints").glob("ckpt-*.index"):
+        part.write_bytes(b"no index")
+    with pytest.raises(ValueError, match="checkpoint .*expected one that fits this model"):
+        training.train_and_evaluate(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"system": "gan"}, "system: expected one of autoregressive"),
+        ({"svi_steps": -1}, "svi_steps: expected an integer >= 0"),
+        ({"svi_step_size": -0.1}, "svi_step_size: expected a finite number > 0"),
+        ({"batch_size": 0}, "batch_size: expected an integer >= 1"),
+        ({"dropout": 1.0}, r"dropout: expected a number in \[0, 1\)"),
+        ({"learning_rate": math.nan}, "learning_rate: expected a finite number"),
+        ({"vocabulary_size": 4}, "max_size counts the 4 special tokens"),
+        ({"adjoint": "truncated"}, "truncate: expected a number > 0 exactly with"),
+    ],
+)
+def test_settings_out_of_range(texts, tmp_path, no_long_work, changes, message):
+    with pytest.raises(ValueError, match=message):
+        training.train_and_evaluate(text_runs.config(texts, **changes), tmp_path / "run")
+
+
+# The learning rate.
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ([], (1.0, 0, False)),
+        ([5.0, 6.0, 7.0], (1.0, 1, False)),  # Up to epoch 3 nothing starts the halving.
+        ([5.0, 4.0, 3.0, 2.0], (1.0, 4, False)),
+        ([5.0, 4.0, 3.0, 3.0], (0.5, 3, True)),  # Equal is not better.
+        ([5.0, 4.0, 3.0, 3.5, 2.0, 1.0], (0.125, 6, True)),  # Once begun it goes on.
+    ],
+)
+def test_learning_rate_rule(bounds, expected):
+    assert tuple(learning_rate_rule(bounds, 1.0, decay_from_epoch=3)) == expected
+
+
+def test_a_run_ends_with_its_epochs_or_its_learning_rate():
+    config = training.TextConfig(epochs=9, decay_from_epoch=0, min_learning_rate=0.2)
+    rows = [{"val_bound": 1.0}] * 9
+    assert [is_finished(rows[:n], config) for n in (1, 2, 3, 4)] == [False, False, False, True]
+    patient = training.TextConfig(epochs=9, decay_from_epoch=9)
+    assert [is_finished(rows[:n], patient) for n in (8, 9)] == [False, True]
+
+
+# The command line.
+
+
+def test_command_line(texts, tmp_path, capsys):
+    """In this process: importing TensorFlow again would take longer than the run."""
+    script = runpy.run_path(str(SCRIPT), run_name="train_text")
+    flags = script["FLAGS"]
+    changes = {"system": "autoregressive", "epochs": "1", "max_train_lines": "16"}
+    flags(["train_text.py", *_command(texts, tmp_path / "run", **changes)])
+    script["main"](["train_text.py"])
+    shown = capsys.readouterr().out
+    assert "autoregressive on 12 test documents" in shown and "perplexity" in shown
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["configuration"]["units"] == 8
+
+    flags.train_file = str(tmp_path / "none.txt")
+    with pytest.raises(SystemExit, match="train_text.py: train_file: expected a file"):
+        script["main"](["train_text.py"])
+
+
+def test_named_configurations_say_what_they_are():
+    for name, make in training.TEXT_CONFIGS.items():
+        assert make.__doc__.startswith("Kim et al. (2018)")
+        assert f"train_text.py --config={name}" in make.__doc__
+        assert "Run time" in make.__doc__ and "xpected" in make.__doc__
+    paper = training.TEXT_CONFIGS["yahoo"]()
+    assert (paper.vocabulary_size, paper.units, paper.latent_size) == (20_001, 1024, 32)
