@@ -1,0 +1,122 @@
+"""The ELBO over the two means of one point's posterior (Kim et al. 2018, figure 1)."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.ground import checks, seeds
+
+__all__ = ["Landscape", "Window", "landscape", "refinement_path"]
+
+
+class Window(NamedTuple):
+    """Negative ELBO on a grid, in nats."""
+
+    first: Any  # [G], means of z_1
+    second: Any  # [G], means of z_2
+    values: Any  # [G, G], values[i, j] at (first[j], second[i])
+
+    @property
+    def optimum(self):
+        """The grid point (z_1, z_2) with the lowest negative ELBO, and that value."""
+        row, column = np.unravel_index(np.argmin(self.values), self.values.shape)
+        return np.array([self.first[column], self.second[row]]), float(self.values.min())
+
+
+class Landscape(NamedTuple):
+    """One test point: the surface, and what each system's inference does on it."""
+
+    log_variance: Any  # [2], held on both grids
+    whole: Window
+    near: Window  # around the optimum of `whole`
+    paths: dict  # system -> [K + 1, 2] means; one row where there are no steps
+    ends: dict  # system -> negative ELBO at its end, with its own variances
+
+
+def landscape(models, x, *, size=81, draws=20, seed=0):
+    """Computes the picture's data for one example.
+
+    Args:
+      models: dict of systems "vae", "svi", "savae" to trained models that share one decoder, with
+        a diagonal Gaussian family and Z = 2.
+      x: the example, one row [1, ...].
+      size: G, grid points along each axis.
+      draws: noise samples; the same ones at every grid point, so the surface is smooth.
+      seed: int.
+
+    The variances are held at those where SA-VAE ends. The window covers every path; the second
+    one is the neighbourhood of the optimum.
+    """
+    checks.positive_int("size", size)
+    draws = checks.positive_int("draws", draws)
+    noise = tf.random.stateless_normal([draws, 2], seeds.as_seed(seed))
+    steps = {"vae": 0}
+    traced = {n: refinement_path(m, x, steps.get(n), seed) for n, m in models.items()}
+    paths = {name: means for name, (means, _) in traced.items()}
+    surface = _surface(models["savae"], x, noise)
+    log_variance = traced["savae"][1][-1]
+    whole = _window(surface, *_box(paths), log_variance, size)
+    near = _window(surface, *_around(whole.optimum[0], log_variance), log_variance, size)
+    ends = {n: float(surface(m[-1:], v[-1])[0]) for n, (m, v) in traced.items()}
+    return Landscape(log_variance, whole, near, paths, ends)
+
+
+def refinement_path(model, x, steps=None, seed=0):
+    """(means [K + 1, Z], log_variances [K + 1, Z]) at lambda_0 to lambda_K of the one example x.
+
+    Step k draws its noise from (seed, k): a run of k steps is the beginning of a run of k + 1.
+    """
+    steps = model.refinement.steps if steps is None else steps
+
+    def run(count):
+        problem = model.problem(tf.constant(x), seeds.as_seed(seed))
+        initial = problem.encode()
+        arguments = (problem.objective, initial, problem.theta, problem.seed)
+        return model.refinement.refine(*arguments, steps=count, adjoint="stop")
+
+    run = tf.function(run, autograph=False)
+    points = [run(tf.constant(count)) for count in range(steps + 1)]
+    means, log_variances = zip(*points, strict=True)
+    return np.concatenate(means), np.concatenate(log_variances)
+
+
+def _surface(model, x, noise):
+    """(means [N, 2], log_variance [2]) -> negative ELBO [N]; the same noise for all."""
+
+    def negative_elbo(means, log_variance):
+        rows = tf.repeat(tf.constant(x), tf.shape(means)[0], axis=0)
+        generator = model.generator()
+        theta = generator.theta(rows, seeds.as_seed(0))
+        posterior = model.family.distribution((means, tf.zeros_like(means) + log_variance))
+        kl = posterior.kl_divergence(model.prior.distribution())
+
+        def add(total, eps):
+            z = means + tf.exp(0.5 * log_variance) * eps
+            return total - generator.log_likelihood(z, theta, seeds.as_seed(0))
+
+        totals = tf.scan(add, noise, initializer=tf.zeros_like(kl))
+        return totals[-1] / float(len(noise)) + kl
+
+    return tf.function(negative_elbo, jit_compile=model.jit_compile is True, autograph=False)
+
+
+def _window(surface, low, high, log_variance, size):
+    first, second = (np.linspace(low[i], high[i], size, dtype=np.float32) for i in range(2))
+    rows = [
+        surface(tf.stack([first, tf.fill([size], height)], axis=1), log_variance)
+        for height in second
+    ]
+    return Window(first, second, np.stack([row.numpy() for row in rows]))
+
+
+def _box(paths):
+    """The square around every path and most of the prior."""
+    points = np.concatenate(list(paths.values()))
+    reach = max(2.5, 1.15 * float(np.abs(points).max()))
+    return np.full(2, -reach), np.full(2, reach)
+
+
+def _around(centre, log_variance):
+    reach = 6.0 * float(np.exp(0.5 * np.max(log_variance)))
+    return centre - reach, centre + reach

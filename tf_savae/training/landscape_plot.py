@@ -1,0 +1,88 @@
+"""The picture of a `Landscape`: contours, where each system ends, and the paths of the steps."""
+
+import numpy as np
+
+from tf_savae.ground import checks
+
+__all__ = ["plot_landscape", "save_landscape"]
+
+_STYLE = {
+    "vae": ("VAE", "#d55e00", "s"),
+    "svi": ("SVI", "#e69f00", "^"),
+    "savae": ("SA-VAE", "#cc79a7", "o"),
+}
+_STEPS_ABOVE = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)  # nats above the optimum
+
+
+def save_landscape(shown, folder, name="landscape"):
+    """Writes `name`.npz, all arrays of the `Landscape`, and `name`.png into a folder."""
+    arrays = {"log_variance": shown.log_variance}
+    for part in ("whole", "near"):
+        for field, value in getattr(shown, part)._asdict().items():
+            arrays[f"{part}_{field}"] = value
+    for system, path in shown.paths.items():
+        arrays[f"{system}_path"] = path
+        arrays[f"{system}_end"] = shown.ends[system]
+    np.savez(folder / f"{name}.npz", **arrays)
+    plot_landscape(shown, folder / f"{name}.png")
+
+
+def plot_landscape(shown, file):
+    """Draws the picture into a PNG file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    checks.finite("landscape", shown.whole.values, "The trained model's weights are broken.")
+    figure = Figure(figsize=(12, 6.3), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)  # No display is asked for, whatever backend is set.
+    left, right = figure.subplots(1, 2)
+    best = min(shown.whole.optimum[1], shown.near.optimum[1])
+    _draw(left, shown, shown.whole, best)
+    contours = _draw(right, shown, shown.near, best)
+    left.set_title("all of the prior and every path")
+    right.set_title("around the optimum")
+    figure.colorbar(contours, ax=[left, right], label="nats above the optimum", pad=0.01)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    deviations = np.exp(0.5 * np.asarray(shown.log_variance))
+    figure.suptitle(
+        "Negative ELBO of one test sentence over the means of its posterior "
+        f"(standard deviations held at SA-VAE's, {deviations[0]:.2f} and {deviations[1]:.2f})"
+    )
+    figure.savefig(file)
+
+
+def _draw(axes, shown, window, best):
+    above = np.maximum(window.values - best, 0.0)
+    levels = (0.0, *_STEPS_ABOVE)
+    from matplotlib.colors import BoundaryNorm
+
+    norm = BoundaryNorm(levels, 256, extend="max")
+    filled = axes.contourf(
+        window.first, window.second, above, levels, cmap="viridis_r", norm=norm, extend="max"
+    )
+    axes.contour(
+        window.first, window.second, above, levels[1:], colors="white", linewidths=0.4, alpha=0.6
+    )
+    for system, (label, colour, marker) in _STYLE.items():
+        if system in shown.paths:
+            _path(axes, shown.paths[system], f"{label}: {shown.ends[system]:.1f}", colour, marker)
+    (x, y), _ = shown.near.optimum
+    axes.plot(
+        x, y, "*", ms=17, mfc="white", mec="black", ls="none", label=f"optimum: {best:.1f}"
+    )
+    axes.set_xlim(window.first[0], window.first[-1])
+    axes.set_ylim(window.second[0], window.second[-1])
+    axes.set_aspect("equal")
+    axes.set_xlabel("mean of z₁ (prior standard deviations)")
+    axes.set_ylabel("mean of z₂ (prior standard deviations)")
+    return filled
+
+
+def _path(axes, path, label, colour, marker):
+    if len(path) > 1:
+        axes.plot(*path.T, "-", color="black", lw=2.6)
+        axes.plot(*path.T, "-", color=colour, lw=1.4, marker=".", ms=5, mec="black", mew=0.3)
+        axes.plot(*path[0], marker, ms=8, mfc="none", mec=colour, mew=2)
+    end = {"mfc": colour, "mec": "black", "ls": "none"}
+    axes.plot(*path[-1], marker, ms=10, label=f"{label} nats", **end)

@@ -1,0 +1,145 @@
+"""The oracle experiment (Kim et al. 2018, section 4.1): `run_oracle(config, workdir, seeds)`.
+
+Two studies over each seed's random oracle: inference alone is learned, or the generator too.
+"""
+
+import time
+
+from tf_savae.data.oracle import draw_oracle_data
+from tf_savae.training import oracle_systems as systems
+from tf_savae.training.landscape import landscape
+from tf_savae.training.landscape_plot import save_landscape
+from tf_savae.training.oracle_report import print_results, summary
+from tf_savae.training.report import versions
+from tf_savae.training.workdir import Workdir
+
+__all__ = ["run_oracle"]
+
+_RESULTS = "results.json"
+
+
+def run_oracle(config, workdir, seeds=(0,)):
+    """Runs both studies for every seed, prints the table, and writes results into `workdir`.
+
+    results.json holds configuration, versions, seconds, and the numbers of every run;
+    landscape.png and landscape.npz show one test point of the first seed's oracle study. A folder
+    that holds the same experiment's results is not run again: its table is printed.
+
+    Args:
+      config: `OracleConfig`.
+      workdir: path of the folder; made if needed.
+      seeds: ints, one oracle each.
+
+    Returns:
+      The results, a dict as in results.json.
+
+    Raises:
+      ValueError: the folder cannot be written, or holds something else; before any work.
+    """
+    identity = {**config.identity(), "seeds": list(seeds)}
+    folder = Workdir(workdir)
+    try:
+        folder.check("configuration", identity)
+        folder.claim({"configuration": identity})
+        results = folder.read_json(_RESULTS)
+        if results is None:
+            results = _run(config, identity, folder)
+        else:
+            print(f"The experiment in {folder.path} is finished; its results:")
+        print_results(results)
+        return results
+    finally:
+        folder.release()
+
+
+def _run(config, identity, folder):
+    began = time.perf_counter()
+    runs, oracles = [], []
+    for seed in identity["seeds"]:
+        oracle, data = _oracle_and_data(config, seed)
+        for study in systems.STUDIES:
+            models, found = _study(config, study, seed, oracle, data, identity["seeds"])
+            runs += found
+            if study == "oracle":
+                oracles.append({"seed": seed, **_true_nll(config, models["savae"], data.test)})
+                if seed == identity["seeds"][0]:
+                    _picture(config, models, data.test, folder)
+    results = {
+        "configuration": identity,
+        "versions": versions(),
+        "seconds": time.perf_counter() - began,
+        "true_nll": oracles,
+        "runs": runs,
+        "summary": summary(runs, oracles),
+    }
+    folder.write_json(_RESULTS, results)
+    print(f"Results: {folder / _RESULTS}; picture: {folder / 'landscape.png'}")
+    return results
+
+
+def _oracle_and_data(config, seed):
+    oracle = systems.make_oracle(config, seed)
+    data = draw_oracle_data(
+        lambda z, noise: oracle.sample(z, noise, length=config.length),
+        (config.train_points, config.validation_points, config.test_points),
+        vocabulary_size=config.vocabulary_size,
+        seed=seed,
+    )
+    return oracle, data
+
+
+def _study(config, study, seed, oracle, data, seeds):
+    """Trains and tests every system; returns the models for tests and the runs' numbers."""
+    models, runs = {}, []
+    for system in systems.TRAINED:
+        print(_header(study, system, seed, seeds), flush=True)
+        model = systems.build_system(config, study, system, seed, oracle)
+        history, seconds = systems.train_system(config, study, system, model, data)
+        for tested in (system, *(["vae_svi"] if system == "vae" else [])):
+            tester = systems.tester(config, study, tested, seed, model)
+            models[tested] = tester
+            trained = (history, seconds) if tested == system else ({}, 0.0)
+            runs.append(_row(config, study, tested, seed, tester, data, *trained))
+    return models, runs
+
+
+def _header(study, system, seed, seeds):
+    job = systems.STUDIES.index(study) * len(systems.TRAINED) + systems.TRAINED.index(system) + 1
+    job += list(seeds).index(seed) * len(systems.STUDIES) * len(systems.TRAINED)
+    total = len(seeds) * len(systems.STUDIES) * len(systems.TRAINED)
+    generator = "oracle as generator" if study == "oracle" else "learned generator"
+    return f"[{job}/{total}] {systems.LABELS[system]}, {generator}, seed {seed}"
+
+
+def _row(config, study, system, seed, model, data, history, seconds):
+    test = systems.test_numbers(config, model, data.test)
+    if study == "learned" and system != "vae_svi":  # It shares its generator with the VAE.
+        test["iw_nll"] = float(systems.importance_nll(config, model, data.test).mean())
+    bounds = history.get("val_bound", [])
+    return {
+        "study": study,
+        "system": system,
+        "seed": seed,
+        "epochs": len(bounds),
+        "seconds": seconds,
+        "test": test,
+        "history": history,
+    }
+
+
+def _true_nll(config, model, test):
+    """-log p(x) under the oracle itself, estimated in two ways."""
+    few = test[: config.prior_points]
+    refined = systems.importance_nll(config, model, test)
+    return {
+        "refined_proposal": float(refined.mean()),
+        "refined_proposal_on_few": float(refined[: len(few)].mean()),
+        "prior_on_few": float(systems.prior_nll(config, model, few).mean()),
+    }
+
+
+def _picture(config, models, test, folder):
+    point = test[config.landscape_point : config.landscape_point + 1]
+    models = {system: models[system] for system in systems.TRAINED}
+    shown = landscape(models, point, size=config.landscape_size, draws=config.landscape_draws)
+    save_landscape(shown, folder)

@@ -1,0 +1,154 @@
+"""Configurations of the oracle experiment: what they mean, their ranges, and the named ones."""
+
+import dataclasses
+
+from tf_savae.ground import checks
+
+__all__ = ["ORACLE_CONFIGS", "OracleConfig", "full", "quick"]
+
+_HVPS = ("auto", "forward_over_reverse", "reverse_over_reverse", "finite_difference")
+
+_JIT = ("auto", "true", "false")
+
+
+def _setting(default, text, **kwargs):
+    return dataclasses.field(default=default, metadata={"help": text, **kwargs})
+
+
+@dataclasses.dataclass(frozen=True)
+class OracleConfig:
+    """Everything that decides the numbers of the oracle experiment but its seeds.
+
+    Step sizes differ between the studies because the curvature of the ELBO does: the oracle's
+    posteriors are narrow, those of a generator that still learns are wide. SVI starts from the
+    prior, far from the posterior, and has step sizes of its own.
+
+    Raises:
+      ValueError: a field is out of its range, or the sizes do not fit; the message names it.
+
+    >>> OracleConfig(steps=5).steps
+    5
+    """
+
+    # The oracle and its data.
+    vocabulary_size: int = _setting(1000, "V")
+    units: int = _setting(100, "H of all LSTMs, of their inputs and of the MLP")
+    length: int = _setting(5, "T, words a sentence")
+    train_points: int = _setting(5000, "sentences to train on; a multiple of batch_size")
+    validation_points: int = _setting(1000, "sentences that choose the best epoch")
+    test_points: int = _setting(1000, "sentences that the table is about")
+    batch_size: int = _setting(50, "B")
+    # Refinement: K is the same for all systems and both studies.
+    steps: int = _setting(10, "K, SVI steps, in training and at test time")
+    momentum: float = _setting(0.5, "momentum of the steps")
+    oracle_step_size: float = _setting(0.01, "length of a step, oracle study")
+    oracle_clip_norm: float = _setting(10.0, "bound on an example's SVI gradient, oracle study")
+    oracle_svi_step_size: float = _setting(0.02, "SVI's own step, oracle study")
+    oracle_svi_clip_norm: float = _setting(20.0, "SVI's own bound, oracle study")
+    learned_step_size: float = _setting(0.1, "length of a step, learned study")
+    learned_clip_norm: float = _setting(5.0, "bound on an example's SVI gradient, learned study")
+    learned_svi_step_size: float = _setting(0.1, "SVI's own step, learned study")
+    adjoint_clip_norm: float = _setting(0.0, "bound on an example's adjoint; 0: none")
+    hvp: str = _setting("reverse_over_reverse", "Hessian-vector products", choices=_HVPS)
+    jit_compile: str = _setting("auto", "XLA for training steps", choices=_JIT)
+    # Training.
+    learning_rate: float = _setting(1e-3, "of Adam")
+    clip_norm: float = _setting(5.0, "bound on the norm of the whole gradient")
+    oracle_vae_epochs: int = _setting(20, "at most, VAE with the oracle")
+    oracle_savae_epochs: int = _setting(6, "at most, SA-VAE with the oracle")
+    learned_epochs: int = _setting(12, "at most, each system of the learned study")
+    patience: int = _setting(2, "stop after so many epochs without a better validation bound")
+    kl_start: float = _setting(0.1, "KL weight at the start, learned study")
+    kl_anneal_epochs: int = _setting(5, "epochs until the KL weight is 1, learned study")
+    initial_scale: float = _setting(0.1, "learned generator starts from U(-scale, scale)")
+    initial_latent_scale: float = _setting(0.5, "the same for its weights of z")
+    # Report.
+    test_draws: int = _setting(5, "samples of z per test point, averaged")
+    iw_samples: int = _setting(200, "S of the importance-weighted NLL, refined proposal")
+    prior_samples: int = _setting(4000, "S of the cross-check, samples from the prior")
+    prior_points: int = _setting(100, "test points of the cross-check")
+    landscape_point: int = _setting(0, "which test point the picture shows")
+    landscape_size: int = _setting(81, "grid points along each axis of the picture")
+    landscape_draws: int = _setting(20, "noise samples that each grid point is averaged over")
+
+    def __post_init__(self):
+        _check_ranges(self)
+        checks.choice("hvp", self.hvp, _HVPS)
+        checks.choice("jit_compile", self.jit_compile, _JIT)
+        for name in ("train_points", "validation_points", "test_points"):
+            if getattr(self, name) % self.batch_size:
+                raise ValueError(
+                    f"{name}: expected a multiple of batch_size={self.batch_size} (XLA compiles "
+                    f"for one batch size), got {getattr(self, name)}."
+                )
+        for name in ("landscape_point", "prior_points"):
+            last = self.test_points - (name == "landscape_point")
+            if getattr(self, name) > last:
+                raise ValueError(
+                    f"{name}: expected at most {last} with test_points={self.test_points}, got "
+                    f"{getattr(self, name)}."
+                )
+        if self.learned_epochs <= self.kl_anneal_epochs:
+            raise ValueError(
+                "learned_epochs: expected more than kl_anneal_epochs="
+                f"{self.kl_anneal_epochs} (the best epoch is chosen at KL weight 1), got "
+                f"{self.learned_epochs}."
+            )
+
+    def identity(self):
+        """The fields as a dict, for run.json and results.json."""
+        return dataclasses.asdict(self)
+
+
+def _check_ranges(config):
+    zero = ("landscape_point", "kl_anneal_epochs", "adjoint_clip_norm", "kl_start", "patience")
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name == "momentum":
+            checks.unit_interval(field.name, value, closed=False)
+        elif field.type is int:
+            check = checks.non_negative_int if field.name in zero else checks.positive_int
+            check(field.name, value)
+        elif field.type is float:
+            checks.positive(field.name, value, zero=field.name in zero)
+
+
+def full():
+    """Kim et al. (2018), section 4.1: both studies at the paper's sizes.
+
+    train_oracle.py --workdir=oracle_run --seeds=3
+
+    Run time and expected result: docs/oracle.md.
+    """
+    return OracleConfig()
+
+
+def quick():
+    """The same experiment, small: a look at the output; the ordering is not promised.
+
+    train_oracle.py --quick
+
+    Run time: under a minute on 2 cores, most of it TensorFlow's start and the tracing of graphs.
+    """
+    return OracleConfig(
+        vocabulary_size=50,
+        units=16,
+        train_points=500,
+        validation_points=100,
+        test_points=100,
+        steps=4,
+        jit_compile="false",  # Compiling would take longer than the steps.
+        oracle_vae_epochs=6,
+        oracle_savae_epochs=4,
+        learned_epochs=5,
+        kl_anneal_epochs=2,
+        test_draws=2,
+        iw_samples=50,
+        prior_samples=500,
+        prior_points=20,
+        landscape_size=41,
+        landscape_draws=10,
+    )
+
+
+ORACLE_CONFIGS = {"full": full, "quick": quick}

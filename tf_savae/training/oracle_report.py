@@ -1,0 +1,85 @@
+"""The table of the oracle experiment, over all its seeds."""
+
+import statistics
+
+from tf_savae.training.oracle_systems import LABELS, STUDIES, SYSTEMS
+
+__all__ = ["print_results", "summary", "table"]
+
+_COLUMNS = {
+    "bound": "bound",
+    "kl": "KL",
+    "amortized_bound": "before steps",
+    "iw_nll": "IW NLL",
+}
+
+
+def summary(runs, oracles):
+    """{study: {system: {number: {"mean", "sd"}}}} over seeds, and the oracles' true NLL.
+
+    The spread is the sample standard deviation, None for one seed.
+    """
+    tables = {study: {system: {} for system in SYSTEMS} for study in STUDIES}
+    for study, system in ((study, system) for study in STUDIES for system in SYSTEMS):
+        tests = [r["test"] for r in runs if (r["study"], r["system"]) == (study, system)]
+        for name in tests[0] if tests else ():
+            tables[study][system][name] = _spread([test[name] for test in tests])
+    tables["true_nll"] = {
+        name: _spread([oracle[name] for oracle in oracles]) for name in oracles[0] if name != "seed"
+    }
+    return tables
+
+
+def _spread(values):
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.fmean(values), "sd": sd}
+
+
+def print_results(results):
+    """Prints the table, what it means, and how long it took."""
+    seeds = results["configuration"]["seeds"]
+    several = f", mean ± standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else ""
+    print(f"\nTest set, nats per sentence{several}")
+    print(table(results["summary"]))
+    print(f"\n{results['seconds']:,.0f} seconds for {len(seeds)} seed(s)")
+
+
+def table(numbers):
+    """The summary as text.
+
+    >>> one = {"mean": 21.5, "sd": None}
+    >>> few = dict.fromkeys(["refined_proposal", "refined_proposal_on_few", "prior_on_few"], one)
+    >>> print(table({"oracle": {"vae": {"bound": one}}, "learned": {}, "true_nll": few}))
+    oracle as generator         bound            KL  before steps
+    VAE                         21.50
+    true NLL                    21.50
+      on a few points           21.50
+      by the prior's samples    21.50
+    """
+    lines = _block("oracle as generator", numbers["oracle"], list(_COLUMNS)[:3])
+    for label, name in (
+        ("true NLL", "refined_proposal"),
+        ("  on a few points", "refined_proposal_on_few"),
+        ("  by the prior's samples", "prior_on_few"),
+    ):
+        lines.append(_line(label, [_cell(numbers["true_nll"][name])]))
+    if numbers["learned"]:
+        lines += ["", *_block("learned generator", numbers["learned"], list(_COLUMNS))]
+    return "\n".join(lines)
+
+
+def _block(title, rows, columns):
+    cells = {s: [_cell(row.get(column)) for column in columns] for s, row in rows.items()}
+    head = _line(title, [_COLUMNS[column] for column in columns])
+    return [head, *(_line(LABELS[s], row) for s, row in cells.items())]
+
+
+def _line(label, cells):
+    return f"{label:26}" + "".join(f"{cell:>14}" for cell in cells).rstrip()
+
+
+def _cell(number):
+    if number is None:
+        return ""
+    sd = "" if number["sd"] is None else f" ± {number['sd']:.2f}"
+    return f"{number['mean']:.2f}{sd}"

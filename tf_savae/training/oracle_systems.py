@@ -1,0 +1,215 @@
+"""VAE, SVI and SA-VAE of the oracle experiment: building one, training it, testing it."""
+
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.evaluation import importance_weighted_nll
+from tf_savae.ground import seeds
+from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
+from tf_savae.networks import OracleDecoder, OracleEncoder
+from tf_savae.probability import importance_weighted_log_likelihood, linear_kl_weight
+
+__all__ = [
+    "LABELS",
+    "STUDIES",
+    "SYSTEMS",
+    "TRAINED",
+    "build_system",
+    "importance_nll",
+    "make_oracle",
+    "prior_nll",
+    "test_numbers",
+    "tester",
+    "train_system",
+]
+
+STUDIES = ("oracle", "learned")
+TRAINED = ("vae", "svi", "savae")
+LABELS = {"vae": "VAE", "vae_svi": "VAE, steps at test only", "svi": "SVI", "savae": "SA-VAE"}
+SYSTEMS = tuple(LABELS)
+LATENT_SIZE = 2  # The picture is of a plane.
+
+
+def make_oracle(config, seed):
+    """The frozen generator with random weights (defaults of `OracleDecoder`), built."""
+    oracle = OracleDecoder(config.vocabulary_size, config.units, LATENT_SIZE, seed=seed)
+    _build(oracle, config)
+    oracle.trainable = False
+    return oracle
+
+
+def _fresh_decoder(config, seed):
+    """A generator of ordinary initial weights, to be learned."""
+    decoder = OracleDecoder(
+        config.vocabulary_size,
+        config.units,
+        LATENT_SIZE,
+        scale=config.initial_scale,
+        latent_scale=config.initial_latent_scale,
+        output_scale=config.initial_scale,
+        seed=seed + 10_000,  # Not the oracle's own draws, scaled down.
+    )
+    _build(decoder, config)
+    return decoder
+
+
+def _build(decoder, config):
+    decoder(tf.zeros([1, config.length], tf.int32), tf.zeros([1, LATENT_SIZE]))
+
+
+def build_system(config, study, system, seed, oracle):
+    """A compiled `SemiAmortizedVAE` with weights; `oracle` is its decoder in the oracle study."""
+    keras.utils.set_random_seed(seed)  # The encoder's weights and the order of the data.
+    decoder = oracle if study == "oracle" else _fresh_decoder(config, seed)
+    encoder = None
+    if system != "svi":
+        encoder = OracleEncoder(config.vocabulary_size, config.units, LATENT_SIZE)
+    beta = _kl_weight(config) if study == "learned" else 1.0
+    jit_compile = {"auto": "auto", "true": True, "false": False}[config.jit_compile]
+    return _assemble(config, study, system, seed, encoder, decoder, beta, jit_compile)
+
+
+def tester(config, study, system, seed, model):
+    """The same networks for tests, with KL weight 1 and without XLA: too few steps to compile for.
+
+    System "vae_svi" on a VAE's networks is the VAE refined at test time, never trained through.
+    """
+    return _assemble(config, study, system, seed, model.encoder, model.decoder, 1.0, False)
+
+
+def _assemble(config, study, system, seed, encoder, decoder, beta, jit_compile):
+    model = SemiAmortizedVAE(
+        encoder,
+        decoder,
+        refinement=_refinement(config, study, system),
+        objective=system,
+        latent_size=LATENT_SIZE,
+        beta=beta,
+        seed=seed,
+    )
+    adam = keras.optimizers.Adam(config.learning_rate, global_clipnorm=config.clip_norm)
+    model.compile(adam, jit_compile=jit_compile)
+    model(tf.zeros([1, config.length], tf.int32))
+    return model
+
+
+def _refinement(config, study, system):
+    step_size, clip_norm = {
+        ("oracle", True): (config.oracle_svi_step_size, config.oracle_svi_clip_norm),
+        ("oracle", False): (config.oracle_step_size, config.oracle_clip_norm),
+        ("learned", True): (config.learned_svi_step_size, config.learned_clip_norm),
+        ("learned", False): (config.learned_step_size, config.learned_clip_norm),
+    }[study, system == "svi"]
+    return SemiAmortizedRefinement(
+        steps=config.steps,
+        step_size=step_size,
+        momentum=config.momentum,
+        clip_norm=clip_norm,
+        adjoint_clip_norm=config.adjoint_clip_norm or None,
+        hvp=config.hvp,
+    )
+
+
+def _kl_weight(config):
+    if not config.kl_anneal_epochs:
+        return 1.0
+    steps = config.kl_anneal_epochs * (config.train_points // config.batch_size)
+    return linear_kl_weight(steps, start=config.kl_start)
+
+
+def _epochs(config, study, system):
+    """(most epochs, first epoch that may be the best)."""
+    if study == "learned":
+        return config.learned_epochs, config.kl_anneal_epochs
+    return {"vae": config.oracle_vae_epochs, "savae": config.oracle_savae_epochs}[system], 0
+
+
+def train_system(config, study, system, model, data):
+    """Fits the model and leaves it with the weights of its best epoch on the validation set.
+
+    Returns:
+      (history: dict of lists, one number per epoch; seconds).
+    """
+    began = time.perf_counter()
+    if not model.trainable_variables:  # SVI with the oracle: there is nothing to learn.
+        return {}, 0.0
+    epochs, first = _epochs(config, study, system)
+    best = keras.callbacks.EarlyStopping(
+        "val_bound",
+        mode="min",
+        patience=config.patience,
+        restore_best_weights=True,
+        start_from_epoch=first,
+    )
+    total = epochs * (len(data.train) // config.batch_size)
+    fitted = model.fit(
+        data.train,
+        batch_size=config.batch_size,
+        epochs=epochs,
+        validation_data=(data.validation,),
+        validation_batch_size=config.batch_size,
+        callbacks=[best, _JobProgress(total)],
+        verbose=0,
+    )
+    history = {name: [float(v) for v in values] for name, values in fitted.history.items()}
+    return history, time.perf_counter() - began
+
+
+class _JobProgress(keras.callbacks.Callback):
+    """One progress bar for all epochs, with the bound; one line where the output is a file."""
+
+    def __init__(self, total):
+        super().__init__()
+        names = ["bound", "kl", "validation"]
+        verbose = 1 if sys.stdout.isatty() else 2
+        self._bar = keras.utils.Progbar(total, verbose=verbose, stateful_metrics=names)
+        self._step, self._validation = 0, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._step += 1
+        self._bar.update(self._step, self._values(logs), finalize=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._validation = [("validation", logs["val_bound"])]
+        self._last = self._values(logs)
+
+    def on_train_end(self, logs=None):
+        self._bar.update(self._step, self._last, finalize=True)
+
+    def _values(self, logs):
+        return [("bound", logs["bound"]), ("kl", logs["kl"]), *self._validation]
+
+
+def test_numbers(config, model, test):
+    """Bound, its terms and the bound before refinement on the test set, in nats per sentence."""
+    rows = np.tile(test, (config.test_draws, 1))  # Each batch has noise of its own.
+    logs = model.evaluate(rows, batch_size=config.batch_size, verbose=0, return_dict=True)
+    names = ("bound", "nll", "kl", "amortized_bound")
+    return {name: float(logs[name]) for name in names if name in logs}
+
+
+def importance_nll(config, model, rows):
+    """Importance-weighted NLL [N] float64, nats; the refined posterior proposes."""
+    dataset = tf.data.Dataset.from_tensors(rows)
+    return importance_weighted_nll(model, dataset, config.iw_samples)
+
+
+def prior_nll(config, model, rows, seed=0):
+    """The same with samples from the prior: crude, but no posterior can be to blame."""
+
+    def estimate(x, seed):
+        problem = model.problem(x, seed, steps=0)
+        return importance_weighted_log_likelihood(
+            lambda z, noise: problem.generator.log_likelihood(z, problem.theta, noise),
+            model.family.distribution(model.family.zeros(len(rows), LATENT_SIZE)),
+            model.prior.distribution(),
+            config.prior_samples,
+            seed,
+        )
+
+    run = tf.function(estimate, jit_compile=model.jit_compile is True, autograph=False)
+    return -run(tf.constant(rows), seeds.as_seed(seed)).numpy()
