@@ -48,23 +48,29 @@ class LSTM(keras.layers.Layer):
         """Inputs [..., input_size] to pre-activations [..., 4H]: everything before the loop."""
         self._ensure_built()
         inputs = tf.cast(inputs, self.compute_dtype)
-        return tf.matmul(inputs, tf.convert_to_tensor(self.kernel)) + self.bias
+        return tf.matmul(inputs, self._computed(self.kernel)) + self._computed(self.bias)
 
     def run(self, projected, hidden=None, cell=None):
         """Pre-activations [T, B, 4H] and an optional first state to hidden states [T, B, H]."""
         self._ensure_built()
+        projected = tf.cast(projected, self.compute_dtype)
         zeros = tf.zeros_like(projected[0, :, : self.units])
-        hidden = zeros if hidden is None else hidden
-        cell = zeros if cell is None else cell
-        return lstm(projected, tf.convert_to_tensor(self.recurrent_kernel), hidden, cell)
+        hidden = zeros if hidden is None else tf.cast(hidden, zeros.dtype)
+        cell = zeros if cell is None else tf.cast(cell, zeros.dtype)
+        return lstm(projected, self._computed(self.recurrent_kernel), hidden, cell)
 
     def step(self, projected, state):
         """One step for sampling: pre-activations [B, 4H] and (h, c) to the next (h, c)."""
-        recurrent = tf.matmul(state[0], tf.convert_to_tensor(self.recurrent_kernel))
+        state = tuple(tf.cast(part, self.compute_dtype) for part in state)
+        recurrent = tf.matmul(state[0], self._computed(self.recurrent_kernel))
         return lstm_cell(projected + recurrent, state)
 
     def call(self, inputs):
         return self.run(self.project(inputs))
+
+    def _computed(self, weight):
+        """The weight in the precision of computation: no autocast here, outside `__call__`."""
+        return tf.cast(tf.convert_to_tensor(weight), self.compute_dtype)
 
     def _ensure_built(self):
         if not self.built:
@@ -119,7 +125,9 @@ class ParameterHead(keras.layers.Layer):
         self.latent_size = checks.positive_int("latent_size", latent_size)
         self.initializer = keras.initializers.get(initializer)
         self.dense = keras.layers.Dense(
-            family.parameter_count(latent_size), kernel_initializer=self.initializer
+            family.parameter_count(latent_size),
+            kernel_initializer=self.initializer,
+            dtype=self.dtype_policy,
         )
 
     def call(self, features):

@@ -54,13 +54,16 @@ class OracleDecoder(Decoder):
         def uniform(limit, offset):
             return keras.initializers.RandomUniform(-limit, limit, seed=seed * 16 + offset)
 
-        self.embedding = keras.layers.Embedding(vocabulary_size + 1, units, uniform(scale, 0))
-        self.lstm = LSTM(units, units, uniform(scale, 1))
-        self.from_hidden = keras.layers.Dense(units, kernel_initializer=uniform(scale, 5))
-        self.from_latent = keras.layers.Dense(
-            units, use_bias=False, kernel_initializer=uniform(latent_scale, 6)
+        same = {"dtype": self.dtype_policy}
+        self.embedding = keras.layers.Embedding(
+            vocabulary_size + 1, units, uniform(scale, 0), **same
         )
-        self.softmax = TokenSoftmax(vocabulary_size, units, uniform(output_scale, 7))
+        self.lstm = LSTM(units, units, uniform(scale, 1), **same)
+        self.from_hidden = keras.layers.Dense(units, kernel_initializer=uniform(scale, 5), **same)
+        self.from_latent = keras.layers.Dense(
+            units, use_bias=False, kernel_initializer=uniform(latent_scale, 6), **same
+        )
+        self.softmax = TokenSoftmax(vocabulary_size, units, uniform(output_scale, 7), **same)
 
     def prepare(self, x, seed=None, training=False):
         """The LSTM's share of the MLP's input [T, B, H], and the targets [T, B]."""
@@ -132,9 +135,10 @@ class OracleEncoder(keras.layers.Layer):
         self.units = checks.positive_int("units", units)
         self.latent_size = checks.positive_int("latent_size", latent_size)
         self.family = as_family(family)
-        self.embedding = keras.layers.Embedding(vocabulary_size, units)
-        self.lstm = LSTM(units, units)
-        self.head = ParameterHead(self.family, latent_size)
+        same = {"dtype": self.dtype_policy}
+        self.embedding = keras.layers.Embedding(vocabulary_size, units, **same)
+        self.lstm = LSTM(units, units, **same)
+        self.head = ParameterHead(self.family, latent_size, **same)
 
     def call(self, x, training=False):
         return self.head(self.lstm(self.embedding(tf.transpose(x)))[-1])

@@ -24,8 +24,8 @@ def _uniform(scale):
     return keras.initializers.RandomUniform(-scale, scale)
 
 
-def _embedding(vocabulary_size, size, scale):
-    return keras.layers.Embedding(vocabulary_size, size, _uniform(scale))
+def _embedding(vocabulary_size, size, scale, dtype):
+    return keras.layers.Embedding(vocabulary_size, size, _uniform(scale), dtype=dtype)
 
 
 def _dense(units, scale, **kwargs):
@@ -79,10 +79,10 @@ class TextEncoder(keras.layers.Layer):
         self.latent_size = latent_size
         self.family = as_family(family)
         self.initial_scale = checks.positive("initial_scale", initial_scale)
-        scale = self.initial_scale
-        self.embedding = _embedding(vocabulary_size, embedding_size, scale)
-        self.lstm = LSTM(units, embedding_size, _uniform(scale))
-        self.head = ParameterHead(self.family, latent_size, _uniform(scale))
+        scale, dtype = self.initial_scale, self.dtype_policy
+        self.embedding = _embedding(vocabulary_size, embedding_size, scale, dtype)
+        self.lstm = LSTM(units, embedding_size, _uniform(scale), dtype=dtype)
+        self.head = ParameterHead(self.family, latent_size, _uniform(scale), dtype=dtype)
 
     def call(self, x, training=False):
         embedded = self.embedding(tf.transpose(x))
@@ -132,13 +132,13 @@ class TextDecoder(Decoder):
         self.dropout = checks.unit_interval("dropout", dropout, closed=False)
         self.word_dropout = checks.unit_interval("word_dropout", word_dropout, closed=False)
         self.initial_scale = checks.positive("initial_scale", initial_scale)
-        scale = self.initial_scale
-        self.embedding = _embedding(vocabulary_size, embedding_size, scale)
-        self.lstm = LSTM(units, embedding_size, _uniform(scale))
-        self.softmax = TokenSoftmax(vocabulary_size, units, _uniform(scale))
+        scale, dtype = self.initial_scale, self.dtype_policy
+        self.embedding = _embedding(vocabulary_size, embedding_size, scale, dtype)
+        self.lstm = LSTM(units, embedding_size, _uniform(scale), dtype=dtype)
+        self.softmax = TokenSoftmax(vocabulary_size, units, _uniform(scale), dtype=dtype)
         if self.latent_size:
-            self.to_gates = _dense(4 * units, scale, use_bias=False)
-            self.to_hidden = _dense(units, scale)
+            self.to_gates = _dense(4 * units, scale, dtype=dtype, use_bias=False)
+            self.to_hidden = _dense(units, scale, dtype=dtype)
 
     def count_tokens(self, x):
         """Predicted tokens per row, </s> included: int32 [B]."""
