@@ -16,7 +16,8 @@ FIELDS = dataclasses.fields(OracleConfig)
 
 flags.DEFINE_string("workdir", "oracle_run", "folder of the results, made if needed")
 flags.DEFINE_boolean("quick", False, "a small experiment, under a minute")
-flags.DEFINE_integer("seeds", 1, "how many oracles to draw: seeds 0, 1, ...", lower_bound=1)
+flags.DEFINE_integer("seeds", 1, "how many oracles to draw", lower_bound=1)
+flags.DEFINE_integer("first_seed", 0, "the first of the seeds, which count up", lower_bound=0)
 DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float}
 for field in FIELDS:
     text = f"{field.metadata['help']} (default: {field.default}; see also --quick)"
@@ -31,8 +32,9 @@ def main(argv):
         raise app.UsageError(f"expected only flags, got {' '.join(argv[1:])}")
     given = {f.name: FLAGS[f.name].value for f in FIELDS if FLAGS[f.name].value is not None}
     try:
+        seeds = range(FLAGS.first_seed, FLAGS.first_seed + FLAGS.seeds)
         named = ORACLE_CONFIGS["quick" if FLAGS.quick else "full"]()
-        run_oracle(dataclasses.replace(named, **given), FLAGS.workdir, range(FLAGS.seeds))
+        run_oracle(dataclasses.replace(named, **given), FLAGS.workdir, seeds)
     except (ValueError, OSError) as error:
         logging.debug("where it happened", exc_info=True)
         sys.exit(f"train_oracle.py: {error}")

@@ -57,7 +57,7 @@ def landscape(models, x, *, size=81, draws=20, seed=0):
     surface = _surface(models["savae"], x, noise)
     log_variance = traced["savae"][1][-1]
     whole = _window(surface, *_box(paths), log_variance, size)
-    near = _window(surface, *_around(whole.optimum[0], log_variance), log_variance, size)
+    near = _window(surface, *_around(whole, log_variance), log_variance, size)
     ends = {n: float(surface(m[-1:], v[-1])[0]) for n, (m, v) in traced.items()}
     return Landscape(log_variance, whole, near, paths, ends)
 
@@ -117,6 +117,8 @@ def _box(paths):
     return np.full(2, -reach), np.full(2, reach)
 
 
-def _around(centre, log_variance):
-    reach = 6.0 * float(np.exp(0.5 * np.max(log_variance)))
-    return centre - reach, centre + reach
+def _around(whole, log_variance):
+    """Six standard deviations around the optimum; at most half of the whole window's width."""
+    deviation = float(np.exp(0.5 * np.max(log_variance)))
+    reach = min(6.0 * deviation, 0.5 * float(whole.first[-1]))
+    return whole.optimum[0] - reach, whole.optimum[0] + reach

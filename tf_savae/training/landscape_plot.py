@@ -42,8 +42,10 @@ def plot_landscape(shown, file):
     left.set_title("all of the prior and every path")
     right.set_title("around the optimum")
     figure.colorbar(contours, ax=[left, right], label="nats above the optimum", pad=0.01)
+    start = {"marker": "o", "mfc": "none", "mec": "black", "mew": 2, "ls": "none"}
+    left.plot([], [], ms=8, label="before the steps (open)", **start)
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     deviations = np.exp(0.5 * np.asarray(shown.log_variance))
     figure.suptitle(
         "Negative ELBO of one test sentence over the means of its posterior "
@@ -68,9 +70,8 @@ def _draw(axes, shown, window, best):
         if system in shown.paths:
             _path(axes, shown.paths[system], f"{label}: {shown.ends[system]:.1f}", colour, marker)
     (x, y), _ = shown.near.optimum
-    axes.plot(
-        x, y, "*", ms=17, mfc="white", mec="black", ls="none", label=f"optimum: {best:.1f}"
-    )
+    label = f"grid optimum: {best:.1f} nats"
+    axes.plot(x, y, "*", ms=17, mfc="white", mec="black", ls="none", label=label)
     axes.set_xlim(window.first[0], window.first[-1])
     axes.set_ylim(window.second[0], window.second[-1])
     axes.set_aspect("equal")

@@ -57,7 +57,7 @@ def _run(config, identity, folder):
     runs, oracles = [], []
     for seed in identity["seeds"]:
         oracle, data = _oracle_and_data(config, seed)
-        for study in systems.STUDIES:
+        for study in config.studies:
             models, found = _study(config, study, seed, oracle, data, identity["seeds"])
             runs += found
             if study == "oracle":
@@ -73,7 +73,7 @@ def _run(config, identity, folder):
         "summary": summary(runs, oracles),
     }
     folder.write_json(_RESULTS, results)
-    print(f"Results: {folder / _RESULTS}; picture: {folder / 'landscape.png'}")
+    print(f"Results: {folder / _RESULTS}")
     return results
 
 
@@ -92,7 +92,7 @@ def _study(config, study, seed, oracle, data, seeds):
     """Trains and tests every system; returns the models for tests and the runs' numbers."""
     models, runs = {}, []
     for system in systems.TRAINED:
-        print(_header(study, system, seed, seeds), flush=True)
+        print(_header(config, study, system, seed, seeds), flush=True)
         model = systems.build_system(config, study, system, seed, oracle)
         history, seconds = systems.train_system(config, study, system, model, data)
         for tested in (system, *(["vae_svi"] if system == "vae" else [])):
@@ -103,12 +103,11 @@ def _study(config, study, seed, oracle, data, seeds):
     return models, runs
 
 
-def _header(study, system, seed, seeds):
-    job = systems.STUDIES.index(study) * len(systems.TRAINED) + systems.TRAINED.index(system) + 1
-    job += list(seeds).index(seed) * len(systems.STUDIES) * len(systems.TRAINED)
-    total = len(seeds) * len(systems.STUDIES) * len(systems.TRAINED)
+def _header(config, study, system, seed, seeds):
+    names = [(s, t, n) for s in seeds for t in config.studies for n in systems.TRAINED]
     generator = "oracle as generator" if study == "oracle" else "learned generator"
-    return f"[{job}/{total}] {systems.LABELS[system]}, {generator}, seed {seed}"
+    job = names.index((seed, study, system)) + 1
+    return f"[{job}/{len(names)}] {systems.LABELS[system]}, {generator}, seed {seed}"
 
 
 def _row(config, study, system, seed, model, data, history, seconds):

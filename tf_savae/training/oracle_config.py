@@ -8,6 +8,7 @@ __all__ = ["ORACLE_CONFIGS", "OracleConfig", "full", "quick"]
 
 _HVPS = ("auto", "forward_over_reverse", "reverse_over_reverse", "finite_difference")
 
+_STUDIES = ("both", "oracle", "learned")
 _JIT = ("auto", "true", "false")
 
 
@@ -30,6 +31,7 @@ class OracleConfig:
     5
     """
 
+    study: str = _setting("both", "which study to run", choices=_STUDIES)
     # The oracle and its data.
     vocabulary_size: int = _setting(1000, "V")
     units: int = _setting(100, "H of all LSTMs, of their inputs and of the MLP")
@@ -38,16 +40,17 @@ class OracleConfig:
     validation_points: int = _setting(1000, "sentences that choose the best epoch")
     test_points: int = _setting(1000, "sentences that the table is about")
     batch_size: int = _setting(50, "B")
-    # Refinement: K is the same for all systems and both studies.
-    steps: int = _setting(10, "K, SVI steps, in training and at test time")
+    # Refinement: K is the same for all systems of a study.
+    steps: int = _setting(20, "K, SVI steps in training and at test time, oracle study")
+    learned_steps: int = _setting(10, "the same, learned study, where a step costs more")
     momentum: float = _setting(0.5, "momentum of the steps")
     oracle_step_size: float = _setting(0.01, "length of a step, oracle study")
-    oracle_clip_norm: float = _setting(10.0, "bound on an example's SVI gradient, oracle study")
+    oracle_clip_norm: float = _setting(5.0, "bound on an example's SVI gradient, oracle study")
     oracle_svi_step_size: float = _setting(0.02, "SVI's own step, oracle study")
     oracle_svi_clip_norm: float = _setting(20.0, "SVI's own bound, oracle study")
-    learned_step_size: float = _setting(0.1, "length of a step, learned study")
+    learned_step_size: float = _setting(0.2, "length of a step, learned study")
     learned_clip_norm: float = _setting(5.0, "bound on an example's SVI gradient, learned study")
-    learned_svi_step_size: float = _setting(0.1, "SVI's own step, learned study")
+    learned_svi_step_size: float = _setting(0.2, "SVI's own step, learned study")
     adjoint_clip_norm: float = _setting(0.0, "bound on an example's adjoint; 0: none")
     hvp: str = _setting("reverse_over_reverse", "Hessian-vector products", choices=_HVPS)
     jit_compile: str = _setting("auto", "XLA for training steps", choices=_JIT)
@@ -55,11 +58,11 @@ class OracleConfig:
     learning_rate: float = _setting(1e-3, "of Adam")
     clip_norm: float = _setting(5.0, "bound on the norm of the whole gradient")
     oracle_vae_epochs: int = _setting(20, "at most, VAE with the oracle")
-    oracle_savae_epochs: int = _setting(6, "at most, SA-VAE with the oracle")
-    learned_epochs: int = _setting(12, "at most, each system of the learned study")
+    oracle_savae_epochs: int = _setting(4, "at most, SA-VAE with the oracle")
+    learned_epochs: int = _setting(11, "at most, each system of the learned study")
     patience: int = _setting(2, "stop after so many epochs without a better validation bound")
     kl_start: float = _setting(0.1, "KL weight at the start, learned study")
-    kl_anneal_epochs: int = _setting(5, "epochs until the KL weight is 1, learned study")
+    kl_anneal_epochs: int = _setting(7, "epochs until the KL weight is 1, learned study")
     initial_scale: float = _setting(0.1, "learned generator starts from U(-scale, scale)")
     initial_latent_scale: float = _setting(0.5, "the same for its weights of z")
     # Report.
@@ -73,6 +76,7 @@ class OracleConfig:
 
     def __post_init__(self):
         _check_ranges(self)
+        checks.choice("study", self.study, _STUDIES)
         checks.choice("hvp", self.hvp, _HVPS)
         checks.choice("jit_compile", self.jit_compile, _JIT)
         for name in ("train_points", "validation_points", "test_points"):
@@ -94,6 +98,11 @@ class OracleConfig:
                 f"{self.kl_anneal_epochs} (the best epoch is chosen at KL weight 1), got "
                 f"{self.learned_epochs}."
             )
+
+    @property
+    def studies(self):
+        """The names of the studies to run."""
+        return _STUDIES[1:] if self.study == "both" else (self.study,)
 
     def identity(self):
         """The fields as a dict, for run.json and results.json."""
@@ -133,12 +142,16 @@ def quick():
     return OracleConfig(
         vocabulary_size=50,
         units=16,
-        train_points=500,
+        train_points=1000,
         validation_points=100,
         test_points=100,
-        steps=4,
+        steps=5,
+        learned_steps=5,
+        oracle_step_size=0.1,
+        oracle_svi_step_size=0.1,
         jit_compile="false",  # Compiling would take longer than the steps.
-        oracle_vae_epochs=6,
+        learning_rate=5e-3,
+        oracle_vae_epochs=8,
         oracle_savae_epochs=4,
         learned_epochs=5,
         kl_anneal_epochs=2,

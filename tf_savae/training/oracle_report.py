@@ -12,6 +12,11 @@ _COLUMNS = {
     "amortized_bound": "before steps",
     "iw_nll": "IW NLL",
 }
+_TRUE = {
+    "refined_proposal": "true NLL",
+    "refined_proposal_on_few": "  on a few points",
+    "prior_on_few": "  by the prior's samples",
+}
 
 
 def summary(runs, oracles):
@@ -24,9 +29,8 @@ def summary(runs, oracles):
         tests = [r["test"] for r in runs if (r["study"], r["system"]) == (study, system)]
         for name in tests[0] if tests else ():
             tables[study][system][name] = _spread([test[name] for test in tests])
-    tables["true_nll"] = {
-        name: _spread([oracle[name] for oracle in oracles]) for name in oracles[0] if name != "seed"
-    }
+    names = [name for name in (oracles[0] if oracles else ()) if name != "seed"]
+    tables["true_nll"] = {n: _spread([oracle[n] for oracle in oracles]) for n in names}
     return tables
 
 
@@ -56,16 +60,13 @@ def table(numbers):
       on a few points           21.50
       by the prior's samples    21.50
     """
-    lines = _block("oracle as generator", numbers["oracle"], list(_COLUMNS)[:3])
-    for label, name in (
-        ("true NLL", "refined_proposal"),
-        ("  on a few points", "refined_proposal_on_few"),
-        ("  by the prior's samples", "prior_on_few"),
-    ):
-        lines.append(_line(label, [_cell(numbers["true_nll"][name])]))
-    if numbers["learned"]:
-        lines += ["", *_block("learned generator", numbers["learned"], list(_COLUMNS))]
-    return "\n".join(lines)
+    blocks = []
+    if any(numbers["oracle"].values()):
+        block = _block("oracle as generator", numbers["oracle"], list(_COLUMNS)[:3])
+        blocks.append(block + [_line(_TRUE[n], [_cell(x)]) for n, x in numbers["true_nll"].items()])
+    if any(numbers["learned"].values()):
+        blocks.append(_block("learned generator", numbers["learned"], list(_COLUMNS)))
+    return "\n\n".join("\n".join(block) for block in blocks)
 
 
 def _block(title, rows, columns):

@@ -105,7 +105,7 @@ def _refinement(config, study, system):
         ("learned", False): (config.learned_step_size, config.learned_clip_norm),
     }[study, system == "svi"]
     return SemiAmortizedRefinement(
-        steps=config.steps,
+        steps=config.steps if study == "oracle" else config.learned_steps,
         step_size=step_size,
         momentum=config.momentum,
         clip_norm=clip_norm,
@@ -122,9 +122,9 @@ def _kl_weight(config):
 
 
 def _epochs(config, study, system):
-    """(most epochs, first epoch that may be the best)."""
+    """(most epochs, first epoch, from 0, that may be the best: the KL weight is then 1)."""
     if study == "learned":
-        return config.learned_epochs, config.kl_anneal_epochs
+        return config.learned_epochs, max(config.kl_anneal_epochs - 1, 0)
     return {"vae": config.oracle_vae_epochs, "savae": config.oracle_savae_epochs}[system], 0
 
 
