@@ -34,7 +34,7 @@ def main(argv):
     try:
         config = dataclasses.replace(TEXT_CONFIGS[FLAGS.config](), **given)
         train_and_evaluate(config, FLAGS.workdir)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ArithmeticError) as error:
         logging.debug("where it happened", exc_info=True)
         sys.exit(f"train_text.py: {error}")
 

@@ -138,6 +138,25 @@ def test_every_system_trains(texts, tmp_path, system):
         assert test["iw_nll"] == test["bound"] and test["kl"] == 0
 
 
+def test_longer_texts_of_the_evaluation_leave_training_alone(tmp_path):
+    text_runs.write_texts(tmp_path)
+    alone = text.load_texts(text_runs.config(tmp_path))
+    (tmp_path / "test.txt").write_text("w1 " * 15 + "\n" + "w2\n", encoding="utf-8")
+    longer = text.load_texts(text_runs.config(tmp_path))
+    assert longer.boundaries == (*alone.boundaries, 17)
+    ours, theirs = (next(iter(t.stream(0, 0)))[0] for t in (longer, alone))
+    np.testing.assert_array_equal(ours, theirs)
+    assert sum(float(w.numpy().sum()) for _, _, w in longer.once(longer.test)) == 2
+
+
+def test_only_the_first_lines_are_used(texts):
+    limited = text.load_texts(text_runs.config(texts, max_train_lines=9, max_eval_lines=5))
+    assert [len(c) for c in (limited.train, limited.valid, limited.test)] == [9, 5, 5]
+    whole = text.load_texts(text_runs.config(texts))
+    first = whole.vocabulary.decode(whole.train.sequences[8])
+    assert limited.vocabulary.decode(limited.train.sequences[8]) == first
+
+
 # Bad input: one clear error each, before any long work.
 
 
@@ -203,6 +222,15 @@ def test_an_unwritable_workdir_is_named(texts, no_long_work):
     below_a_file = texts / "train.txt" / "run"
     with pytest.raises(ValueError, match="can be made and written"):
         training.train_and_evaluate(text_runs.config(texts), below_a_file)
+
+
+def test_divergence_stops_and_is_not_saved(texts, tmp_path):
+    config = text_runs.config(
+        texts, system="autoregressive", learning_rate=1e38, clip_norm=0.0, checkpoint_every=1
+    )
+    with pytest.raises(ArithmeticError, match="learning rate"):
+        training.train_and_evaluate(config, tmp_path)
+    assert not (tmp_path / "report.json").exists() and not (tmp_path / "history.json").exists()
 
 
 def test_a_damaged_checkpoint_is_named(texts, tmp_path):

@@ -28,7 +28,7 @@ class RunState(keras.callbacks.Callback):
       folder: `Workdir`, for history.json and history.csv.
       checkpoints: `Checkpoints`; its state holds the history and the time spent.
       steps_per_epoch: steps of a whole epoch.
-      metric_values: what the metrics were when an interrupted epoch was saved, or None.
+      metric_values: the state's "metrics" when an interrupted epoch was saved, or None.
     """
 
     def __init__(self, config, folder, checkpoints, steps_per_epoch, metric_values=None):
@@ -50,9 +50,7 @@ class RunState(keras.callbacks.Callback):
         """Keras has just reset the metrics: an interrupted epoch takes its own back."""
         self._epoch_began, self._durations = time.perf_counter(), []
         if self._metric_values is not None:
-            variables = self._checkpoints.metric_variables()
-            for variable, value in zip(variables, self._metric_values, strict=True):
-                variable.assign(value)
+            self._checkpoints.restore_metrics(self._metric_values)
             self._metric_values = None
 
     def on_train_batch_begin(self, batch, logs=None):

@@ -9,7 +9,7 @@ __all__ = ["Checkpoints"]
 
 
 class Checkpoints:
-    """Weights, optimizer, running metrics and a JSON state, saved together or not at all.
+    """Weights, optimizer and a JSON state with the running metrics, saved together or not at all.
 
     `tf.train.CheckpointManager` writes the data under a new name first and then, in one rename,
     the file that points to it: a process killed between leaves the previous checkpoint in force.
@@ -25,19 +25,27 @@ class Checkpoints:
         self._model = model
         self._text = tf.Variable("{}", dtype=tf.string, trainable=False)
         weights = [v.value for v in model.variables]
-        every = [*weights, *(v.value for v in self._other_variables())]
+        every = [*weights, *(v.value for v in model.optimizer.variables)]
         self._latest = _manager(folder / "checkpoints", self._text, every, keep=2)
         self._best = _manager(folder / "best", self._text, weights, keep=1)
 
-    def _other_variables(self):
-        return [*self._model.optimizer.variables, *self.metric_variables()]
+    def restore_metrics(self, values):
+        """Gives the metrics of an interrupted epoch the sums in `values`, as saved in the state.
 
-    def metric_variables(self):
-        """The sums behind the running metrics: an interrupted epoch goes on with them."""
-        return [v for metric in self._model.metrics for v in metric.variables]
+        A metric that the saving version did not have starts from nothing.
+        """
+        for metric in self._model.metrics:
+            numbers = values.get(metric.name, [])
+            for variable, number in zip(metric.variables, numbers, strict=False):
+                variable.assign(number)
+
+    def _metrics(self):
+        """The sums behind the running metrics; float32 passes through JSON unchanged."""
+        return {m.name: [v.numpy().tolist() for v in m.variables] for m in self._model.metrics}
 
     def save(self):
         """Saves everything as of now."""
+        self.state["metrics"] = self._metrics()
         self._write(self._latest)
 
     def save_best(self):

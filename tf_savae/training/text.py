@@ -1,69 +1,23 @@
 """Training on text: `train_and_evaluate(config, workdir)`, resumable after kill -9."""
 
-import dataclasses
-import hashlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from tf_savae import data
-from tf_savae.models import AutoregressiveModel, SemiAmortizedRefinement, SemiAmortizedVAE
-from tf_savae.networks import TextDecoder, TextEncoder
-from tf_savae.probability import linear_kl_weight
 from tf_savae.training.callbacks import RunState, is_finished, write_history
 from tf_savae.training.checkpoints import Checkpoints
-from tf_savae.training.report import print_report, test_report
+from tf_savae.training.report import print_report, test_report, versions
+from tf_savae.training.text_data import load_texts
+from tf_savae.training.text_model import build_model
 from tf_savae.training.workdir import Workdir
 
-__all__ = ["Texts", "build_model", "load_texts", "train_and_evaluate"]
+__all__ = ["train_and_evaluate"]
 
 _VOCABULARY, _REPORT, _MODEL = "vocabulary.txt", "report.json", "model.keras"
-
-
-@dataclasses.dataclass(frozen=True)
-class Texts:
-    """The three texts as ids, and what training and evaluation must agree on."""
-
-    vocabulary: Any
-    train: Any
-    valid: Any
-    test: Any
-    boundaries: tuple  # lengths of batches, T
-    batch_size: int
-
-    def steps_per_epoch(self):
-        """Batches of one pass over the training text."""
-        return data.steps_per_epoch(self.train, self.batch_size, boundaries=self.boundaries)
-
-    def once(self, corpus):
-        """One pass in fixed order, for evaluation."""
-        return data.batches(corpus, self.batch_size, boundaries=self.boundaries)
-
-    def stream(self, seed, start_step):
-        """Endless shuffled passes over the training text, without the first steps."""
-        return data.training_stream(
-            self.train,
-            self.batch_size,
-            boundaries=self.boundaries,
-            seed=seed,
-            start_step=start_step,
-        )
-
-    def identity(self):
-        """What tells these texts from others: SHA-256 of the vocabulary and of all ids."""
-        parts = {"train": self.train, "valid": self.valid, "test": self.test}
-        digests = {name: _digest(corpus.sequences) for name, corpus in parts.items()}
-        return {"vocabulary": self.vocabulary.fingerprint(), **digests}
-
-
-def _digest(sequences):
-    return hashlib.sha256(np.concatenate(sequences).tobytes()).hexdigest()
 
 
 def train_and_evaluate(config, workdir):
@@ -97,7 +51,9 @@ def _run(config, folder):
     texts = load_texts(config)
     folder.check("data", texts.identity())
     _keep_vocabulary(folder, texts.vocabulary)
-    folder.claim({"configuration": config.identity(), "data": texts.identity()})
+    identity = {"configuration": config.identity(), "data": texts.identity()}
+    folder.claim({**identity, "versions": versions()})
+    _mention_other_versions(folder)
     report = folder.read_json(_REPORT)
     if report is None:
         report = _train_and_report(config, folder, texts)
@@ -105,6 +61,17 @@ def _run(config, folder):
         print(f"The run in {folder.path} is finished; its report:")
     print_report(report)
     return report
+
+
+def _mention_other_versions(folder):
+    began_with = folder.read_json("run.json").get("versions")
+    if began_with != versions():
+        logging.warning(
+            "this run began with %s and goes on with %s: its numbers may differ in the last digits "
+            "from those of an uninterrupted run",
+            began_with,
+            versions(),
+        )
 
 
 def _check_files(config):
@@ -119,35 +86,6 @@ def _check_files(config):
             )
 
 
-def load_texts(config):
-    """Reads the three files of a `TextConfig` into `Texts`; what became of them is logged."""
-    lines = {
-        "train": _lines(config.train_file, config, config.max_train_lines),
-        "valid": _lines(config.valid_file, config, config.max_eval_lines),
-        "test": _lines(config.test_file, config, config.max_eval_lines),
-    }
-    vocabulary = data.Vocabulary.build(lines["train"][0], max_size=config.vocabulary_size)
-    corpora = {
-        name: data.TextCorpus.encode(kept, vocabulary, report)
-        for name, (kept, report) in lines.items()
-    }
-    for name, corpus in corpora.items():
-        logging.info("%s: %s", name, corpus.summary())
-    boundaries = data.bucket_lengths(corpora["train"].lengths, config.buckets)
-    longest = max(int(corpus.lengths.max()) for corpus in corpora.values())
-    if longest > boundaries[-1]:  # In validation or test text only: training is left alone.
-        boundaries = (*boundaries, longest)
-    return Texts(vocabulary, **corpora, boundaries=boundaries, batch_size=config.batch_size)
-
-
-def _lines(path, config, limit):
-    kept, report = data.read_lines(path, max_words=config.max_words, long_lines=config.long_lines)
-    if not limit or limit >= len(kept):
-        return kept, report
-    logging.info("%s; the first %d of them are used", report.summary(), limit)
-    return kept[:limit], None  # The report counts all lines.
-
-
 def _keep_vocabulary(folder, vocabulary):
     path = folder / _VOCABULARY
     if not path.exists():
@@ -157,76 +95,6 @@ def _keep_vocabulary(folder, vocabulary):
             f"{path}: expected the vocabulary of the training text, which the checkpoint's ids "
             "belong to, got another one. Give the text the run began with, or another --workdir."
         )
-
-
-def build_model(config, texts):
-    """The compiled model of a `TextConfig`, with weights and optimizer slots."""
-    keras.utils.set_random_seed(config.seed)
-    model = _autoregressive(config, texts) if _plain(config) else _latent(config, texts)
-    clip = config.clip_norm or None
-    kinds = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
-    optimizer = kinds[config.optimizer](config.learning_rate, global_clipnorm=clip)
-    jit = {"auto": "auto", "true": True, "false": False}[config.jit_compile]
-    model.compile(optimizer, jit_compile=jit)
-    model._ensure_built(tf.constant([[data.START, data.UNK, data.END]]))
-    optimizer.build(model.trainable_variables)
-    return model
-
-
-def _plain(config):
-    return config.system == "autoregressive"
-
-
-def _sizes(config, texts):
-    return {
-        "vocabulary_size": len(texts.vocabulary),
-        "embedding_size": config.embedding_size,
-        "units": config.units,
-    }
-
-
-def _decoder(config, texts, latent_size):
-    rates = {"dropout": config.dropout, "word_dropout": config.word_dropout}
-    return TextDecoder(**_sizes(config, texts), latent_size=latent_size, **rates)
-
-
-def _autoregressive(config, texts):
-    return AutoregressiveModel(_decoder(config, texts, 0), seed=config.seed)
-
-
-def _latent(config, texts):
-    encoder = None
-    if config.system != "svi":
-        encoder = TextEncoder(**_sizes(config, texts), latent_size=config.latent_size)
-    return SemiAmortizedVAE(
-        encoder,
-        _decoder(config, texts, config.latent_size),
-        refinement=_refinement(config),
-        objective=config.system,
-        latent_size=config.latent_size,
-        beta=_beta(config, texts),
-        free_bits=config.free_bits,
-        seed=config.seed,
-    )
-
-
-def _refinement(config):
-    return SemiAmortizedRefinement(
-        steps=config.svi_steps,
-        step_size=config.svi_step_size,
-        momentum=config.svi_momentum,
-        clip_norm=config.svi_clip_norm or None,
-        adjoint=config.adjoint,
-        adjoint_clip_norm=config.adjoint_clip_norm or None,
-        truncate=config.truncate or None,
-        hvp=config.hvp,
-        learn_step_size=config.learn_step_size,
-    )
-
-
-def _beta(config, texts):
-    steps = round(config.kl_anneal_epochs * texts.steps_per_epoch())
-    return linear_kl_weight(steps, start=config.kl_start) if steps else 1.0
 
 
 def _train_and_report(config, folder, texts):
@@ -260,7 +128,7 @@ def _fit(config, folder, texts, model, checkpoints):
     each = texts.steps_per_epoch()
     step = int(model.optimizer.iterations.numpy())
     epoch, done = divmod(step, each)
-    metrics = [v.numpy() for v in checkpoints.metric_variables()] if done else None
+    metrics = checkpoints.state["metrics"] if done else None
     model.fit(
         texts.stream(config.seed, step),
         initial_epoch=epoch,
