@@ -41,7 +41,8 @@ def plot_landscape(shown, file):
     contours = _draw(right, shown, shown.near, best)
     left.set_title("all of the prior and every path")
     right.set_title("around the optimum")
-    figure.colorbar(contours, ax=[left, right], label="nats above the optimum", pad=0.01)
+    bar = figure.colorbar(contours, ax=[left, right], label="nats above the optimum", pad=0.01)
+    bar.set_ticks(contours.levels, labels=[f"{level:g}" for level in contours.levels])
     start = {"marker": "o", "mfc": "none", "mec": "black", "mew": 2, "ls": "none"}
     left.plot([], [], ms=8, label="before the steps (open)", **start)
     handles, labels = left.get_legend_handles_labels()
@@ -55,10 +56,10 @@ def plot_landscape(shown, file):
 
 
 def _draw(axes, shown, window, best):
-    above = np.maximum(window.values - best, 0.0)
-    levels = (0.0, *_STEPS_ABOVE)
     from matplotlib.colors import BoundaryNorm
 
+    above = np.maximum(window.values - best, 0.0)
+    levels = (0.0, *_STEPS_ABOVE)
     norm = BoundaryNorm(levels, 256, extend="max")
     filled = axes.contourf(
         window.first, window.second, above, levels, cmap="viridis_r", norm=norm, extend="max"
@@ -66,12 +67,12 @@ def _draw(axes, shown, window, best):
     axes.contour(
         window.first, window.second, above, levels[1:], colors="white", linewidths=0.4, alpha=0.6
     )
+    (x, y), _ = shown.near.optimum
+    label = f"grid optimum: {best:.1f} nats"
+    axes.plot(x, y, "*", ms=15, mfc="white", mec="black", ls="none", label=label)
     for system, (label, colour, marker) in _STYLE.items():
         if system in shown.paths:
             _path(axes, shown.paths[system], f"{label}: {shown.ends[system]:.1f}", colour, marker)
-    (x, y), _ = shown.near.optimum
-    label = f"grid optimum: {best:.1f} nats"
-    axes.plot(x, y, "*", ms=17, mfc="white", mec="black", ls="none", label=label)
     axes.set_xlim(window.first[0], window.first[-1])
     axes.set_ylim(window.second[0], window.second[-1])
     axes.set_aspect("equal")
