@@ -25,7 +25,7 @@ class BoundModel(keras.Model):
     """
 
     def __init__(self, *, seed=0, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})  # Data keep their precision.
         seeds.as_seed(seed)  # Says now what is wrong with it.
         self.seed = seed
         self._evaluation_step = self.add_weight(

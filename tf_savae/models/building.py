@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-__all__ = ["BuildsFromData", "first_batch"]
+__all__ = ["BuildsFromData", "first_batch", "spec_of", "zeros_of"]
 
 
 class BuildsFromData:
@@ -18,7 +18,7 @@ class BuildsFromData:
     def _ensure_built(self, x):
         """Creates the weights before the first step is traced; x is one batch or less."""
         if self._data_spec is None:
-            self._data_spec = _spec_of(x)
+            self._data_spec = spec_of(x)
         if not self.built:
             self._make_parts(x)
             self.built = True
@@ -37,22 +37,24 @@ class BuildsFromData:
         """Makes the weights of a loaded model."""
         spec = keras.saving.deserialize_keras_object(config["data_spec"])
         # Unknown lengths (text) may be anything: a short row is enough.
-        self._ensure_built(_zeros(spec))
+        self._ensure_built(zeros_of(spec))
 
 
-def _spec_of(x):
+def spec_of(x):
+    """Shapes for one example and dtypes, [shape, dtype] for each tensor of the nest."""
     return keras.tree.map_structure(
         lambda t: (list(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)), x
     )
 
 
-def _zeros(spec):
+def zeros_of(spec):
+    """One example of zeros for what `spec_of` described; lengths that may vary are 2."""
     if _is_leaf(spec):
         shape, dtype = spec
         return tf.zeros([1] + [2 if n is None else n for n in shape], dtype)
     if isinstance(spec, dict):
-        return {name: _zeros(part) for name, part in spec.items()}
-    return [_zeros(part) for part in spec]
+        return {name: zeros_of(part) for name, part in spec.items()}
+    return [zeros_of(part) for part in spec]
 
 
 def _is_leaf(spec):

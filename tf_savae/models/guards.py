@@ -8,6 +8,9 @@ from absl import logging
 __all__ = ["NonFiniteError", "StopOnNonFinite", "WarnOfInstability"]
 
 
+_NOTABLE = 0.002  # Share of the bound: a loss below it may be noise.
+
+
 class NonFiniteError(ArithmeticError):
     """The loss became NaN or infinite."""
 
@@ -54,19 +57,23 @@ class WarnOfInstability(keras.callbacks.Callback):
 def instabilities(logs, refinement):
     """What in an epoch's metrics shows unstable refinement, as a list of sentences.
 
-    >>> instabilities({"made_worse": 0.6}, None)
-    ['refinement made the objective worse for 60% of the examples']
+    >>> instabilities({"made_worse": 0.6, "refinement_gain": -2.0, "bound": 20.0}, None)
+    ['refinement made the objective worse, for 60% of the examples and by 2 nats on average']
     """
     found = []
-    worse = logs.get("made_worse", 0.0)
-    if worse > 0.4:
-        found.append(f"refinement made the objective worse for {worse:.0%} of the examples")
+    worse, loss = logs.get("made_worse", 0.0), -logs.get("refinement_gain", 0.0)
+    # A share alone proves nothing: where there is little to gain, noise makes half of them worse.
+    if worse > 0.4 and loss > _NOTABLE * abs(logs.get("bound", 0.0)):
+        found.append(
+            f"refinement made the objective worse, for {worse:.0%} of the examples and by "
+            f"{loss:.3g} nats on average"
+        )
     growth = logs.get("adjoint_growth", 0.0)
     if growth > 10.0:
         found.append(f"the adjoint grows {growth:.3g} times on its way back through the steps")
-    if refinement is not None and not isinstance(refinement.step_size, tuple):
+    if refinement is not None:
         limit = 2.0 * (1.0 + refinement.momentum)
-        reach = logs.get("curvature", 0.0) * refinement.step_size
+        reach = logs.get("curvature", 0.0) * refinement.largest_step_size()
         if reach > limit:
             found.append(
                 f"step_size times curvature is {reach:.3g}, above the stable {limit:.3g}"

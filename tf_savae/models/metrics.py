@@ -23,7 +23,14 @@ class Perplexity(keras.metrics.Mean):
 
 
 class BoundMetrics:
-    """The trackers of one model; `update` takes an outcome and weights."""
+    """The trackers of one model; `update` takes an outcome and weights.
+
+    In nats: loss (what is minimised), bound (negative ELBO at lambda_K), nll and kl (its parts),
+    amortized_bound (at lambda_0), refinement_gain (objective at lambda_0 less that at lambda_K).
+    Without unit: beta, made_worse (share of examples whose objective rose; each end has one sample
+    of its own, so half of a gain near zero is worse by chance), adjoint_growth and curvature (the
+    backward pass), perplexity (per predicted token).
+    """
 
     def __init__(self, *, latent, amortized, refined, tokens):
         names = ["loss", "bound", "nll"]
@@ -31,7 +38,7 @@ class BoundMetrics:
         names += ["amortized_bound"] if amortized and refined else []
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         if refined:
-            for name in ("made_worse", "adjoint_growth", "curvature"):
+            for name in ("refinement_gain", "made_worse", "adjoint_growth", "curvature"):
                 self.trackers[name] = keras.metrics.Mean(name=name)
         if tokens:
             self.trackers["perplexity"] = Perplexity()
@@ -45,6 +52,7 @@ class BoundMetrics:
         if outcome.amortized is not None:
             values["amortized_bound"] = outcome.amortized.bound
         if outcome.start is not None:
+            values["refinement_gain"] = outcome.start - outcome.end
             values["made_worse"] = tf.cast(outcome.end > outcome.start, bound.dtype)
         if stability is not None:
             values["adjoint_growth"], values["curvature"] = tf.unstack(stability, axis=1)

@@ -1,10 +1,14 @@
 """`SemiAmortizedRefinement`: K differentiable SVI steps as a Keras layer."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.ground.serialization import export
+from tf_savae.models.building import spec_of, zeros_of
+from tf_savae.models.compilation import check_second_derivatives
+from tf_savae.models.parameters import check_parameters
 from tf_savae.networks.base import StandardNormalPrior
 from tf_savae.networks.stateless import PureGenerator
 from tf_savae.probability import as_family
@@ -32,6 +36,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
       learn_step_size: makes the step sizes weights (their logarithms), trained with the rest.
       decoder, prior, family: the generator, for use outside `SemiAmortizedVAE`; the prior is the
         standard normal and the family the diagonal Gaussian by default.
+      seed: int, from which calls that get no seed draw theirs.
 
     Raises:
       ValueError: an argument is out of its range.
@@ -56,9 +61,11 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         decoder=None,
         prior=None,
         family=None,
+        seed=0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Variational parameters and data keep full precision whatever the decoder computes in.
+        super().__init__(**{"autocast": False, **kwargs})
         self.steps = checks.non_negative_int("steps", steps)
         self.step_size = _checked_sizes(step_size)
         self.momentum = checks.unit_interval("momentum", momentum, closed=False)
@@ -67,36 +74,64 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         if not callable(hvp):
             checks.choice("hvp", hvp, tuple(hvps.METHODS))
         self.hvp = hvp
-        self.truncate = truncate
+        self.truncate = _checked_truncate(truncate, adjoint, self.steps)
         self.adjoint_clip_norm = checks.positive(
             "adjoint_clip_norm", adjoint_clip_norm, optional=True
         )
         self.samples = checks.positive_int("samples", samples)
         self.learn_step_size = bool(learn_step_size)
+        if self.learn_step_size and not np.all(self.step_size):
+            raise ValueError(
+                "step_size: expected numbers > 0 with learn_step_size=True, which trains their "
+                f"logarithms; got {step_size!r}."
+            )
+        _check_generator(decoder, adjoint, hvp)
         self.decoder, self.prior = decoder, prior
         self.family = as_family(family)
+        self.seed = seed
+        self.seed_generator = None if decoder is None else keras.random.SeedGenerator(seed)
         self.log_step_size = None
+        self._example = None
 
-    def build(self, parameters_shape=None):
+    def build(self, parameters_shape=None, x_shape=None):
         if self.learn_step_size:
-            start = keras.initializers.Constant(0.0)
-            count = len(self.family.parameter_shapes(1))
-            self.log_step_size = self.add_weight((count,), start, name="log_step_size")
-            sizes = self.step_size if isinstance(self.step_size, tuple) else [self.step_size]
-            logs = tf.math.log(tf.constant(sizes, self.log_step_size.dtype))
-            self.log_step_size.assign(tf.broadcast_to(logs, [count]))
+            logs = np.log(np.broadcast_to(self.step_size, [self._tensor_count()]))
+            self.log_step_size = self.add_weight(
+                logs.shape, lambda shape, dtype: tf.constant(logs, dtype), name="log_step_size"
+            )
         self.built = True
+
+    def _tensor_count(self):
+        """How many step sizes are learned: one for each of the family's tensors."""
+        try:
+            return len(tf.nest.flatten(self.family.zeros(1, 1)))
+        except NotImplementedError:  # A plain function, which cannot say: one for all tensors.
+            return 1 if isinstance(self.step_size, float) else len(self.step_size)
 
     def current_step_size(self, initial):
         """The step sizes in the form `refine` takes."""
+        sizes = self.step_size
         if self.learn_step_size:
             if not self.built:
                 self.build()
             sizes = tf.unstack(tf.exp(tf.convert_to_tensor(self.log_step_size)))
-            return tf.nest.pack_sequence_as(initial, sizes)
-        if isinstance(self.step_size, tuple):
-            return tf.nest.pack_sequence_as(initial, list(self.step_size))
-        return self.step_size
+        if isinstance(sizes, float):
+            return sizes
+        count = len(tf.nest.flatten(initial))
+        if len(sizes) == 1:
+            sizes = list(sizes) * count
+        if len(sizes) != count:
+            raise ValueError(
+                f"step_size: expected one number, or one for each of the {count} parameter "
+                f"tensors; got {len(sizes)}."
+            )
+        return tf.nest.pack_sequence_as(initial, list(sizes))
+
+    def largest_step_size(self):
+        """The largest step size now, a float."""
+        if self.log_step_size is not None:
+            return float(np.exp(np.max(self.log_step_size.numpy())))
+        return float(np.max(self.step_size))
 
     def refine(self, negative_elbo, initial, theta, seed, **overrides):
         """`tf_savae.svi.refine` with this layer's settings; `overrides` replace some of them."""
@@ -116,17 +151,25 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             settings["truncate"] = None
         return refine(negative_elbo, initial, theta, seed=seed, **settings)
 
-    def call(self, parameters, x, seed=0, training=False):
+    def __call__(self, parameters, x, *args, **kwargs):
+        self._ensure_decoder(parameters, x)
+        return super().__call__(parameters, x, *args, **kwargs)
+
+    def call(self, parameters, x, seed=None, training=False):
         """Refined parameters for the examples x, using the layer's own decoder.
 
         Args:
           parameters: the encoder's nest of tensors [B, ...].
           x: what the decoder takes.
-          seed: int or stateless seed [2]; give each training step its own.
+          seed: int or stateless seed [2]; by default another at each training call (drawn from
+            the layer's `seed`), and always the same one otherwise.
           training: whether the decoder's dropout is on during refinement.
         """
-        generator = self._generator(parameters, x)
-        outer, inner = seeds.split(seed, 2)
+        precise = self.variable_dtype
+        parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), parameters)
+        check_parameters(self.family, parameters)
+        generator = PureGenerator(self.decoder, self._prior_of(parameters), self.family)
+        outer, inner = seeds.split(self._seed_of_call(seed, training), 2)
         theta = generator.theta(x, outer, training)
 
         def negative_elbo(lam, theta, step_seed):
@@ -134,19 +177,45 @@ class SemiAmortizedRefinement(keras.layers.Layer):
 
         return self.refine(negative_elbo, parameters, theta, inner)
 
-    def _generator(self, parameters, x):
+    def _seed_of_call(self, seed, training):
+        if seed is not None or not training:
+            return 0 if seed is None else seed
+        return tf.bitcast(tf.cast(self.seed_generator.next(), tf.uint32), tf.int32)
+
+    def _prior_of(self, parameters):
+        if self.prior is not None:
+            return self.prior
+        size = self.family.distribution(parameters).event_shape[0]
+        return StandardNormalPrior(size, dtype=self.dtype_policy)
+
+    def _ensure_decoder(self, parameters, x):
+        """Makes the decoder's weights, outside any graph, from examples of one row."""
         if self.decoder is None:
             raise ValueError(
                 "SemiAmortizedRefinement: called outside SemiAmortizedVAE without a decoder; "
                 "construct it with decoder=..., a tf_savae.networks.Decoder."
             )
-        posterior = self.family.distribution(parameters)
-        if self.prior is None:
-            self.prior = StandardNormalPrior(posterior.event_shape[0])
-            self.prior.build()
-        if not self.decoder.built:
-            self.decoder(x, tf.zeros_like(posterior.mean()))
-        return PureGenerator(self.decoder, self.prior, self.family)
+        if self._example is not None:
+            return
+        self._example = {"parameters": spec_of(parameters), "x": spec_of(x)}
+        with tf.init_scope():
+            posterior = self.family.distribution(zeros_of(self._example["parameters"]))
+            self.decoder(zeros_of(self._example["x"]), tf.zeros_like(posterior.mean()))
+            if self.prior is not None and not self.prior.built:
+                self.prior.build()
+
+    def get_build_config(self):
+        """The shapes from which a loaded layer makes its own and its decoder's weights."""
+        if self._example is None:
+            return None
+        return {"example": keras.saving.serialize_keras_object(self._example)}
+
+    def build_from_config(self, config):
+        """Makes the weights of a loaded layer."""
+        example = keras.saving.deserialize_keras_object(config["example"])
+        self._ensure_decoder(zeros_of(example["parameters"]), zeros_of(example["x"]))
+        if not self.built:
+            self.build()
 
     def compute_output_spec(self, parameters, *args, **kwargs):
         return keras.tree.map_structure(lambda p: keras.KerasTensor(p.shape, p.dtype), parameters)
@@ -162,10 +231,13 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "adjoint_clip_norm",
             "samples",
             "learn_step_size",
+            "seed",
         )
         own = {name: getattr(self, name) for name in names}
         sizes = self.step_size
         own["step_size"] = list(sizes) if isinstance(sizes, tuple) else sizes
+        if callable(self.hvp):
+            own["hvp"] = keras.saving.serialize_keras_object(self.hvp)
         own["family"] = keras.saving.serialize_keras_object(self.family)
         for name in ("decoder", "prior"):
             part = getattr(self, name)
@@ -175,13 +247,40 @@ class SemiAmortizedRefinement(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        for name in ("decoder", "prior", "family"):
-            if config.get(name):
+        for name in ("decoder", "prior", "family", "hvp"):
+            if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
 
 
 def _checked_sizes(step_size):
     if isinstance(step_size, (list, tuple)):
+        if not step_size:
+            raise ValueError(f"step_size: expected at least one number, got {step_size!r}.")
         return tuple(checks.positive("step_size", size) for size in step_size)
     return checks.positive("step_size", step_size, zero=True)
+
+
+def _checked_truncate(truncate, adjoint, steps):
+    if adjoint != "truncated":
+        if truncate is not None:
+            raise ValueError(
+                f'truncate: is for adjoint="truncated", got adjoint={adjoint!r}; leave it None.'
+            )
+        return None
+    depth = checks.non_negative_int("truncate", truncate)
+    if depth > steps:
+        raise ValueError(f"truncate: expected at most steps={steps}, got {depth}.")
+    return depth
+
+
+def _check_generator(decoder, adjoint, hvp):
+    if decoder is None:
+        return
+    if not hasattr(decoder, "log_prob_prepared"):
+        raise ValueError(
+            "decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in "
+            f"DistributionDecoder), got {type(decoder).__name__}."
+        )
+    if adjoint == "unrolled" or (adjoint != "stop" and hvp != "finite_difference"):
+        check_second_derivatives(decoder)

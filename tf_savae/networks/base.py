@@ -30,6 +30,14 @@ class Decoder(keras.layers.Layer):
     [2]
     """
 
+    def __init__(self, **kwargs):
+        # The data and z keep their precision; the layers inside cast for themselves.
+        super().__init__(**{"autocast": False, **kwargs})
+
+    def get_build_config(self):
+        """None: whoever holds a decoder makes its weights by calling it once."""
+        return None
+
     def log_prob(self, x, z, seed=None, training=False):
         """log p(x | z) in nats, one number per example: [B].
 
