@@ -17,6 +17,7 @@ import text_runs
 from tf_savae import training
 from tf_savae.training import text
 from tf_savae.training.callbacks import is_finished
+from tf_savae.training.checkpoints import Checkpoints
 from tf_savae.training.schedule import learning_rate_rule
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "train_text.py"
@@ -224,13 +225,27 @@ def test_an_unwritable_workdir_is_named(texts, no_long_work):
         training.train_and_evaluate(text_runs.config(texts), below_a_file)
 
 
-def test_divergence_stops_and_is_not_saved(texts, tmp_path):
+def test_divergence_stops_the_run(texts, tmp_path):
     config = text_runs.config(
         texts, system="autoregressive", learning_rate=1e38, clip_norm=0.0, checkpoint_every=1
     )
     with pytest.raises(ArithmeticError, match="learning rate"):
         training.train_and_evaluate(config, tmp_path)
     assert not (tmp_path / "report.json").exists() and not (tmp_path / "history.json").exists()
+
+
+def test_spoilt_weights_are_not_saved(texts, tmp_path):
+    config = text_runs.config(texts, system="autoregressive")
+    model = text.build_model(config, text.load_texts(config))
+    checkpoints = Checkpoints(tmp_path, model)
+    checkpoints.state["history"] = ["good"]
+    checkpoints.save()
+    model.decoder.softmax.bias.assign_add(np.full([34], np.nan, np.float32))
+    with pytest.raises(ArithmeticError, match="bias holds NaN.* it was not saved"):
+        checkpoints.save()
+    checkpoints.state = {}
+    assert checkpoints.restore() and checkpoints.state["history"] == ["good"]
+    assert np.isfinite(model.decoder.softmax.bias.numpy()).all()
 
 
 def test_a_damaged_checkpoint_is_named(texts, tmp_path):

@@ -5,6 +5,8 @@ import json
 import tensorflow as tf
 from absl import logging
 
+from tf_savae.models import NonFiniteError
+
 __all__ = ["Checkpoints"]
 
 
@@ -44,9 +46,24 @@ class Checkpoints:
         return {m.name: [v.numpy().tolist() for v in m.variables] for m in self._model.metrics}
 
     def save(self):
-        """Saves everything as of now."""
+        """Saves everything as of now.
+
+        Raises:
+          NonFiniteError: a weight is NaN or infinite; the checkpoint before stays the latest.
+        """
+        self._check_weights()
         self.state["metrics"] = self._metrics()
         self._write(self._latest)
+
+    def _check_weights(self):
+        """A step with a finite loss may still have spoilt the weights."""
+        for variable in self._model.trainable_variables:
+            if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
+                raise NonFiniteError(
+                    f"weight {variable.path} holds NaN or infinite numbers; it was not saved, and "
+                    "the checkpoint before it stays. Look for a learning rate or svi_step_size "
+                    "that is too large."
+                )
 
     def save_best(self):
         """Keeps the weights as of now as the best ones."""
