@@ -112,8 +112,10 @@ def _forward_loop(pointwise, inputs, kernel, state):
     specs = [*state, inputs[0], state[0]]
     arrays = [tf.TensorArray(s.dtype, steps, element_shape=s.shape) for s in specs]
 
+    rows = _slices(inputs)
+
     def body(time, state, arrays):
-        activation = inputs[time] + tf.matmul(state[0], kernel)
+        activation = rows.read(time) + tf.matmul(state[0], kernel)
         following = pointwise(activation, state)
         entries = [*state, activation, following[0]]
         arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
@@ -129,6 +131,17 @@ def _forward_loop(pointwise, inputs, kernel, state):
     return stacks[:-2], stacks[-2], stacks[-1]
 
 
+def _slices(tensor):
+    """`tensor` [T, ...] by time step.
+
+    Not `tensor[t]`: the gradient of a slice taken in a loop adds a whole [T, ...] at every step.
+    """
+    array = tf.TensorArray(
+        tensor.dtype, _length(tensor), element_shape=tensor.shape[1:], clear_after_read=False
+    )
+    return array.unstack(tensor)
+
+
 def _length(tensor):
     """T as an int, or as a tensor where one trace serves several lengths."""
     return tf.shape(tensor)[0] if tensor.shape[0] is None else tensor.shape[0]
@@ -141,11 +154,13 @@ def _backward_loop(pointwise, befores, activations, kernel, upstream):
         activations.dtype, steps, element_shape=activations.shape[1:], clear_after_read=False
     )
 
+    upstream, activations, *befores_rows = map(_slices, (upstream, activations, *befores))
+
     def body(done, bars, array):
         time = steps - 1 - done
-        bars = (bars[0] + tf.gather(upstream, time), *bars[1:])
-        activation = tf.gather(activations, time)
-        state = tuple(tf.gather(before, time) for before in befores)
+        bars = (bars[0] + upstream.read(time), *bars[1:])
+        activation = activations.read(time)
+        state = tuple(rows.read(time) for rows in befores_rows)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([activation, *state[1:]])
             following = pointwise(activation, state)
