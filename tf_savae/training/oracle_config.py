@@ -68,8 +68,7 @@ class OracleConfig:
     # Report.
     test_draws: int = _setting(5, "samples of z per test point, averaged")
     iw_samples: int = _setting(200, "S of the importance-weighted NLL, refined proposal")
-    prior_samples: int = _setting(4000, "S of the cross-check, samples from the prior")
-    prior_points: int = _setting(100, "test points of the cross-check")
+    prior_samples: int = _setting(2000, "S of the oracle's true NLL, samples from the prior")
     landscape_point: int = _setting(0, "which test point the picture shows")
     landscape_size: int = _setting(81, "grid points along each axis of the picture")
     landscape_draws: int = _setting(20, "noise samples that each grid point is averaged over")
@@ -85,13 +84,11 @@ class OracleConfig:
                     f"{name}: expected a multiple of batch_size={self.batch_size} (XLA compiles "
                     f"for one batch size), got {getattr(self, name)}."
                 )
-        for name in ("landscape_point", "prior_points"):
-            last = self.test_points - (name == "landscape_point")
-            if getattr(self, name) > last:
-                raise ValueError(
-                    f"{name}: expected at most {last} with test_points={self.test_points}, got "
-                    f"{getattr(self, name)}."
-                )
+        if self.landscape_point >= self.test_points:
+            raise ValueError(
+                f"landscape_point: expected at most {self.test_points - 1} with test_points="
+                f"{self.test_points}, got {self.landscape_point}."
+            )
         if self.learned_epochs <= self.kl_anneal_epochs:
             raise ValueError(
                 "learned_epochs: expected more than kl_anneal_epochs="
@@ -158,7 +155,6 @@ def quick():
         test_draws=2,
         iw_samples=50,
         prior_samples=500,
-        prior_points=20,
         landscape_size=41,
         landscape_draws=10,
     )
