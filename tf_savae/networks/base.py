@@ -92,16 +92,15 @@ class DistributionDecoder(Decoder):
     def distribution(self, z, training=False):
         """p(x | z), a TFP distribution."""
         outputs = self.network(z, training=training)
-        outputs = tf.cast(outputs, tf.float32) if outputs.dtype == tf.bfloat16 else outputs
+        # Likelihoods are sums over many features: not in half precision.
+        outputs = tf.cast(outputs, tf.float32) if outputs.dtype.size < 4 else outputs
         make = self.likelihood if callable(self.likelihood) else _LIKELIHOODS[self.likelihood]
         return make(outputs)
 
     def log_prob(self, x, z, seed=None, training=False):
         distribution = self.distribution(z, training)
         log_prob = distribution.log_prob(tf.cast(x, distribution.dtype))
-        if not callable(self.likelihood):
-            log_prob = tf.reduce_sum(log_prob, axis=list(range(1, log_prob.shape.rank)))
-        return log_prob
+        return tf.reduce_sum(log_prob, axis=list(range(1, log_prob.shape.rank)))
 
     def sample(self, z, seed=None):
         distribution = self.distribution(z)

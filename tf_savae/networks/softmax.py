@@ -71,12 +71,13 @@ def _dual(hidden, hidden_dot, kernel, bias, targets):
     nll_dot = tf.reduce_sum(residual * slopes, axis=1)
 
     def pull(upstream, upstream_dot):
-        # d/dlogits <p - e, s> = p (s - <p, s>), with p = residual + onehot.
+        # d/dlogits <p - e, s> = p (s - <p, s>), with p = residual + onehot and
+        # <p, s> = nll_dot + s[target]: at the target that is residual (...) - nll_dot.
         onehot = tf.one_hot(targets, kernel.shape[1], dtype=residual.dtype)
         chosen = tf.reduce_sum(onehot * slopes, axis=1)
         centred = slopes - (nll_dot + chosen)[:, None]
-        bend = (residual + onehot) * centred
-        rows = upstream[:, None] * residual + upstream_dot[:, None] * bend
+        scale = upstream[:, None] + upstream_dot[:, None] * centred
+        rows = residual * scale - onehot * (upstream_dot * nll_dot)[:, None]
         rows_dot = upstream_dot[:, None] * residual
         narrow, narrow_dot = tf.cast(rows, hidden.dtype), tf.cast(rows_dot, hidden.dtype)
         kernel_bar = tf.matmul(hidden, narrow, transpose_a=True)

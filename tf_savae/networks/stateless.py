@@ -7,7 +7,7 @@ gives the same numbers, so the backward pass of refinement replays dropout masks
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import seeds
+from tf_savae.ground import checks, seeds
 from tf_savae.probability import elbo_terms, kl_divergence
 
 __all__ = ["PureEncoder", "PureGenerator"]
@@ -138,7 +138,7 @@ class PureGenerator:
 
     def _log_prob(self, theta, z, seed, training):
         value = self.decoder.log_prob_prepared(theta["prepared"], z, seed=seed, training=training)
-        value = tf.convert_to_tensor(value)
+        value = checks.per_example("decoder.log_prob", value)
         return tf.cast(value, tf.float32) if value.dtype.size < 4 else value
 
 
