@@ -30,7 +30,7 @@ NAMES = {
     "savae": "SA-VAE (exact)",
     "reference": "SA-VAE, the 2018 clipping",
 }
-COLUMNS = ("bound", "kl", "ppl", "iw_nll", "iw_ppl", "active_units", "step_seconds", "train_seconds")
+COLUMNS = ("bound", "kl", "amortized_bound", "iw_nll", "iw_ppl", "active_units", "step_seconds")
 
 
 def read(folder):
