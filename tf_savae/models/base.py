@@ -61,7 +61,23 @@ class BoundModel(keras.Model):
         if kwargs.get("run_eagerly"):
             chosen = False
         self.__dict__.pop("_functions", None)  # Compiled for the old choice.
+        self.__dict__["_asked"] = {"jit_compile": jit_compile, **kwargs}
         super().compile(optimizer=optimizer, jit_compile=chosen, **kwargs)
+
+    def get_compile_config(self):
+        """The arguments of `compile`, as JSON; "auto" stays "auto": other machines may differ."""
+        if not self.compiled:
+            return None
+        optimizer = keras.saving.serialize_keras_object(self.optimizer)
+        return {"optimizer": optimizer, **self._asked}
+
+    def compile_from_config(self, config):
+        """Compiles a loaded model; its optimizer gets the slots that its file will fill."""
+        config = dict(config)
+        config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
+        self.compile(**config)
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def _layers_to_compile(self):
         return [layer for layer in self.layers if isinstance(layer, keras.layers.Layer)]

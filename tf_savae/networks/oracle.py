@@ -140,6 +140,10 @@ class OracleEncoder(keras.layers.Layer):
         self.lstm = LSTM(units, units, **same)
         self.head = ParameterHead(self.family, latent_size, **same)
 
+    def get_build_config(self):
+        """None: whoever holds an encoder makes its weights by calling it once."""
+        return None
+
     def call(self, x, training=False):
         return self.head(self.lstm(self.embedding(tf.transpose(x)))[-1])
 

@@ -84,6 +84,10 @@ class TextEncoder(keras.layers.Layer):
         self.lstm = LSTM(units, embedding_size, _uniform(scale), dtype=dtype)
         self.head = ParameterHead(self.family, latent_size, _uniform(scale), dtype=dtype)
 
+    def get_build_config(self):
+        """None: whoever holds an encoder makes its weights by calling it once."""
+        return None
+
     def call(self, x, training=False):
         embedded = self.embedding(tf.transpose(x))
         hidden = self.lstm(embedded)
