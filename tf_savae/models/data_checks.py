@@ -25,7 +25,7 @@ def check_arrays(x, vocabulary_size=None):
     """
     arrays = [leaf for leaf in keras.tree.flatten(x) if _is_array(leaf)]
     for array in arrays:
-        if len(array.shape) == 0:
+        if np.ndim(array) == 0:
             raise ValueError("x: expected arrays [B, ...], one row per example; got a scalar.")
         if not array.shape[0]:
             raise ValueError(f"x: expected at least one example, got shape {tuple(array.shape)}.")
@@ -38,7 +38,7 @@ def check_arrays(x, vocabulary_size=None):
 
 
 def _is_array(leaf):
-    return isinstance(leaf, np.ndarray) or (tf.is_tensor(leaf) and hasattr(leaf, "numpy"))
+    return isinstance(leaf, (np.ndarray, np.generic, int, float)) or (tf.is_tensor(leaf) and hasattr(leaf, "numpy"))
 
 
 def _check_numbers(array):
