@@ -1,0 +1,94 @@
+"""The LSTM recurrence against an unrolled one and against Keras', to second order."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_savae.networks import LSTM, lstm
+from tf_savae.networks.layers import last_state
+from tf_savae.svi import forward_mode
+
+UNITS = 3
+
+
+def _inputs(steps=4, rows=2):
+    rng = np.random.default_rng(0)
+    shapes = [(steps, rows, 4 * UNITS), (UNITS, 4 * UNITS), (rows, UNITS), (rows, UNITS)]
+    return [tf.constant(rng.normal(size=shape)) for shape in shapes]
+
+
+def _unrolled(inputs, kernel, hidden, cell):
+    """Gates in the order input, forget, new, out, as the documentation says."""
+    states = []
+    for step in tf.unstack(inputs):
+        i, f, g, o = tf.split(step + tf.matmul(hidden, kernel), 4, axis=1)
+        cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
+        hidden = tf.sigmoid(o) * tf.tanh(cell)
+        states.append(hidden)
+    return tf.stack(states)
+
+
+def _reverse(function, tensors, vector):
+    with tf.GradientTape() as outer:
+        outer.watch(tensors)
+        with tf.GradientTape() as tape:
+            tape.watch(tensors[0])
+            total = tf.reduce_sum(function(*tensors) ** 3)
+        slope = tf.reduce_sum(tape.gradient(total, tensors[0]) * vector)
+    return outer.gradient(slope, tensors)
+
+
+def _forward(function, tensors, vector):
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        with forward_mode.accumulate([tensors[0]], [vector]) as forward:
+            total = tf.reduce_sum(function(*tensors) ** 3)
+        slope = forward.jvp(total)
+    return tape.gradient(slope, tensors)
+
+
+@pytest.mark.parametrize("product", [_reverse, _forward])
+@pytest.mark.parametrize("length", [4, None])
+def test_second_derivatives(product, length):
+    """Also where T is unknown when traced."""
+    tensors = _inputs()
+    vector = tf.constant(np.random.default_rng(1).normal(size=tensors[0].shape))
+    wanted = _reverse(_unrolled, tensors, vector)
+    np.testing.assert_allclose(lstm(*tensors), _unrolled(*tensors), rtol=1e-12)
+    spec = tf.TensorSpec([length, 2, 4 * UNITS], tf.float64)
+    rest = [tf.TensorSpec.from_tensor(t) for t in tensors[1:]]
+
+    @tf.function(autograph=False, input_signature=[[spec, *rest], spec])
+    def run(tensors, vector):
+        return product(lstm, tensors, vector)
+
+    for got, want in zip(run(tensors, vector), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
+
+
+def test_layer_equals_keras():
+    ours = LSTM(UNITS, 5)
+    ours.build()
+    theirs = keras.layers.LSTM(UNITS, return_sequences=True, unit_forget_bias=False)
+    theirs.build([None, None, 5])
+    theirs.set_weights(ours.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, 4, 5)).astype("float32")
+    got = tf.transpose(ours(tf.transpose(x, [1, 0, 2])), [1, 0, 2])
+    np.testing.assert_allclose(got, theirs(x), rtol=1e-4, atol=1e-5)
+
+
+def test_steps_one_by_one_equal_the_loop():
+    layer = LSTM(UNITS, 5)
+    x = np.random.default_rng(0).normal(size=(4, 2, 5)).astype("float32")
+    whole = layer(x)
+    state = (tf.zeros([2, UNITS]), tf.zeros([2, UNITS]))
+    for time in range(4):
+        state = layer.step(layer.project(x[time]), state)
+        np.testing.assert_allclose(state[0], whole[time], rtol=1e-5, atol=1e-6)
+
+
+def test_last_state_of_rows_of_several_lengths():
+    hidden = tf.reshape(tf.range(12.0), [3, 2, 2])
+    got = last_state(hidden, tf.constant([3, 0]))
+    np.testing.assert_array_equal(got, [[8.0, 9.0], [2.0, 3.0]])
