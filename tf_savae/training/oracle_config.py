@@ -52,7 +52,7 @@ class OracleConfig:
     learned_clip_norm: float = _setting(5.0, "bound on an example's SVI gradient, learned study")
     learned_svi_step_size: float = _setting(0.05, "SVI's own step, learned study")
     adjoint_clip_norm: float = _setting(0.0, "bound on an example's adjoint; 0: none")
-    hvp: str = _setting("reverse_over_reverse", "Hessian-vector products", choices=_HVPS)
+    hvp: str = _setting("forward_over_reverse", "Hessian-vector products", choices=_HVPS)
     jit_compile: str = _setting("auto", "XLA for training steps", choices=_JIT)
     # Training.
     learning_rate: float = _setting(1e-3, "of Adam")
