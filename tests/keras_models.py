@@ -72,7 +72,8 @@ def compiled(model, x, *, jit_compile=False, optimizer=None, **options):
 
 
 def step_gradients(model, x, weights=None):
-    """What one train step took off each trainable weight at rate 1: a list of gradients."""
+    """What train step number 0 takes off each trainable weight at rate 1: a list of gradients."""
+    model.optimizer.iterations.assign(0)  # The noise depends on it.
     before = [v.numpy() for v in model.trainable_variables]
     x = tf.convert_to_tensor(x)
     batch = (x,) if weights is None else (x, None, tf.constant(weights))

@@ -1,0 +1,188 @@
+"""fit, evaluate and the answers of a trained model: masks, weights, metrics, logs, seeds."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras_models import (
+    OBJECTIVES,
+    compiled,
+    data,
+    dense_model,
+    relative_error,
+    step_gradients,
+    text_model,
+    tokens,
+    train_problem,
+)
+
+import tf_savae
+from tf_savae.models.guards import instabilities
+
+
+def _ones(rows, zeros=0):
+    return np.array([1.0] * rows + [0.0] * zeros)
+
+
+@pytest.mark.parametrize("make", [dense_model, text_model])
+def test_rows_of_weight_zero_change_nothing(float64, make):
+    """Whatever such rows hold; with weight 1 they would change the step."""
+    x = data(2) if make is dense_model else tokens(2, 5)
+    model = compiled(make(), np.concatenate([x, x]))
+    start = model.get_weights()
+    junk = np.concatenate([x, x[::-1]])
+    got = step_gradients(model, junk, _ones(2, zeros=2))
+    model.set_weights(start)
+    other = np.concatenate([x, x])
+    again = step_gradients(model, other, _ones(2, zeros=2))
+    assert relative_error(got, again) < 1e-12
+    model.set_weights(start)
+    assert relative_error(step_gradients(model, junk, _ones(4)), again) > 1e-3
+
+
+def test_the_loss_is_the_weighted_mean(float64):
+    x = data(3)
+    model = compiled(dense_model("vae"), x)
+    problem = train_problem(model, x)
+    losses = problem.outcome_at(problem.encode()).loss.numpy()
+    weights = np.array([0.5, 2.0, 0.0])
+    logs = model.train_step((tf.constant(x), None, tf.constant(weights)))
+    assert float(logs["loss"]) == pytest.approx(np.average(losses, weights=weights), rel=1e-12)
+
+
+@pytest.mark.parametrize("objective", ["savae", "vae_svi_kl"])
+def test_padding_changes_no_number(float64, objective):
+    """Rows padded by three more <pad>: equal losses, equal metrics, equal gradients."""
+    x = tokens(2, 5)
+    padded = np.pad(x, [(0, 0), (0, 3)])
+    model = compiled(text_model(objective), x)
+    start = model.get_weights()
+    gradients = step_gradients(model, x)
+    logs = {name: float(t.result()) for name, t in model._tracked.trackers.items()}
+    model.set_weights(start)
+    model.reset_metrics()
+    assert relative_error(step_gradients(model, padded), gradients) < 1e-11
+    for name, tracker in model._tracked.trackers.items():
+        assert float(tracker.result()) == pytest.approx(logs[name], rel=1e-10), name
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_history_has_the_bounds(objective):
+    model = dense_model(objective, model={"beta": tf_savae.linear_kl_weight(4)})
+    model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    history = model.fit(data(10), batch_size=4, validation_data=(data(6),), verbose=0).history
+    expected = {"loss", "bound", "nll", "kl", "beta"}
+    if objective not in ("vae", "svi"):
+        expected |= {"amortized_bound"}
+    if objective != "vae":
+        expected |= {"refinement_gain", "made_worse", "adjoint_growth", "curvature"}
+    assert {name for name in history if not name.startswith("val_")} == expected
+    assert {"val_" + name for name in expected - {"adjoint_growth", "curvature"}} <= set(history)
+    assert history["bound"][0] == pytest.approx(history["nll"][0] + history["kl"][0], rel=1e-5)
+    assert history["beta"][0] == pytest.approx((0.1 * 4 + 0.325 * 4 + 0.55 * 2) / 10, rel=1e-5)
+
+
+def test_training_with_several_steps_per_execution_is_the_same():
+    x, losses = data(12), []
+    for steps in (1, 3):
+        model = dense_model()
+        model.compile(keras.optimizers.SGD(0.1), jit_compile=False, steps_per_execution=steps)
+        losses.append(model.fit(x, batch_size=4, shuffle=False, verbose=0).history["loss"][0])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_tensorboard_gets_the_scalars(tmp_path):
+    model = dense_model("vae")
+    model.compile("adam", jit_compile=False)
+    model.fit(data(8), verbose=0, callbacks=[keras.callbacks.TensorBoard(tmp_path)])
+    (events,) = (tmp_path / "train").glob("events*")
+    assert b"epoch_bound" in events.read_bytes() and b"epoch_kl" in events.read_bytes()
+
+
+def test_evaluation_repeats_itself():
+    model = compiled(dense_model(), data())
+    first, second = (model.evaluate(data(10), batch_size=4, verbose=0) for _ in range(2))
+    assert first == second
+
+
+def test_eager_equals_graph():
+    losses = []
+    for eager in (True, False):
+        model = dense_model()
+        model.compile(keras.optimizers.SGD(0.1), jit_compile=False, run_eagerly=eager)
+        losses.append(model.fit(data(), epochs=2, verbose=0, shuffle=False).history["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    keras.utils.set_random_seed(0)
+    model = dense_model(steps=2)
+    model.compile(keras.optimizers.Adam(0.02), jit_compile=False)
+    model.fit(data(64), epochs=30, verbose=0)
+    return model
+
+
+def test_answers_have_shapes_and_seeds(trained):
+    x = data(5)
+    posterior = trained.infer(x, seed=1)
+    assert posterior.mean().shape == (5, 2)
+    np.testing.assert_array_equal(posterior.mean(), trained.infer(x, seed=1).mean())
+    assert trained.negative_elbo(x).shape == (5,)
+    assert not np.array_equal(trained.negative_elbo(x, seed=1), trained.negative_elbo(x, seed=2))
+    assert trained.generate(3, seed=4).shape == (3, 6)
+    np.testing.assert_array_equal(trained.generate(3, seed=4), trained.generate(3, seed=4))
+    assert trained.reconstruct(x, seed=5).shape == (5, 6)
+    assert trained.predict(x, verbose=0).shape == (5, 2)
+
+
+def test_no_steps_is_the_amortized_posterior(trained):
+    x = data(5)
+    mean, log_variance = trained.encode(x)
+    posterior = trained.infer(x, steps=0)
+    np.testing.assert_allclose(posterior.mean(), mean, rtol=1e-6)
+    np.testing.assert_allclose(posterior.stddev(), np.exp(0.5 * log_variance), rtol=1e-5)
+
+
+def test_early_stopping_ends_after_a_step_that_gains_too_little(trained):
+    """No step gains a million nats: the first is also the last."""
+    x = data(5)
+    one, five = (trained.infer(x, steps=k, early_stopping=1e6).mean().numpy() for k in (1, 5))
+    np.testing.assert_array_equal(one, five)
+    further = trained.infer(x, steps=5, early_stopping=0.0).mean()
+    assert np.abs(further - five).max() > 1e-3
+
+
+def test_likelihood_of_a_linear_model():
+    """x = W z + noise: log p(x) = log N(x; b, W W' + I), known in closed form."""
+    decoder = tf_savae.DistributionDecoder(keras.layers.Dense(6), "normal")
+    x = data(4)
+    model = compiled(dense_model(decoder=decoder, steps=20, step_size=0.1), x)
+    weights, bias = (v.numpy().astype(float) for v in decoder.trainable_variables)
+    covariance = weights.T @ weights + np.eye(6)
+    centred = x - bias
+    distance = np.sum(centred @ np.linalg.inv(covariance) * centred, axis=1)
+    log_det = np.linalg.slogdet(2 * np.pi * covariance)[1]
+    exact = -0.5 * (distance + log_det)
+    estimate = model.log_likelihood(x, samples=3000).numpy()
+    np.testing.assert_allclose(estimate, exact, atol=0.1)
+    assert np.all(model.negative_elbo(x).numpy() > -exact - 2.0)
+
+
+def test_noise_near_no_gain_is_no_instability():
+    assert not instabilities({"made_worse": 0.5, "refinement_gain": -1e-4, "bound": 20.0}, None)
+    layer = tf_savae.SemiAmortizedRefinement(step_size=0.1, momentum=0.5)
+    assert not instabilities({"curvature": 29.0}, layer)
+    assert "step_size times curvature is 3.1" in instabilities({"curvature": 31.0}, layer)[0]
+    assert "the adjoint grows 50 times" in instabilities({"adjoint_growth": 50.0}, None)[0]
+
+
+def test_hvp_auto_measures_and_says_so(caplog):
+    import logging
+
+    model = dense_model(hvp="auto")
+    model.compile("adam", jit_compile=False)
+    with caplog.at_level(logging.INFO, logger="absl"):
+        model.fit(data(), verbose=0)
+    assert model._hvp in ("forward_over_reverse", "reverse_over_reverse")
+    assert any(f"hvp='auto' chose {model._hvp}" in r.getMessage() for r in caplog.records)
