@@ -84,6 +84,26 @@ def dense(rows=None):
     return Model(objective, objective, initial, theta)
 
 
+def slicing(rows=None):
+    """Concatenates, splits, slices and pads: operations whose derivatives XLA treats specially."""
+    draw = _Draw(5, rows)
+    theta = draw.weights(2 * LATENT, HIDDEN)
+    x, initial, noise = draw.rows(HIDDEN), draw.initial(), draw.noise()
+
+    def log_likelihood(z, theta):
+        hidden = tf.tanh(tf.concat([z, tf.sin(z)], axis=1) @ theta)
+        left, right = tf.split(hidden, 2, axis=1)
+        middle, first = hidden[:, 1:3], tf.slice(hidden, [0, 0], [-1, 2])
+        gathered = tf.gather(hidden, [2, 0], axis=1)
+        columns = tf.unstack(hidden, axis=1)
+        parts = tf.stack([left, right, middle, first, gathered], axis=1)
+        misfit = tf.reduce_sum((tf.pad(left * right, [[0, 0], [1, 1]]) - x) ** 2, axis=1)
+        return columns[0] * columns[3] - tf.reduce_sum(parts**4, axis=[1, 2]) - misfit
+
+    objective = _gaussian(log_likelihood, noise)
+    return Model(objective, objective, initial, theta)
+
+
 def convolutional(rows=None):
     """A transposed convolution 2x2 -> 4x4, a convolution and a Bernoulli likelihood."""
     draw = _Draw(1, rows)
@@ -222,6 +242,7 @@ def keras_lstm(rows=None):
 
 MODELS = {
     "dense": dense,
+    "slicing": slicing,
     "convolutional": convolutional,
     "recurrent": recurrent,
     "late_code": late_code,

@@ -11,6 +11,7 @@ from tf_savae import probability as p
 tfd = tfp.distributions
 RNG = np.random.default_rng(0)
 BATCH, LATENT = 3, 4
+GAUSSIANS, NAMES = [p.DiagonalGaussian(), p.FullCovarianceGaussian()], ["diagonal", "full"]
 
 
 def diagonal_parameters():
@@ -33,7 +34,7 @@ def gaussian_kl(mean, covariance, prior_mean, prior_covariance):
 # --- families ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", [p.DiagonalGaussian(), p.FullCovarianceGaussian()], ids=str)
+@pytest.mark.parametrize("family", GAUSSIANS, ids=NAMES)
 def test_zero_parameters_are_the_standard_normal(family):
     q = family.distribution(family.zeros(BATCH, LATENT, tf.float64))
     assert q.batch_shape == [BATCH] and q.event_shape == [LATENT]
@@ -64,9 +65,7 @@ def test_full_covariance_gaussian():
     assert inner == pytest.approx(np.sort(scale.numpy()), rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("family", "count"), [(p.DiagonalGaussian(), 8), (p.FullCovarianceGaussian(), 14)], ids=str
-)
+@pytest.mark.parametrize(("family", "count"), zip(GAUSSIANS, [8, 14], strict=True), ids=NAMES)
 def test_unpacking_an_encoder_output(family, count):
     assert family.parameter_count(LATENT) == count
     flat = RNG.normal(size=(BATCH, count))
@@ -82,7 +81,7 @@ def test_unpacking_the_wrong_width():
         p.DiagonalGaussian().unpack(tf.zeros([3, 6]), 4)
 
 
-@pytest.mark.parametrize("family", [p.DiagonalGaussian(), p.FullCovarianceGaussian()], ids=str)
+@pytest.mark.parametrize("family", GAUSSIANS, ids=NAMES)
 def test_parameters_of_the_wrong_shape(family):
     with pytest.raises(ValueError, match=r"parameters: expected \(mean \[B, Z\], .*got shapes"):
         family.distribution(tf.zeros([2, 4]))

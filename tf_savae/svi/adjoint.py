@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_savae.svi import loop, rule
 from tf_savae.svi.backward import pull_back
-from tf_savae.svi.evaluation import floating
+from tf_savae.svi.evaluation import floating, with_floats
 
 __all__ = ["exact", "stop", "unrolled"]
 
@@ -22,7 +22,7 @@ def exact(objective, initial, theta, settings, probe, depth):
     def refined(*inputs):
         lam, weights = list(inputs[:n]), list(inputs[n : n + m])
         own = settings._replace(step_size=list(inputs[n + m : 2 * n + m]))
-        full = _with_floats(theta, weights)
+        full = with_floats(theta, weights)
         final, path = loop.stacked_path(objective, lam, full, own)
 
         def pull(*upstream):
@@ -89,9 +89,3 @@ def stop(objective, initial, theta, settings, probe):
     settings = settings._replace(step_size=[tf.stop_gradient(a) for a in settings.step_size])
     final, path = loop.stacked_path(objective, initial, theta, settings)
     return [tf.stop_gradient(p) for p in final], path.values, path.gradient_norms
-
-
-def _with_floats(theta, weights):
-    """`theta` with its float leaves replaced, in order, by `weights`."""
-    supply = iter(weights)
-    return [next(supply) if t.dtype.is_floating else t for t in theta]

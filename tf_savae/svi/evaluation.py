@@ -56,9 +56,32 @@ class Objective:
         return gradients[: len(parameters)], gradients[len(parameters) :]
 
 
+def differentiate(function, sources):
+    """The gradient of a scalar `function(sources)`, dense; only itself may differentiate it again.
+
+    Inside a `tf.function` by `tf.gradients`: under two tapes TensorFlow wraps each while loop of a
+    decoder in functions that hand shapes to one another; XLA then takes the weights for
+    compile-time constants and compiles anew whenever they change.
+    """
+    if not tf.executing_eagerly():
+        # Copies: what else depends on the sources, outside of `function`, is none of its business.
+        sources = [tf.identity(source) for source in sources]
+        return dense(tf.gradients(function(sources), sources), sources)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(sources)
+        value = function(sources)
+    return dense(tape.gradient(value, sources), sources)
+
+
 def floating(tensors):
     """The float tensors of a list: the leaves of theta that can have a gradient."""
     return [t for t in tensors if t.dtype.is_floating]
+
+
+def with_floats(theta, weights):
+    """`theta` with its float leaves replaced, in order, by `weights`."""
+    supply = iter(weights)
+    return [next(supply) if t.dtype.is_floating else t for t in theta]
 
 
 def dense(gradients, sources):

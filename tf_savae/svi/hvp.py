@@ -10,8 +10,12 @@ import tensorflow as tf
 from absl import logging
 
 from tf_savae.ground import checks
-from tf_savae.svi import forward_mode, rule
-from tf_savae.svi.evaluation import dense, floating
+from tf_savae.svi import (
+    forward_mode,
+    rule,
+    slice_gradient,  # noqa: F401 Registers a gradient that products under XLA need.
+)
+from tf_savae.svi.evaluation import dense, differentiate, floating, with_floats
 
 __all__ = [
     "METHODS",
@@ -67,16 +71,18 @@ def _tape_over_accumulator(objective, parameters, theta, seed, vector):
 
 def reverse_over_reverse(objective, parameters, theta, seed, vector):
     """Exact product by differentiating <grad f, v> in reverse mode; any decoder, cost 6F."""
-    sources = [*parameters, *floating(theta)]
-    with tf.GradientTape(watch_accessed_variables=False) as outer:
-        outer.watch(sources)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(parameters)
-            total = tf.reduce_sum(objective.value(parameters, theta, seed))
-        gradients = dense(tape.gradient(total, parameters), parameters)
-        slope = tf.reduce_sum(rule.inner(gradients, vector))
-    products = dense(outer.gradient(slope, sources), sources)
-    return products[: len(parameters)], products[len(parameters) :]
+    count = len(parameters)
+
+    def slope(sources):
+        weights = with_floats(theta, sources[count:])
+
+        def total(lam):
+            return tf.reduce_sum(objective.value(lam, weights, seed))
+
+        return tf.reduce_sum(rule.inner(differentiate(total, sources[:count]), vector))
+
+    products = differentiate(slope, [*parameters, *floating(theta)])
+    return products[:count], products[count:]
 
 
 def finite_difference(objective, parameters, theta, seed, vector):

@@ -1,0 +1,24 @@
+"""The second derivative of a slice under XLA, which TensorFlow lacks.
+
+Inside a compiled function the gradient of `tf.slice` (and so of `tf.concat`, `tf.split` and
+slicing) is the operation XlaDynamicUpdateSlice, which has no gradient of its own: a Hessian-vector
+product of a decoder that concatenates would end in a LookupError. It is linear, so it has one.
+"""
+
+import contextlib
+
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+
+__all__ = []
+
+
+def _gradient(op, upstream):
+    """Of `input` with `update` written over it at `indices`: each gets its part of upstream."""
+    _, update, indices = op.inputs
+    outside = gen_xla_ops.xla_dynamic_update_slice(upstream, tf.zeros_like(update), indices)
+    return outside, tf.slice(upstream, indices, tf.shape(update)), None
+
+
+with contextlib.suppress(KeyError):  # Once TensorFlow has its own, that one stays.
+    tf.RegisterGradient("XlaDynamicUpdateSlice")(_gradient)
