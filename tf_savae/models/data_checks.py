@@ -38,7 +38,8 @@ def check_arrays(x, vocabulary_size=None):
 
 
 def _is_array(leaf):
-    return isinstance(leaf, (np.ndarray, np.generic, int, float)) or (tf.is_tensor(leaf) and hasattr(leaf, "numpy"))
+    plain = isinstance(leaf, (np.ndarray, np.generic, int, float))
+    return plain or (tf.is_tensor(leaf) and hasattr(leaf, "numpy"))
 
 
 def _check_numbers(array):
