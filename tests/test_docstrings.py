@@ -37,8 +37,13 @@ def _own_docstring(value):
     return "" if made_up else text.strip()
 
 
+# Keras calls these, users do not; what they do is Keras' contract.
+KERAS_HOOKS = {"build", "call", "compute_output_spec"}
+
+
 def _own_methods(cls):
     public = {n: m for n, m in vars(cls).items() if not n.startswith("_")}
+    public = {n: m for n, m in public.items() if n not in KERAS_HOOKS}
     return [getattr(cls, n) for n, m in public.items() if inspect.isroutine(m)]
 
 

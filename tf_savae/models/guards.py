@@ -12,7 +12,11 @@ _NOTABLE = 0.002  # Share of the bound: a loss below it may be noise.
 
 
 class NonFiniteError(ArithmeticError):
-    """The loss became NaN or infinite."""
+    """The loss became NaN or infinite.
+
+    >>> issubclass(NonFiniteError, ArithmeticError)
+    True
+    """
 
 
 class StopOnNonFinite(keras.callbacks.Callback):

@@ -20,8 +20,6 @@ class Inference:
           steps: K; the refinement layer's own by default.
           seed: int or stateless seed [2]; 0 by default: the answer is reproducible.
           early_stopping: nats; stop refining an example after a step that gains less.
-
-        >>> # model.infer(x, steps=20).mean()
         """
         run = self._compiled(
             ("infer", steps, early_stopping),

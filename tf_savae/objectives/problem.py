@@ -24,6 +24,7 @@ class Outcome(NamedTuple):
 
 
 def _no_effects():
+    """An encoder without moving statistics and added losses."""
     return [], []
 
 
@@ -63,6 +64,7 @@ class Problem:
         return self.weigh(self.generator.terms(parameters, theta, seed, self.training))
 
     def weigh(self, terms):
+        """nll + beta max(kl, free_bits) of `ElboTerms`, [B]."""
         return terms.weighted(self.beta, self.free_bits)
 
     def final_seed(self):
