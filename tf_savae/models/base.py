@@ -143,6 +143,9 @@ class BoundModel(keras.Model):
         self._check_data(x, y, kwargs.get("sample_weight"))
         self._check_weights()
         self._prepare_fit(x, kwargs.get("batch_size"))
+        if self.built and self.compiled and not self.optimizer.built:
+            # Here and not in the first step, which would be traced a second time without it.
+            self.optimizer.build(self.trainable_variables)
         guards = [StopOnNonFinite(), WarnOfInstability(getattr(self, "refinement", None))]
         callbacks = [*guards, *keras.tree.flatten(callbacks or [])]
         return super().fit(x, callbacks=callbacks, **kwargs)
