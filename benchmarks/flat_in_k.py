@@ -5,7 +5,7 @@
 The exact adjoint stores K copies of the variational parameters and recomputes the rest: neither
 time to compile nor memory should grow with K. Unrolled autodiff keeps the activations of all steps
 and is printed beside it. Each measurement is a process of its own; memory is the most that the
-process ever held (getrusage), less what it held before. About three minutes on two cores.
+process ever held (getrusage), less what it held before. About two minutes on two cores.
 """
 
 import argparse
