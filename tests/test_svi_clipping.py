@@ -74,7 +74,11 @@ def test_vjp_loses_what_lies_along_a_clipped_gradient(gradient):
     assert rule.norm(got).numpy() == pytest.approx([0.0, 0.4, 0.0, 1.49], abs=1e-14)
 
 
-@given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3), st.floats(1e-3, 1e3))
+# No subnormal numbers: some processors and builds flush them to zero.
+COMPONENTS = st.floats(-1e3, 1e3, allow_subnormal=False)
+
+
+@given(st.lists(COMPONENTS, min_size=3, max_size=3), st.floats(1e-3, 1e3))
 def test_clip_never_exceeds_its_norm_nor_turns(values, limit):
     gradient = np.array([values])
     clipped = rule.clip([tf.constant(gradient)], limit)[0].numpy()
