@@ -1,0 +1,134 @@
+"""A finished run, loaded from its folder: model, configuration and vocabulary."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from tf_savae import data
+from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
+
+__all__ = ["Run", "load_run"]
+
+
+class Run(NamedTuple):
+    """What a finished run left in its folder."""
+
+    workdir: Path
+    kind: str  # "text" or "image"
+    model: Any  # SemiAmortizedVAE or AutoregressiveModel, compiled, with the best weights
+    configuration: dict  # the fields of its TextConfig or ImageConfig, files left out
+    data: dict  # what told its data from others (digests), as in run.json
+    vocabulary: Any  # tf_savae.data.Vocabulary, or None for images
+
+    @property
+    def system(self):
+        """Which of the six systems it is, such as "savae"."""
+        return self.configuration["system"]
+
+    @property
+    def latent(self):
+        """Whether the model has a latent code."""
+        return isinstance(self.model, SemiAmortizedVAE)
+
+
+def load_run(workdir):
+    """Loads what train_text.py or train_image.py left in `workdir`; nothing is written.
+
+    Args:
+      workdir: path of the folder of a finished run.
+
+    Returns:
+      A `Run`.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or no run, model or vocabulary in it.
+      ValueError: a file in it is damaged, of something else, or of another run.
+
+    >>> load_run("no_such_folder")
+    Traceback (most recent call last):
+    FileNotFoundError: workdir no_such_folder: expected the folder of a finished run, ...
+    """
+    folder = Path(workdir)
+    record = _record(folder)
+    configuration, identity = record["configuration"], record.get("data", {})
+    kind = "text" if "vocabulary_size" in configuration else "image"
+    vocabulary = _vocabulary(folder, identity) if kind == "text" else None
+    model = _model(folder / "model.keras")
+    _check_vocabulary(folder, model, vocabulary)
+    return Run(folder, kind, model, configuration, identity, vocabulary)
+
+
+def _record(folder):
+    """run.json, which every run writes first."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"workdir {folder}: expected the folder of a finished run, and there is no such "
+            "folder. Give the --workdir that the training was given."
+        )
+    path = folder / "run.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"workdir {folder}: expected the folder of a finished run, found no run.json in it. "
+            "Give the --workdir that the training was given."
+        )
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a run's JSON, got {error}.") from error
+    if not isinstance(record, dict) or "system" not in record.get("configuration", {}):
+        raise ValueError(
+            f"{path}: expected the record of a run with one system (train_text.py, "
+            "train_image.py), got something else. Give the workdir of such a run."
+        )
+    return record
+
+
+def _vocabulary(folder, identity):
+    vocabulary = data.Vocabulary.load(folder / "vocabulary.txt")
+    known = identity.get("vocabulary")
+    if known is not None and known != vocabulary.fingerprint():
+        raise ValueError(
+            f"{folder / 'vocabulary.txt'}: expected the vocabulary that the run was trained with "
+            f"(fingerprint {known[:12]}), got another one ({vocabulary.fingerprint()[:12]}). "
+            "Restore the run's own."
+        )
+    return vocabulary
+
+
+def _model(path):
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: the run has no model yet: it is written when training ends. Call the "
+            "training command again, with the same flags, until it has printed its report."
+        )
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: expected a Keras model file, got a damaged or other file.")
+    try:
+        model = keras.saving.load_model(path)
+    except Exception as error:  # noqa: BLE001 Keras raises many types here.
+        raise ValueError(
+            f"{path}: expected the model of a tf_savae run, and Keras cannot load it: "
+            f"{type(error).__name__}: {_first_line(error)}. It is damaged, or of another version."
+        ) from error
+    if not isinstance(model, (SemiAmortizedVAE, AutoregressiveModel)):
+        raise ValueError(
+            f"{path}: expected a SemiAmortizedVAE or AutoregressiveModel, got a "
+            f"{type(model).__name__}. Give the workdir of a tf_savae run."
+        )
+    return model
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or ["no message"])[0]
+
+
+def _check_vocabulary(folder, model, vocabulary):
+    size = getattr(model.decoder, "vocabulary_size", None)
+    if vocabulary is not None and size is not None and size != len(vocabulary):
+        raise ValueError(
+            f"workdir {folder}: expected model and vocabulary of one size, got a model of {size:,} "
+            f"tokens and a vocabulary of {len(vocabulary):,}. One of the files is another run's."
+        )
