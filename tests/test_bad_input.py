@@ -56,6 +56,15 @@ def test_targets_are_refused(model):
         model.fit(tf.data.Dataset.from_tensors((x, x)), verbose=0)
 
 
+def test_validation_data_are_checked_before_the_first_epoch(model):
+    wrong = np.full([2, 6], np.nan, np.float32)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        model.fit(data(), validation_data=(wrong,), verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_bad_sample_weights(model):
     with pytest.raises(ValueError, match="sample_weight: expected finite numbers"):
         model.fit(data(), sample_weight=np.array([1.0, np.nan, 1.0, 1.0]), verbose=0)

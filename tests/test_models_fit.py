@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras_models import (
+    LATENT,
     OBJECTIVES,
     compiled,
     data,
@@ -75,11 +76,44 @@ def test_history_has_the_bounds(objective):
     if objective not in ("vae", "svi"):
         expected |= {"amortized_bound"}
     if objective != "vae":
-        expected |= {"refinement_gain", "made_worse", "adjoint_growth", "curvature"}
-    assert {name for name in history if not name.startswith("val_")} == expected
-    assert {"val_" + name for name in expected - {"adjoint_growth", "curvature"}} <= set(history)
+        expected |= {"refinement_gain", "made_worse"}
+    backward = {"adjoint_growth", "curvature"} if objective == "savae" else set()
+    assert {n for n in history if not n.startswith("val_")} == expected | backward
+    assert {n for n in history if n.startswith("val_")} == {"val_" + n for n in expected}
     assert history["bound"][0] == pytest.approx(history["nll"][0] + history["kl"][0], rel=1e-5)
     assert history["beta"][0] == pytest.approx((0.1 * 4 + 0.325 * 4 + 0.55 * 2) / 10, rel=1e-5)
+
+
+def test_what_is_not_measured_is_not_reported():
+    """Autodiff through the unrolled steps has no backward pass of ours to look at."""
+    model = compiled(dense_model(adjoint="unrolled"), data())
+    assert not {"adjoint_growth", "curvature"} & set(model._tracked.trackers)
+
+
+class _Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return (data(8)[4 * index : 4 * index + 4],)
+
+
+def _generator():
+    yield from (_Batches()[index] for index in range(2))
+
+
+@pytest.mark.parametrize("make", [_Batches, _generator])
+def test_any_form_of_data_is_measured_and_used_up_once(make, caplog):
+    losses = []
+    for x in (data(8), make()):
+        model = dense_model(hvp="auto")
+        model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+        with caplog.at_level("INFO"):
+            history = model.fit(x, batch_size=4, shuffle=False, verbose=0).history
+        losses.append(history["loss"])
+        assert model._hvp in ("forward_over_reverse", "reverse_over_reverse")
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert caplog.text.count("hvp='auto' chose") == 2
 
 
 def test_training_with_several_steps_per_execution_is_the_same():
@@ -134,6 +168,15 @@ def test_answers_have_shapes_and_seeds(trained):
     np.testing.assert_array_equal(trained.generate(3, seed=4), trained.generate(3, seed=4))
     assert trained.reconstruct(x, seed=5).shape == (5, 6)
     assert trained.predict(x, verbose=0).shape == (5, 2)
+
+
+def test_a_plain_vae_answers_with_its_own_posterior():
+    x = data()
+    model = compiled(dense_model("vae"), x)
+    own, refined = model.infer(x).mean().numpy(), model.infer(x, steps=3).mean().numpy()
+    np.testing.assert_allclose(own, model.encoder(x).numpy()[:, :LATENT], rtol=1e-5)
+    assert np.abs(refined - own).max() > 1e-3
+    np.testing.assert_allclose(model.negative_elbo(x), model.negative_elbo(x, steps=0), rtol=1e-5)
 
 
 def test_no_steps_is_the_amortized_posterior(trained):

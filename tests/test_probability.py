@@ -300,6 +300,19 @@ def test_importance_weights_far_beyond_the_range_of_exp():
     assert estimate.numpy() == pytest.approx([-1e5, 1e5], rel=1e-6)
 
 
+def test_importance_weights_of_zero():
+    """log p(x | z) = -inf for all samples, or for all but one of the four."""
+    q = p.DiagonalGaussian().distribution((tf.zeros([2, 1]), tf.zeros([2, 1])))
+    count = tf.Variable(0)
+
+    def log_likelihood(z, seed):
+        count.assign_add(1)
+        return tf.stack([float("-inf"), 0.0 if count == 3 else float("-inf")])
+
+    estimate = p.importance_weighted_log_likelihood(log_likelihood, q, p.standard_normal(1), 4, 0)
+    assert estimate.numpy().tolist() == [float("-inf"), pytest.approx(np.log(0.25))]
+
+
 def test_importance_sample_count_is_checked():
     with pytest.raises(ValueError, match="samples: expected an integer >= 1, got 0"):
         p.importance_weighted_log_likelihood(None, None, None, 0, 0)

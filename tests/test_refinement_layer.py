@@ -89,6 +89,18 @@ def test_noise_differs_between_training_calls_and_not_otherwise():
     assert np.array_equal(twin(x, training=True)[0], _own_model()[0](x, training=True)[0])
 
 
+def test_hvp_auto_is_measured_at_the_first_training_call(caplog):
+    model, layer = _own_model(hvp="auto")
+    x = tf.constant(data())
+    with caplog.at_level("INFO"):
+        model(x)
+        assert "hvp='auto'" not in caplog.text
+        run = tf.function(lambda x: model(x, training=True), autograph=False)
+        run(x), model(x, training=True)
+    assert caplog.text.count("hvp='auto' chose") == 1
+    assert layer._measured_hvp in ("forward_over_reverse", "reverse_over_reverse")
+
+
 def test_saved_and_loaded(tmp_path):
     x = tf.constant(data())
     model, layer = _own_model(learn_step_size=True, momentum=0.25)

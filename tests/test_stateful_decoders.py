@@ -4,7 +4,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_models import compiled, data, dense_model, relative_error, step_gradients
+from keras_models import (
+    OBJECTIVES,
+    compiled,
+    data,
+    dense_model,
+    relative_error,
+    step_gradients,
+)
 
 from tf_savae.networks import DistributionDecoder
 
@@ -157,3 +164,18 @@ def test_regularisers_count(float64):
     kernel = model.encoder.layers[0].kernel.numpy()
     with_it = step_gradients(model, x)
     np.testing.assert_allclose(with_it[0] - plain[0], kernel, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_losses_that_layers_add_are_part_of_the_loss(float64, objective):
+    """Once a batch, from the evaluation at lambda_K: not from those of refinement."""
+    x, losses = data(), []
+    for rate in (0.0, 0.5):
+        layer = LAYERS.Dense(5, activity_regularizer=keras.regularizers.L1(rate))
+        model = compiled(dense_model(objective, decoder=_decoder(layer, LAYERS.Dense(6))), x)
+        with tf.GradientTape() as tape:
+            outcome = model._outcome(tf.constant(x), [0, 1], 1.0, True, None)
+            losses.append(sum(outcome.effects.losses))
+        gradient = tape.gradient(losses[-1], model.decoder.trainable_variables)
+    assert losses[0] == 0.0 and losses[1] > 0.01
+    assert gradient[0] is not None and np.abs(gradient[0]).max() > 0

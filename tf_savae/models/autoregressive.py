@@ -6,7 +6,7 @@ import tensorflow as tf
 from tf_savae.ground import checks, seeds
 from tf_savae.ground.serialization import export
 from tf_savae.models.base import BoundModel
-from tf_savae.models.building import BuildsFromData, first_batch
+from tf_savae.models.building import BuildsFromData
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.networks import PureGenerator
 from tf_savae.objectives import Problem, autoregressive
@@ -38,12 +38,14 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
             )
         self.decoder = decoder
         tokens = hasattr(decoder, "count_tokens")
-        self._tracked = BoundMetrics(latent=False, amortized=False, refined=False, tokens=tokens)
+        self._tracked = BoundMetrics(
+            latent=False, amortized=False, refined=False, pulled_back=False, tokens=tokens
+        )
 
     def _outcome(self, x, seed, beta, training, probe):
         generator = PureGenerator(self.decoder, None, None)
         outer, inner = seeds.split(seed, 2)
-        outcome = autoregressive(
+        return autoregressive(
             Problem(
                 generator=generator,
                 theta=generator.theta(x, outer, training),
@@ -57,16 +59,13 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
                 training=training,
             )
         )
-        return outcome, []
 
     def _tokens(self, x):
         count = getattr(self.decoder, "count_tokens", None)
         return None if count is None else count(x)
 
-    def _prepare_fit(self, x, batch_size):
-        batch = first_batch(x, batch_size or 32)
-        if batch is not None:
-            self._ensure_built(batch)
+    def _prepare_fit(self, batch):
+        self._ensure_built(batch)
 
     def _make_parts(self, x):
         x = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part)[:1], x)

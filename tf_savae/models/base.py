@@ -4,9 +4,11 @@ import keras
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
+from tf_savae.models.building import first_batch
 from tf_savae.models.compilation import resolve_jit_compile
 from tf_savae.models.data_checks import check_arrays
 from tf_savae.models.guards import StopOnNonFinite, WarnOfInstability
+from tf_savae.models.metrics import STABILITY
 
 __all__ = ["BoundModel"]
 
@@ -19,6 +21,10 @@ _NO_TARGETS = (
 
 class BoundModel(keras.Model):
     """A keras.Model trained on a bound of log p(x); subclasses say which.
+
+    The loss is the mean over a batch's examples; with sample weights w it is sum(w loss) / sum(w),
+    so rows of weight 0 (padding of a partial batch) change nothing, and neither does a common
+    factor of all weights. Keras' own losses divide by the number of rows instead.
 
     Noise is a function of (seed, step): training resumed from a checkpoint draws what it would
     have drawn, and two evaluations of the same data agree.
@@ -35,7 +41,7 @@ class BoundModel(keras.Model):
     # What subclasses supply.
 
     def _outcome(self, x, seed, beta, training, probe):
-        """The objective's `Outcome`, and scalar losses that the encoder's layers added."""
+        """The objective's `Outcome`."""
         raise NotImplementedError
 
     def _beta_at(self, step):
@@ -92,17 +98,17 @@ class BoundModel(keras.Model):
         variables = self.trainable_variables
         with tf.GradientTape() as tape:
             tape.watch(probe)
-            outcome, added = self._outcome(x, seed, beta, True, probe)
+            outcome = self._outcome(x, seed, beta, True, probe)
             weights = _weights(sample_weight, outcome.loss)
             loss = tf.math.divide_no_nan(
                 tf.reduce_sum(outcome.loss * weights), tf.reduce_sum(weights)
             )
-            for extra in [*added, *self._get_regularization_losses()]:
+            for extra in [*outcome.effects.losses, *self._get_regularization_losses()]:
                 loss += tf.cast(extra, loss.dtype)
             scaled = self.optimizer.scale_loss(loss)
         *gradients, stability = tape.gradient(scaled, [*variables, probe])
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        _assign(outcome.statistics)
+        _assign(outcome.effects.statistics)
         self._tracked.update(outcome, weights, beta, self._tokens(x), stability)
         return self._tracked.results()
 
@@ -112,12 +118,10 @@ class BoundModel(keras.Model):
         seed = seeds.fold(seeds.fold(self.seed, _EVALUATE), self._evaluation_step)
         self._evaluation_step.assign_add(1)
         beta = self._evaluation_beta()
-        outcome, _ = self._outcome(x, seed, beta, False, None)
+        outcome = self._outcome(x, seed, beta, False, None)
         weights = _weights(sample_weight, outcome.loss)
         self._tracked.update(outcome, weights, beta, self._tokens(x))
-        # The backward pass, and with it its stability, exists in training only.
-        shown = set(self._tracked.trackers) - {"adjoint_growth", "curvature"}
-        return self._tracked.results(shown)
+        return self._tracked.results(set(self._tracked.trackers) - set(STABILITY))
 
     def _evaluation_beta(self):
         """Refinement descends the annealed objective, in validation during training too."""
@@ -141,8 +145,12 @@ class BoundModel(keras.Model):
           NonFiniteError: the loss became NaN or infinite.
         """
         self._check_data(x, y, kwargs.get("sample_weight"))
+        self._check_validation(kwargs.get("validation_data"))
         self._check_weights()
-        self._prepare_fit(x, kwargs.get("batch_size"))
+        if self._needs_batch():
+            batch, x = first_batch(x, kwargs.get("batch_size") or 32)
+            if batch is not None:
+                self._prepare_fit(batch)
         if self.built and self.compiled and not self.optimizer.built:
             # Here and not in the first step, which would be traced a second time without it.
             self.optimizer.build(self.trainable_variables)
@@ -162,7 +170,18 @@ class BoundModel(keras.Model):
         if sample_weight is not None:
             checks.finite("sample_weight", sample_weight)
 
-    def _prepare_fit(self, x, batch_size):
+    def _check_validation(self, data):
+        """Now, and not at the end of the first epoch."""
+        if data is None or isinstance(data, tf.data.Dataset):
+            return
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self._check_data(x, y, sample_weight)
+
+    def _needs_batch(self):
+        """Whether `_prepare_fit` has anything to do; looking at a dataset may move its shuffle."""
+        return not self.built
+
+    def _prepare_fit(self, batch):
         """Hook: what needs a batch of data before training starts."""
 
     def _check_weights(self):

@@ -1,5 +1,7 @@
 """Building a model of the user's own layers from a batch, and again when it is loaded."""
 
+import types
+
 import keras
 import tensorflow as tf
 
@@ -47,14 +49,14 @@ def spec_of(x):
     )
 
 
-def zeros_of(spec):
-    """One example of zeros for what `spec_of` described; lengths that may vary are 2."""
+def zeros_of(spec, rows=1):
+    """Examples of zeros for what `spec_of` described; lengths that may vary are 2."""
     if _is_leaf(spec):
         shape, dtype = spec
-        return tf.zeros([1] + [2 if n is None else n for n in shape], dtype)
+        return tf.zeros([rows] + [2 if n is None else n for n in shape], dtype)
     if isinstance(spec, dict):
-        return {name: zeros_of(part) for name, part in spec.items()}
-    return [zeros_of(part) for part in spec]
+        return {name: zeros_of(part, rows) for name, part in spec.items()}
+    return [zeros_of(part, rows) for part in spec]
 
 
 def _is_leaf(spec):
@@ -62,11 +64,42 @@ def _is_leaf(spec):
 
 
 def first_batch(x, size):
-    """The first batch of arrays or of a tf.data.Dataset; None for anything that it would use up."""
+    """The first batch of data in any form that `fit` takes, and data that still hold it.
+
+    Args:
+      x: arrays, a tf.data.Dataset, a keras.utils.PyDataset or a generator of batches.
+      size: rows of a batch, for arrays.
+
+    Returns:
+      (the batch's x as tensors, or None where it cannot be had; what to give to `fit`).
+
+    >>> batch, _ = first_batch(tf.ones([5, 2]), 3)
+    >>> batch.shape.as_list()
+    [3, 2]
+    """
     if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x.take(1)), None)
-        return keras.utils.unpack_x_y_sample_weight(batch)[0] if batch is not None else None
+        return _x_of(next(iter(x.take(1)), None)), x
+    if isinstance(x, keras.utils.PyDataset):
+        return (_x_of(x[0]) if x.num_batches else None), x
+    if isinstance(x, types.GeneratorType):
+        first = next(x, None)
+        return _x_of(first), _again(first, x)
     leaves = keras.tree.flatten(x)
     if all(hasattr(leaf, "shape") and hasattr(leaf, "__getitem__") for leaf in leaves):
-        return keras.tree.map_structure(lambda a: tf.convert_to_tensor(a[:size]), x)
-    return None
+        return keras.tree.map_structure(lambda a: tf.convert_to_tensor(a[:size]), x), x
+    return None, x
+
+
+def _x_of(batch):
+    if batch is None:
+        return None
+    return keras.tree.map_structure(
+        tf.convert_to_tensor, keras.utils.unpack_x_y_sample_weight(batch)[0]
+    )
+
+
+def _again(first, rest):
+    """A generator, which Keras wants to see, of `first` and what follows it."""
+    if first is not None:
+        yield first
+    yield from rest

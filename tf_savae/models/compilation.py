@@ -42,9 +42,7 @@ def resolve_jit_compile(jit_compile, layers):
     if jit_compile != "auto":
         return jit_compile
     chosen, reason = _choose(inner, blocking)
-    logging.log_first_n(
-        logging.INFO, "jit_compile='auto' chose %s: %s", 1, "XLA" if chosen else "no XLA", reason
-    )
+    logging.info("jit_compile='auto' chose %s: %s", "XLA" if chosen else "no XLA", reason)
     return chosen
 
 

@@ -17,8 +17,10 @@ class Inference:
 
         Args:
           x: data [B, ...].
-          steps: K; the refinement layer's own by default.
-          seed: int or stateless seed [2]; 0 by default: the answer is reproducible.
+          steps: K; by default the refinement layer's own (0 with objective "vae", whose posterior
+            is the encoder's).
+          seed: int or stateless seed [2]; 0 by default: the answer is reproducible. An example's
+            noise belongs to its row: at another place in x it draws other noise.
           early_stopping: nats; stop refining an example after a step that gains less.
         """
         run = self._compiled(
@@ -29,7 +31,7 @@ class Inference:
 
     def refined_parameters(self, x, steps=None, seed=0, early_stopping=None):
         """lambda_K for x: no gradient crosses, dropout off, beta 1."""
-        steps = self.refinement.steps if steps is None else steps
+        steps = self.inference_steps if steps is None else steps
         checks.non_negative_int("steps", steps)
         problem = self.problem(x, _seed(seed), steps=steps)
         initial = problem.encode()

@@ -3,7 +3,9 @@
 import keras
 import tensorflow as tf
 
-__all__ = ["BoundMetrics", "Perplexity"]
+__all__ = ["STABILITY", "BoundMetrics", "Perplexity"]
+
+STABILITY = ("adjoint_growth", "curvature")  # Of the backward pass: in training only.
 
 
 class Perplexity(keras.metrics.Mean):
@@ -28,18 +30,18 @@ class BoundMetrics:
     In nats: loss (what is minimised), bound (negative ELBO at lambda_K), nll and kl (its parts),
     amortized_bound (at lambda_0), refinement_gain (objective at lambda_0 less that at lambda_K).
     Without unit: beta, made_worse (share of examples whose objective rose; each end has one sample
-    of its own, so half of a gain near zero is worse by chance), adjoint_growth and curvature (the
-    backward pass), perplexity (per predicted token).
+    of its own, so half of a gain near zero is worse by chance), adjoint_growth and curvature (of
+    algorithm 1's backward pass, where there is one), perplexity (per predicted token).
     """
 
-    def __init__(self, *, latent, amortized, refined, tokens):
+    def __init__(self, *, latent, amortized, refined, pulled_back, tokens):
         names = ["loss", "bound", "nll"]
         names += ["kl", "beta"] if latent else []
         names += ["amortized_bound"] if amortized and refined else []
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         if refined:
-            for name in ("refinement_gain", "made_worse", "adjoint_growth", "curvature"):
-                self.trackers[name] = keras.metrics.Mean(name=name)
+            names += ["refinement_gain", "made_worse"]
+        names += list(STABILITY) if pulled_back else []
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         if tokens:
             self.trackers["perplexity"] = Perplexity()
 
@@ -55,7 +57,7 @@ class BoundMetrics:
             values["refinement_gain"] = outcome.start - outcome.end
             values["made_worse"] = tf.cast(outcome.end > outcome.start, bound.dtype)
         if stability is not None:
-            values["adjoint_growth"], values["curvature"] = tf.unstack(stability, axis=1)
+            values.update(zip(STABILITY, tf.unstack(stability, axis=1), strict=True))
         for name, value in values.items():
             if name in self.trackers:
                 self.trackers[name].update_state(value, weights)

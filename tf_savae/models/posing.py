@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tf_savae.ground import seeds
 from tf_savae.models.parameters import check_parameters, is_one_tensor
-from tf_savae.networks import PureEncoder, PureGenerator
+from tf_savae.networks import Effects, PureEncoder, PureGenerator
 from tf_savae.objectives import Problem
 
 __all__ = ["PosesProblems"]
@@ -30,7 +30,7 @@ class PosesProblems:
         x = self._standard(x)
         generator = self.generator()
         outer, inner = seeds.split(seed, 2)
-        steps = self.refinement.steps if steps is None else steps
+        steps = self.inference_steps if steps is None else steps
 
         @functools.cache  # One pass through the encoder, however often it is asked for.
         def encoded():
@@ -46,7 +46,7 @@ class PosesProblems:
             generator=generator,
             theta=generator.theta(x, outer, training),
             encode=lambda: encoded()[0],
-            encoder_effects=lambda: encoded()[1:],
+            encoder_effects=lambda: encoded()[1],
             prior_parameters=lambda: self._prior_parameters(x),
             refine=refine,
             steps=steps,
@@ -67,10 +67,10 @@ class PosesProblems:
         return tf.nest.map_structure(standard, x)
 
     def _encoded(self, x, seed, training):
-        """lambda_0, the encoder's new moving statistics, and the losses its layers added."""
+        """lambda_0 and the encoder's `Effects`."""
         if self.encoder is None:
-            return self._prior_parameters(x), [], []
-        outputs, statistics, losses = PureEncoder(self.encoder)(x, seed, training)
+            return self._prior_parameters(x), Effects([], [])
+        outputs, effects = PureEncoder(self.encoder)(x, seed, training)
         if tf.is_tensor(outputs) and self.latent_size is not None:
             if not is_one_tensor(self.family, self.latent_size):
                 outputs = self.family.unpack(outputs, self.latent_size)
@@ -78,7 +78,7 @@ class PosesProblems:
         check_parameters(self.family, outputs, self.latent_size, batch)
         precise = self.variable_dtype
         parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), outputs)
-        return parameters, statistics, losses
+        return parameters, effects
 
     def _refine(self, objective, initial, theta, seed, steps, overrides):
         """lambda_K and the objective at lambda_0, which step 0 computes anyway."""

@@ -12,7 +12,7 @@ from tf_savae.models.parameters import check_parameters
 from tf_savae.networks.base import StandardNormalPrior
 from tf_savae.networks.stateless import PureGenerator
 from tf_savae.probability import as_family
-from tf_savae.svi import ADJOINTS, refine
+from tf_savae.svi import ADJOINTS, fastest_hvp, refine
 from tf_savae.svi import hvp as hvps
 
 __all__ = ["SemiAmortizedRefinement"]
@@ -32,7 +32,9 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         1 / 32 here). A number, or one number per parameter tensor of the family.
       momentum: in [0, 1).
       clip_norm: bound on each example's SVI gradient; None does not clip.
-      adjoint, hvp, truncate, adjoint_clip_norm, samples: see `tf_savae.svi.refine`.
+      adjoint, truncate, adjoint_clip_norm, samples: see `tf_savae.svi.refine`.
+      hvp: see there too; "auto" measures both exact products before the first training step, and
+        logs the times and its choice.
       learn_step_size: makes the step sizes weights (their logarithms), trained with the rest.
       decoder, prior, family: the generator, for use outside `SemiAmortizedVAE`; the prior is the
         standard normal and the family the diagonal Gaussian by default.
@@ -92,6 +94,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         self.seed_generator = None if decoder is None else keras.random.SeedGenerator(seed)
         self.log_step_size = None
         self._example = None
+        self._measured_hvp = None
 
     def build(self, parameters_shape=None, x_shape=None):
         if self.learn_step_size:
@@ -171,11 +174,29 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         generator = PureGenerator(self.decoder, self._prior_of(parameters), self.family)
         outer, inner = seeds.split(self._seed_of_call(seed, training), 2)
         theta = generator.theta(x, outer, training)
+        if training and self.hvp == "auto" and self._measured_hvp is None:
+            self._measured_hvp = self._measure_hvp(parameters, x)
 
         def negative_elbo(lam, theta, step_seed):
             return generator.terms(lam, theta, step_seed, training).weighted()
 
-        return self.refine(negative_elbo, parameters, theta, inner)
+        hvp = self._measured_hvp or self.hvp
+        return self.refine(negative_elbo, parameters, theta, inner, hvp=hvp)
+
+    def _measure_hvp(self, parameters, x):
+        """The faster exact product, for zeros of this call's shapes; None where none is used."""
+        if self.adjoint not in ("exact", "truncated") or not self.steps:
+            return None
+        rows = tf.nest.flatten(parameters)[0].shape[0] or 32
+        with tf.init_scope():
+            initial, x = (zeros_of(spec_of(nest), rows) for nest in (parameters, x))
+            generator = PureGenerator(self.decoder, self._prior_of(initial), self.family)
+            seed = seeds.as_seed(0)
+            return fastest_hvp(
+                lambda lam, theta, seed: generator.terms(lam, theta, seed, True).weighted(),
+                initial,
+                generator.theta(x, seed, True),
+            )
 
     def _seed_of_call(self, seed, training):
         if seed is not None or not training:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tf_savae.ground import checks, seeds
 from tf_savae.ground.serialization import export
 from tf_savae.models.base import BoundModel
-from tf_savae.models.building import BuildsFromData, first_batch
+from tf_savae.models.building import BuildsFromData
 from tf_savae.models.compilation import check_second_derivatives
 from tf_savae.models.inference import Inference
 from tf_savae.models.metrics import BoundMetrics
@@ -28,8 +28,8 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
       encoder: Keras layer or model, x -> the family's parameters (a nest of [B, ...], or one
         tensor [B, parameter_count] where `latent_size` is given). None for objective "svi".
       decoder: a `tf_savae.networks.Decoder`.
-      refinement: a `SemiAmortizedRefinement`; how test-time inference refines, and training too
-        unless the objective is "vae".
+      refinement: a `SemiAmortizedRefinement`. With objective "vae" it is used only where inference
+        is asked for steps > 0; the posterior is the encoder's otherwise.
       objective: "savae", "vae", "svi", "vae_svi" or "vae_svi_kl".
       family: variational family or function (parameters -> TFP distribution); by default a
         diagonal Gaussian with parameters (mean, log_variance).
@@ -90,17 +90,19 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         self._tracked = BoundMetrics(
             latent=True,
             amortized=self.encoder is not None,
-            refined=objective != "vae" and self.refinement.steps > 0,
+            refined=self.inference_steps > 0,
+            pulled_back=self._uses_products(),
             tokens=hasattr(decoder, "count_tokens"),
         )
 
+    @property
+    def inference_steps(self):
+        """K of inference unless the caller says otherwise: what training refines by."""
+        return 0 if self.objective == "vae" else self.refinement.steps
+
     def _outcome(self, x, seed, beta, training, probe):
         problem = self.problem(x, seed, beta, training, probe)
-        outcome = OBJECTIVES[self.objective](problem)
-        if self.encoder is None:
-            return outcome, []
-        statistics, losses = problem.encoder_effects()
-        return outcome._replace(statistics=[*statistics, *outcome.statistics]), losses
+        return OBJECTIVES[self.objective](problem)
 
     def _tokens(self, x):
         count = getattr(self.decoder, "count_tokens", None)
@@ -124,16 +126,19 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
     def _layers_to_compile(self):
         return [layer for layer in (self.encoder, self.decoder) if layer is not None]
 
-    def _prepare_fit(self, x, batch_size):
+    def _uses_products(self):
+        """Whether training runs algorithm 1's backward pass, with Hessian-vector products."""
+        refinement = self.refinement
+        crossed = refinement.adjoint in ("exact", "truncated") and refinement.steps > 0
+        return self.objective == "savae" and crossed
+
+    def _needs_batch(self):
+        return not self.built or (self._uses_products() and self._hvp == "auto")
+
+    def _prepare_fit(self, batch):
         """Builds the model and, for hvp="auto", measures both products on the first batch."""
-        if self.built and self._hvp != "auto":
-            return
-        batch = first_batch(x, batch_size or 32)
-        if batch is None:  # Not to be taken without using it up: Keras builds, hvp stays.
-            return
         self._ensure_built(batch)
-        products = self.refinement.adjoint in ("exact", "truncated")
-        if products and self._differentiates_twice() and self._hvp == "auto":
+        if self._uses_products() and self._hvp == "auto":
             self._hvp = self._measured_hvp(batch)
 
     def _measured_hvp(self, batch):

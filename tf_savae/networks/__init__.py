@@ -5,13 +5,14 @@ from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax
 from tf_savae.networks.oracle import OracleDecoder, OracleEncoder
 from tf_savae.networks.recurrence import lstm, recurrence
 from tf_savae.networks.softmax import token_nll
-from tf_savae.networks.stateless import PureEncoder, PureGenerator
+from tf_savae.networks.stateless import Effects, PureEncoder, PureGenerator
 from tf_savae.networks.text import TextDecoder, TextEncoder, predicted_tokens
 
 __all__ = [
     "LSTM",
     "Decoder",
     "DistributionDecoder",
+    "Effects",
     "OracleDecoder",
     "OracleEncoder",
     "ParameterHead",

@@ -4,13 +4,25 @@ Weights, random state and moving statistics are arguments: the same call with th
 gives the same numbers, so the backward pass of refinement replays dropout masks exactly.
 """
 
+from typing import NamedTuple
+
 import keras
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.probability import elbo_terms, kl_divergence
 
-__all__ = ["PureEncoder", "PureGenerator"]
+__all__ = ["Effects", "PureEncoder", "PureGenerator"]
+
+
+class Effects(NamedTuple):
+    """What layers did besides their outputs."""
+
+    statistics: list  # (variable, new value) of moving statistics.
+    losses: list  # Scalars that layers added: activity regularisers, `add_loss`.
+
+    def __add__(self, other):
+        return Effects(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 class _State:
@@ -42,11 +54,12 @@ class _State:
             mapping.append((state, tf.cast(value, state.dtype)))
         return keras.StatelessScope(state_mapping=mapping, collect_losses=True)
 
-    def updates(self, scope):
-        """(variable, new value) of the statistics that were written inside `scope`."""
+    def effects(self, scope):
+        """The statistics that were written, and the losses that were added, inside `scope`."""
         pairs = zip(self.statistics, self.constants, strict=True)
         current = [(v, scope.get_current_value(v), old) for v, old in pairs]
-        return [(v, value) for v, value, old in current if value is not old]
+        written = [(v, value) for v, value, old in current if value is not old]
+        return Effects(written, list(scope.losses))
 
 
 def _ids(variables):
@@ -54,7 +67,7 @@ def _ids(variables):
 
 
 class PureEncoder:
-    """x -> (the encoder's outputs, new moving statistics, losses its layers added).
+    """x -> (the encoder's outputs, its `Effects`).
 
     Dropout masks come from the seed, so that training resumed from a checkpoint draws the masks
     that it would have drawn; gradients reach the encoder's variables as usual.
@@ -73,7 +86,7 @@ class PureEncoder:
         weights = [tf.convert_to_tensor(v.value) for v in state.weights]
         with state.scope(weights, seed) as scope:
             outputs = self._encoder(x, training=training)
-        return outputs, state.updates(scope), list(scope.losses)
+        return outputs, state.effects(scope)
 
 
 class PureGenerator:
@@ -94,20 +107,22 @@ class PureGenerator:
     def __init__(self, decoder, prior, family):
         self.decoder, self.prior, self.family = decoder, prior, family
         self._state = _State([decoder, prior])
+        self._losses_of_prepare = []
 
     def theta(self, x, seed, training=False):
         """Weights as tensors and the prepared x: everything the ELBO depends on but lambda."""
         weights = [tf.convert_to_tensor(v.value) for v in self._state.weights]
-        with self._state.scope(weights, seed):
+        with self._state.scope(weights, seed) as scope:
             prepared = self.decoder.prepare(x, seed, training)
+        self._losses_of_prepare = list(scope.losses)
         return {"weights": weights, "prepared": prepared}
 
     def terms(self, parameters, theta, seed, training=False):
         """`ElboTerms` for one sample of z per example."""
-        return self.terms_and_statistics(parameters, theta, seed, training)[0]
+        return self.terms_and_effects(parameters, theta, seed, training)[0]
 
-    def terms_and_statistics(self, parameters, theta, seed, training=False):
-        """Also the new values of moving statistics, as pairs (variable, tensor)."""
+    def terms_and_effects(self, parameters, theta, seed, training=False):
+        """Also the `Effects` of decoder and prior, those of preparing x included."""
         draw, noise = seeds.split(seed, 2)
         with self._state.scope(theta["weights"], noise) as scope:
             terms = elbo_terms(
@@ -116,7 +131,7 @@ class PureGenerator:
                 self.prior.distribution(),
                 draw,
             )
-        return terms, self._state.updates(scope)
+        return terms, self._effects(scope)
 
     def kl(self, parameters, theta, seed):
         """KL(q || p) alone, [B] nats, with the sample that `terms` draws from this seed."""
@@ -130,11 +145,14 @@ class PureGenerator:
         with self._state.scope(theta["weights"], seed):
             return self._log_prob(theta, z, seed, training)
 
-    def nll_and_statistics(self, theta, seed, training=False):
-        """-log p(x) of a decoder without a latent code, and new moving statistics."""
+    def nll_and_effects(self, theta, seed, training=False):
+        """-log p(x) of a decoder without a latent code, and the decoder's `Effects`."""
         with self._state.scope(theta["weights"], seed) as scope:
             nll = -self._log_prob(theta, None, seed, training)
-        return nll, self._state.updates(scope)
+        return nll, self._effects(scope)
+
+    def _effects(self, scope):
+        return self._state.effects(scope) + Effects([], self._losses_of_prepare)
 
     def _log_prob(self, theta, z, seed, training):
         value = self.decoder.log_prob_prepared(theta["prepared"], z, seed=seed, training=training)

@@ -10,8 +10,8 @@ __all__ = ["autoregressive"]
 
 def autoregressive(problem):
     """-log p(x); the KL is zero."""
-    nll, statistics = problem.generator.nll_and_statistics(
+    nll, effects = problem.generator.nll_and_effects(
         problem.theta, problem.final_seed(), problem.training
     )
     terms = ElboTerms(nll, tf.zeros_like(nll))
-    return Outcome(nll, terms, None, statistics, None, None)
+    return Outcome(nll, terms, None, effects, None, None)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_savae.ground import seeds
+from tf_savae.networks import Effects
 from tf_savae.probability import ElboTerms
 
 __all__ = ["Outcome", "Problem", "at_constant_weights"]
@@ -18,14 +19,13 @@ class Outcome(NamedTuple):
     loss: Any
     terms: Any  # ElboTerms of the bound that the system reports.
     amortized: Any  # ElboTerms at lambda_0, or None where no encoder proposes one.
-    statistics: list  # (variable, new value) of moving statistics.
+    effects: Effects  # Moving statistics and losses that layers added.
     start: Any  # Objective before refinement, or None.
     end: Any  # Objective after refinement, or None.
 
 
 def _no_effects():
-    """An encoder without moving statistics and added losses."""
-    return [], []
+    return Effects([], [])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Problem:
       free_bits: nats.
       seed: stateless seed of the batch.
       training: bool.
-      encoder_effects: () -> (new moving statistics, scalar losses) of the encoder's layers.
+      encoder_effects: () -> the `Effects` of the encoder's layers.
     """
 
     generator: Any
@@ -96,12 +96,13 @@ class Problem:
 
     def outcome_at(self, parameters, **kwargs):
         """The outcome whose loss is the weighted negative ELBO at `parameters`."""
-        terms, statistics = self.generator.terms_and_statistics(
+        terms, effects = self.generator.terms_and_effects(
             parameters, self.theta, self.final_seed(), self.training
         )
         loss = self.weigh(terms)
         base = {"amortized": None, "start": None, "end": loss}
-        return Outcome(loss=loss, terms=terms, statistics=statistics, **{**base, **kwargs})
+        effects += self.encoder_effects()
+        return Outcome(loss=loss, terms=terms, effects=effects, **{**base, **kwargs})
 
 
 def at_constant_weights(theta):

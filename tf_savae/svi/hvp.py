@@ -26,6 +26,9 @@ __all__ = [
     "reverse_over_reverse",
 ]
 
+# What TensorFlow raises where a derivative does not exist for an op, or cannot be compiled.
+CANNOT = (LookupError, NotImplementedError, TypeError, ValueError, tf.errors.OpError)
+
 
 def forward_over_reverse(objective, parameters, theta, seed, vector):
     """Exact product from one forward-mode and one reverse-mode pass; cost 6F.
@@ -114,7 +117,7 @@ def automatic(objective, parameters, theta, seed, vector):
     """Forward over reverse where the decoder can be traced so, else reverse over reverse."""
     try:
         return forward_over_reverse(objective, parameters, theta, seed, vector)
-    except Exception as error:  # noqa: BLE001 TensorFlow raises many types here.
+    except CANNOT as error:
         logging.log_first_n(
             logging.WARNING,
             "hvp='auto': forward mode cannot pass through this decoder (%s: %s); using "

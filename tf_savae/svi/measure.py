@@ -67,7 +67,7 @@ def _median_seconds(product, objective, arguments, jit_compile, repeats):
 
     try:
         tf.nest.map_structure(lambda t: t.numpy(), run(*arguments))
-    except Exception as error:  # noqa: BLE001 TensorFlow raises many types here.
+    except hvps.CANNOT as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     seconds = []
     for index in range(repeats):

@@ -8,6 +8,7 @@ import keras
 from absl import logging
 
 from tf_savae import data
+from tf_savae.models.building import first_batch
 from tf_savae.training.callbacks import RunState, is_finished, write_history
 from tf_savae.training.checkpoints import Checkpoints
 from tf_savae.training.report import print_report, test_report, versions
@@ -118,7 +119,8 @@ def _settle_hvp(config, model, texts, checkpoints):
     if config.system != "savae" or config.hvp != "auto":
         return
     if "hvp" not in checkpoints.state:
-        model._prepare_fit(texts.stream(config.seed, 0), config.batch_size)
+        batch, _ = first_batch(texts.stream(config.seed, 0), config.batch_size)
+        model._prepare_fit(batch)
         checkpoints.state["hvp"] = model._hvp
     model.refinement.hvp = model._hvp = checkpoints.state["hvp"]
 
