@@ -1,52 +1,148 @@
-"""Drawing token sequences one step at a time."""
+"""Token sequences one step at a time: greedy, sampled, sampled from a part of the vocabulary."""
 
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
+from tf_savae.networks.rows import row_seeds, row_uniforms
 
-__all__ = ["sample_tokens"]
+__all__ = ["choice_by_row", "decode_tokens", "likeliest", "sample_tokens"]
 
 
 def sample_tokens(step, state, rows, length, seed, temperature=1.0, start=2, end=3, pad=0):
-    """Samples `length` tokens per row in one while loop.
+    """Samples `length` tokens per row with one noise for the whole batch.
 
     Args:
-      step: maps (int32 tokens [B], state) to (logits [B, V], state).
-      state: tuple of tensors [B, *] before the first token.
-      rows: B.
-      length: tokens to draw.
+      step, state, rows, length, start, end, pad: as for `decode_tokens`.
       seed: int or stateless seed [2].
       temperature: divides the logits; 0 takes the most probable token.
-      start, end, pad: the first input, the token that ends a row (None: none does), and what
-        follows it.
 
     Returns:
       int32 [B, length + 1], `start` first.
     """
     checks.positive("temperature", temperature, zero=True)
     seed = seeds.as_seed(0 if seed is None else seed)
-    array = tf.TensorArray(tf.int32, length, element_shape=[None])
 
-    def body(time, tokens, state, done, array):
+    def choose(logits, time):
+        if not temperature:
+            return _argmax(logits)
+        scaled, now = logits / temperature, seeds.fold(seed, time)
+        return tf.random.stateless_categorical(scaled, 1, now, dtype=tf.int32)[:, 0]
+
+    return decode_tokens(step, state, rows, length, choose, start=start, end=end, pad=pad)
+
+
+def decode_tokens(step, state, rows, length, choose, start=2, end=3, pad=0):
+    """Chooses up to `length` tokens per row in one while loop, which ends when all rows have.
+
+    Args:
+      step: maps (int32 tokens [B], state) to (logits [B, V], state).
+      state: tuple of tensors [B, *] before the first token.
+      rows: B.
+      length: T, a Python int.
+      choose: maps (float32 logits [B, V], time) to int32 tokens [B].
+      start, end, pad: the first input, the token that ends a row (None: none does), and what
+        follows it.
+
+    Returns:
+      int32 [B, T + 1], `start` first.
+    """
+    places = tf.range(length)[None]
+
+    def body(time, tokens, state, done, written):
         logits, state = step(tokens, state)
-        drawn = _draw(tf.cast(logits, tf.float32), seeds.fold(seed, time), temperature)
-        drawn = tf.where(done, pad, drawn)
+        chosen = choose(tf.cast(logits, tf.float32), time)
+        chosen = tf.where(done, pad, chosen)
         if end is not None:
-            done = done | (drawn == end)
-        return time + 1, drawn, state, done, array.write(time, drawn)
+            done = done | (chosen == end)
+        written = tf.where(places == time, chosen[:, None], written)
+        return time + 1, chosen, state, done, written
 
     first = tf.fill([rows], start)
-    *_, array = tf.while_loop(
-        lambda time, *_: time < length,
+    written = tf.fill([rows, length], pad)
+    *_, written = tf.while_loop(
+        lambda time, tokens, state, done, written: ~tf.reduce_all(done),
         body,
-        (tf.constant(0), first, state, tf.zeros([rows], tf.bool), array),
+        (tf.constant(0), first, tuple(state), tf.zeros([rows], tf.bool), written),
         maximum_iterations=length,
     )
-    return tf.concat([first[:, None], tf.transpose(array.stack())], axis=1)
+    return tf.concat([first[:, None], written], axis=1)
 
 
-def _draw(logits, seed, temperature):
+def likeliest(forbidden=()):
+    """A `choose` for `decode_tokens`: the most probable token that is not forbidden."""
+    return lambda logits, time: _argmax(_without(logits, forbidden))
+
+
+def choice_by_row(seed, rows, length, temperature=1.0, top_k=None, top_p=None, forbidden=()):
+    """A `choose` for `decode_tokens`: draws tokens, row i's by (seed, i) alone.
+
+    The logits are divided by `temperature`; of the result only the `top_k` most probable tokens
+    stay (Fan et al. 2018, https://arxiv.org/abs/1805.04833); of those, with their probabilities
+    made to sum to 1 again, the fewest most probable whose sum reaches `top_p` (the nucleus,
+    Holtzman et al. 2020, https://arxiv.org/abs/1904.09751). Of equal tokens the lower id counts
+    as the more probable one.
+
+    Args:
+      seed: int, stateless seed [2], or one seed for each row, [B, 2].
+      rows: B; length: T, a Python int.
+      temperature: >= 0; 0 is `likeliest`.
+      top_k: int >= 1 or None for all; top_p: in (0, 1] or None for 1.
+      forbidden: ids that are never drawn.
+
+    Raises:
+      ValueError: an argument is out of its range.
+
+    >>> choose = choice_by_row(0, rows=2, length=5, top_k=1)
+    >>> choose(tf.constant([[0.0, 3.0, 1.0], [2.0, 1.0, 0.0]]), 0).numpy().tolist()
+    [1, 0]
+    """
+    temperature = checks.positive("temperature", temperature, zero=True)
+    top_k = None if top_k is None else checks.positive_int("top_k", top_k)
+    if top_p is not None and not checks.unit_interval("top_p", top_p):
+        raise ValueError(f"top_p: expected a number in (0, 1], got {top_p!r}.")
+    top_p = None if top_p == 1 else top_p
     if not temperature:
-        return tf.argmax(logits, axis=1, output_type=tf.int32)
-    drawn = tf.random.stateless_categorical(logits / temperature, 1, seed, dtype=tf.int32)
-    return drawn[:, 0]
+        return likeliest(forbidden)
+    uniforms = row_uniforms(row_seeds(0 if seed is None else seed, rows), length)
+
+    def choose(logits, time):
+        tokens, probabilities = _kept(_without(logits, forbidden) / temperature, top_k, top_p)
+        drawn = _draw(probabilities, tf.gather(uniforms, time, axis=1))
+        return drawn if tokens is None else tf.gather(tokens, drawn, batch_dims=1)
+
+    return choose
+
+
+def _kept(logits, top_k, top_p):
+    """Ids [B, N] (None: all in order) and probabilities [B, N], 0 for what is left out."""
+    if top_k is None and top_p is None:
+        return None, tf.nn.softmax(logits)
+    size = logits.shape[-1] if top_k is None else min(top_k, logits.shape[-1])
+    values, tokens = tf.math.top_k(logits, size)
+    probabilities = tf.nn.softmax(values)
+    if top_p is not None:
+        before = tf.cumsum(tf.cast(probabilities, tf.float64), axis=1, exclusive=True)
+        probabilities = tf.where(before < top_p, probabilities, 0.0)
+    return tokens, probabilities
+
+
+def _draw(probabilities, uniform):
+    """Inverts the distribution function: int32 [B] for probabilities [B, N] of any sum."""
+    possible = probabilities > 0
+    upto = tf.cumsum(tf.cast(probabilities, tf.float64), axis=1)
+    total = tf.reduce_max(tf.where(possible, upto, 0.0), axis=1)
+    # `possible` again: sums of many terms may be out of order by their last digit.
+    reached = possible & (upto > (uniform * total)[:, None])
+    return tf.argmax(tf.cast(reached, tf.int8), axis=1, output_type=tf.int32)
+
+
+def _without(logits, forbidden):
+    """Logits, -inf for the ids in `forbidden`."""
+    if not forbidden:
+        return logits
+    mask = tf.reduce_any(tf.range(logits.shape[-1])[:, None] == tf.constant(forbidden), axis=1)
+    return tf.where(mask, tf.constant(float("-inf"), logits.dtype), logits)
+
+
+def _argmax(logits):
+    return tf.argmax(logits, axis=1, output_type=tf.int32)
