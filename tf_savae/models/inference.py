@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.models.data_checks import check_arrays
+from tf_savae.models.rows import decode_rows, posterior_codes, posterior_of_rows, prior_codes
 from tf_savae.probability import importance_weighted_log_likelihood
 
 __all__ = ["Inference"]
@@ -81,18 +82,54 @@ class Inference:
 
         return self._compiled(("log_likelihood", samples, steps), run)(self._arrays(x), _seed(seed))
 
-    def generate(self, n, seed=None, **options):
-        """n samples of x: z from the prior, x from the decoder (`options` go to its `sample`)."""
-        checks.positive_int("n", n)
-        first, second = seeds.split(_seed(seed), 2)
-        z = self.prior.distribution().sample(n, seed=first)
-        return self.decoder.sample(z, seed=second, **options)
+    def generate(self, n, seed=None, first=0, **options):
+        """n samples of x: z from the prior, x from the decoder.
 
-    def reconstruct(self, x, seed=None, steps=None, **options):
-        """One sample of x' per example, from z drawn from the refined posterior of x."""
-        first, second, third = seeds.split(_seed(seed), 3)
-        z = self.infer(x, steps=steps, seed=first).sample(seed=second)
-        return self.decoder.sample(z, seed=third, **options)
+        Sample i depends on (seed, first + i) alone, so any n draws the beginning of one series.
+
+        Args:
+          n: how many.
+          seed: int or stateless seed [2]; 0 by default.
+          first: number of the first sample, to go on with a series.
+          options: for the decoder's `sample`, such as temperature.
+
+        Raises:
+          ValueError: the model has no weights yet, or the decoder has no such option.
+        """
+        checks.positive_int("n", n)
+        checks.non_negative_int("first", first)
+        if not self.built:
+            raise ValueError(
+                "generate: expected a model with weights, got one that has not seen data. Call "
+                "fit, or call the model on one batch, or load a trained one."
+            )
+        latent, noise = seeds.split(_seed(seed), 2)
+        return decode_rows(self, prior_codes(self, n, latent, first), noise, first, **options)
+
+    def reconstruct(self, x, seed=None, steps=None, first=0, mean=False, **options):
+        """One x' for each example, decoded from its refined posterior.
+
+        Row i depends on (x[i], seed, first + i) alone.
+
+        Args:
+          x: data [B, ...].
+          seed: int or stateless seed [2]; 0 by default.
+          steps: K, as for `infer`.
+          first: number of the first row, for an x that is part of more data.
+          mean: decode the posterior's mean and not a sample of z.
+          options: for the decoder's `sample`, such as temperature.
+
+        Raises:
+          ValueError: x cannot be data of this model, or the decoder has no such option.
+        """
+        checks.non_negative_int("first", first)
+        refining, drawing, noise = seeds.split(_seed(seed), 3)
+        parameters = posterior_of_rows(self, self._arrays(x), refining, first, steps)
+        if mean:
+            z = self.family.distribution(parameters).mean()
+        else:
+            z = posterior_codes(self, parameters, drawing, first)
+        return decode_rows(self, z, noise, first, **options)
 
     def _arrays(self, x):
         """x as tensors in the weights' precision, checked; makes the weights if there are none."""

@@ -1,0 +1,150 @@
+"""Codes and samples whose noise belongs to their rows: nothing depends on how many at a time.
+
+Row i draws from (seed, i): the prior's z, the noise of refinement, the posterior's z and what the
+decoder draws.
+"""
+
+import dataclasses
+import inspect
+
+import tensorflow as tf
+
+from tf_savae.networks import PureGenerator
+from tf_savae.networks.rows import map_rows, row_seeds
+from tf_savae.probability import Family
+
+__all__ = ["check_options", "decode_rows", "posterior_codes", "posterior_of_rows", "prior_codes"]
+
+
+def check_options(decoder, options):
+    """Raises ValueError unless the decoder's `sample` takes each of `options`, a dict."""
+    parameters = inspect.signature(decoder.sample).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    known = [name for name in parameters if name not in ("z", "seed")]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{', '.join(unknown)}: {type(decoder).__name__}.sample has no such option; expected "
+            f"{'one of ' + ', '.join(known) if known else 'none'}."
+        )
+
+
+def decode_rows(model, z, seed, first=0, **options):
+    """One x for each row of z [B, Z], from `model.decoder.sample`, compiled once per options.
+
+    A decoder whose `sample` takes a seed for each row says so with `seeds_by_row = True`; any
+    other one is mapped over the rows.
+
+    Args:
+      model: a built `SemiAmortizedVAE` or `AutoregressiveModel`.
+      z: [B, Z]; [B, 0] for a model without a latent code.
+      seed: stateless seed [2].
+      first: number of the first row.
+      options: what else `sample` takes.
+
+    Raises:
+      ValueError: `sample` has no such option.
+    """
+    decoder = model.decoder
+    check_options(decoder, options)
+
+    def sample(z, own):
+        if getattr(decoder, "seeds_by_row", False):
+            return decoder.sample(z, seed=own, **options)
+        return map_rows(lambda seed, z: decoder.sample(z, seed=seed, **options), own, z)
+
+    run = _function(model, ("decode", *sorted(options.items())), sample, _uses_xla(model))
+    return run(z, row_seeds(seed, tf.shape(z)[0], first))
+
+
+def prior_codes(model, n, seed, first=0):
+    """z from the prior, [n, Z]: row i from (seed, first + i), with and without XLA the same."""
+    prior = model.prior
+
+    def draw(own):
+        distribution = prior.distribution()
+        signature = tf.TensorSpec(distribution.event_shape, distribution.dtype)
+
+        def one(seed):
+            return distribution.sample(seed=seed)
+
+        return tf.map_fn(one, own, fn_output_signature=signature)
+
+    return _function(model, ("prior_codes",), draw, False)(row_seeds(seed, n, first))
+
+
+def posterior_of_rows(model, x, seed, first=0, steps=None):
+    """q(z; lambda_K) as `model.infer` gives it, but row i refines with noise of (seed, first + i).
+
+    Args:
+      model: a built `SemiAmortizedVAE`.
+      x: nest of tensors [B, ...], checked.
+      seed: stateless seed [2].
+      first: number of the first row.
+      steps: K; by default the model's own.
+
+    Returns:
+      The variational parameters, a nest of [B, ...].
+    """
+    steps = model.inference_steps if steps is None else steps
+
+    def refine(x, seed, first):
+        problem = model.problem(x, seed, steps=steps)
+        family = _ByRow(model.family, first)
+        generator = PureGenerator(model.decoder, model.prior, family)
+        problem = dataclasses.replace(problem, generator=generator)
+        refined, _ = problem.refined(problem.encode(), adjoint="stop")
+        return refined
+
+    run = _function(model, ("posterior_of_rows", steps), refine, _uses_xla(model))
+    return run(x, seed, tf.constant(first))
+
+
+def posterior_codes(model, parameters, seed, first=0):
+    """z from the posteriors with these parameters, [B, Z]: row i from (seed, first + i)."""
+    draw = _function(
+        model,
+        ("posterior_codes",),
+        lambda parameters, seed, first: _ByRow(model.family, first).draw(parameters, seed),
+        False,
+    )
+    return draw(parameters, seed, tf.constant(first))
+
+
+class _ByRow(Family):
+    """A family whose samples belong to their rows; everything else is the family's own."""
+
+    def __init__(self, family, first):
+        self._family, self._first = family, first
+
+    def distribution(self, parameters):
+        posterior = self._family.distribution(parameters)
+        # On the object and not in a wrapper around it: closed-form KLs go by its class.
+        posterior.sample = lambda seed: self.draw(parameters, seed)
+        return posterior
+
+    def draw(self, parameters, seed):
+        """z [B, Z] from row i's own seed; differentiable in the parameters."""
+        rows = tf.shape(tf.nest.flatten(parameters)[0])[0]
+        return map_rows(
+            lambda own, parameters: self._family.distribution(parameters).sample(seed=own),
+            row_seeds(seed, rows, self._first),
+            parameters,
+        )
+
+
+def _uses_xla(model):
+    return model.compiled and model.jit_compile is True
+
+
+def _function(model, key, function, jit_compile):
+    """`function` as a tf.function, made once per key; as it is for what cannot be a key."""
+    functions = model.__dict__.setdefault("_functions", {})
+    try:
+        if key not in functions:
+            made = tf.function(function, jit_compile=jit_compile, autograph=False)
+            functions[key] = made
+        return functions[key]
+    except TypeError:  # An option that is a tensor or an array.
+        return function
