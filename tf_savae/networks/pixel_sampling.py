@@ -1,0 +1,174 @@
+"""Drawing images from a Gated PixelCNN, one pixel a step, each feature computed once.
+
+A row of the vertical stack needs the rows above only, and a horizontal feature those to its left:
+what later steps will need is kept in shift registers of k // 2 rows or places a layer
+(Ramachandran et al. 2017, https://arxiv.org/abs/1704.06001).
+"""
+
+import tensorflow as tf
+
+from tf_savae.ground import checks
+from tf_savae.networks.causal import gate
+from tf_savae.networks.rows import row_seeds, row_uniforms
+
+__all__ = ["pixel_noise", "sample_pixels"]
+
+
+def pixel_noise(seed, rows, shape):
+    """Uniform numbers in [0, 1), float64 [B, H, W]; row i's are a function of its seed alone.
+
+    Args:
+      seed: int or stateless seed [2], from which row i derives its own; or int32 [B, 2].
+      rows: B.
+      shape: (H, W).
+
+    >>> few, many = pixel_noise(7, 1, (2, 2)), pixel_noise(7, 3, (2, 2))
+    >>> bool(tf.reduce_all(few[0] == many[0]))
+    True
+    """
+    height, width = shape
+    return tf.reshape(row_uniforms(row_seeds(seed, rows), height * width), [-1, height, width])
+
+
+def sample_pixels(decoder, z, seed, temperature=1.0):
+    """Images float32 [B, H, W, 1] from a `PixelCNNDecoder`; see its `sample`."""
+    checks.positive("temperature", temperature, zero=True)
+    z = tf.convert_to_tensor(z)
+    if z.shape.rank != 2 or z.shape[1] != decoder.latent_size:
+        raise ValueError(
+            f"z: expected [B, {decoder.latent_size}], one row per image; got shape "
+            f"{z.shape.as_list()}."
+        )
+    if not decoder.logit.built:  # Its weights must be made outside of any graph.
+        with tf.init_scope():
+            decoder(tf.zeros([1, *decoder.image_shape, 1]), tf.zeros([1, decoder.latent_size]))
+    own = row_seeds(seed, tf.shape(z)[0])
+    if tf.inside_function():
+        return _draw(decoder, z, own, temperature)
+    return _compiled(decoder, z.dtype, temperature)(z, own)
+
+
+def _compiled(decoder, dtype, temperature):
+    """The drawing as a graph, made once per decoder: run eagerly, 784 steps take long."""
+    functions = decoder.__dict__.setdefault("_draws", {})
+    if (dtype, temperature) not in functions:
+        specs = [
+            tf.TensorSpec([None, decoder.latent_size], dtype),
+            tf.TensorSpec([None, 2], tf.int32),
+        ]
+        functions[dtype, temperature] = tf.function(
+            lambda z, own: _draw(decoder, z, own, temperature),
+            input_signature=specs,
+            autograph=False,
+        )
+    return functions[dtype, temperature]
+
+
+def _draw(decoder, z, row_seed, temperature):
+    rows, (height, width) = tf.shape(z)[0], decoder.image_shape
+    noise = pixel_noise(row_seed, rows, (height, width))
+    shares = [
+        tf.broadcast_to(part, [rows, height, width, 2 * decoder.channels])
+        for part in decoder.conditioned(decoder.latent_share(), z)
+    ]
+
+    def body(row, registers, drawn):
+        above, left = (tf.gather(part, [row], axis=1) for part in shares)
+        registers, lefts = _next_row(decoder, registers, above, left)
+        pixels = _draw_row(decoder, lefts, tf.gather(noise, row, axis=1), temperature)
+        fresh = tf.cast(pixels, decoder.compute_dtype)[:, None, :, None]
+        registers = [_shifted(registers[0], fresh, axis=1), *registers[1:]]
+        return row + 1, registers, drawn.write(row, pixels)
+
+    registers = _registers(decoder, lambda reach: [rows, reach, width])
+    drawn = tf.TensorArray(tf.float32, height, element_shape=[None, width])
+    *_, drawn = tf.while_loop(
+        lambda row, *_: row < height,
+        body,
+        (tf.constant(0), registers, drawn),
+        maximum_iterations=height,
+    )
+    return tf.transpose(drawn.stack(), [1, 0, 2])[..., None]
+
+
+def _registers(decoder, shape):
+    """One register a layer for what its convolution sees of the past: at first, padding."""
+    return [
+        tf.zeros(
+            [*shape(layer.reach), 1 if layer.first else decoder.channels], decoder.compute_dtype
+        )
+        for layer in decoder.stack
+    ]
+
+
+def _shifted(register, fresh, axis):
+    """The register after `fresh` came in and the oldest entry left."""
+    window = tf.concat([register, fresh], axis=axis)
+    return window[:, 1:] if axis == 1 else window[:, :, 1:]
+
+
+def _next_row(decoder, registers, above, left):
+    """Moves the vertical stack down to one row.
+
+    Args:
+      registers: of each layer's input, the k // 2 rows before this one: [B, k // 2, W, *].
+      above, left: what does not depend on pixels in the first layer's pre-activations of this
+        row, [B, 1, W, 2C].
+
+    Returns:
+      The registers after this row (the first one still without its pixels), and for each layer
+      the part of its horizontal pre-activations that does not depend on this row, [B, 1, W, 2C].
+    """
+    first, *others = decoder.stack
+    seen = first.vertical_window(registers[0])
+    lefts, registers = [left + first.link(seen)], list(registers)
+    above += seen
+    for index, layer in enumerate(others, start=1):
+        features = gate(above)
+        above = layer.vertical_window(tf.concat([registers[index], features], axis=1))
+        registers[index] = _shifted(registers[index], features, axis=1)
+        lefts.append(layer.link(above))
+    return registers, lefts
+
+
+def _draw_row(decoder, lefts, noise, temperature):
+    """The pixels of one row, float32 [B, W], from left to right."""
+    rows, width = tf.shape(noise)[0], noise.shape[1]
+
+    def body(column, registers, drawn):
+        shares = [tf.gather(left, [column], axis=2) for left in lefts]
+        registers, logits = _next_pixel(decoder, registers, shares)
+        bits = _bits(logits[:, 0, 0], tf.gather(noise, column, axis=1), temperature)
+        fresh = tf.cast(bits, decoder.compute_dtype)[:, None, None, None]
+        registers = [_shifted(registers[0], fresh, axis=2), *registers[1:]]
+        return column + 1, registers, drawn.write(column, bits)
+
+    registers = _registers(decoder, lambda reach: [rows, 1, reach])
+    drawn = tf.TensorArray(tf.float32, width, element_shape=[None])
+    *_, drawn = tf.while_loop(
+        lambda column, *_: column < width,
+        body,
+        (tf.constant(0), registers, drawn),
+        maximum_iterations=width,
+    )
+    return tf.transpose(drawn.stack())
+
+
+def _bits(logits, noise, temperature):
+    """One pixel of each image, float32 [B] of zeros and ones."""
+    if not temperature:
+        return tf.cast(logits > 0, tf.float32)
+    chance = tf.sigmoid(tf.cast(logits, tf.float64) / temperature)
+    return tf.cast(noise < chance, tf.float32)
+
+
+def _next_pixel(decoder, registers, shares):
+    """Moves the horizontal stack right by one: the registers, and the pixel's logits [B, 1, 1]."""
+    first, *others = decoder.stack
+    left = first.activate(first.horizontal(registers[0]) + shares[0])
+    registers = list(registers)
+    for index, layer in enumerate(others, start=1):
+        window = tf.concat([registers[index], left], axis=2)
+        registers[index] = _shifted(registers[index], left, axis=2)
+        left = layer.activate(layer.horizontal(window) + shares[index], left)
+    return registers, decoder.read_out(left)

@@ -1,0 +1,196 @@
+"""`PixelCNNDecoder`: p(x | z) of binary images, pixel by pixel (Kim et al. 2018, section 4.3)."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tf_savae.ground import checks
+from tf_savae.ground.serialization import export
+from tf_savae.networks.base import Decoder
+from tf_savae.networks.causal import GatedLayer, gate, odd_size
+from tf_savae.networks.pixel_sampling import sample_pixels
+
+__all__ = ["PixelCNNDecoder"]
+
+_KERNELS = (9, 9, 9, 7, 7, 7, 5, 5, 5, 3, 3, 3)
+
+
+class Prepared(NamedTuple):
+    """What depends on x and the weights, but not on z."""
+
+    pixels: Any  # [B, H, W, 1], 0 or 1; None without x
+    above: Any  # [B, H, W, 2C], the first layer's vertical pre-activations
+    left: Any  # [B, H, W, 2C], its horizontal ones, link included
+    latent: Any  # [Z, H W 4C], what one unit of each z adds to both; None without z
+
+
+@export
+class PixelCNNDecoder(Decoder):
+    """A Gated PixelCNN whose first layer sees z as extra feature maps; Bernoulli pixels.
+
+    z is mapped to `latent_maps` feature maps [H, W], which join the image as channels of the first
+    layer. A pixel may see all of z, so their kernel is whole, k x k. That path and the first
+    convolution of x are linear: `prepare` runs both, once for all refinement steps, and a step
+    begins with one product of z [B, Z] and a matrix [Z, H W 4C].
+
+    Args:
+      image_shape: (H, W).
+      latent_size: Z; 0 makes the plain Gated PixelCNN, whose z is None or [B, 0].
+      channels: C.
+      kernel_sizes: odd sizes of at least 3, one a layer.
+      latent_maps: feature maps of z.
+
+    >>> decoder = PixelCNNDecoder((6, 5), latent_size=2, channels=4, kernel_sizes=(5, 3))
+    >>> decoder(tf.ones([3, 6, 5, 1]), tf.zeros([3, 2])).shape.as_list()
+    [3]
+    >>> decoder.sample(tf.zeros([3, 2]), seed=0).shape.as_list()
+    [3, 6, 5, 1]
+    """
+
+    # `sample` takes a seed for each row: whoever draws many rows need not draw them one by one.
+    seeds_by_row = True
+
+    def __init__(
+        self,
+        image_shape=(28, 28),
+        latent_size=32,
+        channels=32,
+        kernel_sizes=_KERNELS,
+        latent_maps=4,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.image_shape = _checked_shape(image_shape)
+        self.latent_size = checks.non_negative_int("latent_size", latent_size)
+        self.channels = checks.positive_int("channels", channels)
+        self.kernel_sizes = _checked_kernels(kernel_sizes)
+        self.latent_maps = checks.positive_int("latent_maps", latent_maps)
+        dtype = self.dtype_policy
+        self.stack = [
+            GatedLayer(self.channels, size, first=index == 0, dtype=dtype)
+            for index, size in enumerate(self.kernel_sizes)
+        ]
+        self.hidden = keras.layers.Conv2D(self.channels, 1, dtype=dtype)
+        self.logit = keras.layers.Conv2D(1, 1, dtype=dtype)
+        if self.latent_size:
+            self.from_maps = keras.layers.Conv2D(
+                4 * self.channels, self.kernel_sizes[0], padding="same", use_bias=False, dtype=dtype
+            )
+
+    def build(self, *shapes):
+        if self.latent_size:
+            maps = self.image_shape[0] * self.image_shape[1] * self.latent_maps
+            # Maps of unit variance from the start: smaller ones let the model do without z.
+            self.to_maps = self.add_weight((self.latent_size, maps), "lecun_normal", name="to_maps")
+            self.map_bias = self.add_weight((1, maps), "zeros", name="map_bias")
+        self.built = True
+
+    def prepare(self, x, seed=None, training=False):
+        """The first layer's convolution of x, and of what one unit of each z would add."""
+        del seed, training
+        pixels = tf.cast(self._image(x), self.compute_dtype)
+        first, rest = self.stack[0], self.latent_share()
+        above = first.from_above(pixels)
+        left = first.from_left(pixels) + first.link(above)
+        return Prepared(pixels, rest.above + above, rest.left + left, rest.latent)
+
+    def latent_share(self):
+        """`Prepared` of no image: what the maps of z = 0 add to any, and what z does."""
+        if not self.latent_size:
+            nothing = tf.zeros([1, *self.image_shape, 2 * self.channels], self.compute_dtype)
+            return Prepared(None, nothing, nothing, None)
+        if not self.built:
+            self.build()
+        rows = tf.concat([tf.convert_to_tensor(w) for w in (self.to_maps, self.map_bias)], axis=0)
+        maps = tf.reshape(rows, [-1, *self.image_shape, self.latent_maps])
+        above, left = self._halves(self.from_maps(tf.cast(maps, self.compute_dtype)))
+        left += self.stack[0].link(above)
+        both = tf.reshape(tf.stack([above, left], axis=1), [self.latent_size + 1, -1])
+        return Prepared(None, above[-1:], left[-1:], both[: self.latent_size])
+
+    def _halves(self, features):
+        shape = [-1, *self.image_shape, 2, 2 * self.channels]
+        return tf.unstack(tf.reshape(features, shape), axis=3)
+
+    def _image(self, x):
+        x = tf.convert_to_tensor(x)
+        wanted = [*self.image_shape, 1]
+        if x.shape.rank != 4 or not x.shape[1:].is_compatible_with(wanted):
+            raise ValueError(
+                f"x: expected images of zeros and ones [B, {', '.join(map(str, wanted))}], got "
+                f"shape {x.shape.as_list()}."
+            )
+        return x
+
+    def logits(self, x, z):
+        """Log odds of each pixel given those before it in raster order: [B, H, W], float32 or more.
+
+        Args:
+          x: images of zeros and ones [B, H, W, 1].
+          z: [B, Z]; None without a latent code.
+        """
+        return self._logits(self.prepare(x), z)
+
+    def _logits(self, prepared, z):
+        above, left = self.conditioned(prepared, z)
+        left = self.stack[0].activate(left)
+        for layer in self.stack[1:]:
+            above = layer.from_above(gate(above))
+            left = layer.activate(layer.from_left(left) + layer.link(above), left)
+        return self.read_out(left)
+
+    def conditioned(self, prepared, z):
+        """The first layer's vertical and horizontal pre-activations, z's share included."""
+        if not self.latent_size:
+            return prepared.above, prepared.left
+        shift = tf.matmul(tf.cast(z, self.compute_dtype), prepared.latent)
+        shape = [-1, 2, *self.image_shape, 2 * self.channels]
+        above, left = tf.unstack(tf.reshape(shift, shape), axis=1)
+        return prepared.above + above, prepared.left + left
+
+    def read_out(self, features):
+        """Horizontal features [B, R, W, C] to logits [B, R, W], in float32 or more."""
+        logits = self.logit(tf.nn.relu(self.hidden(tf.nn.relu(features))))[..., 0]
+        return tf.cast(logits, tf.float32) if logits.dtype.size < 4 else logits
+
+    def log_prob_prepared(self, prepared, z, seed=None, training=False):
+        logits = self._logits(prepared, z)
+        pixels = tf.cast(prepared.pixels[..., 0], logits.dtype)
+        nats = tf.nn.sigmoid_cross_entropy_with_logits(labels=pixels, logits=logits)
+        return -tf.reduce_sum(nats, axis=[1, 2])
+
+    def log_prob(self, x, z, seed=None, training=False):
+        """log p(x | z), [B] nats: x [B, H, W, 1] of zeros and ones, z [B, Z]."""
+        return self.log_prob_prepared(self.prepare(x), z)
+
+    def sample(self, z, seed=None, temperature=1.0):
+        """Images of zeros and ones, float32 [B, H, W, 1], one per row of z.
+
+        H W pixels are drawn one after the other, so this takes H W small steps whatever B is. The
+        features of earlier rows and pixels are kept, and each is computed once: all steps together
+        do the arithmetic of about one `log_prob`, where the plain way does H W times that.
+
+        Args:
+          z: [B, Z]; [B, 0] without a latent code.
+          seed: int or stateless seed [2], from which row i of z gets its own noise; or [B, 2], one
+            seed for each row. Row i's noise does not depend on B, nor on the device.
+          temperature: divides the logits; 0 takes the more probable value of each pixel.
+        """
+        return sample_pixels(self, z, 0 if seed is None else seed, temperature)
+
+    def get_config(self):
+        names = ("image_shape", "latent_size", "channels", "kernel_sizes", "latent_maps")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _checked_shape(shape):
+    if not isinstance(shape, (list, tuple)) or len(shape) != 2:
+        raise ValueError(f"image_shape: expected (height, width), got {shape!r}.")
+    return tuple(checks.positive_int("image_shape", size) for size in shape)
+
+
+def _checked_kernels(sizes):
+    if not isinstance(sizes, (list, tuple)) or not sizes:
+        raise ValueError(f"kernel_sizes: expected one odd size a layer, got {sizes!r}.")
+    return tuple(odd_size("kernel_sizes", size) for size in sizes)

@@ -1,0 +1,111 @@
+"""`ResidualEncoder`: the paper's convolutional encoder of images (Kim et al. 2018, section 4.3)."""
+
+import keras
+import tensorflow as tf
+
+from tf_savae.ground import checks
+from tf_savae.ground.serialization import export
+from tf_savae.networks.layers import ParameterHead
+from tf_savae.probability import as_family
+
+__all__ = ["ResidualEncoder"]
+
+_MOMENTUM = 0.9  # Of the moving statistics: Keras' 0.99 lags behind for hundreds of steps.
+
+
+@export
+class ResidualBlock(keras.layers.Layer):
+    """Two 3 x 3 convolutions with batch normalisation beside a shortcut, at half the resolution.
+
+    He et al. 2016, https://arxiv.org/abs/1512.03385.
+
+    >>> ResidualBlock(4)(tf.zeros([2, 7, 7, 3])).shape.as_list()
+    [2, 4, 4, 4]
+    """
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = checks.positive_int("channels", channels)
+        self.first = self._convolution(3, strides=2)
+        self.second = self._convolution(3)
+        self.shortcut = self._convolution(1, strides=2)
+        self.norms = [
+            keras.layers.BatchNormalization(momentum=_MOMENTUM, dtype=self.dtype_policy)
+            for _ in range(3)
+        ]
+
+    def _convolution(self, size, strides=1):
+        """Without bias, which the normalisation after it would take away."""
+        return keras.layers.Conv2D(
+            self.channels,
+            size,
+            strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            dtype=self.dtype_policy,
+        )
+
+    def call(self, x, training=False):
+        inner, outer, beside = self.norms
+        features = tf.nn.relu(inner(self.first(x), training=training))
+        features = outer(self.second(features), training=training)
+        return tf.nn.relu(features + beside(self.shortcut(x), training=training))
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
+
+
+@export
+class ResidualEncoder(keras.layers.Layer):
+    """Residual blocks, each halving the resolution, then one linear map to the parameters.
+
+    Batch normalisation uses the batch's statistics in training and the moving ones otherwise. The
+    encoder proposes where refinement starts; refinement itself is per example and has none of it.
+
+    Args:
+      latent_size: Z.
+      channels: of each block, the paper's (64, 64, 64).
+      family: variational family (a diagonal Gaussian by default).
+
+    >>> encoder = ResidualEncoder(latent_size=2, channels=(4, 4))
+    >>> mean, log_variance = encoder(tf.zeros([3, 8, 8, 1]))
+    >>> mean.shape.as_list()
+    [3, 2]
+    """
+
+    def __init__(self, latent_size=32, channels=(64, 64, 64), family=None, **kwargs):
+        super().__init__(**kwargs)
+        self.latent_size = checks.positive_int("latent_size", latent_size)
+        self.channels = _checked_channels(channels)
+        self.family = as_family(family)
+        dtype = self.dtype_policy
+        self.blocks = [ResidualBlock(count, dtype=dtype) for count in self.channels]
+        self.flatten = keras.layers.Flatten(dtype=dtype)
+        self.head = ParameterHead(self.family, self.latent_size, dtype=dtype)
+
+    def get_build_config(self):
+        """None: whoever holds an encoder makes its weights by calling it once."""
+        return None
+
+    def call(self, x, training=False):
+        features = tf.cast(x, self.compute_dtype)
+        for block in self.blocks:
+            features = block(features, training=training)
+        return self.head(self.flatten(features))
+
+    def get_config(self):
+        own = {"latent_size": self.latent_size, "channels": self.channels}
+        own["family"] = keras.saving.serialize_keras_object(self.family)
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config):
+        family = keras.saving.deserialize_keras_object(config["family"])
+        return cls(**{**config, "family": family})
+
+
+def _checked_channels(channels):
+    if not isinstance(channels, (list, tuple)) or not channels:
+        raise ValueError(f"channels: expected one number a block, got {channels!r}.")
+    return tuple(checks.positive_int("channels", count) for count in channels)
