@@ -1,0 +1,163 @@
+"""Any number of rows from a trained model, in batches of one shape.
+
+Rows are computed in batches that all have the same size, the last one filled up: one compiled
+program, and the numbers of row i are the same however many rows are asked for.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.ground import checks, seeds
+from tf_savae.models.rows import (
+    check_options,
+    decode_rows,
+    posterior_codes,
+    posterior_of_rows,
+    prior_codes,
+)
+
+__all__ = ["Drawn", "decode", "posterior_means", "reconstruct", "sample"]
+
+_BATCH = 32
+
+
+class Drawn(NamedTuple):
+    """What came out, and from which codes."""
+
+    x: Any  # NumPy array [N, ...]
+    z: Any  # float32 [N, Z]; Z is 0 for a model without a latent code
+
+
+def sample(model, n, seed=0, *, batch_size=_BATCH, label=None, **options):
+    """n samples from the prior; those of `model.generate(n, seed, **options)`.
+
+    Args:
+      model: a built `SemiAmortizedVAE` or `AutoregressiveModel`.
+      n: how many.
+      seed: int or stateless seed [2].
+      batch_size: rows at a time; of no effect on what is drawn.
+      label: what to write beside a progress bar; None shows no bar.
+      options: for the decoder's `sample`, such as temperature.
+
+    Returns:
+      `Drawn`.
+
+    Raises:
+      ValueError: an argument is out of its range, or the decoder has no such option.
+
+    >>> from tf_savae import models, networks
+    >>> model = models.AutoregressiveModel(networks.TextDecoder(9, 4, 5, latent_size=0))
+    >>> sample(model, 3, seed=1, length=4).x.shape
+    (3, 5)
+    """
+    checks.positive_int("n", n)
+    seed = seeds.as_seed(seed)
+    if has_latent(model):
+        latent, seed = seeds.split(seed, 2)
+        z = prior_codes(model, n, latent)
+    else:
+        z = tf.zeros([n, 0])
+    return decode(model, z, seed, batch_size=batch_size, label=label, **options)
+
+
+def reconstruct(
+    model, x, seed=0, *, steps=None, mean=False, batch_size=_BATCH, label=None, **options
+):
+    """One x' for each example; those of `model.reconstruct(x, seed, **options)`.
+
+    Args:
+      model: a built `SemiAmortizedVAE`.
+      x: array [N, ...].
+      seed: int or stateless seed [2].
+      steps: K; by default the model's own.
+      mean: decode the posterior's mean and not a sample of z.
+      batch_size, label, options: as for `sample`.
+
+    Returns:
+      `Drawn`.
+
+    Raises:
+      ValueError: as `sample`, or the model has no latent code.
+
+    >>> from tf_savae import models, networks
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
+    >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
+    >>> reconstruct(model, np.ones([5, 3], "float32"), steps=1).x.shape
+    (5, 3)
+    """
+    refining, drawing, noise = seeds.split(seed, 3)
+    check_options(model.decoder, options)
+
+    def code(x, first):
+        return _codes(model, x, refining, first, steps, None if mean else drawing)
+
+    z = _in_batches(code, _checked(model, x), batch_size, label)
+    return decode(model, z, noise, batch_size=batch_size, label=label, **options)
+
+
+def posterior_means(model, x, seed=0, *, steps=None, batch_size=_BATCH, label=None):
+    """The means of the refined posteriors of x [N, ...], float32 [N, Z]; arguments as there."""
+    seed = seeds.split(seed, 3)[0]
+
+    def code(x, first):
+        return _codes(model, x, seed, first, steps)
+
+    return _in_batches(code, _checked(model, x), batch_size, label)
+
+
+def decode(model, z, seed=0, *, batch_size=_BATCH, label=None, **options):
+    """One x for each code z [N, Z]: what row i draws depends on (z[i], seed, i) alone.
+
+    Arguments and errors are those of `sample`.
+    """
+    z = tf.convert_to_tensor(z)
+    check_options(model.decoder, options)
+    seed = seeds.as_seed(seed)
+    x = _in_batches(
+        lambda z, first: decode_rows(model, z, seed, first, **options), z, batch_size, label
+    )
+    return Drawn(x, z.numpy())
+
+
+def has_latent(model):
+    """Whether a model has a latent code."""
+    return hasattr(model, "refinement")
+
+
+def _checked(model, x):
+    if not has_latent(model):
+        raise ValueError(
+            f"model: expected one with a latent code, got {type(model).__name__}, which can "
+            "generate but not reconstruct."
+        )
+    return model._arrays(x)
+
+
+def _codes(model, x, refining, first, steps, drawing=None):
+    """Samples of the refined posteriors with seed `drawing`, or their means."""
+    parameters = posterior_of_rows(model, x, refining, first, steps)
+    if drawing is None:
+        return model.family.distribution(parameters).mean()
+    return posterior_codes(model, parameters, drawing, first)
+
+
+def _in_batches(function, x, batch_size, label):
+    """Joins function(batch, number of its first row) over batches of `batch_size` rows."""
+    size, rows = checks.positive_int("batch_size", batch_size), len(x)
+    bar = None
+    if label is not None:
+        print(label)
+        bar = keras.utils.Progbar(-(-rows // size), unit_name="batch")
+    parts = []
+    for first in range(0, rows, size):
+        batch = x[first : first + size]
+        short = size - len(batch)
+        if short:
+            batch = tf.concat([batch, tf.repeat(batch[-1:], short, axis=0)], axis=0)
+        parts.append(np.asarray(function(batch, first))[: size - short])
+        if bar is not None:
+            bar.update(len(parts))
+    return np.concatenate(parts)

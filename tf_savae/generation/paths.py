@@ -1,0 +1,98 @@
+"""Series of latent codes: between two points, and along one dimension at a time."""
+
+import numpy as np
+
+from tf_savae.ground import checks
+
+__all__ = ["interpolate", "traverse"]
+
+_PATHS = ("linear", "spherical")
+
+
+def interpolate(start, end, points, path="linear"):
+    """Codes on the way from one code to another, both included.
+
+    "spherical" (White 2016, https://arxiv.org/abs/1609.04468) turns by equal angles and keeps to
+    the norms that the prior makes likely, where a straight line passes nearer to the origin. It is
+    the straight line for codes without an angle between them: parallel, opposite, or zero.
+
+    Args:
+      start, end: [Z].
+      points: how many, at least 2.
+      path: "linear" or "spherical".
+
+    Returns:
+      float32 [points, Z].
+
+    Raises:
+      ValueError: an argument is out of its range, or the codes do not match.
+
+    >>> interpolate([0.0, 2.0], [2.0, 0.0], 3).tolist()
+    [[0.0, 2.0], [1.0, 1.0], [2.0, 0.0]]
+    >>> interpolate([0.0, 2.0], [2.0, 0.0], 3, "spherical").tolist()
+    [[..., 2.0], [1.414..., 1.414...], [2.0, ...]]
+    """
+    checks.choice("path", path, _PATHS)
+    if checks.positive_int("points", points) < 2:
+        raise ValueError(f"points: expected at least the 2 ends, got {points}.")
+    start, end = _code("start", start), _code("end", end)
+    if start.shape != end.shape:
+        raise ValueError(
+            f"end: expected a code like start, shape {list(start.shape)}, got {list(end.shape)}."
+        )
+    share = np.linspace(0.0, 1.0, points)[:, None]
+    first, second = _weights(start, end, share) if path == "spherical" else (1 - share, share)
+    return (first * start + second * end).astype(np.float32)
+
+
+def _weights(start, end, share):
+    """Weights of both ends, [points, 1] each, for a turn by equal angles."""
+    norms = np.linalg.norm(start) * np.linalg.norm(end)
+    cosine = np.clip(start @ end / norms, -1.0, 1.0) if norms else 1.0
+    angle = np.arccos(cosine)
+    if np.sin(angle) < 1e-6:
+        return 1 - share, share
+    return np.sin((1 - share) * angle) / np.sin(angle), np.sin(share * angle) / np.sin(angle)
+
+
+def traverse(center, points=7, extent=3.0, dimensions=None):
+    """Codes that differ from `center` in one dimension at a time.
+
+    Args:
+      center: [Z].
+      points: codes for each dimension; an odd number has the centre itself among them.
+      extent: the largest change, in units of z: standard deviations of a standard normal prior.
+      dimensions: which ones, ints from 0 to Z - 1; None for all.
+
+    Returns:
+      (codes float32 [D, points, Z], changes float32 [points], from -extent to extent).
+
+    Raises:
+      ValueError: an argument is out of its range.
+
+    >>> codes, changes = traverse([0.0, 5.0], points=3, extent=1.0, dimensions=[1])
+    >>> codes.tolist()
+    [[[0.0, 4.0], [0.0, 5.0], [0.0, 6.0]]]
+    """
+    center = _code("center", center)
+    checks.positive_int("points", points)
+    checks.positive("extent", extent)
+    size = len(center)
+    dimensions = range(size) if dimensions is None else list(dimensions)
+    wrong = [d for d in dimensions if checks.non_negative_int("dimensions", d) >= size]
+    if wrong or not dimensions:
+        raise ValueError(
+            f"dimensions: expected one or more of 0 to {size - 1}, got {list(dimensions)}."
+        )
+    changes = np.linspace(-extent, extent, points) if points > 1 else np.zeros(1)
+    codes = np.tile(center, (len(dimensions), points, 1))
+    for index, dimension in enumerate(dimensions):
+        codes[index, :, dimension] += changes
+    return codes.astype(np.float32), changes.astype(np.float32)
+
+
+def _code(name, code):
+    code = np.asarray(code, np.float64)
+    if code.ndim != 1 or not code.size:
+        raise ValueError(f"{name}: expected one latent code [Z], got shape {list(code.shape)}.")
+    return checks.finite(name, code, "The model's weights are broken.")
