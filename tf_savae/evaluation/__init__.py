@@ -2,6 +2,26 @@
 
 from tf_savae.evaluation.active_units import active_units
 from tf_savae.evaluation.bounds import Bounds, evaluate_bounds
-from tf_savae.evaluation.importance import importance_weighted_nll
+from tf_savae.evaluation.gap import InferenceGap, inference_gap
+from tf_savae.evaluation.importance import (
+    ImportanceWeighting,
+    importance_weighted_nll,
+    importance_weighting,
+)
+from tf_savae.evaluation.mutual_information import MutualInformation, mutual_information
+from tf_savae.evaluation.steps_curve import StepsCurve, steps_curve
 
-__all__ = ["Bounds", "active_units", "evaluate_bounds", "importance_weighted_nll"]
+__all__ = [
+    "Bounds",
+    "ImportanceWeighting",
+    "InferenceGap",
+    "MutualInformation",
+    "StepsCurve",
+    "active_units",
+    "evaluate_bounds",
+    "importance_weighted_nll",
+    "importance_weighting",
+    "inference_gap",
+    "mutual_information",
+    "steps_curve",
+]

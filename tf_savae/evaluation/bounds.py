@@ -2,11 +2,7 @@
 
 from typing import Any, NamedTuple
 
-import keras
-import numpy as np
-import tensorflow as tf
-
-from tf_savae.ground import seeds
+from tf_savae.models.passes import compiled_for, one_pass
 
 __all__ = ["Bounds", "evaluate_bounds"]
 
@@ -19,6 +15,7 @@ class Bounds(NamedTuple):
     amortized_nll: Any  # [N]: at lambda_0, with the same noise
     amortized_kl: Any  # [N]
     mean: Any  # [N, Z]: of the refined posterior
+    parameters: Any = None  # nest of [N, ...]: lambda_K, the refined posterior itself
 
     @property
     def bound(self):
@@ -31,7 +28,7 @@ class Bounds(NamedTuple):
         return self.amortized_nll + self.amortized_kl
 
 
-def evaluate_bounds(model, dataset, steps=None, seed=0):
+def evaluate_bounds(model, dataset, steps=None, seed=0, label=None):
     """The bound of a `SemiAmortizedVAE` on a dataset, KL weight 1, dropout off.
 
     Args:
@@ -40,7 +37,10 @@ def evaluate_bounds(model, dataset, steps=None, seed=0):
         examples of weight 0 are left out.
       steps: K; the refinement layer's own by default.
       seed: int; batch i draws its noise from (seed, i), so the answer is reproducible.
+      label: what to write beside a progress bar; None shows no bar.
 
+    >>> import keras
+    >>> import tensorflow as tf
     >>> from tf_savae import models, networks
     >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
     >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
@@ -56,18 +56,9 @@ def evaluate_bounds(model, dataset, steps=None, seed=0):
         final = problem.outcome_at(refined).terms
         first = problem.outcome_at(initial).terms
         mean = model.family.distribution(refined).mean()
-        return Bounds(final.nll, final.kl, first.nll, first.kl, mean)
+        return Bounds(final.nll, final.kl, first.nll, first.kl, mean, refined)
 
-    run = tf.function(terms, jit_compile=_jit(model), autograph=False)
-    parts = []
-    for index, batch in enumerate(dataset):
-        x, _, weights = keras.utils.unpack_x_y_sample_weight(batch)
-        rows = slice(None) if weights is None else np.asarray(weights) > 0
-        answer = run(x, seeds.fold(seed, index))
-        parts.append([np.asarray(part, np.float64)[rows] for part in answer])
-    return Bounds(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    def shown(part):
+        return {"bound": float(part.bound.mean())}
 
-
-def _jit(model):
-    """XLA where the model was compiled for it."""
-    return model.compiled and model.jit_compile is True
+    return one_pass(compiled_for(model, terms), dataset, seed, label=label, shows=shown)

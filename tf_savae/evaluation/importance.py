@@ -1,34 +1,73 @@
 """Importance-weighted NLL of a dataset (Burda et al. 2016, https://arxiv.org/abs/1509.00519)."""
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
+from tf_savae.models.importance_weights import (
+    ImportanceWeighting,
+    log_weights_function,
+    weighting_of,
+)
+from tf_savae.models.passes import compiled_for, one_pass
 
-__all__ = ["importance_weighted_nll"]
+__all__ = ["ImportanceWeighting", "importance_weighted_nll", "importance_weighting"]
 
 
-def importance_weighted_nll(model, dataset, samples=500, steps=None, seed=0):
-    """An estimate of -log p(x) for each example, from above in expectation.
+def importance_weighting(
+    model, dataset, samples=500, steps=None, seed=0, *, chunk=1, label=None
+):
+    """-log (1/S) sum_s w_s with w_s = p(x | z_s) p(z_s) / q(z_s), z_s ~ q, for each example.
 
-    For a `SemiAmortizedVAE` the proposal is its refined posterior (steps=0: the encoder's); for
-    an `AutoregressiveModel` the answer is exact and `samples` and `steps` mean nothing.
+    In expectation it lies above -log p(x) and falls towards it as S grows. Its accuracy is that of
+    the weights: `spread` is sqrt((S / effective_samples - 1) / (S - 1)), the delta method's
+    standard deviation of log mean w, and the bias is about spread^2 / 2, upward. A few effective
+    samples mean that q misses a part of the posterior and that both are too small.
 
     Args:
-      model: a compiled model.
+      model: a compiled `SemiAmortizedVAE`, or an `AutoregressiveModel`, whose answer is exact.
       dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
         examples of weight 0 are left out.
       samples: S.
-      steps: K; the refinement layer's own by default.
+      steps: K, which chooses q: 0 the encoder's posterior, None the layer's own number of steps.
       seed: int; batch i draws its noise from (seed, i), so the answer is reproducible.
-
-    Returns:
-      float64 [N], nats, in the dataset's order.
+      chunk: samples evaluated at once. Memory grows with chunk times B and not with S.
+      label: what to write beside a progress bar; None shows no bar.
 
     Raises:
-      ValueError: `samples` is below 1.
+      ValueError: `samples` or `chunk` is below 1.
 
+    >>> import keras
+    >>> import tensorflow as tf
+    >>> from tf_savae import models, networks
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
+    >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
+    >>> data = tf.data.Dataset.from_tensor_slices(tf.ones([5, 3])).batch(2)
+    >>> importance_weighting(model, data, samples=3, steps=0).effective_samples.shape
+    (5,)
+    """
+    checks.positive_int("samples", samples)
+    checks.positive_int("chunk", chunk)
+    if not hasattr(model, "refinement"):
+        exact = compiled_for(model, model.call)
+        return _exact(one_pass(lambda x, seed: exact(x), dataset, seed, label=label))
+    infer = compiled_for(model, lambda x, seed: model.refined_parameters(x, steps, seed))
+    weights = log_weights_function(model, samples, chunk)
+
+    def statistics(x, seed):
+        first, second = seeds.split(seed, 2)
+        return weighting_of(weights(x, infer(x, first), second))
+
+    def shown(part):
+        return {"nll": float(part.nll.mean())}
+
+    return one_pass(statistics, dataset, seed, label=label, shows=shown)
+
+
+def importance_weighted_nll(model, dataset, samples=500, steps=None, seed=0, chunk=1):
+    """The `nll` of `importance_weighting`: float64 [N], nats; arguments and errors as there.
+
+    >>> import keras
+    >>> import tensorflow as tf
     >>> from tf_savae import models, networks
     >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
     >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
@@ -36,24 +75,9 @@ def importance_weighted_nll(model, dataset, samples=500, steps=None, seed=0):
     >>> importance_weighted_nll(model, data, samples=3, steps=0).shape
     (5,)
     """
-    checks.positive_int("samples", samples)
-    run = _likelihood(model, samples, steps)
-    parts = []
-    for index, batch in enumerate(dataset):
-        x, _, weights = keras.utils.unpack_x_y_sample_weight(batch)
-        rows = slice(None) if weights is None else np.asarray(weights) > 0
-        log_likelihood = run(x, seeds.fold(seed, index))
-        parts.append(-np.asarray(log_likelihood, np.float64)[rows])
-    return np.concatenate(parts)
+    return importance_weighting(model, dataset, samples, steps, seed, chunk=chunk).nll
 
 
-def _likelihood(model, samples, steps):
-    if hasattr(model, "refinement"):
-        return lambda x, seed: model.log_likelihood(x, samples=samples, steps=steps, seed=seed)
-    exact = tf.function(model.call, jit_compile=_jit(model), autograph=False)
-    return lambda x, seed: exact(x)
-
-
-def _jit(model):
-    """XLA where the model was compiled for it."""
-    return model.compiled and model.jit_compile is True
+def _exact(log_likelihood):
+    nothing = np.full_like(log_likelihood, np.nan)
+    return ImportanceWeighting(-log_likelihood, nothing, np.zeros_like(log_likelihood))

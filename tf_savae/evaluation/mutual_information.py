@@ -1,0 +1,135 @@
+"""How much the latent code tells about the data: I(x; z) under the encoder's own joint.
+
+Estimated from the aggregate posterior (Hoffman & Johnson 2016, "ELBO surgery"; used for text by
+He et al. 2019, https://arxiv.org/abs/1901.05534). Let p(x) be the data's distribution and
+q(z) = E_p(x)[q(z | x)] the aggregate posterior. Then
+
+    I(x; z) = E_p(x) E_q(z|x) [log q(z | x) - log q(z)]
+    E_p(x) KL(q(z | x) || p(z)) = I(x; z) + KL(q(z) || p(z)).
+
+q(z) is an integral over all data. The estimator puts the N examples at hand in its place, each
+example among its own neighbours ("leave self in"), and draws z_n ~ q(z | x_n):
+
+    I_N = 1/N sum_n [ log q(z_n | x_n) - log 1/N sum_m q(z_n | x_m) ].
+
+Cap: the inner sum holds q(z_n | x_n) / N, so no term, and no average of terms, exceeds log N.
+
+Bias: with q_N(z) = 1/N sum_m q(z | x_m), the aggregate posterior of the sample,
+
+    E[I_N] = I(x; z) + E[log q(z_1) - log q_N(z_1)],    z_1 ~ q(z | x_1),
+           = I(x; z) - E KL(q_N || q),
+
+because the x_m are exchangeable: given all of them, z_n for a random n has the density q_N. So the
+estimate is too small on average, never too large, by the distance of the sample's aggregate
+posterior from the population's (InfoNCE with the optimal critic, Poole et al. 2019,
+https://arxiv.org/abs/1905.06922). It needs N well above exp(I): an estimate near log N says only
+that the truth is at least about that large. For these N examples as the whole population q is q_N,
+and the estimate is unbiased.
+
+Noise: unlike I, one draw of I_N can be negative: where z carries next to nothing, the terms scatter
+around 0.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tf_savae.ground import checks, seeds
+
+__all__ = ["MutualInformation", "mutual_information"]
+
+_AT_ONCE = 2**22  # Numbers in the largest tensor: 32 MiB of float64.
+
+
+class MutualInformation(NamedTuple):
+    """Nats."""
+
+    estimate: float  # I_N; at most `cap`
+    standard_error: Any  # of the estimate over examples; None for one example
+    cap: float  # log N
+
+    @property
+    def saturated(self):
+        """Whether the estimate is so near its cap that the truth may be far above it."""
+        return self.estimate > 0.9 * self.cap
+
+
+def mutual_information(family, parameters, samples=1, seed=0):
+    """I(x; z) of the posteriors of N examples; the module's text derives the estimator.
+
+    Time grows with samples * N^2 * Z; memory does not grow with N^2.
+
+    Args:
+      family: a `tf_savae.Family`.
+      parameters: its nest of arrays [N, ...], such as `Bounds.parameters`, N >= 2.
+      samples: z drawn from each posterior.
+      seed: int.
+
+    Returns:
+      A `MutualInformation`. A negative or saturated estimate is logged as a warning.
+
+    Raises:
+      ValueError: fewer than 2 examples, NaN, or `samples` below 1.
+
+    >>> from tf_savae.probability import DiagonalGaussian
+    >>> means = np.array([[-100.0], [100.0]])
+    >>> apart = mutual_information(DiagonalGaussian(), (means, np.zeros([2, 1])))
+    >>> round(apart.estimate, 6), round(apart.cap, 6), apart.saturated
+    (0.693147, 0.693147, True)
+    """
+    checks.positive_int("samples", samples)
+    parameters = _checked(parameters)
+    count = len(tf.nest.flatten(parameters)[0])
+    posterior = family.distribution(parameters)
+    ratios = np.zeros(count)
+    for index in range(samples):
+        z = posterior.sample(seed=seeds.fold(seeds.as_seed(seed), index))
+        own = posterior.log_prob(z).numpy()
+        ratios += (own - _log_aggregate(posterior, z, count)) / samples
+    error = float(ratios.std(ddof=1) / math.sqrt(count))
+    found = MutualInformation(float(ratios.mean()), error, math.log(count))
+    _warn(found, count)
+    return found
+
+
+def _checked(parameters):
+    arrays = [np.asarray(p, np.float64) for p in tf.nest.flatten(parameters)]
+    if any(array.ndim < 1 or len(array) < 2 for array in arrays):
+        raise ValueError(
+            "parameters: expected posteriors of at least 2 examples, got shapes "
+            f"{[list(array.shape) for array in arrays]}."
+        )
+    for array in arrays:
+        checks.finite("parameters", array, "The posterior is broken; look at its training.")
+    return tf.nest.pack_sequence_as(parameters, [tf.constant(array) for array in arrays])
+
+
+def _log_aggregate(posterior, z, count):
+    """log 1/N sum_m q(z_n | x_m), [N]: rows of the [N, N] matrix a few at a time."""
+    rows = max(1, _AT_ONCE // (count * z.shape[1]))
+    parts = [
+        tf.reduce_logsumexp(posterior.log_prob(z[start : start + rows, None, :]), axis=1)
+        for start in range(0, count, rows)
+    ]
+    return np.concatenate([part.numpy() for part in parts]) - math.log(count)
+
+
+def _warn(found, count):
+    if found.estimate < 0:
+        logging.warning(
+            "the mutual information is estimated as %.4g nats (standard error %.2g), below 0, "
+            "which it cannot be: z carries next to nothing. Read it as 0, or give more samples.",
+            found.estimate,
+            found.standard_error,
+        )
+    elif found.saturated:
+        logging.warning(
+            "the mutual information is estimated as %.4g nats of at most log %d = %.4g: the truth "
+            "may be far above. Give more examples.",
+            found.estimate,
+            count,
+            found.cap,
+        )

@@ -1,0 +1,153 @@
+"""More or fewer refinement steps at test time than in training: what they gain and cost."""
+
+import functools
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.ground import checks, seeds
+from tf_savae.models.averaging import average_terms
+from tf_savae.models.passes import check_latent, compiled_for, one_pass
+
+__all__ = ["StepsCurve", "steps_curve"]
+
+_REPORT = 3  # Stream of noise of the reported ELBOs.
+
+
+class StepsCurve(NamedTuple):
+    """Rows are ways to infer: one for each K, then one for each tolerance; nats, float64."""
+
+    labels: list  # [R]: "K=5", or "until < 0.01 nats"
+    steps: Any  # [R]: K, or the mean number of steps that were taken
+    nll: Any  # [R, N]: -log p(x | z), a mean over samples
+    kl: Any  # [R, N]
+    milliseconds: Any  # [R]: for an example, encoder and refinement, median over batches
+    taken: Any  # [R, N]: steps of each example
+
+    @property
+    def bound(self):
+        """The negative ELBO, [R, N]."""
+        return self.nll + self.kl
+
+
+def steps_curve(
+    model,
+    dataset,
+    steps=(0, 1, 2, 5, 10, 20, 40),
+    tolerances=(),
+    *,
+    noises=20,
+    seed=0,
+    label=None,
+):
+    """Bound, KL and time against K, and for refinement that stops by itself.
+
+    All ELBOs are means over the same samples of z (common random numbers), so that the rows
+    differ by inference alone. Times are those of this machine, after compilation; refinement that
+    stops by itself ends for a batch when all its examples rest.
+
+    Args:
+      model: a compiled `SemiAmortizedVAE`.
+      dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
+        examples of weight 0 are left out.
+      steps: the Ks.
+      tolerances: nats; for each, examples stop at the first step that gains less (see
+        `early_stopping` of `tf_savae.svi.refine`), the largest K being the limit.
+      noises: samples of z in each reported ELBO.
+      seed: int.
+      label: what to write beside progress bars; None shows no bar.
+
+    Raises:
+      ValueError: the model has no latent code, or a number is out of its range.
+
+    >>> import keras
+    >>> from tf_savae import models, networks
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "normal")
+    >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
+    >>> data = tf.data.Dataset.from_tensor_slices(tf.ones([4, 3])).batch(2)
+    >>> curve = steps_curve(model, data, steps=(0, 2), tolerances=(0.1,), noises=2)
+    >>> curve.labels, curve.bound.shape
+    (['K=0', 'K=2', 'until < 0.1 nats'], (3, 4))
+    """
+    check_latent(model)
+    checks.positive_int("noises", noises)
+    steps = [checks.non_negative_int("steps", k) for k in steps]
+    tolerances = [checks.positive("tolerances", t, zero=True) for t in tolerances]
+    if not steps:
+        raise ValueError("steps: expected at least one K, got none.")
+    ways = _ways(model, steps, tolerances)
+    judge = compiled_for(model, lambda x, lam, seed: _terms(model, x, lam, noises, seed))
+    clock = _Clock()
+
+    def rows(x, seed):
+        answers = [clock.timed(name, run, x, seed) for name, run in ways.items()]
+        terms = [judge(x, parameters, seed) for parameters, _ in answers]
+        taken = [count for _, count in answers]
+        columns = (*zip(*terms, strict=True), taken)
+        return tuple(np.stack([np.asarray(t) for t in column], axis=1) for column in columns)
+
+    def shown(part):
+        return {"bound": float(np.mean(part[0][:, -1] + part[1][:, -1]))}
+
+    nll, kl, taken = (part.T for part in one_pass(rows, dataset, seed, label=label, shows=shown))
+    return StepsCurve(list(ways), taken.mean(axis=1), nll, kl, clock.medians(list(ways)), taken)
+
+
+def _ways(model, steps, tolerances):
+    """{label: function (x, seed) -> (parameters, steps taken [B])}, compiled."""
+    fixed = compiled_for(model, lambda x, seed, count: _refined(model, x, seed, count))
+    ways = {f"K={k}": functools.partial(fixed, count=tf.constant(k)) for k in steps}
+    for tolerance in tolerances:
+        ways[f"until < {tolerance:g} nats"] = compiled_for(
+            model, lambda x, seed, t=tolerance: _stopped(model, x, seed, max(steps), t)
+        )
+    return ways
+
+
+def _refined(model, x, seed, count):
+    """K as a tensor: one compilation for every K."""
+    parameters = _refine(model, x, seed, steps=count)
+    return parameters, tf.fill([tf.shape(tf.nest.flatten(x)[0])[0]], count)
+
+
+def _stopped(model, x, seed, limit, tolerance):
+    parameters, trace = _refine(
+        model, x, seed, steps=limit, early_stopping=tolerance, return_trace=True
+    )
+    return parameters, trace.steps
+
+
+def _refine(model, x, seed, **settings):
+    problem = model.problem(x, seed)
+    arguments = (problem.objective, problem.encode(), problem.theta, problem.seed)
+    return model.refinement.refine(*arguments, adjoint="stop", **settings)
+
+
+def _terms(model, x, parameters, noises, seed):
+    problem = model.problem(x, seed)
+    return average_terms(problem, parameters, noises, seeds.fold(seed, _REPORT))
+
+
+class _Clock:
+    """Milliseconds of an example, by name, without the first call for a shape, which compiles."""
+
+    def __init__(self):
+        self._times = {}
+        self._compiled = set()
+
+    def timed(self, name, run, x, seed):
+        shapes = tuple(tuple(leaf.shape) for leaf in tf.nest.flatten(x))
+        if (name, shapes) not in self._compiled:
+            self._compiled.add((name, shapes))
+            run(x, seed)
+        began = time.perf_counter()
+        answer = run(x, seed)
+        tf.nest.map_structure(lambda t: t.numpy(), answer)  # Until it is really there.
+        seconds = time.perf_counter() - began
+        self._times.setdefault(name, []).append(1e3 * seconds / shapes[0][0])
+        return answer
+
+    def medians(self, names):
+        return np.array([np.median(self._times[name]) for name in names])

@@ -1,0 +1,82 @@
+"""Evaluation of the posterior during `fit`, in logs that other callbacks see."""
+
+import keras
+
+from tf_savae.evaluation import (
+    active_units,
+    evaluate_bounds,
+    importance_weighting,
+    mutual_information,
+)
+from tf_savae.ground import checks
+from tf_savae.models.passes import check_latent
+
+__all__ = ["EvaluatePosterior"]
+
+_NUMBERS = ("iw_nll", "posterior_kl", "mutual_information", "active_units")
+
+
+class EvaluatePosterior(keras.callbacks.Callback):
+    """Adds to the logs of an epoch what only a pass over the data tells about the posterior.
+
+    The entries are `{prefix}iw_nll` (importance-weighted NLL, nats), `{prefix}posterior_kl` (nats),
+    `{prefix}mutual_information` (nats) and `{prefix}active_units`. History has them, and every
+    callback that stands *after* this one in the list: TensorBoard, CSVLogger, EarlyStopping. In
+    epochs without an evaluation they are NaN, so that CSVLogger has its columns from the start.
+
+    Args:
+      dataset: finite `tf.data.Dataset`, as for `evaluate_bounds`, of at least 2 examples.
+      every: epochs from one evaluation to the next; the first is after epoch `every`.
+      samples: S of the importance weighting.
+      steps: K; the refinement layer's own by default, 0 for the encoder's posterior.
+      chunk: importance samples evaluated at once.
+      prefix: of the names in the logs.
+      seed: int; every evaluation draws the same noise.
+
+    Raises:
+      ValueError: a number is out of its range; from `fit`, the model has no latent code.
+
+    >>> import tensorflow as tf
+    >>> from tf_savae import models, networks
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
+    >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2,
+    ...                                 objective="vae")
+    >>> model.compile(jit_compile=False)
+    >>> data = tf.data.Dataset.from_tensor_slices(tf.eye(3)).batch(2)
+    >>> posterior = EvaluatePosterior(data, samples=5, steps=0)
+    >>> history = model.fit(tf.eye(3), epochs=2, verbose=0, callbacks=[posterior])
+    >>> len(history.history["val_mutual_information"])
+    2
+    """
+
+    def __init__(
+        self, dataset, every=1, samples=50, steps=None, chunk=1, prefix="val_", seed=0
+    ):
+        super().__init__()
+        self._dataset, self._steps, self._prefix, self._seed = dataset, steps, prefix, seed
+        self._every = checks.positive_int("every", every)
+        self._samples = checks.positive_int("samples", samples)
+        self._chunk = checks.positive_int("chunk", chunk)
+
+    def on_train_begin(self, logs=None):
+        """Says what is wrong with the model before the first epoch."""
+        check_latent(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Evaluates, and writes into `logs`."""
+        due = (epoch + 1) % self._every == 0
+        numbers = self.evaluate() if due else dict.fromkeys(_NUMBERS, float("nan"))
+        if logs is not None:
+            logs.update({f"{self._prefix}{name}": value for name, value in numbers.items()})
+
+    def evaluate(self):
+        """{name: number} of the model as it is now."""
+        model, arguments = self.model, (self._dataset, self._steps, self._seed)
+        bounds = evaluate_bounds(model, *arguments)
+        weighted = importance_weighting(
+            model, self._dataset, self._samples, self._steps, self._seed, chunk=self._chunk
+        )
+        information = mutual_information(model.family, bounds.parameters, seed=self._seed)
+        units = float(active_units(bounds.mean))
+        values = (weighted.mean, float(bounds.kl.mean()), information.estimate, units)
+        return dict(zip(_NUMBERS, values, strict=True))
