@@ -1,6 +1,9 @@
-"""Data: the vocabulary, text read from files or TFDS, and batches of static shape."""
+"""Data: vocabulary, text and images read from files or TFDS, and batches of static shape."""
 
 from tf_savae.data.buckets import bucket_lengths, plan_batches
+from tf_savae.data.image_pipeline import image_batches, image_steps_per_epoch, image_stream
+from tf_savae.data.image_source import load_images, split_images
+from tf_savae.data.images import ImageSet
 from tf_savae.data.lines import LineReport, read_lines
 from tf_savae.data.pipeline import batches, pad_rows, steps_per_epoch, training_stream
 from tf_savae.data.splits import split_lines
@@ -13,15 +16,21 @@ __all__ = [
     "SPECIALS",
     "START",
     "UNK",
+    "ImageSet",
     "LineReport",
     "TextCorpus",
     "Vocabulary",
     "batches",
     "bucket_lengths",
+    "image_batches",
+    "image_steps_per_epoch",
+    "image_stream",
     "load_corpus",
+    "load_images",
     "pad_rows",
     "plan_batches",
     "read_lines",
+    "split_images",
     "split_lines",
     "steps_per_epoch",
     "training_stream",

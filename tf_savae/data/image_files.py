@@ -1,0 +1,135 @@
+"""Files of images: .npz, .npy, MATLAB's .mat, and the .amat text of binarised MNIST."""
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from tf_savae.data.image_arrays import from_matlab, from_rows
+
+__all__ = ["read_arrays"]
+
+# Fields by which well-known files name their parts, in the order of preference.
+_PARTS = {
+    "train": ("train", "x_train", "train_images", "data"),
+    "valid": ("valid", "validation", "val", "x_valid", "x_val", "valid_images"),
+    "test": ("test", "x_test", "test_images", "testdata"),
+}
+_SINGLE = ("images", "image", "x", "data")
+
+
+def read_arrays(path, field=None):
+    """The arrays of images in a file: {"train": ..., "test": ...} or {"all": ...}, each [N, H, W].
+
+    Args:
+      path: a .npz, .npy, .mat or .amat file.
+      field: the one array to take; without it, fields named like parts (train, valid, test;
+        x_train, x_test; data and testdata) are taken as those, else "images", else the only array
+        that can hold images.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file is damaged or of another kind, or has no such field, or several that
+        could be meant.
+      ModuleNotFoundError: a .mat file, and scipy is not installed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: expected a file of images")
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no file at {path}: expected images as .npz, .npy, .mat or .amat, a folder of them, "
+            "or tfds:NAME"
+        )
+    readers = {".npz": _npz, ".npy": _npy, ".mat": _mat, ".amat": _amat}
+    if path.suffix not in readers:
+        raise ValueError(
+            f"{path}: expected a name that ends in {', '.join(readers)}, got {path.suffix!r}"
+        )
+    fields = readers[path.suffix](path)
+    shaped = from_matlab if path.suffix == ".mat" else from_rows
+    chosen = _chosen(path, fields, field)
+    return {part: shaped(fields[name], f"{path}@{name}") for part, name in chosen.items()}
+
+
+def _npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is not a whole, valid .npz file: {error}") from error
+
+
+def _npy(path):
+    try:
+        return {"images": np.load(path, allow_pickle=False)}
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is not a whole, valid .npy file: {error}") from error
+
+
+def _mat(path):
+    try:
+        import scipy.io  # Here: only MATLAB's files need it.
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{path}: reading a .mat file needs scipy: pip install scipy, or save the images as "
+            ".npz"
+        ) from error
+    try:
+        fields = scipy.io.loadmat(os.fspath(path))
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{path} is a MATLAB 7.3 file, which is HDF5: save it with '-v7', or as .npz"
+        ) from error
+    except Exception as error:  # noqa: BLE001 scipy raises many types for damaged files.
+        raise ValueError(f"{path} is not a whole, valid .mat file: {error}") from error
+    return {name: value for name, value in fields.items() if not name.startswith("__")}
+
+
+def _amat(path):
+    """Rows of zeros and ones separated by blanks, one image a line (Larochelle & Murray 2011)."""
+    try:
+        raw = path.read_bytes()
+        digits = np.array(raw.split(), dtype="S2")
+        lines = sum(1 for line in raw.splitlines() if line.strip())
+        rows = digits.astype(np.uint8)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected rows of 0 and 1 separated by blanks: {error}") from None
+    if not lines or len(rows) % lines:
+        raise ValueError(
+            f"{path}: expected rows of one length, got {len(rows):,} numbers in {lines:,} lines"
+        )
+    return {"images": rows.reshape(lines, -1)}
+
+
+def _chosen(path, fields, field):
+    """{part: name of its field}."""
+    possible = {n: a for n, a in fields.items() if _can_be_images(a)}
+    if field is not None:
+        if field not in fields:
+            raise ValueError(f"{path} has no field {field!r}: it has {_listed(fields)}")
+        return {"all": field}
+    parts = {part: _first(names, possible) for part, names in _PARTS.items()}
+    if parts["train"] and (parts["test"] or parts["valid"]):
+        return {part: name for part, name in parts.items() if name}
+    single = _first(_SINGLE, possible) or (next(iter(possible)) if len(possible) == 1 else None)
+    if single is None:
+        raise ValueError(
+            f"{path}: expected fields train and test, or one array of images, found "
+            f"{_listed(fields)}; name the one to take, as in {path}@{next(iter(fields), 'images')}"
+        )
+    return {"all": single}
+
+
+def _first(names, possible):
+    return next((name for name in names if name in possible), None)
+
+
+def _can_be_images(array):
+    return array.dtype.kind in "biuf" and array.ndim in (2, 3, 4) and min(array.shape) > 0
+
+
+def _listed(fields):
+    return ", ".join(f"{n} {list(a.shape)}" for n, a in fields.items()) or "nothing"

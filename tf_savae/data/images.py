@@ -1,0 +1,122 @@
+"""Sets of images: pixels with a known range, and what a model sees of them: zeros and ones."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+__all__ = ["ImageSet"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of one size, binary or grey.
+
+    A grey value is the probability of ink: the data are then a distribution over binary images,
+    from which training draws anew each epoch, and evaluation once (Burda et al. 2016,
+    https://arxiv.org/abs/1509.00519, for Omniglot).
+
+    >>> grey = ImageSet.of([[[0, 255], [51, 204]]], "example")
+    >>> grey.binary, grey.probabilities([0]).round(2).tolist()
+    (False, [[[0.0, 1.0], [0.2, 0.8]]])
+    """
+
+    levels: np.ndarray = dataclasses.field(repr=False)  # uint8 or float32 [N, H, W]
+    full: float  # the level that is ink for certain: 1 or 255
+    source: str  # where they came from
+
+    @classmethod
+    def of(cls, array, source):
+        """Images from numbers [N, H, W] or [N, H, W, 1]: booleans, 0..255 or 0..1.
+
+        Raises:
+          ValueError: another shape, no images, NaN, or values outside both ranges.
+          TypeError: no numbers.
+        """
+        array = _three_axes(np.asarray(array), source)
+        full = 1.0 if _highest(array, source) <= 1 else 255.0
+        if np.all((array == 0) | (array == full)):
+            return cls((array > 0).astype(np.uint8), 1.0, source)
+        kept = np.float32 if array.dtype.kind == "f" else np.uint8
+        return cls(array.astype(kept), full, source)
+
+    def __len__(self):
+        return len(self.levels)
+
+    @property
+    def shape(self):
+        """(H, W)."""
+        return tuple(self.levels.shape[1:])
+
+    @property
+    def binary(self):
+        """Whether every pixel is 0 or 1, so that there is nothing to draw."""
+        return self.full == 1 and self.levels.dtype == np.uint8
+
+    def probabilities(self, rows):
+        """Of ink, float32 [n, H, W], for the images numbered `rows`."""
+        return self.levels[rows].astype(np.float32) / np.float32(self.full)
+
+    def drawn(self, rows, generator):
+        """Binary images float32 [n, H, W, 1]; grey ones are drawn with a NumPy generator."""
+        chance = self.probabilities(rows)
+        if not self.binary:
+            chance = generator.random(chance.shape, dtype=np.float32) < chance
+        return chance.astype(np.float32)[..., None]
+
+    def binarized(self, seed):
+        """The set with every image drawn once, by `seed`."""
+        if self.binary:
+            return self
+        generator = np.random.default_rng(seed)
+        parts = np.array_split(np.arange(len(self)), max(1, len(self) // 1000))
+        drawn = [self.drawn(rows, generator)[..., 0].astype(np.uint8) for rows in parts]
+        return ImageSet(np.concatenate(drawn), 1.0, self.source)
+
+    def select(self, rows):
+        """The set of the images numbered `rows`, in that order."""
+        return ImageSet(self.levels[rows], self.full, self.source)
+
+    def digest(self):
+        """SHA-256 of the images, their size and their range."""
+        head = f"{self.levels.shape} {self.levels.dtype} {self.full}".encode()
+        return hashlib.sha256(head + np.ascontiguousarray(self.levels).tobytes()).hexdigest()
+
+    def summary(self):
+        """One line for people."""
+        kind = "binary" if self.binary else f"grey 0..{self.full:g}"
+        ink = float(np.mean(self.levels, dtype=np.float64)) / self.full
+        height, width = self.shape
+        return f"{self.source}: {len(self):,} images {height}x{width}, {kind}, {ink:.1%} ink"
+
+
+def _three_axes(array, source):
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{source}: expected numbers, got dtype {array.dtype}.")
+    if array.ndim == 4 and array.shape[3] == 1:
+        array = array[..., 0]
+    if array.ndim != 3:
+        raise ValueError(
+            f"{source}: expected one-channel images [N, H, W] or [N, H, W, 1], got shape "
+            f"{list(array.shape)}."
+        )
+    if not array.size:
+        raise ValueError(f"{source}: expected at least one image, got shape {list(array.shape)}.")
+    return array
+
+
+def _highest(array, source):
+    """The largest pixel, once all are known to be in range."""
+    low, high = array.min(), array.max()  # NaN in, NaN out
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int(np.count_nonzero(~np.isfinite(array)))
+        raise ValueError(
+            f"{source}: expected finite numbers, got {bad:,} NaN or infinite pixels of "
+            f"{array.size:,}. Clean the images first."
+        )
+    if low < 0 or high > 255:
+        raise ValueError(
+            f"{source}: expected pixels from 0 to 1 or from 0 to 255, got {low:g} to {high:g}. "
+            "Rescale the images first."
+        )
+    return float(high)

@@ -1,0 +1,106 @@
+"""Images from TensorFlow Datasets, by name; the package's own builders among them."""
+
+import numpy as np
+
+from tf_savae.data.tfds_text import _NAME, _PREFIX, _cause, _flat
+
+__all__ = ["tfds_parts"]
+
+_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
+
+
+def tfds_parts(source, data_dir=None):
+    """The images of `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, [N, H, W, C] by part.
+
+    Without SPLIT the parts are the data set's own: train, validation and test, those of them that
+    it has. FIELD is, unless named, the feature "image" if there is one, else the only image. The
+    data set is downloaded and prepared if it is not there yet.
+
+    Raises:
+      ValueError: the name is malformed, TFDS does not know it or cannot fetch it, or it has no
+        such split or image feature, or images of several sizes.
+    """
+    match = _NAME.fullmatch(source.removeprefix(_PREFIX))
+    if match is None:
+        raise ValueError(
+            f"cannot read the TFDS name {source!r}: expected "
+            f"{_PREFIX}NAME[/CONFIG][:VERSION][:SPLIT][@FIELD], such as {_PREFIX}mnist:train"
+        )
+    builder = _prepared(match["name"], data_dir)
+    field = _image_field(match["name"], builder.info.features, match["field"])
+    if match["split"]:
+        return {"all": _images(builder, match["split"], field)}
+    splits = {part: split for part, split in _SPLITS.items() if split in builder.info.splits}
+    if "train" not in splits:
+        raise ValueError(
+            f"the TFDS dataset {match['name']!r} has no split train: name one of "
+            f"{', '.join(builder.info.splits)}, as in {_PREFIX}{match['name']}:SPLIT"
+        )
+    return {part: _images(builder, split, field) for part, split in splits.items()}
+
+
+def _prepared(name, data_dir):
+    # Imported here because reading plain files should not pay for it.
+    import tensorflow_datasets as tfds
+
+    import tf_savae.data.builders  # noqa: F401 Registers the package's own data sets.
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except Exception as error:  # TFDS raises many kinds; the user needs the one cause
+        raise ValueError(
+            f"TFDS has no dataset {name!r} here ({_cause(error)}); check the name at "
+            "https://www.tensorflow.org/datasets, or give a file of images instead"
+        ) from error
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # network, disk, checksum: whatever stands in the way
+        raise ValueError(
+            f"the TFDS dataset {name!r} could not be prepared ({_cause(error)}); check the "
+            "network, or give a file of images instead"
+        ) from error
+    return builder
+
+
+def _image_field(name, features, wanted):
+    leaves = dict(_flat(features))
+    fields = sorted(field for field, feature in leaves.items() if _is_image(feature))
+    if wanted is not None and wanted in fields:
+        return wanted
+    if wanted is None and ("image" in fields or len(fields) == 1):
+        return "image" if "image" in fields else fields[0]
+    missing = f"no image feature {wanted!r}" if wanted else "no feature named image"
+    raise ValueError(
+        f"the TFDS dataset {name!r} has {missing}: images are {', '.join(fields) or 'none'} of its "
+        f"features {', '.join(sorted(leaves))}; name one as in {_PREFIX}{name}@FIELD"
+    )
+
+
+def _is_image(feature):
+    numbers = np.dtype(feature.np_dtype).kind in "biuf"
+    return numbers and feature.shape is not None and len(feature.shape) in (2, 3)
+
+
+def _images(builder, split, field):
+    name = builder.info.full_name
+
+    def select(example):
+        for key in field.split("/"):
+            example = example[key]
+        return example
+
+    try:
+        dataset = builder.as_dataset(split=split, shuffle_files=False)
+        images = list(dataset.map(select).as_numpy_iterator())
+    except Exception as error:  # an unknown split, or files that were damaged since
+        raise ValueError(
+            f"split {split!r} of the TFDS dataset {name!r} could not be read ({_cause(error)}); it "
+            f"has {', '.join(builder.info.splits)}"
+        ) from error
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"the TFDS dataset {name!r}: expected images of one size, got {shapes[0]} to "
+            f"{shapes[-1]}. Resize them first and give a file of images."
+        )
+    return np.stack(images) if images else np.zeros([0, 1, 1])
