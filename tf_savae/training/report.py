@@ -1,4 +1,4 @@
-"""The final report of a run on text: numbers on the test text, as JSON and as a table."""
+"""The final report of a run: numbers on the test data, as JSON and as a table."""
 
 import platform
 import statistics
@@ -12,35 +12,35 @@ import tensorflow_probability as tfp
 from tf_savae.evaluation import active_units, evaluate_bounds, importance_weighted_nll
 from tf_savae.training.callbacks import progress_of
 
-__all__ = ["print_report", "test_report"]
+__all__ = ["print_report", "test_report", "versions"]
 
 
-def test_report(config, texts, model, state):
-    """Everything the report says, as a JSON-able dict; nats per document, perplexities per token.
+def test_report(config, data, model, state):
+    """Everything the report says, as a JSON-able dict; nats per example.
 
-    Perplexities are `TextCorpus.perplexity`: per predicted token, `</s>` included; those that end
-    in "_without_end" leave `</s>` out of the count of tokens (its cost stays in the NLL), as some
-    published figures do. The VAE's own posterior, and so its proposal, is the encoder's; that of
-    all others the refined one.
+    The VAE's own posterior, and so its proposal, is the encoder's; that of all others the refined
+    one. What a kind of data adds (perplexities, its sizes) comes from `data.measures(name, nll)`
+    and `data.facts()`.
     """
     began = time.perf_counter()
     latent = config.system != "autoregressive"
     steps = 0 if config.system == "vae" else None
-    dataset = texts.once(texts.test)
+    dataset = data.once(data.test)
     nll = importance_weighted_nll(model, dataset, config.iw_samples, steps)
-    numbers = _bounds(config, texts, model, dataset, steps) if latent else _exact(texts, nll)
-    numbers |= {"iw_nll": float(nll.mean()), **_perplexities(texts, "iw_ppl", nll)}
+    numbers = _bounds(config, data, model, dataset, steps) if latent else _exact(data, nll)
+    numbers |= {"iw_nll": float(nll.mean()), **data.measures("iw", nll)}
     return {
         "system": config.system,
         "test": numbers,
-        **_run(config, texts, model, state),
+        **_run(config, model, state),
+        **data.facts(),
         "test_seconds": time.perf_counter() - began,
         "configuration": config.identity(),
         "versions": versions(),
     }
 
 
-def _bounds(config, texts, model, dataset, steps):
+def _bounds(config, data, model, dataset, steps):
     bounds = evaluate_bounds(model, dataset, steps)
     numbers = {
         "bound": float(bounds.bound.mean()),
@@ -49,27 +49,19 @@ def _bounds(config, texts, model, dataset, steps):
         "amortized_bound": float(bounds.amortized_bound.mean()),
         "active_units": active_units(bounds.mean) if len(bounds.mean) > 1 else None,
         "iw_samples": config.iw_samples,
-        **_perplexities(texts, "ppl", bounds.bound),
+        **data.measures("", bounds.bound),
     }
     if config.system == "svi":  # There is no encoder: lambda_0 is the prior.
         del numbers["amortized_bound"]
     return numbers
 
 
-def _exact(texts, nll):
+def _exact(data, nll):
     mean = float(nll.mean())
-    return {"bound": mean, "nll": mean, "kl": 0.0, **_perplexities(texts, "ppl", nll)}
+    return {"bound": mean, "nll": mean, "kl": 0.0, **data.measures("", nll)}
 
 
-def _perplexities(texts, name, nll):
-    total = float(np.sum(nll))
-    return {
-        name: texts.test.perplexity(total),
-        f"{name}_without_end": texts.test.perplexity(total, end_marks=False),
-    }
-
-
-def _run(config, texts, model, state):
+def _run(config, model, state):
     history = state["history"]
     return {
         "epochs": len(history),
@@ -78,9 +70,6 @@ def _run(config, texts, model, state):
         "step_seconds": statistics.median(row["step_seconds"] for row in history),
         "train_seconds": state["seconds"],
         "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
-        "vocabulary": len(texts.vocabulary),
-        "documents": {n: len(getattr(texts, n)) for n in ("train", "valid", "test")},
-        "test_tokens": texts.test.predicted_tokens(),
         "hvp": state.get("hvp", config.hvp) if config.system == "savae" else None,
         "xla": bool(model.jit_compile),
     }
@@ -97,7 +86,7 @@ def versions():
 
 
 _ROWS = {
-    "bound": "bound (nats per document)",
+    "bound": "bound (nats per {unit})",
     "nll": "  NLL term",
     "kl": "  KL term",
     "amortized_bound": "bound before refinement",
@@ -112,11 +101,11 @@ _ROWS = {
 
 def print_report(report):
     """Prints the report as a table."""
-    test = report["test"]
-    print(f"\n{report['system']} on {report['documents']['test']:,} test documents")
+    test, unit = report["test"], "image" if "images" in report else "document"
+    print(f"\n{report['system']} on {report[f'{unit}s']['test']:,} test {unit}s")
     for name, label in _ROWS.items():
         if test.get(name) is not None:
-            print(_line(label, test[name]))
+            print(_line(label.format(unit=unit), test[name]))
     print(_line("epochs (best)", f"{report['epochs']} ({report['best_epoch']})"))
     print(_line("seconds a step (median)", f"{report['step_seconds']:.3f}"))
     print(_line("seconds of training", f"{report['train_seconds']:,.0f}"))

@@ -47,6 +47,27 @@ class Texts:
         digests = {name: _digest(corpus.sequences) for name, corpus in parts.items()}
         return {"vocabulary": self.vocabulary.fingerprint(), **digests}
 
+    def facts(self):
+        """What the report says of these texts."""
+        return {
+            "vocabulary": len(self.vocabulary),
+            "documents": {n: len(getattr(self, n)) for n in ("train", "valid", "test")},
+            "test_tokens": self.test.predicted_tokens(),
+        }
+
+    def measures(self, name, nll):
+        """What the report derives from the NLL of each test document, in nats: perplexities.
+
+        They are `TextCorpus.perplexity`: per predicted token, `</s>` included; those that end in
+        "_without_end" leave `</s>` out of the count of tokens (its cost stays in the NLL), as some
+        published figures do.
+        """
+        total, name = float(np.sum(nll)), f"{name}_ppl".lstrip("_")
+        return {
+            name: self.test.perplexity(total),
+            f"{name}_without_end": self.test.perplexity(total, end_marks=False),
+        }
+
 
 def _digest(sequences):
     return hashlib.sha256(np.concatenate(sequences).tobytes()).hexdigest()

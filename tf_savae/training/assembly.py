@@ -1,0 +1,62 @@
+"""From a configuration and two networks to a compiled model: the same for text and images."""
+
+import keras
+
+from tf_savae.models import AutoregressiveModel, SemiAmortizedRefinement, SemiAmortizedVAE
+from tf_savae.probability import linear_kl_weight
+
+__all__ = ["assemble"]
+
+
+def assemble(config, steps_per_epoch, make_encoder, make_decoder, example):
+    """The compiled model of a `RunConfig`, with weights and optimizer slots.
+
+    Args:
+      config: `RunConfig`, whose system says which parts there are.
+      steps_per_epoch: for the KL annealing.
+      make_encoder: () -> the encoder.
+      make_decoder: latent_size -> the decoder; 0 for the system without a latent code.
+      example: x of one example, from which the weights take their shapes.
+    """
+    keras.utils.set_random_seed(config.seed)
+    if config.system == "autoregressive":
+        model = AutoregressiveModel(make_decoder(0), seed=config.seed)
+    else:
+        model = _latent(config, steps_per_epoch, make_encoder, make_decoder)
+    clip = config.clip_norm or None
+    kinds = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
+    optimizer = kinds[config.optimizer](config.learning_rate, global_clipnorm=clip)
+    jit = {"auto": "auto", "true": True, "false": False}[config.jit_compile]
+    model.compile(optimizer, jit_compile=jit)
+    model._ensure_built(example)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def _latent(config, steps_per_epoch, make_encoder, make_decoder):
+    encoder = None if config.system == "svi" else make_encoder()
+    anneal = round(config.kl_anneal_epochs * steps_per_epoch)
+    return SemiAmortizedVAE(
+        encoder,
+        make_decoder(config.latent_size),
+        refinement=_refinement(config),
+        objective=config.system,
+        latent_size=config.latent_size,
+        beta=linear_kl_weight(anneal, start=config.kl_start) if anneal else 1.0,
+        free_bits=config.free_bits,
+        seed=config.seed,
+    )
+
+
+def _refinement(config):
+    return SemiAmortizedRefinement(
+        steps=config.svi_steps,
+        step_size=config.svi_step_size,
+        momentum=config.svi_momentum,
+        clip_norm=config.svi_clip_norm or None,
+        adjoint=config.adjoint,
+        adjoint_clip_norm=config.adjoint_clip_norm or None,
+        truncate=config.truncate or None,
+        hvp=config.hvp,
+        learn_step_size=config.learn_step_size,
+    )

@@ -1,0 +1,138 @@
+"""One run in its folder, whatever the data: claim, train, resume after kill -9, report."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+from absl import logging
+
+from tf_savae.models.building import first_batch
+from tf_savae.training.callbacks import RunState, is_finished, write_history
+from tf_savae.training.checkpoints import Checkpoints
+from tf_savae.training.report import print_report, test_report, versions
+from tf_savae.training.workdir import Workdir
+
+__all__ = ["Task", "run"]
+
+_REPORT, _MODEL = "report.json", "model.keras"
+
+
+class Task(NamedTuple):
+    """What a kind of data brings to a run.
+
+    The data that `load` returns have the methods steps_per_epoch(), stream(seed, start_step),
+    once(part), identity(), facts() and measures(name, nll), and the parts valid and test.
+    """
+
+    load: Callable  # config -> data, checked
+    build: Callable  # (config, data) -> compiled model with weights and optimizer slots
+    keep: Callable = lambda folder, data: None  # writes what the model needs beside it
+
+
+def run(config, workdir, task):
+    """Trains what `config` says in `workdir`, or resumes it, and reports on the test data.
+
+    A run killed at any moment continues at its latest checkpoint when called again, and ends with
+    the numbers of an uninterrupted one. A finished run is not trained again.
+
+    Args:
+      config: `RunConfig`.
+      workdir: path of the run's folder; made if needed.
+      task: `Task`.
+
+    Returns:
+      The report, a dict as in report.json.
+
+    Raises:
+      ValueError: the folder cannot be written or holds another run.
+    """
+    folder = Workdir(workdir)
+    try:
+        return _run(config, folder, task)
+    finally:
+        folder.release()
+
+
+def _run(config, folder, task):
+    folder.check("configuration", config.identity())
+    data = task.load(config)
+    folder.check("data", data.identity())
+    task.keep(folder, data)
+    identity = {"configuration": config.identity(), "data": data.identity()}
+    folder.claim({**identity, "versions": versions()})
+    _mention_other_versions(folder)
+    report = folder.read_json(_REPORT)
+    if report is None:
+        report = _train_and_report(config, folder, data, task.build(config, data))
+    else:
+        print(f"The run in {folder.path} is finished; its report:")
+    print_report(report)
+    return report
+
+
+def _mention_other_versions(folder):
+    began_with = folder.read_json("run.json").get("versions")
+    if began_with != versions():
+        logging.warning(
+            "this run began with %s and goes on with %s: its numbers may differ in the last digits "
+            "from those of an uninterrupted run",
+            began_with,
+            versions(),
+        )
+
+
+def _train_and_report(config, folder, data, model):
+    checkpoints = Checkpoints(folder, model)
+    if checkpoints.restore():
+        logging.info("resuming at step %d", int(model.optimizer.iterations.numpy()))
+        write_history(folder, checkpoints.state.get("history", []))
+    _settle_hvp(config, model, data, checkpoints)
+    while not is_finished(checkpoints.state.get("history", []), config):
+        _fit(config, folder, data, model, checkpoints)
+    checkpoints.restore_best()
+    report = test_report(config, data, model, checkpoints.state)
+    _save_model(folder, model)
+    folder.write_json(_REPORT, report)
+    return report
+
+
+def _settle_hvp(config, model, data, checkpoints):
+    """Measures hvp="auto" once a run: both products are exact, but round differently."""
+    if config.system != "savae" or config.hvp != "auto":
+        return
+    if "hvp" not in checkpoints.state:
+        batch, _ = first_batch(data.stream(config.seed, 0), config.batch_size)
+        model._prepare_fit(batch)
+        checkpoints.state["hvp"] = model._hvp
+    model.refinement.hvp = model._hvp = checkpoints.state["hvp"]
+
+
+def _fit(config, folder, data, model, checkpoints):
+    """Trains to the end: of the interrupted epoch if there is one, else of the run."""
+    each = data.steps_per_epoch()
+    step = int(model.optimizer.iterations.numpy())
+    epoch, done = divmod(step, each)
+    metrics = checkpoints.state["metrics"] if done else None
+    model.fit(
+        data.stream(config.seed, step),
+        initial_epoch=epoch,
+        epochs=epoch + 1 if done else config.epochs,
+        steps_per_epoch=each - done,
+        validation_data=data.once(data.valid),
+        shuffle=False,
+        verbose=1 if sys.stdout.isatty() else 2,
+        callbacks=[
+            keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
+            RunState(config, folder, checkpoints, each, metrics),
+        ],
+    )
+
+
+def _save_model(folder, model):
+    """The best weights as a Keras file, which appears whole or not at all."""
+    temporary = Path(folder / f".{os.getpid()}.keras")
+    model.save(temporary)
+    os.replace(temporary, folder / _MODEL)

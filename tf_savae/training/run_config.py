@@ -1,0 +1,95 @@
+"""What configurations of text and image training share: refinement, optimizer, KL, report."""
+
+import dataclasses
+
+from tf_savae.ground import checks
+from tf_savae.svi import ADJOINTS
+
+__all__ = ["HVPS", "SYSTEMS", "RunConfig", "setting"]
+
+SYSTEMS = ("autoregressive", "vae", "svi", "vae_svi", "vae_svi_kl", "savae")
+HVPS = ("auto", "forward_over_reverse", "reverse_over_reverse", "finite_difference")
+
+
+def setting(default, text, **kwargs):
+    """A field of a configuration with its help text, and `choices` or `place` if any.
+
+    A field that is a `place` (a file, how often to save) does not decide any number of the run.
+    """
+    return dataclasses.field(default=default, metadata={"help": text, **kwargs})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The settings that every run has, with the defaults of the paper's text experiment.
+
+    Raises:
+      ValueError: a field is out of its range; the message names it.
+
+    >>> RunConfig(system="vae").svi_steps
+    20
+    """
+
+    system: str = setting("savae", "which system to train", choices=SYSTEMS)
+    batch_size: int = setting(32, "B")
+    latent_size: int = setting(32, "Z")
+    # Refinement.
+    svi_steps: int = setting(20, "K")
+    svi_step_size: float = setting(1 / 32, "length of a step, per example")
+    svi_momentum: float = setting(0.5, "momentum of the steps")
+    svi_clip_norm: float = setting(5.0, "bound on an example's SVI gradient; 0: none")
+    adjoint: str = setting("exact", "how gradients cross the steps", choices=ADJOINTS)
+    adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
+    truncate: int = setting(0, "steps that gradients cross, for --adjoint=truncated")
+    hvp: str = setting("auto", "Hessian-vector products", choices=HVPS)
+    learn_step_size: bool = setting(False, "make the step sizes weights")
+    # Training.
+    epochs: int = setting(30, "at most")
+    optimizer: str = setting("sgd", "optimizer", choices=("sgd", "adam"))
+    learning_rate: float = setting(1.0, "at the start")
+    clip_norm: float = setting(5.0, "bound on the norm of the whole gradient; 0: none")
+    decay_from_epoch: int = setting(
+        15, "after this epoch, once validation stops improving, halve the learning rate each epoch"
+    )
+    min_learning_rate: float = setting(0.03, "stop when the learning rate is below")
+    kl_start: float = setting(0.1, "KL weight at the start")
+    kl_anneal_epochs: float = setting(10.0, "epochs until the KL weight is 1; 0: 1 from the start")
+    free_bits: float = setting(0.0, "nats of KL per example that cost nothing more")
+    seed: int = setting(0, "of weights, order of the data and noise")
+    jit_compile: str = setting("auto", "XLA", choices=("auto", "true", "false"))
+    # Report and checkpoints.
+    iw_samples: int = setting(500, "S of the importance-weighted NLL")
+    checkpoint_every: int = setting(500, "training steps between checkpoints", place=True)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if "choices" in field.metadata:
+                checks.choice(field.name, getattr(self, field.name), field.metadata["choices"])
+        for name in ("batch_size", "latent_size", "epochs", "iw_samples", "checkpoint_every"):
+            checks.positive_int(name, getattr(self, name))
+        for name in ("svi_steps", "truncate", "seed", "decay_from_epoch"):
+            checks.non_negative_int(name, getattr(self, name))
+        for name in ("svi_step_size", "learning_rate"):
+            checks.positive(name, getattr(self, name))
+        for name in ("svi_clip_norm", "adjoint_clip_norm", "clip_norm", "min_learning_rate"):
+            checks.positive(name, getattr(self, name), zero=True)
+        for name in ("kl_start", "kl_anneal_epochs", "free_bits"):
+            checks.positive(name, getattr(self, name), zero=True)
+        checks.unit_interval("svi_momentum", self.svi_momentum, closed=False)
+        if self.learning_rate < self.min_learning_rate:
+            raise ValueError(
+                "learning_rate: expected at least min_learning_rate="
+                f"{self.min_learning_rate}, below which training stops; got "
+                f"{self.learning_rate}."
+            )
+        if (self.adjoint == "truncated") != (self.truncate > 0):
+            raise ValueError(
+                f"truncate: expected a number > 0 exactly with adjoint='truncated', got "
+                f"truncate={self.truncate} with adjoint={self.adjoint!r}."
+            )
+
+    def identity(self):
+        """The fields that decide the numbers, as JSON; where files lie is not among them."""
+        fields = [f.name for f in dataclasses.fields(self) if not f.metadata.get("place")]
+        values = {name: getattr(self, name) for name in fields}
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
