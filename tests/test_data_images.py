@@ -169,6 +169,12 @@ def test_no_numbers():
         ImageSet.of(np.zeros([0, 4, 4]), "x")
 
 
+def test_a_field_without_images(tmp_path):
+    path = write_npz(tmp_path / "a.npz", images=grey(2), names=np.array(["a"]))
+    with pytest.raises(ValueError, match=r"numbers \[N, H, W\] in field 'names', got <U1 \[1\]"):
+        load_images(f"{path}@names")
+
+
 def _damaged(folder):
     whole = write_npz(folder / "whole.npz", images=grey(50, 20)).read_bytes()
     (folder / "cut.npz").write_bytes(whole[:500])

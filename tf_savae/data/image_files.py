@@ -110,6 +110,11 @@ def _chosen(path, fields, field):
     if field is not None:
         if field not in fields:
             raise ValueError(f"{path} has no field {field!r}: it has {_listed(fields)}")
+        if field not in possible:
+            raise ValueError(
+                f"{path}: expected numbers [N, H, W] in field {field!r}, got {fields[field].dtype} "
+                f"{list(fields[field].shape)}"
+            )
         return {"all": field}
     parts = {part: _first(names, possible) for part, names in _PARTS.items()}
     if parts["train"] and (parts["test"] or parts["valid"]):

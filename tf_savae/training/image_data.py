@@ -1,0 +1,118 @@
+"""The three sets of images of a run: read, split, and binarised for evaluation."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from tf_savae import data
+
+__all__ = ["Images", "load_image_sets", "load_sets"]
+
+_PARTS = ("train", "valid", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Training images, grey or binary, and the binary ones of evaluation."""
+
+    train: Any
+    valid: Any
+    test: Any
+    batch_size: int
+
+    def steps_per_epoch(self):
+        """Whole batches of one pass over the training images."""
+        return data.image_steps_per_epoch(self.train, self.batch_size)
+
+    def once(self, images):
+        """One pass in fixed order, for evaluation."""
+        return data.image_batches(images, self.batch_size)
+
+    def stream(self, seed, start_step):
+        """Endless shuffled passes over the training images, without the first steps."""
+        return data.image_stream(self.train, self.batch_size, seed=seed, start_step=start_step)
+
+    def identity(self):
+        """What tells these images from others: SHA-256 of each set."""
+        return {part: getattr(self, part).digest() for part in _PARTS}
+
+    def facts(self):
+        """What the report says of these images."""
+        return {
+            "images": {part: len(getattr(self, part)) for part in _PARTS},
+            "image_shape": list(self.train.shape),
+            "grey": not self.train.binary,
+        }
+
+    def measures(self, name, nll):
+        """What the report derives from the NLL of each test image, in nats: bits per pixel."""
+        height, width = self.test.shape
+        bits = float(np.mean(nll)) / (height * width * np.log(2.0))
+        return {f"{name}_bits_per_pixel".lstrip("_"): bits}
+
+
+def load_image_sets(config):
+    """The `Images` of an `ImageConfig`; what they are is logged.
+
+    Raises:
+      ValueError: the images cannot be used, are too few, or differ in size between the sets.
+      FileNotFoundError: a file or folder is missing.
+    """
+    others = {"valid": config.valid_images, "test": config.test_images}
+    sets = load_sets(config.images, dataclasses.asdict(config), others)
+    for part, images in sets.items():
+        logging.info("%s: %s", part, images.summary())
+    images = Images(**sets, batch_size=config.batch_size)
+    images.steps_per_epoch()  # Says now whether there are enough of them.
+    return images
+
+
+def load_sets(source, settings, others=None):
+    """{"train", "valid", "test"}: the sets that a run uses, those of evaluation binary.
+
+    Args:
+      source: as for `tf_savae.data.load_images`; all images, or those to train on.
+      settings: dict of an `ImageConfig`'s fields, such as a run's configuration.
+      others: sources of "valid" and "test" where these are in another place ("": they are not).
+
+    Raises:
+      ValueError, FileNotFoundError: as `load_image_sets`.
+    """
+    parts = data.load_images(source)
+    for part, place in (others or {}).items():
+        if place:
+            found = data.load_images(place)
+            parts[part] = found.get(part, found.get("all"))
+            _check_found(place, part, found)
+    sets = data.split_images(
+        parts,
+        valid_size=settings["valid_size"],
+        test_size=settings["test_size"],
+        seed=settings["data_seed"],
+    )
+    limits = {"train": "max_train_images", "valid": "max_eval_images", "test": "max_eval_images"}
+    sets = {part: _first(images, settings[limits[part]]) for part, images in sets.items()}
+    _check_sizes(sets)
+    numbers = {"valid": 1, "test": 2}
+    drawn = {p: sets[p].binarized([settings["data_seed"], n]) for p, n in numbers.items()}
+    return {**sets, **drawn}
+
+
+def _check_found(place, part, found):
+    if part not in found and "all" not in found:
+        raise ValueError(
+            f"{part}_images: expected images, or a part named {part}, in {place}; got the parts "
+            f"{', '.join(found)}. Name a field, as in FILE@FIELD."
+        )
+
+
+def _first(images, count):
+    return images.select(slice(count)) if count and count < len(images) else images
+
+
+def _check_sizes(sets):
+    shapes = {part: images.shape for part, images in sets.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"expected images of one size in all three sets, got {shapes}.")
