@@ -1,0 +1,71 @@
+"""The picture of many images in rows and columns."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Grid", "save_grid"]
+
+_GAP = 2  # pixels between images
+_TILE = 0.62  # inches of an image
+_LONGEST = 40.0  # inches of the picture
+
+
+class Grid(NamedTuple):
+    """Images and what is written beside them."""
+
+    tiles: Any  # float [R, C, H, W]; NaN where there is no image
+    title: str
+    row_labels: Any  # one for each row
+    column_labels: Any  # one for each column, or None
+    column_axis: Any  # what the columns' labels count, or None
+
+
+def save_grid(grid, file):
+    """Draws a `Grid` into a PNG file, which must not exist: ink is dark, and so is 1."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows, columns, height, width = grid.tiles.shape
+    size = np.array([columns * _TILE * max(1.0, width / height) + 1.2, rows * _TILE + 1.1])
+    size = np.maximum(size * min(1.0, _LONGEST / size.max()), [3.6, 1.5])
+    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)  # No display is asked for, whatever backend is set.
+    axes = figure.subplots()
+    axes.imshow(_canvas(grid.tiles), cmap=_colours(), vmin=0, vmax=1, interpolation="nearest")
+    _label(axes, grid, height, width)
+    figure.suptitle(grid.title, fontsize=9, wrap=True)
+    with open(file, "xb") as handle:  # Never over another file.
+        figure.savefig(handle, format="png")
+
+
+def _label(axes, grid, height, width):
+    rows, columns = grid.tiles.shape[:2]
+    axes.set_yticks(_centres(rows, height), grid.row_labels, fontsize=8)
+    if grid.column_labels is None:
+        axes.set_xticks([])
+    else:
+        axes.set_xticks(_centres(columns, width), grid.column_labels, fontsize=8)
+        axes.set_xlabel(grid.column_axis, fontsize=8)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _colours():
+    """White paper, dark ink, and a light grey where there is no image."""
+    import matplotlib
+
+    return matplotlib.colormaps["gray_r"].with_extremes(bad="#dde3ea")
+
+
+def _centres(count, size):
+    return (size + _GAP) * np.arange(count) + _GAP + (size - 1) / 2
+
+
+def _canvas(tiles):
+    """All images on one sheet [*, *], with gaps between them."""
+    rows, columns, height, width = tiles.shape
+    framed = np.full([rows, columns, height + _GAP, width + _GAP], np.nan)
+    framed[:, :, _GAP:, _GAP:] = tiles
+    sheet = framed.transpose(0, 2, 1, 3).reshape(rows * (height + _GAP), -1)
+    return np.pad(sheet, [(0, _GAP), (0, _GAP)], constant_values=np.nan)
