@@ -1,0 +1,263 @@
+"""Evaluating a finished run: the whole report, other systems, and every way to give bad input."""
+
+import json
+import math
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import evaluate_runs
+import keras
+import numpy as np
+import pytest
+import text_runs
+
+from tf_savae.training import evaluate
+from tf_savae.training.evaluate_config import EvaluateConfig
+from tf_savae.training.evaluate_output import Output
+from tf_savae.training.loading import load_run
+
+SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "evaluate.py"
+QUICK = {
+    "samples": 5,
+    "gap_examples": 6,
+    "gap_steps": 10,
+    "gap_noises": 5,
+    "curve_examples": 6,
+    "curve_steps": "0,2",
+    "curve_tolerances": "0.01",
+    "curve_noises": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    return text_runs.write_texts(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="module")
+def workdir(texts, tmp_path_factory):
+    return evaluate_runs.text_run(texts, tmp_path_factory.mktemp("run") / "run")
+
+
+def _config(texts, **changes):
+    return EvaluateConfig(**{"file": str(texts / "test.txt"), **QUICK, **changes})
+
+
+def _run_script(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    return ended.value.code
+
+
+@pytest.fixture(scope="module")
+def report(texts, workdir):
+    return evaluate.evaluate_run(_config(texts), workdir)
+
+
+def test_the_report_agrees_with_itself(texts, workdir, report):
+    assert json.loads((workdir / "evaluation" / "report.json").read_text()) == report
+    encoder, refined = report["posteriors"]["encoder"], report["posteriors"]["refined"]
+    assert (encoder["steps"], refined["steps"]) == (0, 2)
+    for numbers in (encoder, refined):
+        parts = numbers["nll"]["mean"] + numbers["kl"]["mean"]
+        assert numbers["bound"]["mean"] == pytest.approx(parts)
+        assert numbers["iw_nll"]["mean"] < numbers["bound"]["mean"] + 0.5
+        assert numbers["mutual_information"]["cap"] == pytest.approx(math.log(12))
+        assert 1 <= numbers["effective_samples"] <= 5
+        assert 0 <= numbers["active_units"] <= 2
+    words = sum(len(line.split()) for line in (texts / "test.txt").read_text().splitlines())
+    total = 12 * refined["iw_nll"]["mean"]
+    assert refined["iw_ppl"] == pytest.approx(math.exp(total / (words + 12)))
+    assert refined["iw_ppl_without_end"] == pytest.approx(math.exp(total / words))
+    assert report["examples"] == 12 and report["split"] == "test"
+
+
+def test_the_parts_of_the_gap_add_up(report):
+    gap = {k: v["mean"] for k, v in report["gap"].items() if isinstance(v, dict)}
+    parts = gap["approximation_gap"] + gap["amortization_gap"]
+    assert gap["inference_gap"] == pytest.approx(parts)
+    assert gap["inference_gap"] == pytest.approx(gap["amortized"] - gap["nll"])
+    assert report["gap"]["examples"] == 6 and report["gap"]["steps"] == 2
+
+
+def test_the_curve_has_a_row_for_each_way_to_infer(report):
+    rows = report["curve"]
+    assert [row["inference"] for row in rows] == ["K=0", "K=2", "until < 0.01 nats"]
+    assert rows[0]["gain"]["mean"] == 0.0
+    for row in rows:
+        assert row["gain"]["mean"] == pytest.approx(rows[0]["bound"] - row["bound"], abs=1e-6)
+        assert row["milliseconds"] > 0
+
+
+def test_pictures_come_with_their_arrays(workdir, report):
+    folder = workdir / "evaluation"
+    gap, steps = np.load(folder / "gap.npz"), np.load(folder / "steps.npz")
+    assert gap["amortized"].mean() == pytest.approx(report["gap"]["amortized"]["mean"])
+    assert (steps["nll"] + steps["kl"]).shape == (3, 6)
+    for name in ("gap.png", "steps.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    assert list((folder / "tensorboard").glob("events.out.tfevents.*"))
+    text = (folder / "report.txt").read_text(encoding="utf-8")
+    assert f"{report['posteriors']['refined']['bound']['mean']:,.3f}" in text
+
+
+def test_another_evaluation_takes_nothing_away(texts, workdir, report, monkeypatch):
+    before = text_runs.contents(workdir)
+    flags = [f"--workdir={workdir}", f"--file={texts / 'test.txt'}", "--gap_examples=0"]
+    flags += ["--curve_examples=0", "--samples=2", "--max_examples=5", "--seed=7"]
+    assert not _run_script(monkeypatch, *flags)
+    after = text_runs.contents(workdir)
+    assert {path: after[path] for path in before} == before
+    second = json.loads((workdir / "evaluation-2" / "report.json").read_text())
+    assert second["examples"] == 5 and "gap" not in second and "curve" not in second
+
+
+@pytest.mark.parametrize("system", ["autoregressive", "svi"])
+def test_systems_without_an_encoder(texts, tmp_path, system):
+    run = evaluate_runs.text_run(texts, tmp_path / "run", system, max_train_lines=16)
+    plain = _config(texts, gap_examples=0, curve_examples=0)
+    found = evaluate.evaluate_run(plain, run, tmp_path / "out")["posteriors"]
+    assert list(found) == {"autoregressive": ["exact"], "svi": ["refined"]}[system]
+    model = load_run(run).model
+    if system == "autoregressive":
+        exact = -np.mean([float(model.log_likelihood(row[None])[0]) for row in _rows(texts, run)])
+        assert found["exact"]["nll"]["mean"] == pytest.approx(exact, rel=1e-5)
+
+
+def _rows(texts, run):
+    lines = (texts / "test.txt").read_text().splitlines()
+    return [np.array(load_run(run).vocabulary.encode(line), np.int32) for line in lines]
+
+
+# Bad input: one clear error each, before any long work and before any folder is made.
+
+
+@pytest.fixture
+def no_long_work(monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("long work began before the input was checked")
+
+    monkeypatch.setattr(evaluate, "posterior_numbers", fail)
+
+
+def test_another_split_is_refused(texts, workdir, tmp_path, no_long_work):
+    config = _config(texts, file=str(texts / "valid.txt"))
+    with pytest.raises(ValueError, match="holds the run's valid data.*--split=other"):
+        evaluate.evaluate_run(config, workdir, tmp_path / "out")
+    other = text_runs.write_texts(tmp_path, seed=5)
+    with pytest.raises(ValueError, match="none of the run's splits"):
+        evaluate.evaluate_run(_config(other), workdir, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_that_the_run_does_not_know(texts, workdir, tmp_path):
+    other = text_runs.write_texts(tmp_path, counts=(5, 5, 5), seed=5)
+    config = _config(other, split="other", gap_examples=0, curve_examples=0)
+    assert evaluate.evaluate_run(config, workdir, tmp_path / "out")["examples"] == 5
+
+
+def test_a_folder_with_files_is_refused(texts, workdir, tmp_path, no_long_work):
+    (tmp_path / "mine.txt").write_text("kept")
+    with pytest.raises(ValueError, match="expected a new or empty folder"):
+        evaluate.evaluate_run(_config(texts), workdir, tmp_path)
+    with pytest.raises(ValueError, match="expected a folder that can be made"):
+        Output(workdir, "evaluation", tmp_path / "mine.txt" / "below")
+    assert (tmp_path / "mine.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"file": ""}, "since a run does not keep its data; got nothing. Give --file"),
+        ({"file": "none.txt"}, "file that can be read, got none.txt"),
+    ],
+)
+def test_a_missing_file_is_named(texts, workdir, no_long_work, flags, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        evaluate.evaluate_run(_config(texts, **flags), workdir)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"samples": 0}, "samples: expected an integer >= 1, got 0"),
+        ({"steps": -2}, r"steps \(-1: the run's own\)"),
+        ({"split": "testing"}, "split: expected one of train, valid, test, other"),
+        ({"curve_steps": "1,x"}, "curve_steps: expected numbers with commas"),
+        ({"curve_steps": ""}, "curve_steps: expected at least one K"),
+        ({"gap_step_size": 0.0}, "gap_step_size: expected a finite number > 0"),
+    ],
+)
+def test_settings_out_of_range_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        EvaluateConfig(**changes)
+
+
+def test_the_command_says_it_in_one_line(texts, workdir, tmp_path, monkeypatch):
+    flags = [f"--workdir={tmp_path / 'none'}", f"--file={texts / 'test.txt'}"]
+    answer = _run_script(monkeypatch, *flags)
+    assert answer.startswith("evaluate.py: workdir ") and "no such folder" in answer
+
+
+# Loading a run.
+
+
+def _damaged(workdir, tmp_path, name, content):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in ("run.json", "vocabulary.txt", "model.keras"):
+        shutil.copy(workdir / file, copy)
+    if content is None:
+        (copy / name).unlink()
+    else:
+        (copy / name).write_bytes(content)
+    return copy
+
+
+def test_a_loaded_run_is_what_was_saved(texts, workdir):
+    run = load_run(workdir)
+    assert (run.kind, run.system, run.latent) == ("text", "savae", True)
+    assert run.configuration["units"] == 8 and len(run.vocabulary) == 34
+    assert run.model.compiled and run.model.refinement.steps == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("run.json", None, "found no run.json"),
+        ("run.json", b"{", "expected a run's JSON"),
+        ("run.json", b'{"configuration": {"seeds": [0]}}', "record of a run with one system"),
+        ("vocabulary.txt", None, "no vocabulary file"),
+        ("vocabulary.txt", b"words", "not a vocabulary"),
+        ("model.keras", None, "has no model yet"),
+        ("model.keras", b"PK", "damaged or other file"),
+    ],
+)
+def test_damaged_runs_are_named(workdir, tmp_path, name, content, message):
+    copy = _damaged(workdir, tmp_path, name, content)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        load_run(copy)
+
+
+def test_a_cut_model_file_is_named(workdir, tmp_path):
+    whole = (workdir / "model.keras").read_bytes()
+    copy = _damaged(workdir, tmp_path, "model.keras", whole[: len(whole) // 2] + whole[-30:])
+    with pytest.raises(ValueError, match="model.keras: expected"):
+        load_run(copy)
+
+
+def test_a_foreign_model_is_refused(workdir, tmp_path):
+    copy = _damaged(workdir, tmp_path, "model.keras", None)
+    keras.Sequential([keras.layers.Input([2]), keras.layers.Dense(1)]).save(copy / "model.keras")
+    with pytest.raises(ValueError, match="SemiAmortizedVAE or AutoregressiveModel, got a Seq"):
+        load_run(copy)
+
+
+def test_the_vocabulary_of_another_run_is_refused(workdir, tmp_path):
+    copy = _damaged(workdir, tmp_path, "vocabulary.txt", None)
+    load_run(workdir).vocabulary.__class__(["other"]).save(copy / "vocabulary.txt")
+    with pytest.raises(ValueError, match="vocabulary that the run was trained with"):
+        load_run(copy)

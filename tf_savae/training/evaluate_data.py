@@ -1,0 +1,130 @@
+"""From a run and a file to batches for evaluation; each kind of run has its own reader."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from absl import logging
+
+from tf_savae import data
+from tf_savae.training.image_data import load_sets
+from tf_savae.training.text_data import _digest
+
+__all__ = ["READERS", "Split", "read_split"]
+
+
+class Split(NamedTuple):
+    """The examples of one evaluation."""
+
+    examples: int
+    first: Callable  # n -> tf.data.Dataset of the first n as (x, None, weights [B])
+    corpus: Any  # the TextCorpus, whose perplexity counts; None for images
+    unit: str  # what one example is called
+
+    def dataset(self):
+        """All examples, as `first`."""
+        return self.first(self.examples)
+
+
+def read_split(run, config):
+    """The `Split` of an `EvaluateConfig`, checked against what the run was trained on.
+
+    Args:
+      run: a `Run`.
+      config: `EvaluateConfig`, or anything with file, split, max_examples and batch_size.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file cannot be used, or is not the split that it is said to be.
+    """
+    if not config.file:
+        raise ValueError(
+            f"file: expected the data of --split={config.split}, since a run does not keep its "
+            "data; got nothing. Give --file."
+        )
+    if not str(config.file).startswith("tfds:") and not os.access(config.file, os.R_OK):
+        raise FileNotFoundError(f"file: expected a file that can be read, got {config.file}.")
+    return READERS[run.kind](run, config)
+
+
+def _text(run, config):
+    """One document a line, read as the run read its own."""
+    settings = run.configuration
+    corpus = data.load_corpus(
+        config.file,
+        run.vocabulary,
+        max_words=settings["max_words"],
+        long_lines=settings["long_lines"],
+    )
+    limits = {"train": "max_train_lines", "valid": "max_eval_lines", "test": "max_eval_lines"}
+    corpus = _first(corpus, settings.get(limits.get(config.split), 0))
+    check_digest(run, config, _digest(corpus.sequences))
+    corpus = _first(corpus, config.max_examples)
+    logging.info("%s", corpus.summary())
+
+    # The same shapes for every subset: what was compiled for one serves the others.
+    boundaries = data.bucket_lengths(corpus.lengths, settings["buckets"])
+    size = min(config.batch_size or settings["batch_size"], len(corpus))
+
+    def batches(count):
+        return data.batches(_first(corpus, count), size, boundaries=boundaries)
+
+    return Split(len(corpus), batches, corpus, "document")
+
+
+def _first(corpus, count):
+    """The corpus cut to its first documents; 0 keeps all."""
+    if not count or count >= len(corpus):
+        return corpus
+    return dataclasses.replace(corpus, sequences=corpus.sequences[:count], lines=None)
+
+
+def check_digest(run, config, digest):
+    """Refuses data that are not the split they are said to be.
+
+    Args:
+      run: a `Run`.
+      config: with file and split.
+      digest: SHA-256 of the data, as the run's run.json keeps it.
+    """
+    known = run.data.get(config.split)
+    if config.split == "other" or not isinstance(known, str):
+        return
+    if known != digest:
+        of = [name for name, theirs in run.data.items() if theirs == digest]
+        found = f"the run's {of[0]} data" if of else "none of the run's splits"
+        raise ValueError(
+            f"file: expected the {config.split} data that the run in {run.workdir} knows, but "
+            f"{config.file} holds {found}. Give the right --split or --file, or --split=other for "
+            "data that the run does not know."
+        )
+
+
+def _images(run, config):
+    """The run's split of the images that its training was given, or all images of another file."""
+    if config.split == "other":
+        parts = data.load_images(config.file)
+        images = parts.get("all", parts.get("test"))
+        if images is None:
+            raise ValueError(
+                f"file: expected images without parts, or a part named test, in {config.file}; got "
+                f"the parts {', '.join(parts)}. Name a field, as in FILE@FIELD."
+            )
+    else:
+        images = load_sets(config.file, run.configuration)[config.split]
+        check_digest(run, config, images.digest())
+    if not images.binary:
+        images = images.binarized([run.configuration["data_seed"], 3])
+    if config.max_examples and config.max_examples < len(images):
+        images = images.select(slice(config.max_examples))
+    logging.info("%s", images.summary())
+    size = min(config.batch_size or run.configuration["batch_size"], len(images))
+
+    def batches(count):
+        return data.image_batches(images.select(slice(count)), size)
+
+    return Split(len(images), batches, None, "image")
+
+
+READERS = {"text": _text, "image": _images}
