@@ -19,6 +19,7 @@ TOY = {
     "units": 8,
     "length": 3,
     "train_points": 200,
+    "learned_train_points": 200,
     "validation_points": 50,
     "test_points": 50,
     "steps": 2,

@@ -81,7 +81,11 @@ def _oracle_and_data(config, seed):
     oracle = systems.make_oracle(config, seed)
     data = draw_oracle_data(
         lambda z, noise: oracle.sample(z, noise, length=config.length),
-        (config.train_points, config.validation_points, config.test_points),
+        (
+            max(config.train_points, config.learned_train_points),
+            config.validation_points,
+            config.test_points,
+        ),
         vocabulary_size=config.vocabulary_size,
         seed=seed,
     )

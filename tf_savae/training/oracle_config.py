@@ -36,7 +36,8 @@ class OracleConfig:
     vocabulary_size: int = _setting(1000, "V")
     units: int = _setting(100, "H of all LSTMs, of their inputs and of the MLP")
     length: int = _setting(5, "T, words a sentence")
-    train_points: int = _setting(5000, "sentences to train on; a multiple of batch_size")
+    train_points: int = _setting(5000, "sentences to train on, oracle study")
+    learned_train_points: int = _setting(20_000, "the same, learned study: 5,000 are overfitted")
     validation_points: int = _setting(1000, "sentences that choose the best epoch")
     test_points: int = _setting(1000, "sentences that the table is about")
     batch_size: int = _setting(50, "B")
@@ -55,14 +56,15 @@ class OracleConfig:
     hvp: str = _setting("forward_over_reverse", "Hessian-vector products", choices=_HVPS)
     jit_compile: str = _setting("auto", "XLA for training steps", choices=_JIT)
     # Training.
-    learning_rate: float = _setting(1e-3, "of Adam")
+    learning_rate: float = _setting(1e-3, "of Adam, oracle study")
+    learned_learning_rate: float = _setting(3e-3, "of Adam, learned study")
     clip_norm: float = _setting(5.0, "bound on the norm of the whole gradient")
     oracle_vae_epochs: int = _setting(20, "at most, VAE with the oracle")
     oracle_savae_epochs: int = _setting(4, "at most, SA-VAE with the oracle")
-    learned_epochs: int = _setting(11, "at most, each system of the learned study")
+    learned_epochs: int = _setting(4, "at most, each system of the learned study")
     patience: int = _setting(2, "stop after so many epochs without a better validation bound")
     kl_start: float = _setting(0.1, "KL weight at the start, learned study")
-    kl_anneal_epochs: int = _setting(7, "epochs until the KL weight is 1, learned study")
+    kl_anneal_epochs: int = _setting(2, "epochs until the KL weight is 1, learned study")
     initial_scale: float = _setting(0.1, "learned generator starts from U(-scale, scale)")
     initial_latent_scale: float = _setting(0.5, "the same for its weights of z")
     # Report.
@@ -78,7 +80,8 @@ class OracleConfig:
         checks.choice("study", self.study, _STUDIES)
         checks.choice("hvp", self.hvp, _HVPS)
         checks.choice("jit_compile", self.jit_compile, _JIT)
-        for name in ("train_points", "validation_points", "test_points"):
+        for name in ("train", "learned_train", "validation", "test"):
+            name += "_points"
             if getattr(self, name) % self.batch_size:
                 raise ValueError(
                     f"{name}: expected a multiple of batch_size={self.batch_size} (XLA compiles "
@@ -140,6 +143,7 @@ def quick():
         vocabulary_size=50,
         units=16,
         train_points=1000,
+        learned_train_points=1000,
         validation_points=100,
         test_points=100,
         steps=5,
@@ -148,6 +152,7 @@ def quick():
         oracle_svi_step_size=0.1,
         jit_compile="false",  # Compiling would take longer than the steps.
         learning_rate=5e-3,
+        learned_learning_rate=5e-3,
         oracle_vae_epochs=8,
         oracle_savae_epochs=4,
         learned_epochs=5,

@@ -91,7 +91,9 @@ def _assemble(config, study, system, seed, encoder, decoder, beta, jit_compile):
         beta=beta,
         seed=seed,
     )
-    adam = keras.optimizers.Adam(config.learning_rate, global_clipnorm=config.clip_norm)
+    oracle = study == "oracle"
+    rate = config.learning_rate if oracle else config.learned_learning_rate
+    adam = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
     model.compile(adam, jit_compile=jit_compile)
     model(tf.zeros([1, config.length], tf.int32))
     return model
@@ -117,8 +119,12 @@ def _refinement(config, study, system):
 def _kl_weight(config):
     if not config.kl_anneal_epochs:
         return 1.0
-    steps = config.kl_anneal_epochs * (config.train_points // config.batch_size)
+    steps = config.kl_anneal_epochs * (config.learned_train_points // config.batch_size)
     return linear_kl_weight(steps, start=config.kl_start)
+
+
+def _train_points(config, study):
+    return config.train_points if study == "oracle" else config.learned_train_points
 
 
 def _epochs(config, study, system):
@@ -137,6 +143,7 @@ def train_system(config, study, system, model, data):
     began = time.perf_counter()
     if not model.trainable_variables:  # SVI with the oracle: there is nothing to learn.
         return {}, 0.0
+    train = data.train[: _train_points(config, study)]
     epochs, first = _epochs(config, study, system)
     best = keras.callbacks.EarlyStopping(
         "val_bound",
@@ -145,9 +152,9 @@ def train_system(config, study, system, model, data):
         restore_best_weights=True,
         start_from_epoch=first,
     )
-    total = epochs * (len(data.train) // config.batch_size)
+    total = epochs * (len(train) // config.batch_size)
     fitted = model.fit(
-        data.train,
+        train,
         batch_size=config.batch_size,
         epochs=epochs,
         validation_data=(data.validation,),
