@@ -41,6 +41,14 @@ def test_reconstructions_do_not_depend_on_it_either(text):
     assert np.abs(means - unrefined).max() > 1e-3
 
 
+def test_codes_may_share_one_noise(text):
+    z = np.repeat([[0.5, -1.0], [2.0, 0.0]], 4, axis=0).astype("float32")
+    rows = generation.decode(text, z, 3, length=6, common_noise=True, batch_size=3).x
+    assert len({tuple(row) for row in rows[:4]}) == 1
+    np.testing.assert_array_equal(rows[:1], generation.decode(text, z, 3, length=6).x[:1])
+    assert len({tuple(row) for row in generation.decode(text, z, 3, length=6).x[:4]}) > 1
+
+
 def test_images_come_in_their_shape():
     x = data(5)
     model = compiled(dense_model(), x)

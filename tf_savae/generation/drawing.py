@@ -18,6 +18,7 @@ from tf_savae.models.rows import (
     posterior_of_rows,
     prior_codes,
 )
+from tf_savae.networks.rows import row_seeds
 
 __all__ = ["Drawn", "decode", "posterior_means", "reconstruct", "sample"]
 
@@ -108,18 +109,29 @@ def posterior_means(model, x, seed=0, *, steps=None, batch_size=_BATCH, label=No
     return _in_batches(code, _checked(model, x), batch_size, label)
 
 
-def decode(model, z, seed=0, *, batch_size=_BATCH, label=None, **options):
+def decode(model, z, seed=0, *, common_noise=False, batch_size=_BATCH, label=None, **options):
     """One x for each code z [N, Z]: what row i draws depends on (z[i], seed, i) alone.
 
-    Arguments and errors are those of `sample`.
+    Args:
+      model, seed, batch_size, label, options: as for `sample`.
+      z: float [N, Z].
+      common_noise: give all rows the noise of row 0: where they differ, their codes do.
+
+    Returns:
+      `Drawn`.
+
+    Raises:
+      ValueError: as `sample`.
     """
     z = tf.convert_to_tensor(z)
     check_options(model.decoder, options)
     seed = seeds.as_seed(seed)
-    x = _in_batches(
-        lambda z, first: decode_rows(model, z, seed, first, **options), z, batch_size, label
-    )
-    return Drawn(x, z.numpy())
+
+    def one(z, first):
+        own = tf.repeat(row_seeds(seed, 1), len(z), axis=0) if common_noise else seed
+        return decode_rows(model, z, own, first, **options)
+
+    return Drawn(_in_batches(one, z, batch_size, label), z.numpy())
 
 
 def has_latent(model):

@@ -39,7 +39,7 @@ def decode_rows(model, z, seed, first=0, **options):
     Args:
       model: a built `SemiAmortizedVAE` or `AutoregressiveModel`.
       z: [B, Z]; [B, 0] for a model without a latent code.
-      seed: stateless seed [2].
+      seed: stateless seed [2], or one for each row, [B, 2].
       first: number of the first row.
       options: what else `sample` takes.
 

@@ -7,7 +7,7 @@ import numpy as np
 __all__ = ["Grid", "save_grid"]
 
 _GAP = 2  # pixels between images
-_TILE = 0.62  # inches of an image
+_TILE = 0.62  # inches of an image's height
 _LONGEST = 40.0  # inches of the picture
 
 
@@ -27,14 +27,15 @@ def save_grid(grid, file):
     from matplotlib.figure import Figure
 
     rows, columns, height, width = grid.tiles.shape
-    size = np.array([columns * _TILE * max(1.0, width / height) + 1.2, rows * _TILE + 1.1])
-    size = np.maximum(size * min(1.0, _LONGEST / size.max()), [3.6, 1.5])
+    margin = np.array([0.9, 0.35 if grid.column_labels is None else 0.75])  # for labels and title
+    size = np.array([columns * _TILE * width / height, rows * _TILE])
+    size = np.maximum(size * min(1.0, _LONGEST / size.max()) + margin, [3.6, 1.0])
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     FigureCanvasAgg(figure)  # No display is asked for, whatever backend is set.
     axes = figure.subplots()
     axes.imshow(_canvas(grid.tiles), cmap=_colours(), vmin=0, vmax=1, interpolation="nearest")
     _label(axes, grid, height, width)
-    figure.suptitle(grid.title, fontsize=9, wrap=True)
+    figure.suptitle(grid.title, fontsize=8, wrap=True)
     with open(file, "xb") as handle:  # Never over another file.
         figure.savefig(handle, format="png")
 

@@ -112,15 +112,16 @@ def grid_of(mode, pictures, labels, x, title):
     if mode == "reconstruct":
         pairs = zip(_bands(as_pictures(x)), _bands(pictures), strict=True)
         rows = [row for pair in pairs for row in pair]
-        names = [f"{name} {first}" for first in _firsts(pictures) for name in ("data", "model")]
+        names = [f"{name} {which}" for which in _numbers(pictures) for name in ("data", "model")]
         return Grid(np.stack(rows), f"reconstructions, {title}", names, None, None)
-    names = [str(first) for first in _firsts(pictures)]
+    names = _numbers(pictures)
     return Grid(np.stack(_bands(pictures)), f"samples from the prior, {title}", names, None, None)
 
 
-def _firsts(pictures):
-    """The number of the first image of each row of the grid, from 1."""
-    return range(1, len(pictures) + 1, _COLUMNS)
+def _numbers(pictures):
+    """Which images stand in each row of the grid, counted from 1."""
+    firsts = range(1, len(pictures) + 1, _COLUMNS)
+    return [f"{first}–{min(first + _COLUMNS - 1, len(pictures))}" for first in firsts]
 
 
 def _bands(pictures):

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from tf_savae import generation
-from tf_savae.ground import seeds
 from tf_savae.training.generate_images import read_examples as read_images
 from tf_savae.training.generate_images import save_images
 from tf_savae.training.generate_text import read_examples as read_texts
@@ -144,4 +143,5 @@ def _means(config, model, x):
 
 
 def _decode(config, model, z, options):
-    return generation.decode(model, z, seeds.as_seed(config.seed or 0), **options)
+    """With one noise for all codes: what differs is their doing."""
+    return generation.decode(model, z, config.seed or 0, common_noise=True, **options)
