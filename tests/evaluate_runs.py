@@ -1,8 +1,11 @@
 """Folders of finished runs at toy size, without the training: what evaluation reads of them."""
 
+import image_runs
 import numpy as np
 import text_runs
 
+from tf_savae.training.image_data import load_image_sets
+from tf_savae.training.image_model import build_image_model
 from tf_savae.training.text_data import load_texts
 from tf_savae.training.text_model import build_model
 from tf_savae.training.workdir import Workdir
@@ -23,3 +26,15 @@ def text_run(texts, workdir, system="savae", **changes):
     model.save(folder / "model.keras")
     folder.release()
     return folder.path
+
+
+def image_run(folder, workdir, system="savae", **changes):
+    """Writes a run on the images of `image_runs.write_images`, of an untrained model."""
+    config = image_runs.config(folder, system=system, **changes)
+    loaded = load_image_sets(config)
+    model = build_image_model(config, loaded)
+    written = Workdir(workdir)
+    written.claim({"configuration": config.identity(), "data": loaded.identity()})
+    model.save(written / "model.keras")
+    written.release()
+    return written.path

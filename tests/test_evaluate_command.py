@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import evaluate_runs
+import image_runs
 import keras
 import numpy as np
 import pytest
@@ -130,6 +131,22 @@ def test_systems_without_an_encoder(texts, tmp_path, system):
 def _rows(texts, run):
     lines = (texts / "test.txt").read_text().splitlines()
     return [np.array(load_run(run).vocabulary.encode(line), np.int32) for line in lines]
+
+
+def test_images_by_the_same_command(tmp_path):
+    images = image_runs.write_images(tmp_path, counts=(20, 8, 9))
+    run = evaluate_runs.image_run(images, tmp_path / "run")
+    file = str(images / "images.npz")
+    settings = {"curve_examples": 0, "gap_examples": 0, "samples": 4}
+    found = evaluate.evaluate_run(_config(tmp_path, file=file, **settings), run)
+    assert (found["unit"], found["examples"]) == ("image", 9)
+    refined = found["posteriors"]["refined"]
+    assert 0 < refined["iw_nll"]["mean"] < refined["bound"]["mean"] + 0.5
+    assert "ppl" not in refined
+    (tmp_path / "more").mkdir()
+    other = image_runs.write_images(tmp_path / "more", counts=(20, 8, 9), seed=1)
+    with pytest.raises(ValueError, match="none of the run's splits"):
+        evaluate.evaluate_run(_config(tmp_path, file=str(other / "images.npz")), run)
 
 
 # Bad input: one clear error each, before any long work and before any folder is made.

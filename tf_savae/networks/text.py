@@ -91,7 +91,14 @@ class TextEncoder(keras.layers.Layer):
         return None
 
     def call(self, x, training=False):
-        embedded = self.embedding(tf.transpose(x))
+        return self.encode_embedded(self.embed(x), x)
+
+    def embed(self, x):
+        """The input words' embeddings, [T, B, E]."""
+        return self.embedding(tf.transpose(x))
+
+    def encode_embedded(self, embedded, x):
+        """The parameters for given embeddings of x, which alone says where its rows end."""
         hidden = self.lstm(embedded)
         lengths = tf.reduce_sum(tf.cast(x != PAD, tf.int32), axis=1)
         return self.head(last_state(hidden, lengths))
@@ -175,13 +182,21 @@ class TextDecoder(Decoder):
         return tf.where(word, UNK, inputs)
 
     def log_prob_prepared(self, prepared, z, seed=None, training=False):
+        return -tf.reduce_sum(self._token_nll(prepared, z, seed, training), axis=0)
+
+    def token_log_probs(self, x, z):
+        """log p(x_t | x_<t, z) of each predicted token, [B, T - 1] nats; 0 where it is <pad>."""
+        return -tf.transpose(self._token_nll(self.prepare(x), z))
+
+    def _token_nll(self, prepared, z, seed=None, training=False):
+        """[T - 1, B], 0 where the target is <pad>."""
         projected, targets = prepared
         projected, hidden = self._condition(projected, z)
         states = _dropout(self.lstm.run(projected, hidden), self.dropout, seed, training)
         flat = tf.reshape(states, [-1, self.units])
         nll = self.softmax.nll(flat, tf.reshape(targets, [-1]))
         mask = tf.cast(targets != PAD, nll.dtype)
-        return -tf.reduce_sum(tf.reshape(nll, tf.shape(targets)) * mask, axis=0)
+        return tf.reshape(nll, tf.shape(targets)) * mask
 
     def _condition(self, projected, z):
         """Adds z's share of the gates, the same at every step, and makes the first state."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from absl import logging
 
 from tf_savae import data
@@ -43,8 +44,10 @@ def read_split(run, config):
             f"file: expected the data of --split={config.split}, since a run does not keep its "
             "data; got nothing. Give --file."
         )
-    if not str(config.file).startswith("tfds:") and not os.access(config.file, os.R_OK):
-        raise FileNotFoundError(f"file: expected a file that can be read, got {config.file}.")
+    place = str(config.file)
+    plain = place.rpartition("@")[0] or place  # FILE@FIELD of images.
+    if not place.startswith("tfds:") and not any(os.access(p, os.R_OK) for p in (place, plain)):
+        raise FileNotFoundError(f"file: expected a file that can be read, got {place}.")
     return READERS[run.kind](run, config)
 
 
@@ -77,7 +80,11 @@ def _first(corpus, count):
     """The corpus cut to its first documents; 0 keeps all."""
     if not count or count >= len(corpus):
         return corpus
-    return dataclasses.replace(corpus, sequences=corpus.sequences[:count], lines=None)
+    kept = corpus.sequences[:count]
+    unknown = sum(int(np.count_nonzero(row == data.UNK)) for row in kept)
+    return dataclasses.replace(
+        corpus, sequences=kept, unknown_words=unknown, reserved_words=0, lines=None
+    )
 
 
 def check_digest(run, config, digest):

@@ -1,0 +1,124 @@
+"""What each refinement step does: the ELBO along the way, and how far lambda moves."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.ground import checks, seeds
+from tf_savae.models.averaging import average_terms
+from tf_savae.models.passes import check_latent, compiled_for, one_pass
+from tf_savae.svi.evaluation import Objective
+from tf_savae.svi.loop import Settings, stacked_path
+from tf_savae.svi.rule import norm
+
+__all__ = ["RefinementPath", "refinement_path"]
+
+_REPORT = 3  # Stream of noise of the reported ELBOs.
+
+
+class RefinementPath(NamedTuple):
+    """Along the first axis of each: lambda_0 to lambda_K; nats, float64."""
+
+    nll: Any  # [K + 1, N]: -log p(x | z), means over the same samples at every step
+    kl: Any  # [K + 1, N]
+    moved: Any  # [P, K + 1, N]: |lambda_k - lambda_0| of each of the family's P tensors
+    seen: Any  # [K, N]: the negative ELBO that step k itself saw, with its own noise
+    gradient_norm: Any  # [K, N]: of the SVI gradient before clipping
+
+    @property
+    def bound(self):
+        """The negative ELBO, [K + 1, N]."""
+        return self.nll + self.kl
+
+
+def refinement_path(model, dataset, steps=None, *, noises=20, seed=0, label=None):
+    """Follows the refinement of each example.
+
+    What a step sees is noisy, one sample of z in most models; `nll` and `kl` are means over
+    samples that are the same at every step, so that their differences are the parameters' doing.
+
+    Args:
+      model: a compiled `SemiAmortizedVAE`.
+      dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
+        examples of weight 0 are left out.
+      steps: K >= 1; the refinement layer's own by default.
+      noises: samples of z in each reported ELBO.
+      seed: int.
+      label: what to write beside a progress bar; None shows no bar.
+
+    Raises:
+      ValueError: the model has no latent code, or a number is out of its range.
+
+    >>> import keras
+    >>> from tf_savae import models, networks
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "normal")
+    >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
+    >>> data = tf.data.Dataset.from_tensor_slices(tf.ones([4, 3])).batch(2)
+    >>> refinement_path(model, data, steps=3, noises=2).bound.shape
+    (4, 4)
+    """
+    check_latent(model)
+    steps = checks.positive_int("steps", model.refinement.steps if steps is None else steps)
+    checks.positive_int("noises", noises)
+    run = compiled_for(model, lambda x, seed: _followed(model, x, seed, steps, noises))
+
+    def shown(part):
+        bound = part[0] + part[1]
+        return {"gain": float(np.mean(bound[:, 0] - bound[:, -1]))}
+
+    nll, kl, moved, seen, gradients = one_pass(run, dataset, seed, label=label, shows=shown)
+    return RefinementPath(nll.T, kl.T, np.moveaxis(moved, 0, -1), seen.T, gradients.T)
+
+
+def _followed(model, x, seed, steps, noises):
+    """The fields of `RefinementPath` for one batch, batch first."""
+    problem = model.problem(x, seed)
+    initial = problem.encode()
+    flat, layer = tf.nest.flatten(initial), model.refinement
+    objective = Objective(problem.objective, initial, problem.theta, layer.samples)
+    settings = Settings(
+        steps=steps,
+        step_size=_sizes(layer, initial),
+        momentum=layer.momentum,
+        clip_norm=layer.clip_norm,
+        adjoint_clip_norm=None,
+        seed=problem.seed,
+        hvp=None,
+    )
+    final, path = stacked_path(objective, flat, tf.nest.flatten(problem.theta), settings)
+    stacks = [
+        tf.concat([stack, last[None]], axis=0)
+        for stack, last in zip(path.parameters, final, strict=True)
+    ]
+    nll, kl = _along(problem, initial, stacks, noises, seeds.fold(seed, _REPORT))
+    distances = [_distances(stack) for stack in stacks]
+    moved = tf.transpose(tf.stack(distances), [2, 0, 1])
+    columns = (nll, kl, path.values, path.gradient_norms)
+    nll, kl, seen, gradients = (tf.transpose(column) for column in columns)
+    return nll, kl, moved, seen, gradients
+
+
+def _sizes(layer, initial):
+    """One step size for each of the family's tensors."""
+    sizes, flat = layer.current_step_size(initial), tf.nest.flatten(initial)
+    sizes = tf.nest.flatten(sizes) if tf.nest.is_nested(sizes) else [sizes] * len(flat)
+    return [tf.cast(size, p.dtype) for size, p in zip(sizes, flat, strict=True)]
+
+
+def _along(problem, initial, stacks, noises, seed):
+    """(nll [K + 1, B], kl [K + 1, B]), one lambda_k after the other."""
+
+    def terms(parameters):
+        nest = tf.nest.pack_sequence_as(initial, list(parameters))
+        return average_terms(problem, nest, noises, seed)
+
+    signature = (tf.float64, tf.float64)
+    return tf.map_fn(terms, tuple(stacks), fn_output_signature=signature, parallel_iterations=1)
+
+
+def _distances(stack):
+    """|lambda_k - lambda_0|, [K + 1, B], from one tensor's [K + 1, B, ...]."""
+    steps = stack.shape[0]
+    rows = tf.reshape(stack - stack[:1], [-1, *stack.shape[2:]])
+    return tf.reshape(norm([rows]), [steps, -1])

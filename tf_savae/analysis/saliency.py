@@ -1,0 +1,174 @@
+"""Which inputs move the latent code, and which outputs it moves (Kim et al. 2018, section 5.2).
+
+Encoder: the saliency of input word t for example b is the Frobenius norm of the Jacobian of the
+posterior's mean in the word's embedding,
+
+    s_t = || d E_q[z] / d e_t ||_F,    mean [Z] and embedding [E]: the root of a sum of Z E squares.
+
+Decoder: the saliency of z for output t is the norm of the gradient of its own log probability,
+
+    s_t = || d log p(x_t | x_<t, z) / dz ||_2,    nats per unit of z, at the mean of q(z; lambda_K).
+
+The words before t are held as they are: this is what z adds to them. The paper's encoder saliency
+is that of the one number E||z||; the Jacobian here also sees a code that turns without growing.
+"""
+
+import tensorflow as tf
+
+from tf_savae.models.passes import check_latent, compiled_for
+from tf_savae.svi import forward_mode
+
+__all__ = ["decoder_saliency", "encoder_saliency", "log_probs_of_parts"]
+
+# What TensorFlow raises where an operation has no derivative in forward mode.
+_CANNOT = (LookupError, NotImplementedError, TypeError, ValueError, tf.errors.OpError)
+
+
+def encoder_saliency(model):
+    """A compiled function (x, seed) -> || d mean / d embedding of x_t ||_F, [B, T].
+
+    Costs Z passes forward and back through the encoder.
+
+    Args:
+      model: a `SemiAmortizedVAE` whose encoder has `embed(x)` -> [T, B, E] and
+        `encode_embedded(embedded, x)` -> parameters, as `TextEncoder` has.
+
+    Raises:
+      ValueError: the model has no such encoder.
+
+    >>> from tf_savae import models, networks
+    >>> encoder = networks.TextEncoder(20, 4, 8, latent_size=2)
+    >>> decoder = networks.TextDecoder(20, 4, 8, latent_size=2)
+    >>> model = models.SemiAmortizedVAE(encoder, decoder, latent_size=2)
+    >>> x = tf.constant([[2, 7, 3, 0]])
+    >>> model.encode(x)[0].shape.as_list(), encoder_saliency(model)(x, [0, 0]).shape.as_list()
+    ([1, 2], [1, 4])
+    """
+    check_latent(model)
+    encoder = model.encoder
+    if not (hasattr(encoder, "embed") and hasattr(encoder, "encode_embedded")):
+        raise ValueError(
+            "encoder: expected one with embed(x) and encode_embedded(embedded, x), as TextEncoder "
+            f"has; got {type(encoder).__name__}."
+        )
+
+    def squares(embedded, x, index):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(embedded)
+            parameters = encoder.encode_embedded(embedded, x)
+            total = tf.reduce_sum(model.family.distribution(parameters).mean()[:, index])
+        gradient = tape.gradient(total, embedded)
+        return tf.transpose(tf.reduce_sum(tf.square(gradient), axis=2))
+
+    def norms(x, seed):
+        del seed  # Nothing is drawn.
+        embedded = encoder.embed(x)
+        return _root_of_sum(lambda index: squares(embedded, x, index), model.latent_size)
+
+    return compiled_for(model, norms)
+
+
+def decoder_saliency(model, steps=None):
+    """A compiled function (x, seed) -> || d log p(x_i | x_<i, z) / dz ||, [B, ...].
+
+    z is the mean of the refined posterior. Costs Z directional derivatives, in forward mode where
+    the decoder allows: each is one pass of twice the rows, for all outputs at once.
+
+    Args:
+      model: a `SemiAmortizedVAE` whose decoder tells the log probability of each part of x; see
+        `log_probs_of_parts`.
+      steps: K; the refinement layer's own by default, 0 for the encoder's posterior.
+
+    Raises:
+      ValueError: the model has no such decoder.
+
+    >>> from tf_savae import models, networks
+    >>> encoder = networks.TextEncoder(20, 4, 8, latent_size=2)
+    >>> decoder = networks.TextDecoder(20, 4, 8, latent_size=2)
+    >>> model = models.SemiAmortizedVAE(encoder, decoder, latent_size=2)
+    >>> decoder_saliency(model, steps=0)(tf.constant([[2, 7, 3, 0]]), [0, 0]).shape.as_list()
+    [1, 3]
+    """
+    check_latent(model)
+    parts = log_probs_of_parts(model.decoder)
+
+    def norms(x, seed):
+        parameters = model.refined_parameters(x, steps, seed)
+        z = model.family.distribution(parameters).mean()
+        size = z.shape[1]
+
+        def squares(index):
+            direction = tf.zeros_like(z) + tf.one_hot(index, size, dtype=z.dtype)
+            return tf.square(_directional(lambda z: parts(x, z), z, direction))
+
+        return _root_of_sum(squares, size)
+
+    return compiled_for(model, norms)
+
+
+def log_probs_of_parts(decoder):
+    """A function (x, z) -> log probability of each part of x given those before it, [B, ...].
+
+    That is the decoder's `token_log_probs(x, z)` where it has one, as `TextDecoder` has; else it
+    comes from `logits(x, z)` for binary x [B, ..., 1] (`PixelCNNDecoder`), or from the factors of
+    `distribution(z)` (`DistributionDecoder`).
+
+    Raises:
+      ValueError: the decoder has none of these methods.
+    """
+    if hasattr(decoder, "token_log_probs"):
+        return decoder.token_log_probs
+    if hasattr(decoder, "logits"):
+        return lambda x, z: _bernoulli(decoder.logits(x, z), x)
+    if hasattr(decoder, "distribution"):
+        return lambda x, z: decoder.distribution(z).log_prob(x)
+    raise ValueError(
+        "decoder: expected one that tells the log probability of each part of x, by "
+        f"token_log_probs(x, z) -> [B, ...]; {type(decoder).__name__} has no such method."
+    )
+
+
+def _bernoulli(logits, x):
+    labels = tf.reshape(tf.cast(x, logits.dtype), tf.shape(logits))
+    return -tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
+def _root_of_sum(squares, count):
+    """The root of squares(0) + ... + squares(count - 1), which are computed one at a time."""
+    parts = tf.map_fn(
+        lambda index: tf.cast(squares(index), tf.float64),
+        tf.range(count),
+        fn_output_signature=tf.float64,
+        parallel_iterations=1,
+    )
+    return tf.sqrt(tf.reduce_sum(parts, axis=0))
+
+
+def _directional(function, z, direction):
+    """The derivative of function(z) along a direction."""
+    try:
+        return _forward(function, z, direction)
+    except _CANNOT:  # A Keras LSTM's loop, for one.
+        return _twice_backward(function, z, direction)
+
+
+def _forward(function, z, direction):
+    z = tf.identity(z)
+    with forward_mode.accumulate([z], [direction]) as forward:
+        outputs = function(z)
+    return forward.jvp(outputs, unconnected_gradients="zero")
+
+
+def _twice_backward(function, z, direction):
+    """J v as the transpose of v -> J' v, which is linear: two reverse passes."""
+    z = tf.identity(z)
+    with tf.GradientTape(watch_accessed_variables=False) as transpose:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(z)
+            outputs = function(z)
+        upstream = tf.ones_like(outputs)
+        transpose.watch(upstream)
+        pulled = tape.gradient(outputs, z, output_gradients=upstream)
+    return transpose.gradient(
+        pulled, upstream, output_gradients=direction, unconnected_gradients="zero"
+    )

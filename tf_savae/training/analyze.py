@@ -1,0 +1,146 @@
+"""Analysis of a finished run: `analyze_run(config, workdir)`."""
+
+import numpy as np
+
+from tf_savae.analysis import encoder_saliency, log_probs_of_parts, refinement_path
+from tf_savae.probability import DiagonalGaussian
+from tf_savae.training.analyze_images import analyze_images
+from tf_savae.training.analyze_text import analyze_text, checked_tags
+from tf_savae.training.evaluate_data import read_split
+from tf_savae.training.evaluate_output import Output
+from tf_savae.training.loading import load_run
+from tf_savae.training.path_plot import save_path
+from tf_savae.training.report import versions
+
+__all__ = ["analyze_run"]
+
+
+def analyze_run(config, workdir, output=None):
+    """Finds out what the latent code of a run carries; nothing that is there is changed.
+
+    Args:
+      config: `AnalyzeConfig`.
+      workdir: folder of a finished run.
+      output: new or empty folder for analysis.json and pictures with their arrays; by default
+        WORKDIR/analysis, or analysis-2 and so on.
+
+    Returns:
+      A dict as in analysis.json.
+
+    Raises:
+      FileNotFoundError, ValueError: the run, the data, the tags or the output folder cannot be
+        used; before any long work.
+    """
+    run = load_run(workdir)
+    _check_run(run)
+    split = read_split(run, config)
+    if config.example > split.examples:
+        raise ValueError(
+            f"example: expected a number from 1 to {split.examples}, the {split.unit}s that are "
+            f"used (see max_examples); got {config.example}."
+        )
+    tags = _tags(run, split, config)
+    folder = Output(workdir, "analysis", output)
+    report = {
+        "system": run.system,
+        "split": config.split,
+        "file": str(config.file),
+        "examples": split.examples,
+        "unit": split.unit,
+    }
+    steps = _own_steps(run) if config.steps == -1 else config.steps
+    if run.kind == "text":
+        report["saliency"] = analyze_text(run, split, config, steps, tags, folder)
+    else:
+        report["saliency"] = analyze_images(run, split, config, steps, folder)
+    report |= {"refinement": _refinement(run, split, config, folder)}
+    report |= {"configuration": vars(config), "run": run.configuration, "versions": versions()}
+    folder.write_tensorboard({})
+    folder.write_json("analysis.json", report)
+    print(f"\n{_text(report)}\nwritten to {folder.path}")
+    return report
+
+
+def _own_steps(run):
+    """K of the posterior that the system is about; a plain VAE's is the encoder's."""
+    return 0 if run.system == "vae" else run.model.refinement.steps
+
+
+def _check_run(run):
+    """Says now what the run's networks cannot tell."""
+    if not run.latent:
+        raise ValueError(
+            f"workdir {run.workdir}: expected a run with a latent code to analyze, got the system "
+            f"{run.system}."
+        )
+    log_probs_of_parts(run.model.decoder)
+    if run.kind == "text" and run.model.encoder is not None:
+        encoder_saliency(run.model)
+
+
+def _tags(run, split, config):
+    if run.kind == "text":
+        return checked_tags(run, split, config)
+    if config.tags:
+        raise ValueError("tags: expected none for a run on images, which have no words.")
+    return None
+
+
+def _refinement(run, split, config, folder):
+    """The path of lambda; None for a run that takes no step."""
+    steps = run.model.refinement.steps if config.steps == -1 else config.steps
+    if not steps:
+        return None
+    path = refinement_path(
+        run.model,
+        split.dataset(),
+        steps,
+        noises=config.noises,
+        seed=config.seed,
+        label=f"refinement of {split.examples} {split.unit}s",
+    )
+    save_path(path, folder, _tensor_names(run.model.family, len(path.moved)), split.unit)
+    gain = path.bound[0] - path.bound
+    return {
+        "bound": path.bound.mean(axis=1).tolist(),
+        "kl": path.kl.mean(axis=1).tolist(),
+        "gain_quantiles": np.quantile(gain, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1).T.tolist(),
+        "moved": path.moved.mean(axis=2).tolist(),
+        "made_worse": float(np.mean(gain[-1] < 0)),
+    }
+
+
+def _tensor_names(family, count):
+    if isinstance(family, DiagonalGaussian):
+        return ["means", "log variances"]
+    return [f"parameters {index + 1}" for index in range(count)]
+
+
+def _text(report):
+    """The main numbers for people."""
+    lines = [f"{report['system']}, {report['examples']:,} {report['unit']}s ({report['split']})"]
+    lines += _saliency_lines(report["saliency"])
+    path = report["refinement"]
+    if path:
+        steps = len(path["bound"]) - 1
+        lines.append(
+            f"  {steps} refinement steps gain {path['bound'][0] - path['bound'][-1]:.3f} nats on "
+            f"average; {path['made_worse']:.0%} of the {report['unit']}s end worse than they began"
+        )
+    return "\n".join(lines)
+
+
+def _saliency_lines(saliency):
+    if "mean" in saliency:
+        known = {name: value for name, value in saliency.items() if value is not None}
+        return [f"  saliency of z, {name}: {value:.4g}" for name, value in known.items()]
+    lines = []
+    for part, tables in saliency.items():
+        lines.append(f"  {part} saliency")
+        for by in ("frequency", "tag"):
+            for name, row in tables.get(by, {}).items():
+                error = row["standard_error"]
+                error = "" if error is None else f" ± {error:.2g}"
+                cells = f"{row['mean']:10.4f}{error:12}{row['tokens']:>9,} tokens"
+                lines.append(f"    {name:24}{cells}")
+    return lines
