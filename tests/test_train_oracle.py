@@ -24,6 +24,7 @@ TOY = {
     "test_points": 50,
     "steps": 2,
     "learned_steps": 2,
+    "learned_samples": 2,
     "oracle_vae_epochs": 1,
     "oracle_savae_epochs": 1,
     "learned_epochs": 1,

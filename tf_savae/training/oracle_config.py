@@ -43,15 +43,16 @@ class OracleConfig:
     batch_size: int = _setting(50, "B")
     # Refinement: K is the same for all systems of a study.
     steps: int = _setting(20, "K, SVI steps in training and at test time, oracle study")
-    learned_steps: int = _setting(10, "the same, learned study, where a step costs more")
+    learned_steps: int = _setting(5, "the same, learned study, where a step costs more")
+    learned_samples: int = _setting(4, "samples of z a step, learned study: less noise a step")
     momentum: float = _setting(0.5, "momentum of the steps")
     oracle_step_size: float = _setting(0.01, "length of a step, oracle study")
     oracle_clip_norm: float = _setting(5.0, "bound on an example's SVI gradient, oracle study")
     oracle_svi_step_size: float = _setting(0.02, "SVI's own step, oracle study")
     oracle_svi_clip_norm: float = _setting(20.0, "SVI's own bound, oracle study")
-    learned_step_size: float = _setting(0.05, "length of a step, learned study")
+    learned_step_size: float = _setting(0.04, "length of a step, learned study")
     learned_clip_norm: float = _setting(5.0, "bound on an example's SVI gradient, learned study")
-    learned_svi_step_size: float = _setting(0.05, "SVI's own step, learned study")
+    learned_svi_step_size: float = _setting(0.3, "SVI's own step, learned study")
     adjoint_clip_norm: float = _setting(0.0, "bound on an example's adjoint; 0: none")
     hvp: str = _setting("forward_over_reverse", "Hessian-vector products", choices=_HVPS)
     jit_compile: str = _setting("auto", "XLA for training steps", choices=_JIT)
@@ -148,6 +149,7 @@ def quick():
         test_points=100,
         steps=5,
         learned_steps=5,
+        learned_samples=1,
         oracle_step_size=0.1,
         oracle_svi_step_size=0.1,
         jit_compile="false",  # Compiling would take longer than the steps.

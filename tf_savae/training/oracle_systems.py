@@ -108,6 +108,7 @@ def _refinement(config, study, system):
     }[study, system == "svi"]
     return SemiAmortizedRefinement(
         steps=config.steps if study == "oracle" else config.learned_steps,
+        samples=1 if study == "oracle" else config.learned_samples,
         step_size=step_size,
         momentum=config.momentum,
         clip_norm=clip_norm,
