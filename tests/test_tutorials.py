@@ -1,11 +1,25 @@
 """The tutorials run as they stand, at toy size: the numbers in capitals are made small."""
 
 import re
+import runpy
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+import text_runs
+from absl import flags
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+# Flags that make the text tutorial's commands run in seconds.
+TOY = {
+    "train_text": ["--config=tiny", "--jit_compile=false", "--svi_steps=1", "--epochs=1"],
+    "evaluate": ["--samples=3", "--gap_steps=10", "--gap_noises=2", "--gap_examples=4"]
+    + ["--curve_steps=0,1", "--curve_tolerances=0.1", "--curve_noises=2", "--curve_examples=4"],
+    "generate": ["--length=6"],
+    "analyze": ["--max_examples=4", "--noises=2"],
+}
 
 
 def _python(page):
@@ -24,3 +38,40 @@ def test_own_array(tmp_path, monkeypatch, capsys):
     assert names["path"].shape == (7, 64) and set(np.unique(names["new_rows"])) <= {0.0, 1.0}
     printed = capsys.readouterr().out
     assert "savae: bound" in printed and "amortization gap" in printed
+
+
+def _commands(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines]
+
+
+def _run(command, monkeypatch):
+    """`python bin/NAME.py ...` in this process: starting TensorFlow anew takes seconds."""
+    script = DOCS.parent / command[1]
+    monkeypatch.setattr(sys, "argv", [str(script), *command[2:], *TOY[script.stem]])
+    before = set(flags.FLAGS)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(script), run_name="__main__")
+    finally:
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()
+    assert not ended.value.code, f"{' '.join(command)}: {ended.value.code}"
+
+
+def test_own_text(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(text_runs.write_texts(tmp_path))
+    commands = _commands("tutorial_text.md")
+    assert {Path(c[1]).stem for c in commands if c[0] == "python"} == set(TOY)
+    for command in commands:
+        if command[0] == "python":
+            _run(command, monkeypatch)
+        else:
+            assert command == ["tensorboard", "--logdir=savae_run/tensorboard"]
+    run = tmp_path / "savae_run"
+    for name in ("report.json", "history.csv", "tensorboard", "evaluation", "analysis"):
+        assert (run / name).exists(), name
+    assert list((run / "evaluation").glob("*.png")) and list((run / "analysis").glob("*.png"))
