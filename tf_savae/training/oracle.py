@@ -56,7 +56,7 @@ def _run(config, identity, folder):
     began = time.perf_counter()
     runs, oracles = [], []
     for seed in identity["seeds"]:
-        oracle, data = _oracle_and_data(config, seed)
+        oracle, data = oracle_and_data(config, seed)
         for study in config.studies:
             models, found = _study(config, study, seed, oracle, data, identity["seeds"])
             runs += found
@@ -77,7 +77,8 @@ def _run(config, identity, folder):
     return results
 
 
-def _oracle_and_data(config, seed):
+def oracle_and_data(config, seed):
+    """The frozen generator of a seed, and its sentences: (`OracleDecoder`, `OracleData`)."""
     oracle = systems.make_oracle(config, seed)
     data = draw_oracle_data(
         lambda z, noise: oracle.sample(z, noise, length=config.length),
