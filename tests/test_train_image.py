@@ -155,6 +155,9 @@ def test_one_set_is_split_and_a_configuration_finds_it_again(tmp_path):
     config = image_runs.config(tmp_path, images=str(tmp_path / "all.npy"), max_eval_images=4)
     sets = load_image_sets(config)
     assert [len(s) for s in (sets.train, sets.valid, sets.test)] == [20, 4, 4]
+    whole = image_files.grey(40, 6)
+    rows = [int(np.flatnonzero((whole == one).all(axis=(1, 2)))[0]) for one in sets.train.levels]
+    assert rows == sorted(rows) and rows != list(range(20))
     again = load_sets(config.images, config.identity())
     assert {part: again[part].digest() for part in again} == sets.identity()
 

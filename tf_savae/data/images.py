@@ -65,7 +65,7 @@ class ImageSet:
         return chance.astype(np.float32)[..., None]
 
     def binarized(self, seed):
-        """The set with every image drawn once, by `seed`."""
+        """The set with every image drawn once, by `seed` (an int, or a NumPy generator)."""
         if self.binary:
             return self
         generator = np.random.default_rng(seed)

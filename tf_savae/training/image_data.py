@@ -93,11 +93,13 @@ def load_sets(source, settings, others=None):
         seed=settings["data_seed"],
     )
     limits = {"train": "max_train_images", "valid": "max_eval_images", "test": "max_eval_images"}
-    sets = {part: _first(images, settings[limits[part]]) for part, images in sets.items()}
+    for number, part in enumerate(_PARTS):
+        generator = np.random.default_rng([settings["data_seed"], number])
+        sets[part] = _some(sets[part], settings[limits[part]], generator)
+        if part != "train":
+            sets[part] = sets[part].binarized(generator)
     _check_sizes(sets)
-    numbers = {"valid": 1, "test": 2}
-    drawn = {p: sets[p].binarized([settings["data_seed"], n]) for p, n in numbers.items()}
-    return {**sets, **drawn}
+    return sets
 
 
 def _check_found(place, part, found):
@@ -108,8 +110,11 @@ def _check_found(place, part, found):
         )
 
 
-def _first(images, count):
-    return images.select(slice(count)) if count and count < len(images) else images
+def _some(images, count, generator):
+    """`count` images at random: the first ones would be those of a few alphabets or digits."""
+    if not count or count >= len(images):
+        return images
+    return images.select(np.sort(generator.permutation(len(images))[:count]))
 
 
 def _check_sizes(sets):
