@@ -25,6 +25,7 @@ TEST = [
     "hypothesis>=6.150,<7",
     "ruff>=0.17,<0.18",
     "psutil>=7,<8",
+    "pdoc>=16,<17",
 ]
 
 # Peers to measure against; the package itself never imports them.
