@@ -169,7 +169,9 @@ class PixelCNNDecoder(Decoder):
 
         H W pixels are drawn one after the other, so this takes H W small steps whatever B is. The
         features of earlier rows and pixels are kept, and each is computed once: all steps together
-        do the arithmetic of about one `log_prob`, where the plain way does H W times that.
+        do the arithmetic of about one `log_prob`, where the plain way does H W times that. Small
+        steps are less efficient: on one CPU core 16 images took the time of 5 `log_prob` at the
+        paper's size, and of 25 with 8 channels and 3 layers.
 
         Args:
           z: [B, Z]; [B, 0] without a latent code.

@@ -94,7 +94,10 @@ def small():
 
     train_image.py --config=small --system=savae --images=omniglot28.npz --workdir=small_savae
 
-    Run time: see the module's measurements in docs/results.md. Expected result: docs/results.md.
+    Run time, as processor seconds a step on one core: autoregressive 0.02, VAE 0.04, SVI 0.09,
+    VAE+SVI 0.11, VAE+SVI+KL 0.11, SA-VAE 0.31 (2.2 with XLA, which "auto" therefore leaves out);
+    400 steps an epoch, so SA-VAE takes 10 minutes. Expected: docs/results.md; after 300 steps of
+    SA-VAE on Omniglot a bound near 101 nats, with a KL of about 2.7.
     """
     return ImageConfig(
         batch_size=25,
@@ -106,9 +109,9 @@ def small():
         svi_step_size=0.1,
         learning_rate=0.003,
         min_learning_rate=0.0005,
-        epochs=8,
-        decay_from_epoch=6,
-        kl_anneal_epochs=3.0,
+        epochs=5,
+        decay_from_epoch=4,
+        kl_anneal_epochs=2.0,
         max_train_images=10_000,
         max_eval_images=1_000,
         hvp="reverse_over_reverse",  # As fast as the other one here; "auto" would measure first.
