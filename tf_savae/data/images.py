@@ -16,9 +16,9 @@ class ImageSet:
     from which training draws anew each epoch, and evaluation once (Burda et al. 2016,
     https://arxiv.org/abs/1509.00519, for Omniglot).
 
-    >>> grey = ImageSet.of([[[0, 255], [51, 204]]], "example")
-    >>> grey.binary, grey.probabilities([0]).round(2).tolist()
-    (False, [[[0.0, 1.0], [0.2, 0.8]]])
+    >>> grey = ImageSet.of([[[0.0, 1.0], [0.25, 0.75]]], "example")
+    >>> grey.binary, grey.probabilities([0]).tolist()
+    (False, [[[0.0, 1.0], [0.25, 0.75]]])
     """
 
     levels: np.ndarray = dataclasses.field(repr=False)  # uint8 or float32 [N, H, W]
