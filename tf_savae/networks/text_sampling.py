@@ -1,0 +1,81 @@
+"""Texts from a text decoder: sampled, greedy, and by beam search."""
+
+import tensorflow as tf
+
+from tf_savae.ground import checks
+from tf_savae.networks.beam import beam_search
+from tf_savae.networks.sampling import choice_by_row, decode_tokens, likeliest
+
+__all__ = ["SamplesText"]
+
+_NO_WORDS = (0, 2)  # <pad> and <s>: the softmax has a place for them, no text does.
+
+
+class SamplesText:
+    """The part of `TextDecoder` that writes texts."""
+
+    # `sample` takes a seed for each row: whoever draws many rows need not draw them one by one.
+    seeds_by_row = True
+
+    def sample(
+        self,
+        z,
+        seed=None,
+        length=50,
+        temperature=1.0,
+        top_k=None,
+        top_p=None,
+        decoding="sample",
+        beam_size=5,
+        length_penalty=0.6,
+    ):
+        """Rows int32 [B, length + 1], <s> first, <pad> after </s>; never <pad> or <s> as a word.
+
+        Args:
+          z: [B, Z]; [B, 0] without a latent code.
+          seed: int or stateless seed [2], from which row i gets its own noise; or [B, 2], one seed
+            for each row. Row i's noise does not depend on B.
+          length: T; rows that have not ended by then are cut there.
+          temperature, top_k, top_p: of decoding "sample", as in `sampling.choice_by_row`. top_p
+            alone sorts the whole vocabulary at each step; beside top_k, that many words.
+          decoding: "sample", "greedy" or "beam" (the best row that `beam_search` finds).
+          beam_size, length_penalty: of decoding "beam".
+        """
+        checks.choice("decoding", decoding, ("sample", "greedy", "beam"))
+        checks.positive_int("length", length)
+        if decoding == "beam":
+            return self.beam_search(z, length, beam_size, length_penalty)[0][:, 0]
+        rows = tf.shape(z)[0] if z.shape[0] is None else z.shape[0]
+        if decoding == "greedy":
+            choose = likeliest(_NO_WORDS)
+        else:
+            restricted = (temperature, top_k, top_p)
+            choose = choice_by_row(seed, rows, length, *restricted, forbidden=_NO_WORDS)
+        step, state = self._stepper(z)
+        return decode_tokens(step, state, rows, length, choose)
+
+    def beam_search(self, z, length=50, beam_size=5, length_penalty=0.6):
+        """The most probable rows for z [B, Z], and their log p: see `beam.beam_search`.
+
+        Returns:
+          (int32 [B, W, length + 1], float32 [B, W] nats), best first.
+        """
+        width = checks.positive_int("beam_size", beam_size)
+        checks.positive_int("length", length)
+        step, state = self._stepper(tf.repeat(z, width, axis=0))
+        rows = tf.shape(z)[0]
+        return beam_search(step, state, rows, length, width, length_penalty, _NO_WORDS)
+
+    def _stepper(self, z):
+        """(int32 tokens [B], state) -> (logits [B, V], state), and the state before <s>."""
+        rows = tf.shape(z)[0]
+        shift, hidden = self._condition(tf.zeros([1, rows, 4 * self.units], self.compute_dtype), z)
+        if hidden is None:
+            hidden = tf.zeros([rows, self.units], self.compute_dtype)
+
+        def step(tokens, state):
+            embedded = tf.reshape(self.embedding(tokens), [-1, self.embedding_size])
+            state = self.lstm.step(self.lstm.project(embedded) + shift[0], state)
+            return self.softmax(state[0]), state
+
+        return step, (hidden, tf.zeros_like(hidden))
