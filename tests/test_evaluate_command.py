@@ -86,7 +86,7 @@ def test_the_parts_of_the_gap_add_up(report):
 
 def test_the_curve_has_a_row_for_each_way_to_infer(report):
     rows = report["curve"]
-    assert [row["inference"] for row in rows] == ["K=0", "K=2", "until < 0.01 nats"]
+    assert [row["inference"] for row in rows] == ["K=0", "K=2", "until < 0.01 nats, 8 samples"]
     assert rows[0]["gain"]["mean"] == 0.0
     for row in rows:
         assert row["gain"]["mean"] == pytest.approx(rows[0]["bound"] - row["bound"], abs=1e-6)

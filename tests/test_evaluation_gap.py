@@ -88,7 +88,7 @@ def test_a_search_cut_short_says_so(model, caplog):
 def test_steps_curve_falls_to_the_best_bound(model):
     curve = steps_curve(model, _batches(), (0, 3, 60), tolerances=(0.05,), noises=200)
     at_prior = known.negative_elbo(X, np.zeros([12, 2]), np.ones([12, 2]))
-    assert curve.labels == ["K=0", "K=3", "K=60", "until < 0.05 nats"]
+    assert curve.labels == ["K=0", "K=3", "K=60", "until < 0.05 nats, 8 samples"]
     means = curve.bound.mean(axis=1)
     np.testing.assert_allclose(means[0], at_prior.mean(), rtol=0.03)
     assert means[0] > means[1] > means[2]

@@ -77,7 +77,7 @@ def decoder_saliency(model, steps=None):
     Args:
       model: a `SemiAmortizedVAE` whose decoder tells the log probability of each part of x; see
         `log_probs_of_parts`.
-      steps: K; the refinement layer's own by default, 0 for the encoder's posterior.
+      steps: K; the model's own by default (0 for a plain VAE), 0 for the encoder's posterior.
 
     Raises:
       ValueError: the model has no such decoder.

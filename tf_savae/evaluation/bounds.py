@@ -35,7 +35,7 @@ def evaluate_bounds(model, dataset, steps=None, seed=0, label=None):
       model: a compiled `tf_savae.SemiAmortizedVAE`.
       dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
         examples of weight 0 are left out.
-      steps: K; the refinement layer's own by default.
+      steps: K; the model's own by default (0 for a plain VAE).
       seed: int; batch i draws its noise from (seed, i), so the answer is reproducible.
       label: what to write beside a progress bar; None shows no bar.
 

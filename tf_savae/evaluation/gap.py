@@ -85,7 +85,7 @@ def inference_gap(
       model: a compiled `SemiAmortizedVAE`.
       dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
         examples of weight 0 are left out.
-      steps: K; the refinement layer's own by default.
+      steps: K; the model's own by default (0 for a plain VAE).
       optimisation_steps, step_size: of the search for lambda*; see `Optimisation`.
       samples: S of the importance-weighted NLL.
       noises: samples of z in each reported ELBO.
@@ -112,7 +112,7 @@ def inference_gap(
     """
     check_latent(model)
     checks.positive_int("noises", noises)
-    steps = model.refinement.steps if steps is None else checks.non_negative_int("steps", steps)
+    steps = model.inference_steps if steps is None else checks.non_negative_int("steps", steps)
     optimise = Optimisation(model, optimisation_steps, step_size, judges=noises)
     starts = compiled_for(model, lambda x, seed: _starts(model, x, seed, steps))
 

@@ -28,7 +28,7 @@ def importance_weighting(
       dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
         examples of weight 0 are left out.
       samples: S.
-      steps: K, which chooses q: 0 the encoder's posterior, None the layer's own number of steps.
+      steps: K, which chooses q: 0 the encoder's posterior, None the model's own number of steps.
       seed: int; batch i draws its noise from (seed, i), so the answer is reproducible.
       chunk: samples evaluated at once. Memory grows with chunk times B and not with S.
       label: what to write beside a progress bar; None shows no bar.

@@ -19,7 +19,7 @@ _REPORT = 3  # Stream of noise of the reported ELBOs.
 class StepsCurve(NamedTuple):
     """Rows are ways to infer: one for each K, then one for each tolerance; nats, float64."""
 
-    labels: list  # [R]: "K=5", or "until < 0.01 nats"
+    labels: list  # [R]: "K=5", or "until < 0.01 nats, 8 samples"
     steps: Any  # [R]: K, or the mean number of steps that were taken
     nll: Any  # [R, N]: -log p(x | z), a mean over samples
     kl: Any  # [R, N]
@@ -38,6 +38,7 @@ def steps_curve(
     steps=(0, 1, 2, 5, 10, 20, 40),
     tolerances=(),
     *,
+    stopping_samples=8,
     noises=20,
     seed=0,
     label=None,
@@ -55,6 +56,9 @@ def steps_curve(
       steps: the Ks.
       tolerances: nats; for each, examples stop at the first step that gains less (see
         `early_stopping` of `tf_savae.svi.refine`), the largest K being the limit.
+      stopping_samples: samples of z in each step of refinement that stops by itself. Its steps
+        all see the same noise, so that they can be compared; with one sample of it they fit that
+        sample, and the ELBO under other noise may get worse while they go on.
       noises: samples of z in each reported ELBO.
       seed: int.
       label: what to write beside progress bars; None shows no bar.
@@ -69,7 +73,7 @@ def steps_curve(
     >>> data = tf.data.Dataset.from_tensor_slices(tf.ones([4, 3])).batch(2)
     >>> curve = steps_curve(model, data, steps=(0, 2), tolerances=(0.1,), noises=2)
     >>> curve.labels, curve.bound.shape
-    (['K=0', 'K=2', 'until < 0.1 nats'], (3, 4))
+    (['K=0', 'K=2', 'until < 0.1 nats, 8 samples'], (3, 4))
     """
     check_latent(model)
     checks.positive_int("noises", noises)
@@ -77,7 +81,8 @@ def steps_curve(
     tolerances = [checks.positive("tolerances", t, zero=True) for t in tolerances]
     if not steps:
         raise ValueError("steps: expected at least one K, got none.")
-    ways = _ways(model, steps, tolerances)
+    checks.positive_int("stopping_samples", stopping_samples)
+    ways = _ways(model, steps, tolerances, stopping_samples)
     judge = compiled_for(model, lambda x, lam, seed: _terms(model, x, lam, noises, seed))
     clock = _Clock()
 
@@ -95,13 +100,13 @@ def steps_curve(
     return StepsCurve(list(ways), taken.mean(axis=1), nll, kl, clock.medians(list(ways)), taken)
 
 
-def _ways(model, steps, tolerances):
+def _ways(model, steps, tolerances, samples):
     """{label: function (x, seed) -> (parameters, steps taken [B])}, compiled."""
     fixed = compiled_for(model, lambda x, seed, count: _refined(model, x, seed, count))
     ways = {f"K={k}": functools.partial(fixed, count=tf.constant(k)) for k in steps}
     for tolerance in tolerances:
-        ways[f"until < {tolerance:g} nats"] = compiled_for(
-            model, lambda x, seed, t=tolerance: _stopped(model, x, seed, max(steps), t)
+        ways[f"until < {tolerance:g} nats, {samples} samples"] = compiled_for(
+            model, lambda x, seed, t=tolerance: _stopped(model, x, seed, max(steps), t, samples)
         )
     return ways
 
@@ -112,10 +117,9 @@ def _refined(model, x, seed, count):
     return parameters, tf.fill([tf.shape(tf.nest.flatten(x)[0])[0]], count)
 
 
-def _stopped(model, x, seed, limit, tolerance):
-    parameters, trace = _refine(
-        model, x, seed, steps=limit, early_stopping=tolerance, return_trace=True
-    )
+def _stopped(model, x, seed, limit, tolerance, samples):
+    stopping = {"early_stopping": tolerance, "samples": samples, "return_trace": True}
+    parameters, trace = _refine(model, x, seed, steps=limit, **stopping)
     return parameters, trace.steps
 
 

@@ -48,7 +48,7 @@ def analyze_run(config, workdir, output=None):
         "examples": split.examples,
         "unit": split.unit,
     }
-    steps = _own_steps(run) if config.steps == -1 else config.steps
+    steps = run.model.inference_steps if config.steps == -1 else config.steps
     if run.kind == "text":
         report["saliency"] = analyze_text(run, split, config, steps, tags, folder)
     else:
@@ -59,11 +59,6 @@ def analyze_run(config, workdir, output=None):
     folder.write_json("analysis.json", report)
     print(f"\n{_text(report)}\nwritten to {folder.path}")
     return report
-
-
-def _own_steps(run):
-    """K of the posterior that the system is about; a plain VAE's is the encoder's."""
-    return 0 if run.system == "vae" else run.model.refinement.steps
 
 
 def _check_run(run):

@@ -71,15 +71,16 @@ def _as_json(config):
     return {name: list(v) if isinstance(v, tuple) else v for name, v in fields}
 
 
-def _steps(config):
-    return None if config.steps == -1 else config.steps
+def _steps(run, config):
+    """K of the refined posterior, also where the system itself does not refine (a plain VAE)."""
+    return run.model.refinement.steps if config.steps == -1 else config.steps
 
 
 def _posteriors(run, split, config):
     """Numbers of the encoder's posterior, where there is an encoder, and of the refined one."""
     if not run.latent:
         return {"exact": exact_numbers(run.model, split, config)}
-    ways = {"encoder": 0, "refined": _steps(config)}
+    ways = {"encoder": 0, "refined": _steps(run, config)}
     if run.model.encoder is None:
         del ways["encoder"]
     return {
@@ -93,7 +94,7 @@ def _gap(run, split, config, folder):
     gap = inference_gap(
         run.model,
         split.first(count),
-        steps=_steps(config),
+        steps=_steps(run, config),
         optimisation_steps=config.gap_steps,
         step_size=config.gap_step_size,
         samples=config.samples,
@@ -113,6 +114,7 @@ def _curve(run, split, config, folder):
         split.first(count),
         config.curve_steps,
         config.curve_tolerances,
+        stopping_samples=config.curve_stopping_samples,
         noises=config.curve_noises,
         seed=config.seed,
         label=f"refinement steps at test time, {count} {split.unit}s",
@@ -123,7 +125,7 @@ def _curve(run, split, config, folder):
 
 def _trained_steps(run):
     """K in training; a plain VAE has none."""
-    return 0 if run.system == "vae" else run.model.refinement.steps
+    return run.model.inference_steps
 
 
 def _scalars(report):

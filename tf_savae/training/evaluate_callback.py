@@ -28,7 +28,7 @@ class EvaluatePosterior(keras.callbacks.Callback):
       dataset: finite `tf.data.Dataset`, as for `evaluate_bounds`, of at least 2 examples.
       every: epochs from one evaluation to the next; the first is after epoch `every`.
       samples: S of the importance weighting.
-      steps: K; the refinement layer's own by default, 0 for the encoder's posterior.
+      steps: K; the model's own by default (0 for a plain VAE), 0 for the encoder's posterior.
       chunk: importance samples evaluated at once.
       prefix: of the names in the logs.
       seed: int; every evaluation draws the same noise.

@@ -48,6 +48,9 @@ class EvaluateConfig:
     curve_tolerances: tuple = _setting(
         (0.1, 0.01), "stop an example after a step that gains less than this, in nats"
     )
+    curve_stopping_samples: int = _setting(
+        8, "samples of z in each step where examples stop by themselves; fewer fit their noise"
+    )
     curve_noises: int = _setting(50, "samples of z in each ELBO of the curve")
 
     def __post_init__(self):
@@ -60,6 +63,7 @@ class EvaluateConfig:
             "information_samples",
             "gap_steps",
             "gap_noises",
+            "curve_stopping_samples",
             "curve_noises",
         ):
             checks.positive_int(name, getattr(self, name))

@@ -24,7 +24,7 @@ def mean_and_error(values):
 
 
 def posterior_numbers(model, split, config, steps, label):
-    """What the posterior after `steps` (None: the run's own) achieves on a `Split`."""
+    """What the posterior after so many steps achieves on a `Split`."""
     dataset, seed = split.dataset(), config.seed
     bounds = evaluate_bounds(model, dataset, steps, seed, label=f"{label}: bound")
     weighted = importance_weighting(
@@ -37,7 +37,7 @@ def posterior_numbers(model, split, config, steps, label):
         label=f"{label}: importance weighting with {config.samples} samples",
     )
     numbers = {
-        "steps": model.refinement.steps if steps is None else steps,
+        "steps": steps,
         "bound": mean_and_error(bounds.bound),
         "nll": mean_and_error(bounds.nll),
         "kl": mean_and_error(bounds.kl),

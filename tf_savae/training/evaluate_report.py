@@ -79,11 +79,11 @@ def _gap(gap, unit):
 def _curve(rows, unit):
     lines = [
         "refinement at test time",
-        f"  {'':20}{'mean K':>8}{'ELBO gained':>18}{'-ELBO':>12}{'KL':>9}{'ms / ' + unit:>16}",
+        f"  {'':30}{'mean K':>8}{'ELBO gained':>18}{'-ELBO':>12}{'KL':>9}{'ms / ' + unit:>16}",
     ]
     for row in rows:
         lines.append(
-            f"  {row['inference']:20}{row['steps']:>8.1f}{_cell(row['gain']):>18}"
+            f"  {row['inference']:30}{row['steps']:>8.1f}{_cell(row['gain']):>18}"
             f"{row['bound']:>12,.3f}{row['kl']:>9.3f}{row['milliseconds']:>16.3f}"
         )
     return lines

@@ -25,7 +25,7 @@ def plot_gap(gap, file, unit="example"):
     _search(search, gap, unit)
     figure.suptitle(
         f"Inference gap, {len(gap.nll):,} {unit}s: on average {gap.inference_gap.mean():.3g} nats "
-        "between log p(x) and the encoder's ELBO"
+        "between log p(x) and the ELBO before refinement"
     )
     figure.savefig(file)
 
@@ -45,9 +45,9 @@ def _parts(axes, gap, unit):
     start = 0.0
     for row, (label, colour, width) in enumerate(parts):
         axes.barh(-row, width, left=start, color=_COLOURS[colour], height=0.55)
-        axes.annotate(
-            f"{label}: {width:.3g}", (0.0, -row + 0.3), (4, 0), textcoords="offset points"
-        )
+        place = {"xytext": (4, 2), "textcoords": "offset points", "zorder": 3}
+        clear = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axes.annotate(f"{label}: {width:.3g}", (0.0, -row + 0.3), bbox=clear, **place)
         start += width
         if row < 2:
             axes.plot([start, start], [-row - 0.72, -row], color="black", lw=0.7)

@@ -48,7 +48,7 @@ def _panel(axes, curve, values, errors, trained):
         axes.fill_between(steps, low, high, color=_FIXED, alpha=0.2, lw=0, label=label)
     for number, index in enumerate(i for i in range(len(values)) if i not in fixed):
         marker = {"color": _ADAPTIVE, "marker": "^sDvP*"[number % 6], "ms": 9, "mec": "black"}
-        label = f"its own K for each, {curve.labels[index].replace('until', 'until a step gains')}"
+        label = f"its own K for each: {curve.labels[index].replace('until', 'until a step gains')}"
         axes.plot(curve.steps[index], values[index], ls="none", label=label, **marker)
     if trained is not None:
         axes.axvline(trained, color="gray", lw=0.8, ls="--", label="K in training")
