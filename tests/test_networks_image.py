@@ -163,12 +163,12 @@ def test_inference_is_per_example():
 
 
 def test_saved_and_loaded(tmp_path):
-    net, x = model(), images()
+    net, x = model("vae"), images()
     net.compile("adam", jit_compile=False)
     net.fit(x, batch_size=3, verbose=0)
     net.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(loaded.negative_elbo(x), net.negative_elbo(x))
+    np.testing.assert_array_equal(loaded.negative_elbo(x, steps=0), net.negative_elbo(x, steps=0))
     np.testing.assert_array_equal(loaded.generate(2, seed=1), net.generate(2, seed=1))
 
 

@@ -42,7 +42,7 @@ def test_a_row_does_not_depend_on_its_batch(float64):
 
 
 def test_compiled_by_xla_too(float64):
-    net, z = decoder(), codes(3)
+    net, z = decoder((2, 3), kernel_sizes=(3, 3)), codes(3)
     expected = net.sample(z, seed=3)
     compiled = tf.function(lambda z: net.sample(z, seed=3), jit_compile=True)
     np.testing.assert_array_equal(compiled(z), expected)
