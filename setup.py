@@ -15,6 +15,7 @@ REQUIREMENTS = [
     "tensorflow-datasets>=4.9.10,<5",
     "tensorboard>=2.20,<3",  # TensorFlow no longer brings it, and tf.summary does not work without
     "numpy>=2.0,<3",
+    "scipy>=1.13,<2",  # Reads .mat files.
     "absl-py>=2.1,<3",
     "matplotlib>=3.10,<4",
 ]

@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
 
 
 def _no_effects():
+    """The effects of an encoder that does nothing but encode."""
     return Effects([], [])
 
 
