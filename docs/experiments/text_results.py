@@ -30,6 +30,7 @@ NAMES = {
     "savae": "SA-VAE (exact)",
     "reference": "SA-VAE, the 2018 clipping",
     "savae_short": "SA-VAE (exact), steps of 0.1",
+    "reference_short": "SA-VAE, the 2018 clipping, steps of 0.1",
 }
 COLUMNS = ("bound", "kl", "amortized_bound", "iw_nll", "iw_ppl", "active_units", "step_seconds")
 

@@ -79,7 +79,7 @@ def small():
         latent_size=8,
         dropout=0.2,
         svi_steps=5,
-        svi_step_size=0.5,
+        svi_step_size=0.1,
         optimizer="adam",
         learning_rate=0.004,
         min_learning_rate=0.0001,
