@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """How far refinement gets by step size and by samples of z a step, on a trained VAE.
 
-Trains the VAE of the oracle experiment's learned study (docs/oracle.md), then refines its posteriors
-of the validation sentences with K steps of several sizes, each with one or more samples of z:
+Trains the VAE of the oracle experiment's learned study (docs/oracle.md), then refines its
+posteriors of the validation sentences with K steps of several sizes, each with one or more samples
+of z:
 
     python docs/experiments/step_noise.py --seed=0
 
 One-sample gradients are noisy, and a step of size a leaves noise of about a in the posterior: long
-steps may lose more by noise than they gain. Prints a Markdown table of bounds, in nats per sentence,
-and the VAE's importance-weighted NLL with samples from the prior: no posterior can do better.
+steps may lose more by noise than they gain. Prints a Markdown table of bounds, in nats per
+sentence, and the VAE's importance-weighted NLL with samples from the prior: no posterior can do
+better.
 """
 
 import dataclasses
