@@ -32,7 +32,7 @@ NAMES = {
     "savae_short": "SA-VAE (exact), steps of 0.1",
     "reference_short": "SA-VAE, the 2018 clipping, steps of 0.1",
 }
-COLUMNS = ("bound", "kl", "amortized_bound", "iw_nll", "iw_ppl", "active_units", "step_seconds")
+COLUMNS = ("bound", "kl", "amortized_bound", "iw_nll", "iw_ppl", "active_units")
 
 
 def read(folder):
@@ -67,27 +67,38 @@ def cell(values):
     return f"{statistics.mean(values):.2f} ± {spread:.2f}"
 
 
-def curves(found, quantity, label, path):
-    """Validation `quantity` against epochs, a line per system: mean over seeds, range shaded."""
-    figure, axes = plt.subplots(figsize=(7, 4.2))
-    for system in [name for name in NAMES if name in found]:
-        series = [
-            [row.get(f"val_{quantity}") for row in history]
-            for _, history in found[system].values()
-        ]
-        if any(value is None for one in series for value in one):
+def curves(found, quantity, label, path, less=None):
+    """Validation `quantity` against epochs, a line per system: mean over seeds, range shaded.
+
+    With `less`, a system's name, its mean at the same epoch is taken away from all.
+    """
+    figure, axes = plt.subplots(figsize=(8.5, 4.2))
+    base = [statistics.mean(c) for c in _columns(found[less], quantity)] if less else None
+    for number, system in enumerate(NAMES):
+        columns = _columns(found.get(system, {}), quantity)
+        if not columns or system == less:
             continue
-        columns = list(zip(*series, strict=False))
+        zero = base or [0.0] * len(columns)
+        columns = [[v - z for v in column] for column, z in zip(columns, zero, strict=True)]
         epochs = range(1, len(columns) + 1)
-        line = axes.plot(epochs, [statistics.mean(c) for c in columns], label=NAMES[system])[0]
+        mean, color = [statistics.mean(c) for c in columns], f"C{number}"
+        axes.plot(epochs, mean, label=NAMES[system], color=color)
         low, high = [min(c) for c in columns], [max(c) for c in columns]
-        axes.fill_between(epochs, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
+    if less:
+        axes.axhline(0.0, color="black", linewidth=0.8, label=NAMES[less])
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+
+
+def _columns(runs, quantity):
+    """For each epoch, what the seeds gave; empty where the system has no such quantity."""
+    series = [[row.get(f"val_{quantity}") for row in history] for _, history in runs.values()]
+    columns = list(zip(*series, strict=False))
+    return [] if any(value is None for column in columns for value in column) else columns
 
 
 def main(argv):
@@ -97,8 +108,8 @@ def main(argv):
         (output / name).mkdir(parents=True, exist_ok=True)
     kept = {s: {seed: list(p) for seed, p in runs.items()} for s, runs in found.items()}
     (output / "results" / "text.json").write_text(json.dumps(kept, indent=1) + "\n")
-    label = "validation bound (nats per document)"
-    curves(found, "bound", label, output / "images" / "text_bound.png")
+    label = "validation bound less the LSTM-LM's\n(nats per document)"
+    curves(found, "bound", label, output / "images" / "text_bound.png", less="autoregressive")
     curves(found, "kl", "validation KL (nats per document)", output / "images" / "text_kl.png")
     print(table(found))
 
