@@ -5,6 +5,7 @@ numbers of threads once, at import.
 """
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,19 @@ def same_start():
     yield
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(autouse=True)
+def own_flags():
+    """Takes back the flags of commands of bin/ that ran in this process: others share names."""
+    from absl import flags
+
+    before = set(flags.FLAGS)
+    yield
+    for name in set(flags.FLAGS) - before:
+        # A command's module is gone after its run; a library's stays, and needs its flags.
+        if flags.FLAGS.find_module_defining_flag(name) not in sys.modules:
+            delattr(flags.FLAGS, name)
 
 
 @pytest.fixture
