@@ -4,38 +4,26 @@
 evaluate.py --workdir=savae_run --split=test --file=test.txt --samples=500
 """
 
-import dataclasses
-import sys
-
 from absl import app, flags, logging
 
+from tf_savae.training import command
 from tf_savae.training.evaluate import evaluate_run
 from tf_savae.training.evaluate_config import EvaluateConfig
 
 FLAGS = flags.FLAGS
-FIELDS = dataclasses.fields(EvaluateConfig)
 
 flags.DEFINE_string("workdir", None, "folder of the finished run; nothing in it is changed")
 flags.DEFINE_string("output", None, "new folder for the results (default: WORKDIR/evaluation)")
 flags.mark_flag_as_required("workdir")
-DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, tuple: flags.DEFINE_list}
-for field in FIELDS:
-    text = f"{field.metadata['help']} (default: {field.default})"
-    if "choices" in field.metadata:
-        flags.DEFINE_enum(field.name, field.default, field.metadata["choices"], text)
-    else:
-        DEFINE.get(field.type, flags.DEFINE_string)(field.name, None, text)
+command.define_flags(EvaluateConfig)
+
+
+def evaluate(settings):
+    evaluate_run(EvaluateConfig(**settings), FLAGS.workdir, FLAGS.output)
 
 
 def main(argv):
-    if argv[1:]:
-        raise app.UsageError(f"expected only flags, got {' '.join(argv[1:])}")
-    given = {f.name: FLAGS[f.name].value for f in FIELDS if FLAGS[f.name].value is not None}
-    try:
-        evaluate_run(EvaluateConfig(**given), FLAGS.workdir, FLAGS.output)
-    except (ValueError, OSError) as error:
-        logging.debug("where it happened", exc_info=True)
-        sys.exit(f"evaluate.py: {error}")
+    command.run(argv, EvaluateConfig, evaluate)
 
 
 if __name__ == "__main__":

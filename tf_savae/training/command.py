@@ -1,0 +1,59 @@
+"""What every command of bin/ does: absl flags from the fields of a configuration, one call."""
+
+import dataclasses
+import os
+import sys
+
+from absl import app, flags, logging
+
+__all__ = ["define_flags", "run"]
+
+# Flags belong to the script that asks for them: --help of a script shows them.
+flags.disclaim_key_flags()
+
+_DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_boolean}
+
+
+def define_flags(configuration, note=" (default: {default})"):
+    """Defines a flag for each field of `configuration`, None unless given.
+
+    Args:
+      configuration: a dataclass whose fields have metadata "help", and "choices" if any. Ints,
+        floats and booleans are flags of their kind, everything else is text.
+      note: stands behind each help text; {default} is the field's own default.
+
+    >>> define_flags(dataclasses.make_dataclass("C", [("size", int, dataclasses.field(
+    ...     default=3, metadata={"help": "how many"}))]))
+    >>> flags.FLAGS["size"].help
+    'how many (default: 3)'
+    """
+    for field in dataclasses.fields(configuration):
+        text = field.metadata["help"] + note.format(default=field.default)
+        if "choices" in field.metadata:
+            flags.DEFINE_enum(field.name, None, field.metadata["choices"], text)
+        else:
+            _DEFINE.get(field.type, flags.DEFINE_string)(field.name, None, text)
+
+
+def run(argv, configuration, work, errors=(ValueError, OSError)):
+    """Calls `work` with the settings that the flags gave; an error ends the program in one line.
+
+    Args:
+      argv: as absl hands it to a program: its name, and nothing that is no flag.
+      configuration: the dataclass that `define_flags` was called with.
+      work: called with a dict, field name to value, of the flags that were given.
+      errors: what the user can mend, so that no traceback is shown (it is with --verbosity=1).
+
+    Raises:
+      SystemExit: with the message of one of `errors`.
+      absl.app.UsageError: argv holds more than flags.
+    """
+    if argv[1:]:
+        raise app.UsageError(f"expected only flags, got {' '.join(argv[1:])}")
+    names = [field.name for field in dataclasses.fields(configuration)]
+    given = {name: flags.FLAGS[name].value for name in names}
+    try:
+        work({name: value for name, value in given.items() if value is not None})
+    except errors as error:
+        logging.debug("where it happened", exc_info=True)
+        sys.exit(f"{os.path.basename(argv[0])}: {error}")
