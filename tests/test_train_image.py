@@ -112,7 +112,7 @@ def test_every_system_trains(images, tmp_path, system):
 
 def test_a_finished_run_is_not_trained_again(images, finished, monkeypatch, capsys):
     workdir, report = finished
-    monkeypatch.setattr(image, "build_image_model", _no_long_work)
+    monkeypatch.setattr(image, "build_image_model", text_runs.long_work)
     before = text_runs.contents(workdir)
     config = image_runs.config(images, **LONG)
     assert image.train_and_evaluate_images(config, workdir) == report
@@ -159,13 +159,9 @@ def test_images_in_several_places(tmp_path):
 # Bad input: one clear error each, before any long work.
 
 
-def _no_long_work(*args):
-    raise AssertionError("long work began before the input was checked")
-
-
 @pytest.fixture
 def no_long_work(monkeypatch):
-    monkeypatch.setattr(image, "build_image_model", _no_long_work)
+    monkeypatch.setattr(image, "build_image_model", text_runs.long_work)
 
 
 def test_another_configuration_is_refused(images, finished, no_long_work):

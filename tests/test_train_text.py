@@ -118,7 +118,7 @@ def test_history_is_written_for_people_and_programs(finished):
 
 def test_a_finished_run_is_not_trained_again(texts, finished, monkeypatch, capsys):
     workdir, report = finished
-    monkeypatch.setattr(text, "build_model", _no_long_work)
+    monkeypatch.setattr(text, "build_model", text_runs.long_work)
     before = text_runs.contents(workdir)
     assert training.train_and_evaluate(text_runs.config(texts, **LONG), workdir) == report
     assert text_runs.contents(workdir) == before
@@ -161,13 +161,9 @@ def test_only_the_first_lines_are_used(texts):
 # Bad input: one clear error each, before any long work.
 
 
-def _no_long_work(*args):
-    raise AssertionError("long work began before the input was checked")
-
-
 @pytest.fixture
 def no_long_work(monkeypatch):
-    monkeypatch.setattr(text, "build_model", _no_long_work)
+    monkeypatch.setattr(text, "build_model", text_runs.long_work)
 
 
 def test_another_configuration_is_refused(texts, finished, no_long_work):

@@ -49,3 +49,8 @@ def history(workdir):
 def contents(folder):
     """{path: bytes} of every file in a folder."""
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def long_work(*args):
+    """In place of what builds a model: the input has to be refused before."""
+    raise AssertionError("long work began before the input was checked")

@@ -3,14 +3,11 @@
 import dataclasses
 
 from tf_savae.ground import checks
+from tf_savae.training.run_config import setting
 
 __all__ = ["SPLITS", "EvaluateConfig"]
 
 SPLITS = ("train", "valid", "test", "other")
-
-
-def _setting(default, text, **kwargs):
-    return dataclasses.field(default=default, metadata={"help": text, **kwargs})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,34 +21,34 @@ class EvaluateConfig:
     (0, 5)
     """
 
-    file: str = _setting("", "the data: what the training command was given for this split")
-    split: str = _setting(
+    file: str = setting("", "the data: what the training command was given for this split")
+    split: str = setting(
         "test",
         "which of the run's splits the file is; it must be that one. other: any data",
         choices=SPLITS,
     )
-    max_examples: int = _setting(0, "use only the first examples of the file; 0: all")
-    batch_size: int = _setting(0, "B; 0: that of the run")
-    seed: int = _setting(0, "of all noise; the same seed, the same numbers")
-    steps: int = _setting(-1, "K, refinement steps of the refined posterior; -1: the run's own")
-    samples: int = _setting(100, "S, samples of the importance-weighted NLL")
-    chunk: int = _setting(1, "importance samples evaluated at once; memory grows with it")
-    information_samples: int = _setting(4, "draws per example for the mutual information")
+    max_examples: int = setting(0, "use only the first examples of the file; 0: all")
+    batch_size: int = setting(0, "B; 0: that of the run")
+    seed: int = setting(0, "of all noise; the same seed, the same numbers")
+    steps: int = setting(-1, "K, refinement steps of the refined posterior; -1: the run's own")
+    samples: int = setting(100, "S, samples of the importance-weighted NLL")
+    chunk: int = setting(1, "importance samples evaluated at once; memory grows with it")
+    information_samples: int = setting(4, "draws per example for the mutual information")
     # The inference gap.
-    gap_examples: int = _setting(100, "how many examples to search lambda* for; 0: no gap")
-    gap_steps: int = _setting(500, "steps of the search for lambda*")
-    gap_step_size: float = _setting(0.1, "first step size of that search")
-    gap_noises: int = _setting(100, "samples of z in each ELBO of the gap")
+    gap_examples: int = setting(100, "how many examples to search lambda* for; 0: no gap")
+    gap_steps: int = setting(500, "steps of the search for lambda*")
+    gap_step_size: float = setting(0.1, "first step size of that search")
+    gap_noises: int = setting(100, "samples of z in each ELBO of the gap")
     # K at test time.
-    curve_examples: int = _setting(200, "how many examples for the curve against K; 0: no curve")
-    curve_steps: tuple = _setting((0, 1, 2, 5, 10, 20, 40), "the Ks of the curve")
-    curve_tolerances: tuple = _setting(
+    curve_examples: int = setting(200, "how many examples for the curve against K; 0: no curve")
+    curve_steps: tuple = setting((0, 1, 2, 5, 10, 20, 40), "the Ks of the curve")
+    curve_tolerances: tuple = setting(
         (0.1, 0.01), "stop an example after a step that gains less than this, in nats"
     )
-    curve_stopping_samples: int = _setting(
+    curve_stopping_samples: int = setting(
         8, "samples of z in each step where examples stop by themselves; fewer fit their noise"
     )
-    curve_noises: int = _setting(50, "samples of z in each ELBO of the curve")
+    curve_noises: int = setting(50, "samples of z in each ELBO of the curve")
 
     def __post_init__(self):
         checks.choice("split", self.split, SPLITS)

@@ -3,6 +3,7 @@
 import dataclasses
 
 from tf_savae.ground import checks
+from tf_savae.training.run_config import setting
 
 __all__ = ["GenerateConfig"]
 
@@ -27,10 +28,6 @@ _OF_MODES = {
 }
 
 
-def _setting(kind, text, **kwargs):
-    return dataclasses.field(default=None, metadata={"help": text, "type": kind, **kwargs})
-
-
 @dataclasses.dataclass(frozen=True)
 class GenerateConfig:
     """Settings of one call of `generate`; None stands for the default that the help text names.
@@ -42,60 +39,60 @@ class GenerateConfig:
     'greedy'
     """
 
-    mode: str = _setting(
-        str,
+    mode: str = setting(
+        None,
         "samples from the prior; reconstructions of the examples in --file; codes between two of "
         "them; changes of one latent dimension at a time around one of them, or around the prior's "
         "mean without --file (default: sample)",
         choices=_MODES,
     )
-    n: int = _setting(
-        int,
+    n: int = setting(
+        None,
         "how many: samples, first examples of --file, codes on the way, changes per dimension "
         "(default: 10; changes: 7)",
     )
-    seed: int = _setting(int, "of all noise; the same seed, the same output (default: 0)")
-    file: str = _setting(str, "data, as the run was trained on: text or images")
-    output: str = _setting(
-        str,
+    seed: int = setting(None, "of all noise; the same seed, the same output (default: 0)")
+    file: str = setting(None, "data, as the run was trained on: text or images")
+    output: str = setting(
+        None,
         "file to write, which must not exist: text (default: standard output), or .png for images, "
         "with all arrays in an .npz beside it",
     )
-    batch_size: int = _setting(
-        int, "rows at a time; decides memory and speed, not what comes out (default: 32)"
+    batch_size: int = setting(
+        None, "rows at a time; decides memory and speed, not what comes out (default: 32)"
     )
     # Text.
-    decoding: str = _setting(
-        str,
+    decoding: str = setting(
+        None,
         "how text is decoded (default: sample with --mode=sample, else greedy)",
         choices=_DECODINGS,
     )
-    temperature: float = _setting(float, "divides the logits; below 1: surer words (default: 1)")
-    top_k: int = _setting(int, "draw from this many most probable words only (default: all)")
-    top_p: float = _setting(
-        float, "draw from the fewest most probable words with this share only (default: 1)"
+    temperature: float = setting(None, "divides the logits; below 1: surer words (default: 1)")
+    top_k: int = setting(None, "draw from this many most probable words only (default: all)")
+    top_p: float = setting(
+        None, "draw from the fewest most probable words with this share only (default: 1)"
     )
-    beam_size: int = _setting(int, "sequences that beam search keeps (default: 5)")
-    length_penalty: float = _setting(
-        float, "exponent of the length normalisation of beams, 0: none (default: 0.6)"
+    beam_size: int = setting(None, "sequences that beam search keeps (default: 5)")
+    length_penalty: float = setting(
+        None, "exponent of the length normalisation of beams, 0: none (default: 0.6)"
     )
-    length: int = _setting(int, "longest text, in words (default: that of the run's training)")
-    labels: bool = _setting(bool, "begin each line of text with what it is and a tab")
+    length: int = setting(None, "longest text, in words (default: that of the run's training)")
+    labels: bool = setting(None, "begin each line of text with what it is and a tab")
     # Codes.
-    latent: str = _setting(
-        str, "what is decoded of each posterior (default: mean)", choices=("mean", "sample")
+    latent: str = setting(
+        None, "what is decoded of each posterior (default: mean)", choices=("mean", "sample")
     )
-    steps: int = _setting(int, "K, refinement steps (default: those of the run)")
-    path: str = _setting(
-        str, "between two codes (default: spherical)", choices=("linear", "spherical")
+    steps: int = setting(None, "K, refinement steps (default: those of the run)")
+    path: str = setting(
+        None, "between two codes (default: spherical)", choices=("linear", "spherical")
     )
-    rows: str = _setting(
-        str,
+    rows: str = setting(
+        None,
         "which examples of --file, counted from 1: two to interpolate, one to traverse (default: "
         "the first)",
     )
-    extent: float = _setting(float, "largest change of a dimension (default: 3)")
-    dimensions: str = _setting(str, "which ones to change, from 0, as in 0,3,5 (default: all)")
+    extent: float = setting(None, "largest change of a dimension (default: 3)")
+    dimensions: str = setting(None, "which ones to change, from 0, as in 0,3,5 (default: all)")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -165,6 +162,25 @@ class GenerateConfig:
                 f"{self.rows!r}."
             )
         return [number - 1 for number in numbers]
+
+    def example_numbers(self, total, examples):
+        """The examples of --file that the mode uses, counted from 0.
+
+        Args:
+          total: how many there are.
+          examples: what they are, for the message: "images of a.npz".
+
+        Raises:
+          ValueError: `rows` asks for more than there are.
+        """
+        numbers = self.row_numbers()
+        if numbers is None:
+            numbers = list(range(min(self.count(), total)))
+        if max(numbers) >= total:
+            raise ValueError(
+                f"rows: expected numbers up to the {total:,} {examples}, got {max(numbers) + 1:,}."
+            )
+        return numbers
 
     def dimension_numbers(self):
         """The latent dimensions to change; None for all."""

@@ -26,15 +26,8 @@ def read_examples(config, run):
     parts = data.load_images(config.file)
     images = next(parts[part] for part in _PARTS if part in parts)
     logging.info("%s", images.summary())
-    numbers = config.row_numbers()
-    if numbers is None:
-        numbers = range(min(config.count(), len(images)))
-    if max(numbers) >= len(images):
-        raise ValueError(
-            f"rows: expected numbers up to the {len(images):,} images of {images.source}, got "
-            f"{max(numbers) + 1:,}."
-        )
-    chosen = images.select(list(numbers)).binarized(config.seed or 0)
+    numbers = config.example_numbers(len(images), f"images of {images.source}")
+    chosen = images.select(numbers).binarized(config.seed or 0)
     x = chosen.probabilities(slice(None))[..., None]
     return _as_trained_on(x, run, images.source)
 

@@ -17,14 +17,7 @@ def read_examples(config, run):
     settings = {name: run.configuration[name] for name in ("max_words", "long_lines")}
     lines, report = data.read_lines(config.file, **settings)
     logging.info("%s", report.summary())
-    numbers = config.row_numbers()
-    if numbers is None:
-        numbers = range(min(config.count(), len(lines)))
-    if max(numbers) >= len(lines):
-        raise ValueError(
-            f"rows: expected numbers up to the {len(lines):,} lines with words of {config.file}, "
-            f"got {max(numbers) + 1:,}."
-        )
+    numbers = config.example_numbers(len(lines), f"lines with words of {config.file}")
     corpus = data.TextCorpus.encode([lines[i] for i in numbers], run.vocabulary)
     logging.info("used: %s", corpus.summary())
     return data.pad_rows(corpus.sequences, len(corpus), int(corpus.lengths.max()))

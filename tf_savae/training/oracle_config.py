@@ -3,17 +3,12 @@
 import dataclasses
 
 from tf_savae.ground import checks
+from tf_savae.training.run_config import HVPS, setting
 
 __all__ = ["ORACLE_CONFIGS", "OracleConfig", "full", "quick"]
 
-_HVPS = ("auto", "forward_over_reverse", "reverse_over_reverse", "finite_difference")
-
 _STUDIES = ("both", "oracle", "learned")
 _JIT = ("auto", "true", "false")
-
-
-def _setting(default, text, **kwargs):
-    return dataclasses.field(default=default, metadata={"help": text, **kwargs})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,55 +26,55 @@ class OracleConfig:
     5
     """
 
-    study: str = _setting("both", "which study to run", choices=_STUDIES)
+    study: str = setting("both", "which study to run", choices=_STUDIES)
     # The oracle and its data.
-    vocabulary_size: int = _setting(1000, "V")
-    units: int = _setting(100, "H of all LSTMs, of their inputs and of the MLP")
-    length: int = _setting(5, "T, words a sentence")
-    train_points: int = _setting(5000, "sentences to train on, oracle study")
-    learned_train_points: int = _setting(20_000, "the same, learned study: 5,000 are overfitted")
-    validation_points: int = _setting(1000, "sentences that choose the best epoch")
-    test_points: int = _setting(1000, "sentences that the table is about")
-    batch_size: int = _setting(50, "B")
+    vocabulary_size: int = setting(1000, "V")
+    units: int = setting(100, "H of all LSTMs, of their inputs and of the MLP")
+    length: int = setting(5, "T, words a sentence")
+    train_points: int = setting(5000, "sentences to train on, oracle study")
+    learned_train_points: int = setting(20_000, "the same, learned study: 5,000 are overfitted")
+    validation_points: int = setting(1000, "sentences that choose the best epoch")
+    test_points: int = setting(1000, "sentences that the table is about")
+    batch_size: int = setting(50, "B")
     # Refinement: K is the same for all systems of a study.
-    steps: int = _setting(20, "K, SVI steps in training and at test time, oracle study")
-    learned_steps: int = _setting(5, "the same, learned study, where a step costs more")
-    learned_samples: int = _setting(4, "samples of z a step, learned study: less noise a step")
-    momentum: float = _setting(0.5, "momentum of the steps")
-    oracle_step_size: float = _setting(0.01, "length of a step, oracle study")
-    oracle_clip_norm: float = _setting(5.0, "bound on an example's SVI gradient, oracle study")
-    oracle_svi_step_size: float = _setting(0.02, "SVI's own step, oracle study")
-    oracle_svi_clip_norm: float = _setting(20.0, "SVI's own bound, oracle study")
-    learned_step_size: float = _setting(0.04, "length of a step, learned study")
-    learned_clip_norm: float = _setting(5.0, "bound on an example's SVI gradient, learned study")
-    learned_svi_step_size: float = _setting(0.3, "SVI's own step, learned study")
-    adjoint_clip_norm: float = _setting(0.0, "bound on an example's adjoint; 0: none")
-    hvp: str = _setting("forward_over_reverse", "Hessian-vector products", choices=_HVPS)
-    jit_compile: str = _setting("auto", "XLA for training steps", choices=_JIT)
+    steps: int = setting(20, "K, SVI steps in training and at test time, oracle study")
+    learned_steps: int = setting(5, "the same, learned study, where a step costs more")
+    learned_samples: int = setting(4, "samples of z a step, learned study: less noise a step")
+    momentum: float = setting(0.5, "momentum of the steps")
+    oracle_step_size: float = setting(0.01, "length of a step, oracle study")
+    oracle_clip_norm: float = setting(5.0, "bound on an example's SVI gradient, oracle study")
+    oracle_svi_step_size: float = setting(0.02, "SVI's own step, oracle study")
+    oracle_svi_clip_norm: float = setting(20.0, "SVI's own bound, oracle study")
+    learned_step_size: float = setting(0.04, "length of a step, learned study")
+    learned_clip_norm: float = setting(5.0, "bound on an example's SVI gradient, learned study")
+    learned_svi_step_size: float = setting(0.3, "SVI's own step, learned study")
+    adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
+    hvp: str = setting("forward_over_reverse", "Hessian-vector products", choices=HVPS)
+    jit_compile: str = setting("auto", "XLA for training steps", choices=_JIT)
     # Training.
-    learning_rate: float = _setting(1e-3, "of Adam, oracle study")
-    learned_learning_rate: float = _setting(3e-3, "of Adam, learned study")
-    clip_norm: float = _setting(5.0, "bound on the norm of the whole gradient")
-    oracle_vae_epochs: int = _setting(20, "at most, VAE with the oracle")
-    oracle_savae_epochs: int = _setting(4, "at most, SA-VAE with the oracle")
-    learned_epochs: int = _setting(4, "at most, each system of the learned study")
-    patience: int = _setting(2, "stop after so many epochs without a better validation bound")
-    kl_start: float = _setting(0.1, "KL weight at the start, learned study")
-    kl_anneal_epochs: int = _setting(2, "epochs until the KL weight is 1, learned study")
-    initial_scale: float = _setting(0.1, "learned generator starts from U(-scale, scale)")
-    initial_latent_scale: float = _setting(0.5, "the same for its weights of z")
+    learning_rate: float = setting(1e-3, "of Adam, oracle study")
+    learned_learning_rate: float = setting(3e-3, "of Adam, learned study")
+    clip_norm: float = setting(5.0, "bound on the norm of the whole gradient")
+    oracle_vae_epochs: int = setting(20, "at most, VAE with the oracle")
+    oracle_savae_epochs: int = setting(4, "at most, SA-VAE with the oracle")
+    learned_epochs: int = setting(4, "at most, each system of the learned study")
+    patience: int = setting(2, "stop after so many epochs without a better validation bound")
+    kl_start: float = setting(0.1, "KL weight at the start, learned study")
+    kl_anneal_epochs: int = setting(2, "epochs until the KL weight is 1, learned study")
+    initial_scale: float = setting(0.1, "learned generator starts from U(-scale, scale)")
+    initial_latent_scale: float = setting(0.5, "the same for its weights of z")
     # Report.
-    test_draws: int = _setting(5, "samples of z per test point, averaged")
-    iw_samples: int = _setting(200, "S of the importance-weighted NLL, refined proposal")
-    prior_samples: int = _setting(1000, "S of the oracle's true NLL, samples from the prior")
-    landscape_point: int = _setting(0, "which test point the picture shows")
-    landscape_size: int = _setting(81, "grid points along each axis of the picture")
-    landscape_draws: int = _setting(20, "noise samples that each grid point is averaged over")
+    test_draws: int = setting(5, "samples of z per test point, averaged")
+    iw_samples: int = setting(200, "S of the importance-weighted NLL, refined proposal")
+    prior_samples: int = setting(1000, "S of the oracle's true NLL, samples from the prior")
+    landscape_point: int = setting(0, "which test point the picture shows")
+    landscape_size: int = setting(81, "grid points along each axis of the picture")
+    landscape_draws: int = setting(20, "noise samples that each grid point is averaged over")
 
     def __post_init__(self):
         _check_ranges(self)
         checks.choice("study", self.study, _STUDIES)
-        checks.choice("hvp", self.hvp, _HVPS)
+        checks.choice("hvp", self.hvp, HVPS)
         checks.choice("jit_compile", self.jit_compile, _JIT)
         for name in ("train", "learned_train", "validation", "test"):
             name += "_points"
