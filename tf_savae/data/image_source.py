@@ -8,7 +8,7 @@ from tf_savae.data.image_files import read_arrays
 from tf_savae.data.image_folders import read_folder
 from tf_savae.data.images import ImageSet
 from tf_savae.data.tfds_images import tfds_parts
-from tf_savae.data.tfds_text import is_tfds
+from tf_savae.data.tfds_source import is_tfds
 
 __all__ = ["load_images", "split_images"]
 

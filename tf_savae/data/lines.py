@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tf_savae.data import tfds_text
+from tf_savae.data.tfds_source import is_tfds
 
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open}
 # First bytes that say that a stream is not UTF-8 text at all, and what it is then.
@@ -76,7 +77,7 @@ def read_lines(
             name, or an argument is out of range.
     """
     _check_policy(max_words, long_lines)
-    if tfds_text.is_tfds(source):
+    if is_tfds(source):
         name, raw = tfds_text.documents(str(source), data_dir)
     else:
         name, raw = str(source), _file_lines(Path(source))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tf_savae.data.tfds_text import _NAME, _PREFIX, _cause, _flat
+from tf_savae.data.tfds_source import PREFIX, cause, find_builder, flat, parse, select
 
 __all__ = ["tfds_parts"]
 
@@ -20,50 +20,34 @@ def tfds_parts(source, data_dir=None):
       ValueError: the name is malformed, TFDS does not know it or cannot fetch it, or it has no
         such split or image feature, or images of several sizes.
     """
-    match = _NAME.fullmatch(source.removeprefix(_PREFIX))
-    if match is None:
-        raise ValueError(
-            f"cannot read the TFDS name {source!r}: expected "
-            f"{_PREFIX}NAME[/CONFIG][:VERSION][:SPLIT][@FIELD], such as {_PREFIX}mnist:train"
-        )
-    builder = _prepared(match["name"], data_dir)
-    field = _image_field(match["name"], builder.info.features, match["field"])
-    if match["split"]:
-        return {"all": _images(builder, match["split"], field)}
+    name, split, field = parse(source, f"{PREFIX}mnist:train")
+    builder = _prepared(name, data_dir)
+    field = _image_field(name, builder.info.features, field)
+    if split:
+        return {"all": _images(builder, split, field)}
     splits = {part: split for part, split in _SPLITS.items() if split in builder.info.splits}
     if "train" not in splits:
         raise ValueError(
-            f"the TFDS dataset {match['name']!r} has no split train: name one of "
-            f"{', '.join(builder.info.splits)}, as in {_PREFIX}{match['name']}:SPLIT"
+            f"the TFDS dataset {name!r} has no split train: name one of "
+            f"{', '.join(builder.info.splits)}, as in {PREFIX}{name}:SPLIT"
         )
     return {part: _images(builder, split, field) for part, split in splits.items()}
 
 
 def _prepared(name, data_dir):
-    # Imported here because reading plain files should not pay for it.
-    import tensorflow_datasets as tfds
-
-    import tf_savae.data.builders  # noqa: F401 Registers the package's own data sets.
-
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # TFDS raises many kinds; the user needs the one cause
-        raise ValueError(
-            f"TFDS has no dataset {name!r} here ({_cause(error)}); check the name at "
-            "https://www.tensorflow.org/datasets, or give a file of images instead"
-        ) from error
+    builder = find_builder(name, data_dir, "a file of images")
     try:
         builder.download_and_prepare()
     except Exception as error:  # network, disk, checksum: whatever stands in the way
         raise ValueError(
-            f"the TFDS dataset {name!r} could not be prepared ({_cause(error)}); check the "
+            f"the TFDS dataset {name!r} could not be prepared ({cause(error)}); check the "
             "network, or give a file of images instead"
         ) from error
     return builder
 
 
 def _image_field(name, features, wanted):
-    leaves = dict(_flat(features))
+    leaves = dict(flat(features))
     fields = sorted(field for field, feature in leaves.items() if _is_image(feature))
     if wanted is not None and wanted in fields:
         return wanted
@@ -72,7 +56,7 @@ def _image_field(name, features, wanted):
     missing = f"no image feature {wanted!r}" if wanted else "no feature named image"
     raise ValueError(
         f"the TFDS dataset {name!r} has {missing}: images are {', '.join(fields) or 'none'} of its "
-        f"features {', '.join(sorted(leaves))}; name one as in {_PREFIX}{name}@FIELD"
+        f"features {', '.join(sorted(leaves))}; name one as in {PREFIX}{name}@FIELD"
     )
 
 
@@ -84,17 +68,12 @@ def _is_image(feature):
 def _images(builder, split, field):
     name = builder.info.full_name
 
-    def select(example):
-        for key in field.split("/"):
-            example = example[key]
-        return example
-
     try:
         dataset = builder.as_dataset(split=split, shuffle_files=False)
-        images = list(dataset.map(select).as_numpy_iterator())
+        images = list(select(dataset, field))
     except Exception as error:  # an unknown split, or files that were damaged since
         raise ValueError(
-            f"split {split!r} of the TFDS dataset {name!r} could not be read ({_cause(error)}); it "
+            f"split {split!r} of the TFDS dataset {name!r} could not be read ({cause(error)}); it "
             f"has {', '.join(builder.info.splits)}"
         ) from error
     shapes = sorted({image.shape for image in images})

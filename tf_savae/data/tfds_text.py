@@ -1,22 +1,11 @@
 """Documents from TensorFlow Datasets, by name."""
 
 import os
-import re
 from collections.abc import Iterator
 
 import numpy as np
 
-_PREFIX = "tfds:"
-_NAME = re.compile(
-    r"(?P<name>\w+(?:/[\w.-]+)?(?::\d+\.[\d*]+\.[\d*]+)?)"  # imdb_reviews/plain_text:1.0.0
-    r"(?::(?P<split>[^@]+))?"  # train, test[:10%]
-    r"(?:@(?P<field>[\w/.-]+))?"  # title, translation/en
-)
-
-
-def is_tfds(source: str | os.PathLike) -> bool:
-    """Whether `source` names a TFDS dataset rather than a file."""
-    return isinstance(source, str) and source.startswith(_PREFIX)
+from tf_savae.data.tfds_source import PREFIX, cause, find_builder, flat, parse, select
 
 
 def documents(source: str, data_dir: str | os.PathLike | None = None) -> tuple[str, Iterator[str]]:
@@ -34,34 +23,16 @@ def documents(source: str, data_dir: str | os.PathLike | None = None) -> tuple[s
         ValueError: the name is malformed, TFDS does not know it or cannot fetch it, or it has no
             such split or text feature.
     """
-    match = _NAME.fullmatch(source.removeprefix(_PREFIX))
-    if match is None:
-        raise ValueError(
-            f"cannot read the TFDS name {source!r}: expected "
-            f"{_PREFIX}NAME[/CONFIG][:VERSION][:SPLIT][@FIELD], such as tfds:imdb_reviews:train"
-        )
-    name, split = match["name"], match["split"] or "train"
-    builder = _builder(name, data_dir)
-    field = _text_field(name, builder.info.features, match["field"])
+    name, split, field = parse(source, f"{PREFIX}imdb_reviews:train")
+    split = split or "train"
+    builder = find_builder(name, data_dir, "a text file")
+    field = _text_field(name, builder.info.features, field)
     dataset = _prepared(builder, name, split)
-    return f"{_PREFIX}{name}:{split}@{field}", _strings(dataset, field)
-
-
-def _builder(name: str, data_dir: str | os.PathLike | None):
-    # Imported here because reading plain files should not pay for it.
-    import tensorflow_datasets as tfds
-
-    try:
-        return tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # TFDS raises many kinds; the user needs the one cause
-        raise ValueError(
-            f"TFDS has no dataset {name!r} here ({_cause(error)}); check the name at "
-            "https://www.tensorflow.org/datasets, or give a text file instead"
-        ) from error
+    return f"{PREFIX}{name}:{split}@{field}", _strings(dataset, field)
 
 
 def _text_field(name: str, features, wanted: str | None) -> str:
-    leaves = list(_flat(features))
+    leaves = list(flat(features))
     fields = [field for field, feature in leaves if _is_text(feature)]
     if not fields:
         raise ValueError(
@@ -72,7 +43,7 @@ def _text_field(name: str, features, wanted: str | None) -> str:
     if wanted is None and len(fields) > 1 and "text" not in fields:
         raise ValueError(
             f"the TFDS dataset {name!r} has several text features: name one of "
-            f"{', '.join(sorted(fields))}, as in {_PREFIX}{name}@{min(fields)}"
+            f"{', '.join(sorted(fields))}, as in {PREFIX}{name}@{min(fields)}"
         )
     if wanted is not None and wanted not in fields:
         raise ValueError(
@@ -80,15 +51,6 @@ def _text_field(name: str, features, wanted: str | None) -> str:
             f"{', '.join(sorted(fields))}"
         )
     return wanted or ("text" if "text" in fields else fields[0])
-
-
-def _flat(features, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every leaf of a feature dictionary with its `outer/inner` name."""
-    if not hasattr(features, "items"):
-        yield prefix.rstrip("/"), features
-        return
-    for key, feature in features.items():
-        yield from _flat(feature, f"{prefix}{key}/")
 
 
 def _is_text(feature) -> bool:
@@ -102,20 +64,10 @@ def _prepared(builder, name: str, split: str):
     except Exception as error:  # network, disk, checksum, unknown split: whatever stands in the way
         raise ValueError(
             f"the TFDS dataset {name!r}, split {split!r}, could not be prepared "
-            f"({_cause(error)}); check the split and the network, or give a text file instead"
+            f"({cause(error)}); check the split and the network, or give a text file instead"
         ) from error
 
 
-def _cause(error: Exception) -> str:
-    """The first line of a foreign message: TFDS appends lists of every dataset it knows."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
-
-
 def _strings(dataset, field: str) -> Iterator[str]:
-    def select(example):
-        for key in field.split("/"):
-            example = example[key]
-        return example
-
-    for document in dataset.map(select).as_numpy_iterator():
+    for document in select(dataset, field):
         yield document.decode("utf-8", errors="surrogateescape")

@@ -1,0 +1,82 @@
+"""Names of TensorFlow Datasets, and what reading texts and images from them shares."""
+
+import os
+import re
+from collections.abc import Iterator
+
+__all__ = ["PREFIX", "cause", "find_builder", "flat", "is_tfds", "parse", "select"]
+
+PREFIX = "tfds:"
+_NAME = re.compile(
+    r"(?P<name>\w+(?:/[\w.-]+)?(?::\d+\.[\d*]+\.[\d*]+)?)"  # imdb_reviews/plain_text:1.0.0
+    r"(?::(?P<split>[^@]+))?"  # train, test[:10%]
+    r"(?:@(?P<field>[\w/.-]+))?"  # title, translation/en
+)
+
+
+def is_tfds(source: str | os.PathLike) -> bool:
+    """Whether `source` names a TFDS dataset rather than a file."""
+    return isinstance(source, str) and source.startswith(PREFIX)
+
+
+def parse(source: str, example: str) -> tuple[str, str | None, str | None]:
+    """Name, split and field of `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`.
+
+    Raises:
+        ValueError: it is malformed; the message shows `example`.
+
+    >>> parse("tfds:mnist:test@image", "tfds:mnist")
+    ('mnist', 'test', 'image')
+    """
+    match = _NAME.fullmatch(source.removeprefix(PREFIX))
+    if match is None:
+        raise ValueError(
+            f"cannot read the TFDS name {source!r}: expected "
+            f"{PREFIX}NAME[/CONFIG][:VERSION][:SPLIT][@FIELD], such as {example}"
+        )
+    return match["name"], match["split"], match["field"]
+
+
+def find_builder(name: str, data_dir: str | os.PathLike | None, instead: str):
+    """The TFDS builder of that name.
+
+    Raises:
+        ValueError: TFDS knows none; the message proposes to give `instead`.
+    """
+    # Imported here because reading plain files should not pay for it.
+    import tensorflow_datasets as tfds
+
+    import tf_savae.data.builders  # noqa: F401 Registers the package's own data sets.
+
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except Exception as error:  # TFDS raises many kinds; the user needs the one cause
+        raise ValueError(
+            f"TFDS has no dataset {name!r} here ({cause(error)}); check the name at "
+            f"https://www.tensorflow.org/datasets, or give {instead} instead"
+        ) from error
+
+
+def flat(features, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every leaf of a feature dictionary with its `outer/inner` name."""
+    if not hasattr(features, "items"):
+        yield prefix.rstrip("/"), features
+        return
+    for key, feature in features.items():
+        yield from flat(feature, f"{prefix}{key}/")
+
+
+def select(dataset, field: str):
+    """The feature `outer/inner` of each example, as NumPy."""
+
+    def inner(example):
+        for key in field.split("/"):
+            example = example[key]
+        return example
+
+    return dataset.map(inner).as_numpy_iterator()
+
+
+def cause(error: Exception) -> str:
+    """The first line of a foreign message: TFDS appends lists of every dataset it knows."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
