@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Table and curves of docs/results.md from the folders that bin/train_text.py wrote.
+"""A table and the curves of docs/results.md, from the folders that training wrote.
 
-    python docs/experiments/text_results.py --runs=RUNS --output=docs
+    python docs/experiments/results.py --runs=RUNS --name=text --output=docs
 
-RUNS holds one folder a run, named SYSTEM-SEED, each with report.json and history.json.
+RUNS holds one folder a run, named SYSTEM-SEED, each with report.json and history.json. All runs are
+of one data set, of bin/train_text.py or of bin/train_image.py.
 """
 
 import collections
@@ -19,10 +20,11 @@ import matplotlib.pyplot as plt  # noqa: E402 The backend is chosen first.
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("runs", None, "folder of the runs", required=True)
-flags.DEFINE_string("output", "docs", "folder that gets results/text.json and images/text_*.png")
+flags.DEFINE_string("name", None, "of the data, as the files are to be called", required=True)
+flags.DEFINE_string("output", "docs", "folder that gets results/NAME.json and images/NAME_*.png")
 
 NAMES = {
-    "autoregressive": "LSTM-LM",
+    "autoregressive": "no latent code",
     "vae": "VAE",
     "svi": "SVI",
     "vae_svi": "VAE + SVI",
@@ -33,6 +35,7 @@ NAMES = {
     "reference_short": "SA-VAE, the 2018 clipping, steps of 0.1",
 }
 COLUMNS = ("bound", "kl", "amortized_bound", "iw_nll", "iw_ppl", "active_units")
+BASELINE = "autoregressive"
 
 
 def read(folder):
@@ -48,12 +51,13 @@ def read(folder):
 
 def table(found):
     """The Markdown table: mean over seeds, and each seed's value where there are two."""
-    lines = ["| system | seeds | " + " | ".join(COLUMNS) + " |"]
-    lines.append("|---" * (len(COLUMNS) + 2) + "|")
+    tests = {s: [report["test"] for report, _ in runs.values()] for s, runs in found.items()}
+    columns = [c for c in COLUMNS if any(c in test for runs in tests.values() for test in runs)]
+    lines = ["| system | seeds | " + " | ".join(columns) + " |"]
+    lines.append("|---" * (len(columns) + 2) + "|")
     for system in [name for name in NAMES if name in found]:
-        reports = [report | report["test"] for report, _ in found[system].values()]
-        cells = [NAMES[system], str(len(reports))]
-        cells += [cell([r.get(column) for r in reports]) for column in COLUMNS]
+        cells = [NAMES[system], str(len(tests[system]))]
+        cells += [cell([test.get(column) for test in tests[system]]) for column in columns]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -107,10 +111,11 @@ def main(argv):
     for name in ("results", "images"):
         (output / name).mkdir(parents=True, exist_ok=True)
     kept = {s: {seed: list(p) for seed, p in runs.items()} for s, runs in found.items()}
-    (output / "results" / "text.json").write_text(json.dumps(kept, indent=1) + "\n")
-    label = "validation bound less the LSTM-LM's\n(nats per document)"
-    curves(found, "bound", label, output / "images" / "text_bound.png", less="autoregressive")
-    curves(found, "kl", "validation KL (nats per document)", output / "images" / "text_kl.png")
+    (output / "results" / f"{FLAGS.name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+    pictures = output / "images"
+    label = f"validation bound less that of\n{NAMES[BASELINE]} (nats per example)"
+    curves(found, "bound", label, pictures / f"{FLAGS.name}_bound.png", less=BASELINE)
+    curves(found, "kl", "validation KL (nats per example)", pictures / f"{FLAGS.name}_kl.png")
     print(table(found))
 
 
