@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Our training step against PyTorch's and JAX's: python benchmarks/contest.py
+
+The same model, weights, data, noise and precision for all. Every exact contender's gradients must
+agree with ours to 1e-4 before any time is taken; the error of finite differences is printed. Each
+contender lives in a process of its own; they are timed in turns, in an order drawn anew for each
+round. What is timed is the loss and the gradients of all weights for one batch. Needs the extra
+`bench`. Ratios within one run mean something; seconds do not.
+"""
+
+import dataclasses
+import os
+import sys
+
+from absl import app, flags
+from peers import floor, results
+from peers.cases import CASES
+from peers.contenders import contenders_for, is_exact
+from peers.picture import draw
+from peers.process import Worker, WorkerError
+from peers.rounds import Event, Rules, run
+
+FLAGS = flags.FLAGS
+_DEFAULT = ["oracle", "text_small", "text_paper", "image"]
+flags.DEFINE_list("cases", _DEFAULT, f"which of {', '.join(CASES)}")
+flags.DEFINE_list("contenders", [], "which FRAMEWORK:METHOD, or FRAMEWORK; all by default")
+flags.DEFINE_list("steps", [], "numbers K; the case's own by default; 0 is the VAE")
+flags.DEFINE_list("infer", ["1", "64"], "batch sizes of the inference contest; 0 leaves it out")
+flags.DEFINE_integer("infer_steps", 20, "K of the inference contest")
+flags.DEFINE_integer("rounds", 5, "turns that each contender has")
+flags.DEFINE_float("seconds", 1.0, "of timing per turn, at least one run")
+flags.DEFINE_float("limit", 600.0, "seconds of timing per contender and event; one turn is had")
+flags.DEFINE_float("timeout", 1800.0, "seconds after which a contender is given up")
+flags.DEFINE_integer("threads", 0, "cores for each contender; 0: those this process may use")
+flags.DEFINE_string("output", "benchmarks/results/contest.json", "figures; a .png comes beside it")
+
+
+def events():
+    """What the flags ask for."""
+    found = []
+    for name in FLAGS.cases:
+        if name not in CASES:
+            raise app.UsageError(f"--cases: expected some of {', '.join(CASES)}, got {name!r}.")
+        wanted = [int(k) for k in FLAGS.steps] or CASES[name].steps
+        found += [Event(name, steps) for steps in wanted]
+        sizes = [int(rows) for rows in FLAGS.infer]
+        found += [Event(name, FLAGS.infer_steps, "infer", rows) for rows in sizes if rows]
+    return found
+
+
+def chosen(event):
+    """The event's contenders that the flags ask for; our first one always, as the reference."""
+    everyone = contenders_for(event.kind, event.steps)
+    wanted = [n for n in everyone if {n, n.partition(":")[0]} & set(FLAGS.contenders)]
+    if not FLAGS.contenders:
+        wanted = [n for n in everyone if n != "torch:fd_wide" or event.steps <= 5]
+    return list(dict.fromkeys([everyone[0], *wanted]))
+
+
+def tell(row):
+    """One line on what has just happened, beside the table."""
+    if "round" in row:
+        text = f"round {row['round']} of {row['of']}"
+    elif "problem" in row:
+        text = f"{row['contender']}: {row['problem']}"
+    else:
+        kind = "agrees" if is_exact(row["contender"]) else "is off"
+        text = f"{row['contender']}: {kind}, {row['error']:.1e} ({row['worst']})"
+    print("  " + text, file=sys.stderr, flush=True)
+
+
+def counted(event):
+    """The counted floors of a training event, FLOPs."""
+    if event.kind != "train":
+        return {}
+    case = CASES[event.case]
+    flops = [floor.counted_flops(case, event.steps, unrolled) for unrolled in (False, True)]
+    return {"counted_flops": flops[0], "counted_flops_unrolled": flops[1]}
+
+
+def measured_rates(rules):
+    try:
+        with Worker(rules.threads, rules.timeout) as worker:
+            return worker.ask("rates")
+    except WorkerError as problem:
+        return {"problem": str(problem)}
+
+
+def main(argv):
+    del argv
+    threads = FLAGS.threads or len(os.sched_getaffinity(0))
+    rules = Rules(threads, FLAGS.rounds, FLAGS.seconds, FLAGS.limit, FLAGS.timeout)
+    planned = events()
+    figures = {
+        "machine": results.machine(threads),
+        "rates": measured_rates(rules),
+        "rules": dataclasses.asdict(rules),
+        "rows": [],
+    }
+    print(f"rates, GFLOP/s: {figures['rates']}\n")
+    for event in planned:
+        print(f"{event}", file=sys.stderr, flush=True)
+        rows = [{**row, **counted(event)} for row in run(event, chosen(event), rules, tell)]
+        figures["rows"] += rows
+        print(results.table(rows), flush=True)
+        results.write(FLAGS.output, figures)
+    picture = os.path.splitext(FLAGS.output)[0] + ".png"
+    draw(figures["rows"], picture)
+    print(f"written to {FLAGS.output} and {picture}")
+
+
+if __name__ == "__main__":
+    app.run(main)

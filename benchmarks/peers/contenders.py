@@ -1,0 +1,68 @@
+"""Who takes part: "framework:method", and which of them are exact."""
+
+__all__ = ["EXACT_LIMIT", "contenders_for", "is_exact", "make", "split"]
+
+EXACT_LIMIT = 1e-4  # Relative norm, per weight, in float32.
+
+_TRAIN = (
+    "ours:exact_forward",
+    "ours:exact_reverse",
+    "ours:unrolled",
+    "jax:scan",
+    "jax:checkpoint",
+    "jax:by_hand",
+    "jax:by_hand_reverse",
+    "torch:exact",
+    "torch:unrolled",
+    "torch:fd",
+    "torch:fd_wide",
+    "torch:fd_central",
+)
+_FRAMEWORKS = ("ours", "jax", "torch")
+
+
+def contenders_for(kind, steps):
+    """All contenders of an event; without steps, and at inference, one of each framework.
+
+    >>> contenders_for("train", 0)
+    ('ours:vae', 'jax:vae', 'torch:vae')
+    """
+    if kind == "infer":
+        return tuple(f"{framework}:infer" for framework in _FRAMEWORKS)
+    return _TRAIN if steps else tuple(f"{framework}:vae" for framework in _FRAMEWORKS)
+
+
+def is_exact(contender):
+    """Whether its gradients must agree with ours; finite differences only report their error.
+
+    >>> is_exact("torch:fd_central")
+    False
+    """
+    return not split(contender)[1].startswith("fd")
+
+
+def split(contender):
+    """(framework, method).
+
+    >>> split("jax:scan")
+    ('jax', 'scan')
+    """
+    framework, _, method = contender.partition(":")
+    if framework not in _FRAMEWORKS or not method:
+        raise ValueError(
+            f"contender: expected FRAMEWORK:METHOD with one of {', '.join(_FRAMEWORKS)}, got "
+            f"{contender!r}."
+        )
+    return framework, method
+
+
+def make(contender, case, steps, data, dtype="float32"):
+    """The contender's object, with `mode`, `step()`, `gradients()` and `infer()`."""
+    framework, method = split(contender)
+    if framework == "jax":
+        from peers.jax_peer import JaxPeer as Peer
+    elif framework == "torch":
+        from peers.torch_peer import TorchPeer as Peer
+    else:
+        from peers.ours import Ours as Peer
+    return Peer(case, steps, method, data, dtype)
