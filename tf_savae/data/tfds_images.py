@@ -35,6 +35,8 @@ def tfds_parts(source, data_dir=None):
 
 
 def _prepared(name, data_dir):
+    import tf_savae.data.builders  # noqa: F401 Registers the package's own data sets.
+
     builder = find_builder(name, data_dir, "a file of images")
     try:
         builder.download_and_prepare()

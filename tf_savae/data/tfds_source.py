@@ -46,8 +46,6 @@ def find_builder(name: str, data_dir: str | os.PathLike | None, instead: str):
     # Imported here because reading plain files should not pay for it.
     import tensorflow_datasets as tfds
 
-    import tf_savae.data.builders  # noqa: F401 Registers the package's own data sets.
-
     try:
         return tfds.builder(name, data_dir=data_dir)
     except Exception as error:  # TFDS raises many kinds; the user needs the one cause
