@@ -58,6 +58,9 @@ def test_images_come_in_their_shape():
 
 def test_a_model_without_a_latent_code():
     model = tf_savae.AutoregressiveModel(TextDecoder(20, 4, 5, latent_size=0, dropout=0.0))
+    with pytest.raises(ValueError, match="expected a model with weights"):
+        generation.sample(model, 5, 3)
+    compiled(model, tokens(2))
     drawn = generation.sample(model, 5, 3, batch_size=2, length=4)
     assert drawn.z.shape == (5, 0)
     np.testing.assert_array_equal(drawn.x, model.generate(5, seed=3, length=4))

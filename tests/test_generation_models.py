@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_models import compiled, data, dense_model, text_model, tokens
 
 import tf_savae
-from tf_savae.networks import DistributionDecoder
+from tf_savae.networks import DistributionDecoder, TextDecoder
 
 
 def _text(jit_compile=False, **kwargs):
@@ -23,6 +23,17 @@ def test_samples_of_any_split_are_one_series():
         first = model.generate(cut, seed=2, length=6)
         rest = model.generate(8 - cut, seed=2, length=6, first=cut)
         np.testing.assert_array_equal(np.concatenate([first, rest]), together)
+
+
+def test_samples_without_a_latent_code_are_one_series_too():
+    model = tf_savae.AutoregressiveModel(TextDecoder(20, 4, 5, latent_size=0))
+    with pytest.raises(ValueError, match="generate: expected a model with weights"):
+        model.generate(2)
+    compiled(model, tokens(4))
+    together = model.generate(6, seed=2, length=6).numpy()
+    assert len({tuple(row) for row in together}) == 6
+    parts = [model.generate(2, seed=2, length=6), model.generate(4, seed=2, length=6, first=2)]
+    np.testing.assert_array_equal(np.concatenate(parts), together)
 
 
 def test_reconstructions_of_any_split_are_one_series():

@@ -196,6 +196,18 @@ def test_early_stopping_ends_after_a_step_that_gains_too_little(trained):
     assert np.abs(further - five).max() > 1e-3
 
 
+def test_early_stopping_averages_over_more_noise_by_default(trained):
+    x = data(5)
+    stopping = {"steps": 4, "early_stopping": 0.01, "seed": 3}
+    default, eight, one = (
+        trained.infer(x, **stopping, samples=s).mean().numpy() for s in (None, 8, 1)
+    )
+    np.testing.assert_array_equal(default, eight)
+    assert np.abs(default - one).max() > 1e-3
+    fixed, again = (trained.infer(x, steps=4, samples=s).mean().numpy() for s in (None, 1))
+    np.testing.assert_array_equal(fixed, again)
+
+
 def test_likelihood_of_a_linear_model():
     """x = W z + noise: log p(x) = log N(x; b, W W' + I), known in closed form."""
     decoder = tf_savae.DistributionDecoder(keras.layers.Dense(6), "normal")

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.models.rows import (
+    check_built,
     check_options,
     decode_rows,
     posterior_codes,
@@ -47,14 +48,17 @@ def sample(model, n, seed=0, *, batch_size=_BATCH, label=None, **options):
       `Drawn`.
 
     Raises:
-      ValueError: an argument is out of its range, or the decoder has no such option.
+      ValueError: an argument is out of its range, the model has no weights yet, or the decoder
+        has no such option.
 
     >>> from tf_savae import models, networks
     >>> model = models.AutoregressiveModel(networks.TextDecoder(9, 4, 5, latent_size=0))
+    >>> log_probability = model(tf.constant([[2, 5, 3]]))  # Makes the weights.
     >>> sample(model, 3, seed=1, length=4).x.shape
     (3, 5)
     """
     checks.positive_int("n", n)
+    check_built(model)
     seed = seeds.as_seed(seed)
     if has_latent(model):
         latent, seed = seeds.split(seed, 2)

@@ -8,6 +8,7 @@ from tf_savae.ground.serialization import export
 from tf_savae.models.base import BoundModel
 from tf_savae.models.building import BuildsFromData
 from tf_savae.models.metrics import BoundMetrics
+from tf_savae.models.rows import check_built, decode_rows
 from tf_savae.networks import PureGenerator
 from tf_savae.objectives import Problem, autoregressive
 
@@ -80,11 +81,16 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
         """log p(x), [B] nats, exact."""
         return self(tf.convert_to_tensor(x))
 
-    def generate(self, n, seed=None, **options):
-        """n samples of x."""
+    def generate(self, n, seed=None, first=0, **options):
+        """n samples of x; sample i depends on (seed, first + i) alone.
+
+        Arguments and errors are those of `SemiAmortizedVAE.generate`.
+        """
         checks.positive_int("n", n)
-        z = tf.zeros([n, 0])
-        return self.decoder.sample(z, seed=0 if seed is None else seed, **options)
+        checks.non_negative_int("first", first)
+        check_built(self)
+        seed = seeds.as_seed(0 if seed is None else seed)
+        return decode_rows(self, tf.zeros([n, 0]), seed, first, **options)
 
     def get_config(self):
         config = super().get_config()

@@ -4,16 +4,24 @@ import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.models.data_checks import check_arrays
-from tf_savae.models.rows import decode_rows, posterior_codes, posterior_of_rows, prior_codes
+from tf_savae.models.rows import (
+    check_built,
+    decode_rows,
+    posterior_codes,
+    posterior_of_rows,
+    prior_codes,
+)
 from tf_savae.probability import importance_weighted_log_likelihood
 
 __all__ = ["Inference"]
+
+_STOPPING_SAMPLES = 8
 
 
 class Inference:
     """Inference methods of `SemiAmortizedVAE`; each is compiled once per set of options."""
 
-    def infer(self, x, steps=None, seed=None, early_stopping=None):
+    def infer(self, x, steps=None, seed=None, early_stopping=None, samples=None):
         """The posterior q(z; lambda_K) of each example, a TFP distribution.
 
         Args:
@@ -23,17 +31,23 @@ class Inference:
           seed: int or stateless seed [2]; 0 by default: the answer is reproducible. An example's
             noise belongs to its row: at another place in x it draws other noise.
           early_stopping: nats; stop refining an example after a step that gains less.
+          samples: of z in each step; by default the refinement layer's own, and with
+            early_stopping 8 if that is more: steps that stop by themselves all see the same
+            noise, and with one sample of it they fit that sample.
         """
         run = self._compiled(
-            ("infer", steps, early_stopping),
-            lambda x, seed: self.refined_parameters(x, steps, seed, early_stopping),
+            ("infer", steps, early_stopping, samples),
+            lambda x, seed: self.refined_parameters(x, steps, seed, early_stopping, samples),
         )
         return self.family.distribution(run(self._arrays(x), _seed(seed)))
 
-    def refined_parameters(self, x, steps=None, seed=0, early_stopping=None):
-        """lambda_K for x: no gradient crosses, dropout off, beta 1."""
+    def refined_parameters(self, x, steps=None, seed=0, early_stopping=None, samples=None):
+        """lambda_K for x: no gradient crosses, dropout off, beta 1; arguments as for `infer`."""
         steps = self.inference_steps if steps is None else steps
         checks.non_negative_int("steps", steps)
+        if samples is None:
+            least = 1 if early_stopping is None else _STOPPING_SAMPLES
+            samples = max(self.refinement.samples, least)
         problem = self.problem(x, _seed(seed), steps=steps)
         initial = problem.encode()
         return self.refinement.refine(
@@ -44,6 +58,7 @@ class Inference:
             steps=steps,
             adjoint="stop",
             early_stopping=early_stopping,
+            samples=samples,
         )
 
     def negative_elbo(self, x, steps=None, seed=None):
@@ -98,11 +113,7 @@ class Inference:
         """
         checks.positive_int("n", n)
         checks.non_negative_int("first", first)
-        if not self.built:
-            raise ValueError(
-                "generate: expected a model with weights, got one that has not seen data. Call "
-                "fit, or call the model on one batch, or load a trained one."
-            )
+        check_built(self)
         latent, noise = seeds.split(_seed(seed), 2)
         return decode_rows(self, prior_codes(self, n, latent, first), noise, first, **options)
 

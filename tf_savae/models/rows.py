@@ -13,7 +13,23 @@ from tf_savae.networks import PureGenerator
 from tf_savae.networks.rows import map_rows, row_seeds
 from tf_savae.probability import Family
 
-__all__ = ["check_options", "decode_rows", "posterior_codes", "posterior_of_rows", "prior_codes"]
+__all__ = [
+    "check_built",
+    "check_options",
+    "decode_rows",
+    "posterior_codes",
+    "posterior_of_rows",
+    "prior_codes",
+]
+
+
+def check_built(model):
+    """Raises ValueError unless the model has weights."""
+    if not model.built:
+        raise ValueError(
+            "generate: expected a model with weights, got one that has not seen data. Call "
+            "fit, or call the model on one batch, or load a trained one."
+        )
 
 
 def check_options(decoder, options):
