@@ -10,6 +10,7 @@ import keras
 from absl import logging
 
 from tf_savae.models.building import first_batch
+from tf_savae.training.boards import boards
 from tf_savae.training.callbacks import RunState, is_finished, write_history
 from tf_savae.training.checkpoints import Checkpoints
 from tf_savae.training.report import print_report, test_report, versions
@@ -127,6 +128,7 @@ def _fit(config, folder, data, model, checkpoints):
         callbacks=[
             keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
             RunState(config, folder, checkpoints, each, metrics),
+            *boards(config, folder, data, checkpoints),  # Once the epoch is saved.
         ],
     )
 

@@ -60,6 +60,12 @@ class RunConfig:
     # Report and checkpoints.
     iw_samples: int = setting(500, "S of the importance-weighted NLL")
     checkpoint_every: int = setting(500, "training steps between checkpoints", place=True)
+    board_samples: int = setting(
+        10,
+        "samples and reconstructions that TensorBoard shows at each epoch's end, beside the "
+        "figures so far; 0: none",
+        place=True,
+    )
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -67,7 +73,7 @@ class RunConfig:
                 checks.choice(field.name, getattr(self, field.name), field.metadata["choices"])
         for name in ("batch_size", "latent_size", "epochs", "iw_samples", "checkpoint_every"):
             checks.positive_int(name, getattr(self, name))
-        for name in ("svi_steps", "truncate", "seed", "decay_from_epoch"):
+        for name in ("svi_steps", "truncate", "seed", "decay_from_epoch", "board_samples"):
             checks.non_negative_int(name, getattr(self, name))
         for name in ("svi_step_size", "learning_rate"):
             checks.positive(name, getattr(self, name))

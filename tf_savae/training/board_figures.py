@@ -1,0 +1,81 @@
+"""TensorBoard: the figures of a training so far, which also stand in a folder with their arrays."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.analysis.path import RefinementPath, _followed
+from tf_savae.ground import seeds
+from tf_savae.models import NonFiniteError
+from tf_savae.models.passes import one_pass
+from tf_savae.training.board import Board, read_picture
+from tf_savae.training.history_plot import save_history
+from tf_savae.training.path_plot import save_path
+
+__all__ = ["BoardFigures"]
+
+_STREAM = 3  # Of noise: 0 to 2 are training, evaluation and the samples.
+_NOISES = 5  # Samples of z in each ELBO of the path.
+_TENSORS = ("means", "log variances")
+
+
+class BoardFigures(Board):
+    """Bound and KL against epoch, and the ELBO against refinement step on a fixed batch.
+
+    The newest of each is `history.png` and `refinement.png`, with arrays in an .npz beside it;
+    TensorBoard has those of all epochs. The refinement draws the same noise after every epoch.
+
+    Args:
+      logs: folder of the event files.
+      folder: where pictures and arrays go; made if needed. What it holds of an earlier epoch is
+        replaced.
+      history: () -> the rows of history.json so far.
+      unit: what an example is called.
+      x: array [B, ...], the examples whose refinement is followed; None for a model that takes no
+        steps.
+      seed: int.
+    """
+
+    def __init__(self, logs, folder, history, unit="example", x=None, seed=0):
+        super().__init__(logs)
+        self._folder, self._history, self._unit = Path(folder), history, unit
+        self._x, self._seed, self._follow = x, seeds.fold(seed, _STREAM), None
+
+    def entries(self, epoch):
+        rows = self._history()
+        yield "history", self._published("history", save_history, rows, unit=self._unit)
+        if self._x is not None and self.model.inference_steps:
+            settings = {"names": _TENSORS, "unit": self._unit}
+            yield "refinement", self._published("refinement", save_path, self._path(), **settings)
+
+    def _published(self, name, save, what, **settings):
+        """Draws apart and moves, arrays first: a file is there whole or not at all."""
+        new = self._folder / ".new"
+        shutil.rmtree(new, ignore_errors=True)  # Of a process that was killed while it drew.
+        new.mkdir(parents=True)
+        save(what, new, name=name, **settings)
+        for suffix in (".npz", ".png"):
+            os.replace(new / f"{name}{suffix}", self._folder / f"{name}{suffix}")
+        new.rmdir()
+        return read_picture(self._folder / f"{name}.png")
+
+    def _path(self):
+        """The `RefinementPath` of the batch, as `refinement_path`, which compiles at each call."""
+        dataset = tf.data.Dataset.from_tensors(self._x)
+        nll, kl, moved, seen, gradients = one_pass(self._function(), dataset, self._seed)
+        path = RefinementPath(nll.T, kl.T, np.moveaxis(moved, 0, -1), seen.T, gradients.T)
+        if not np.isfinite(path.bound).all():
+            raise NonFiniteError("the ELBO became NaN or infinite during refinement")
+        return path
+
+    def _function(self):
+        """Made once. Without XLA: compiling takes longer than so few examples can give back."""
+        model, steps = self.model, self.model.inference_steps
+        if self._follow is None:
+            self._follow = tf.function(
+                lambda x, seed: _followed(model, x, seed, steps, _NOISES), autograph=False
+            )
+        return self._follow
