@@ -7,7 +7,7 @@ from tf_savae.training.board_text import TextView
 
 __all__ = ["boards"]
 
-_FOLLOWED = 32  # Validation examples whose refinement is followed, if a batch holds so many.
+_FOLLOWED = 16  # Validation examples whose refinement is followed, if a batch holds so many.
 
 
 def boards(config, folder, data, checkpoints):
