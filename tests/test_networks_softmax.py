@@ -1,6 +1,9 @@
 """The fused softmax loss against TensorFlow's own, to second order."""
 
+import functools
+
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tf_savae.networks import token_nll
@@ -47,6 +50,48 @@ def test_value_and_second_derivatives():
         got = product(token_nll, tensors, targets, vector)
         for g, w in zip(got, wanted, strict=True):
             np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("jit_compile", [None, False, True])
+@pytest.mark.parametrize("tokens", [1, 2, 3, 7])
+def test_products_in_pieces(tokens, jit_compile):
+    """The last piece is filled up where 3 rows do not fit: nothing of that is seen."""
+    tensors, targets = _inputs()
+    vector = tf.constant(np.random.default_rng(1).normal(size=(3, 4)))
+    pieces = functools.partial(token_nll, piece=tokens * 5)
+
+    def product(*tensors):
+        return _forward_then_reverse(pieces, tensors, targets, vector)
+
+    def value_and_slope(hidden):
+        with forward_mode.accumulate([hidden], [vector]) as forward:
+            nll = pieces(hidden, *tensors[1:], targets)
+        return nll, forward.jvp(nll)
+
+    if jit_compile is not None:
+        product = tf.function(product, jit_compile=jit_compile)
+        value_and_slope = tf.function(value_and_slope, jit_compile=jit_compile)
+    for g, w in zip(product(*tensors), _second(_plain, tensors, targets, vector), strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
+    nll, slope = value_and_slope(tensors[0])
+    np.testing.assert_allclose(nll, _plain(*tensors, targets), rtol=1e-12)
+    moved = [_plain(tensors[0] + eps * vector, *tensors[1:], targets) for eps in (1e-6, -1e-6)]
+    np.testing.assert_allclose(slope, (moved[0] - moved[1]) / 2e-6, rtol=1e-7)
+
+
+def test_products_in_pieces_of_any_number_of_rows():
+    tensors, targets = _inputs()
+    vector = tf.constant(np.random.default_rng(1).normal(size=(3, 4)))
+    pieces = functools.partial(token_nll, piece=10)
+    specs = [tf.TensorSpec([None, 4], tf.float64), tf.TensorSpec([None], tf.int32)]
+
+    @tf.function(input_signature=[specs[0], specs[0], specs[1]])
+    def product(hidden, vector, targets):
+        return _forward_then_reverse(pieces, [hidden, *tensors[1:]], targets, vector)
+
+    wanted = _second(_plain, tensors, targets, vector)
+    for g, w in zip(product(tensors[0], vector, targets), wanted, strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
 
 
 def test_half_precision_inputs_give_full_precision_losses():

@@ -48,7 +48,12 @@ class LSTM(keras.layers.Layer):
         """Inputs [..., input_size] to pre-activations [..., 4H]: everything before the loop."""
         self._ensure_built()
         inputs = tf.cast(inputs, self.compute_dtype)
-        return tf.matmul(inputs, self._computed(self.kernel)) + self._computed(self.bias)
+        # One matrix of all tokens: the gradient of the kernel is then one product, where that of
+        # a batched one would be a [input_size, 4H] matrix for each time step, and their sum.
+        rows = tf.matmul(tf.reshape(inputs, [-1, self.input_size]), self._computed(self.kernel))
+        shape = tf.concat([tf.shape(inputs)[:-1], [4 * self.units]], axis=0)
+        projected = tf.reshape(rows + self._computed(self.bias), shape)
+        return tf.ensure_shape(projected, [*inputs.shape[:-1], 4 * self.units])
 
     def run(self, projected, hidden=None, cell=None):
         """Pre-activations [T, B, 4H] and an optional first state to hidden states [T, B, H]."""

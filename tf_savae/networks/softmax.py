@@ -1,17 +1,23 @@
 """The hot loop of text: projection to the vocabulary, softmax and loss as one operation.
 
 First and second derivatives are written by hand, so that the logits are made once and every
-derivative is matrix products of p - onehot(target), in reverse mode and in forward mode.
+derivative is matrix products of p - onehot(target), in reverse mode and in forward mode. In forward
+mode, that is in Hessian-vector products, the logits of all tokens are never there at once: the
+derivative makes them itself, some tokens at a time. Nobody asks for the value, so nothing is made
+twice.
 """
 
 import tensorflow as tf
 
+from tf_savae.networks.pieces import in_pieces
 from tf_savae.svi import forward_mode
 
 __all__ = ["token_nll"]
 
+_PIECE = 2**23  # Logits held at once in a Hessian-vector product: 32 MiB in float32.
 
-def token_nll(hidden, kernel, bias, targets):
+
+def token_nll(hidden, kernel, bias, targets, piece=_PIECE):
     """-log softmax(hidden W + b)[target], one number per token, in nats.
 
     Args:
@@ -19,6 +25,7 @@ def token_nll(hidden, kernel, bias, targets):
       kernel: [H, V].
       bias: [V].
       targets: int32 [N], in [0, V).
+      piece: how many of the N V logits a Hessian-vector product in forward mode holds at once.
 
     Returns:
       [N], float32 where `hidden` is of lower precision. Differentiable to second order.
@@ -31,8 +38,16 @@ def token_nll(hidden, kernel, bias, targets):
     if tangents is None:
         return _primal(hidden, kernel, bias, targets)
     with forward_mode.paused():
-        nll, nll_dot = _dual(hidden, tangents[0], kernel, bias, targets)
+        tokens = _tokens(hidden.shape[0], piece // kernel.shape[1])
+        dual = _dual if hidden.shape[0] == tokens else _dual_in_pieces(tokens)
+        nll, nll_dot = dual(hidden, tangents[0], kernel, bias, targets)
     return forward_mode.attach([nll], [nll_dot])[0]
+
+
+def _tokens(count, most):
+    """Tokens of a piece: at most `most`, and as many in the last one where the count is known."""
+    most = max(1, most)
+    return most if count is None else -(-count // -(-count // most))
 
 
 def _cross_entropy(logits, targets):
@@ -41,9 +56,12 @@ def _cross_entropy(logits, targets):
 
 
 def _logits(hidden, kernel, bias):
-    logits = tf.matmul(hidden, kernel)
-    wide = logits.dtype if logits.dtype == tf.float64 else tf.float32
-    return tf.cast(logits, wide) + tf.cast(bias, wide)
+    wide = _wide(hidden.dtype)
+    return tf.cast(tf.matmul(hidden, kernel), wide) + tf.cast(bias, wide)
+
+
+def _wide(dtype):
+    return dtype if dtype == tf.float64 else tf.float32
 
 
 @tf.custom_gradient
@@ -66,28 +84,61 @@ def _primal(hidden, kernel, bias, targets):
 @tf.custom_gradient
 def _dual(hidden, hidden_dot, kernel, bias, targets):
     """The loss and its derivative along `hidden_dot`: <p - onehot, hidden_dot W>."""
-    nll, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
-    slopes = tf.cast(tf.matmul(hidden_dot, kernel), residual.dtype)
-    nll_dot = tf.reduce_sum(residual * slopes, axis=1)
+    parts = _dual_parts(hidden, hidden_dot, kernel, bias, targets)
 
     def pull(upstream, upstream_dot):
-        # d/dlogits <p - e, s> = p (s - <p, s>), with p = residual + onehot and
-        # <p, s> = nll_dot + s[target]: at the target that is residual (...) - nll_dot.
-        onehot = tf.one_hot(targets, kernel.shape[1], dtype=residual.dtype)
-        chosen = tf.reduce_sum(onehot * slopes, axis=1)
-        centred = slopes - (nll_dot + chosen)[:, None]
-        scale = upstream[:, None] + upstream_dot[:, None] * centred
-        rows = residual * scale - onehot * (upstream_dot * nll_dot)[:, None]
-        rows_dot = upstream_dot[:, None] * residual
-        narrow, narrow_dot = tf.cast(rows, hidden.dtype), tf.cast(rows_dot, hidden.dtype)
-        kernel_bar = tf.matmul(hidden, narrow, transpose_a=True)
-        kernel_bar += tf.matmul(hidden_dot, narrow_dot, transpose_a=True)
-        return (
-            tf.matmul(narrow, kernel, transpose_b=True),
-            tf.matmul(narrow_dot, kernel, transpose_b=True),
-            kernel_bar,
-            tf.cast(tf.reduce_sum(rows, axis=0), bias.dtype),
-            None,
-        )
+        upstreams = (upstream, upstream_dot)
+        rows, sums = _dual_pulled(parts, hidden, hidden_dot, kernel, targets, *upstreams)
+        return *rows, sums[0], tf.cast(sums[1], bias.dtype), None
 
-    return (nll, nll_dot), pull
+    return parts[:2], pull
+
+
+def _dual_in_pieces(tokens):
+    """`_dual`, `tokens` at a time; the pull computes again what it needs of the forward pass."""
+
+    @tf.custom_gradient
+    def dual(hidden, hidden_dot, kernel, bias, targets):
+        def forward(hidden, hidden_dot, targets):
+            return _dual_parts(hidden, hidden_dot, kernel, bias, targets)[:2], []
+
+        def pull(upstream, upstream_dot):
+            def backward(hidden, hidden_dot, targets, *upstreams):
+                parts = _dual_parts(hidden, hidden_dot, kernel, bias, targets)
+                return _dual_pulled(parts, hidden, hidden_dot, kernel, targets, *upstreams)
+
+            rows = [hidden, hidden_dot, targets, upstream, upstream_dot]
+            width = (hidden.dtype, hidden.shape[1:])
+            sums = [(kernel.dtype, kernel.shape), (upstream.dtype, bias.shape)]
+            rows, sums = in_pieces(backward, rows, [width, width], sums, tokens)
+            return *rows, sums[0], tf.cast(sums[1], bias.dtype), None
+
+        rows, loss = [hidden, hidden_dot, targets], (_wide(hidden.dtype), [])
+        return tuple(in_pieces(forward, rows, [loss, loss], [], tokens)[0]), pull
+
+    return dual
+
+
+def _dual_parts(hidden, hidden_dot, kernel, bias, targets):
+    """Loss and its derivative [N], p - onehot and the logits' derivative [N, V]."""
+    nll, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
+    slopes = tf.cast(tf.matmul(hidden_dot, kernel), residual.dtype)
+    return nll, tf.reduce_sum(residual * slopes, axis=1), residual, slopes
+
+
+def _dual_pulled(parts, hidden, hidden_dot, kernel, targets, upstream, upstream_dot):
+    """([gradients in hidden and hidden_dot], [those in kernel and bias])."""
+    _, nll_dot, residual, slopes = parts
+    # d/dlogits <p - e, s> = p (s - <p, s>), with p = residual + onehot and
+    # <p, s> = nll_dot + s[target]: at the target that is residual (...) - nll_dot.
+    onehot = tf.one_hot(targets, kernel.shape[1], dtype=residual.dtype)
+    chosen = tf.reduce_sum(onehot * slopes, axis=1)
+    centred = slopes - (nll_dot + chosen)[:, None]
+    scale = upstream[:, None] + upstream_dot[:, None] * centred
+    rows = residual * scale - onehot * (upstream_dot * nll_dot)[:, None]
+    rows_dot = upstream_dot[:, None] * residual
+    narrow, narrow_dot = tf.cast(rows, hidden.dtype), tf.cast(rows_dot, hidden.dtype)
+    kernel_bar = tf.matmul(hidden, narrow, transpose_a=True)
+    kernel_bar += tf.matmul(hidden_dot, narrow_dot, transpose_a=True)
+    bars = [tf.matmul(row, kernel, transpose_b=True) for row in (narrow, narrow_dot)]
+    return bars, [kernel_bar, tf.reduce_sum(rows, axis=0)]

@@ -1,0 +1,54 @@
+"""A computation over many rows, some of them at a time: memory of one piece, numbers of all."""
+
+import tensorflow as tf
+
+__all__ = ["in_pieces"]
+
+
+def in_pieces(work, rows, outputs, sums, size):
+    """Runs `work` on `size` rows at a time, in a loop that compiles once.
+
+    Nothing is differentiated through the loop: it is for use inside custom gradients.
+
+    Args:
+      work: maps a piece of each of `rows` to a pair of lists: results of each row [size, ...], and
+        sums over the piece's rows.
+      rows: list of tensors [N, ...]; the last piece is filled up with zeros.
+      outputs: (dtype, shape of one row) of each result.
+      sums: (dtype, shape) of each sum.
+      size: rows of a piece, an int.
+
+    Returns:
+      (list of the results of all N rows, list of the sums over them).
+
+    >>> def work(x):
+    ...     return [x * x], [tf.reduce_sum(x)]
+    >>> squares, totals = in_pieces(work, [tf.range(5.0)], [("float32", [])], [("float32", [])], 2)
+    >>> squares[0].numpy().tolist(), float(totals[0])
+    ([0.0, 1.0, 4.0, 9.0, 16.0], 10.0)
+    """
+    count = tf.shape(rows[0])[0] if rows[0].shape[0] is None else rows[0].shape[0]
+    pieces = -(-count // size)
+    arrays = [_cut(row, pieces, size, count) for row in rows]
+    results = [tf.TensorArray(d, pieces, element_shape=[size, *shape]) for d, shape in outputs]
+
+    def body(index, results, totals):
+        made, added = work(*[array.read(index) for array in arrays])
+        results = [r.write(index, m) for r, m in zip(results, made, strict=True)]
+        return index + 1, results, [t + a for t, a in zip(totals, added, strict=True)]
+
+    _, results, totals = tf.while_loop(
+        lambda index, *_: index < pieces,
+        body,
+        (tf.constant(0), results, [tf.zeros(shape, dtype) for dtype, shape in sums]),
+        maximum_iterations=pieces,
+    )
+    return [result.concat()[:count] for result in results], totals
+
+
+def _cut(tensor, pieces, size, count):
+    """A TensorArray of the pieces, [size, ...] each."""
+    missing = pieces * size - count
+    filled = tf.pad(tensor, [[0, missing], *[[0, 0]] * (tensor.shape.rank - 1)])
+    array = tf.TensorArray(tensor.dtype, pieces, element_shape=[size, *tensor.shape[1:]])
+    return array.unstack(tf.reshape(filled, [pieces, size, *tensor.shape[1:]]))
