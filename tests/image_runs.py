@@ -19,8 +19,12 @@ def write_images(folder, counts=(60, 12, 12), side=6, seed=0):
 
 
 def settings(folder, **changes):
-    """The fields that make the "tiny" configuration a run of seconds on images in `folder`."""
-    return {"jit_compile": "false", "images": str(folder / "images.npz"), **changes}
+    """The fields that make the "tiny" configuration a run of seconds on images in `folder`.
+
+    Without samples for TensorBoard, whose tracing takes longer than the run: tests of them ask.
+    """
+    places = {"images": str(folder / "images.npz")}
+    return {"jit_compile": "false", "board_samples": 0, **places, **changes}
 
 
 def config(folder, **changes):

@@ -24,9 +24,12 @@ def write_texts(folder, counts=(60, 12, 12), seed=0):
 
 
 def settings(folder, **changes):
-    """The fields that make the "tiny" configuration a run of seconds on texts in `folder`."""
+    """The fields that make the "tiny" configuration a run of seconds on texts in `folder`.
+
+    Without samples for TensorBoard, whose tracing takes longer than the run: tests of them ask.
+    """
     files = {f"{name}_file": str(folder / f"{name}.txt") for name in ("train", "valid", "test")}
-    return {"jit_compile": "false", **files, **changes}
+    return {"jit_compile": "false", "board_samples": 0, **files, **changes}
 
 
 def config(folder, **changes):

@@ -12,7 +12,7 @@ from tf_savae.svi.evaluation import Objective
 from tf_savae.svi.loop import Settings, stacked_path
 from tf_savae.svi.rule import norm
 
-__all__ = ["RefinementPath", "refinement_path"]
+__all__ = ["RefinementPath", "follower", "refinement_path"]
 
 _REPORT = 3  # Stream of noise of the reported ELBOs.
 
@@ -32,7 +32,7 @@ class RefinementPath(NamedTuple):
         return self.nll + self.kl
 
 
-def refinement_path(model, dataset, steps=None, *, noises=20, seed=0, label=None):
+def refinement_path(model, dataset, steps=None, *, noises=20, seed=0, label=None, run=None):
     """Follows the refinement of each example.
 
     What a step sees is noisy, one sample of z in most models; `nll` and `kl` are means over
@@ -46,6 +46,7 @@ def refinement_path(model, dataset, steps=None, *, noises=20, seed=0, label=None
       noises: samples of z in each reported ELBO.
       seed: int.
       label: what to write beside a progress bar; None shows no bar.
+      run: `follower(model, steps, noises)`, compiled, where this is called more than once.
 
     Raises:
       ValueError: the model has no latent code, or a number is out of its range.
@@ -61,7 +62,7 @@ def refinement_path(model, dataset, steps=None, *, noises=20, seed=0, label=None
     check_latent(model)
     steps = checks.positive_int("steps", model.refinement.steps if steps is None else steps)
     checks.positive_int("noises", noises)
-    run = compiled_for(model, lambda x, seed: _followed(model, x, seed, steps, noises))
+    run = run or compiled_for(model, follower(model, steps, noises))
 
     def shown(part):
         bound = part[0] + part[1]
@@ -69,6 +70,11 @@ def refinement_path(model, dataset, steps=None, *, noises=20, seed=0, label=None
 
     nll, kl, moved, seen, gradients = one_pass(run, dataset, seed, label=label, shows=shown)
     return RefinementPath(nll.T, kl.T, np.moveaxis(moved, 0, -1), seen.T, gradients.T)
+
+
+def follower(model, steps, noises):
+    """What `refinement_path` compiles: (x, seed) -> the fields of `RefinementPath`, batch first."""
+    return lambda x, seed: _followed(model, x, seed, steps, noises)
 
 
 def _followed(model, x, seed, steps, noises):

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.analysis.path import RefinementPath, _followed
+from tf_savae.analysis.path import follower, refinement_path
 from tf_savae.ground import seeds
 from tf_savae.models import NonFiniteError
-from tf_savae.models.passes import one_pass
 from tf_savae.training.board import Board, read_picture
 from tf_savae.training.history_plot import save_history
 from tf_savae.training.path_plot import save_path
@@ -63,19 +62,13 @@ class BoardFigures(Board):
         return read_picture(self._folder / f"{name}.png")
 
     def _path(self):
-        """The `RefinementPath` of the batch, as `refinement_path`, which compiles at each call."""
+        """The `RefinementPath` of the batch."""
+        steps = self.model.inference_steps
+        if self._follow is None:
+            # Without XLA: compiling takes longer than so few examples can give back.
+            self._follow = tf.function(follower(self.model, steps, _NOISES), autograph=False)
         dataset = tf.data.Dataset.from_tensors(self._x)
-        nll, kl, moved, seen, gradients = one_pass(self._function(), dataset, self._seed)
-        path = RefinementPath(nll.T, kl.T, np.moveaxis(moved, 0, -1), seen.T, gradients.T)
+        path = refinement_path(self.model, dataset, steps, seed=self._seed, run=self._follow)
         if not np.isfinite(path.bound).all():
             raise NonFiniteError("the ELBO became NaN or infinite during refinement")
         return path
-
-    def _function(self):
-        """Made once. Without XLA: compiling takes longer than so few examples can give back."""
-        model, steps = self.model, self.model.inference_steps
-        if self._follow is None:
-            self._follow = tf.function(
-                lambda x, seed: _followed(model, x, seed, steps, _NOISES), autograph=False
-            )
-        return self._follow
