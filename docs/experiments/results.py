@@ -92,6 +92,7 @@ def curves(found, quantity, label, path, less=None):
     if less:
         axes.axhline(0.0, color="black", linewidth=0.8, label=NAMES[less])
     axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel(label)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -93,7 +93,7 @@ def _gap(run, split, config, folder):
     count = min(config.gap_examples, split.examples)
     gap = inference_gap(
         run.model,
-        split.first(count),
+        split.some(count),
         steps=_steps(run, config),
         optimisation_steps=config.gap_steps,
         step_size=config.gap_step_size,
@@ -111,7 +111,7 @@ def _curve(run, split, config, folder):
     count = min(config.curve_examples, split.examples)
     curve = steps_curve(
         run.model,
-        split.first(count),
+        split.some(count),
         config.curve_steps,
         config.curve_tolerances,
         stopping_samples=config.curve_stopping_samples,

@@ -35,12 +35,16 @@ class EvaluateConfig:
     chunk: int = setting(1, "importance samples evaluated at once; memory grows with it")
     information_samples: int = setting(4, "draws per example for the mutual information")
     # The inference gap.
-    gap_examples: int = setting(100, "how many examples to search lambda* for; 0: no gap")
+    gap_examples: int = setting(
+        100, "how many examples, spread evenly, to search lambda* for; 0: no gap"
+    )
     gap_steps: int = setting(500, "steps of the search for lambda*")
     gap_step_size: float = setting(0.1, "first step size of that search")
     gap_noises: int = setting(100, "samples of z in each ELBO of the gap")
     # K at test time.
-    curve_examples: int = setting(200, "how many examples for the curve against K; 0: no curve")
+    curve_examples: int = setting(
+        200, "how many examples, spread evenly, for the curve against K; 0: none"
+    )
     curve_steps: tuple = setting((0, 1, 2, 5, 10, 20, 40), "the Ks of the curve")
     curve_tolerances: tuple = setting(
         (0.1, 0.01), "stop an example after a step that gains less than this, in nats"

@@ -19,13 +19,13 @@ class Split(NamedTuple):
     """The examples of one evaluation."""
 
     examples: int
-    first: Callable  # n -> tf.data.Dataset of the first n as (x, None, weights [B])
+    some: Callable  # n -> tf.data.Dataset of n of them as (x, None, weights [B]); see `_spread`
     corpus: Any  # the TextCorpus, whose perplexity counts; None for images
     unit: str  # what one example is called
 
     def dataset(self):
-        """All examples, as `first`."""
-        return self.first(self.examples)
+        """All examples, as `some`."""
+        return self.some(self.examples)
 
 
 def read_split(run, config):
@@ -61,9 +61,9 @@ def _text(run, config):
         long_lines=settings["long_lines"],
     )
     limits = {"train": "max_train_lines", "valid": "max_eval_lines", "test": "max_eval_lines"}
-    corpus = _first(corpus, settings.get(limits.get(config.split), 0))
+    corpus = _chosen(corpus, _first(settings.get(limits.get(config.split), 0)))
     check_digest(run, config, _digest(corpus.sequences))
-    corpus = _first(corpus, config.max_examples)
+    corpus = _chosen(corpus, _first(config.max_examples))
     logging.info("%s", corpus.summary())
 
     # The same shapes for every subset: what was compiled for one serves the others.
@@ -71,20 +71,36 @@ def _text(run, config):
     size = min(config.batch_size or settings["batch_size"], len(corpus))
 
     def batches(count):
-        return data.batches(_first(corpus, count), size, boundaries=boundaries)
+        chosen = _chosen(corpus, _spread(count, len(corpus)))
+        return data.batches(chosen, size, boundaries=boundaries)
 
     return Split(len(corpus), batches, corpus, "document")
 
 
-def _first(corpus, count):
-    """The corpus cut to its first documents; 0 keeps all."""
-    if not count or count >= len(corpus):
+def _chosen(corpus, rows):
+    """The corpus with the documents numbered by the slice or list `rows` only."""
+    kept = np.arange(len(corpus))[rows]
+    if len(kept) == len(corpus):
         return corpus
-    kept = corpus.sequences[:count]
-    unknown = sum(int(np.count_nonzero(row == data.UNK)) for row in kept)
+    sequences = tuple(corpus.sequences[row] for row in kept)
+    unknown = sum(int(np.count_nonzero(row == data.UNK)) for row in sequences)
     return dataclasses.replace(
-        corpus, sequences=kept, unknown_words=unknown, reserved_words=0, lines=None
+        corpus, sequences=sequences, unknown_words=unknown, reserved_words=0, lines=None
     )
+
+
+def _first(count):
+    """The slice of the first `count` rows; of all for 0."""
+    return slice(count or None)
+
+
+def _spread(count, total):
+    """`count` rows spread evenly over `total`: files are sorted by class, by length, by author.
+
+    >>> _spread(3, 10).tolist()
+    [0, 3, 6]
+    """
+    return np.arange(count) * total // count
 
 
 def check_digest(run, config, digest):
@@ -123,13 +139,12 @@ def _images(run, config):
         check_digest(run, config, images.digest())
     if not images.binary:
         images = images.binarized([run.configuration["data_seed"], 3])
-    if config.max_examples and config.max_examples < len(images):
-        images = images.select(slice(config.max_examples))
+    images = images.select(_first(config.max_examples))
     logging.info("%s", images.summary())
     size = min(config.batch_size or run.configuration["batch_size"], len(images))
 
     def batches(count):
-        return data.image_batches(images.select(slice(count)), size)
+        return data.image_batches(images.select(_spread(count, len(images))), size)
 
     return Split(len(images), batches, None, "image")
 
