@@ -200,5 +200,7 @@ def test_bad_steps_at_inference(model, steps):
 def test_bad_sizes_at_inference(model):
     with pytest.raises(ValueError, match="samples: expected an integer >= 1"):
         model.log_likelihood(data(), samples=0)
+    with pytest.raises(ValueError, match="samples: expected an integer >= 1"):
+        model.infer(data(), samples=0)
     with pytest.raises(ValueError, match="n: expected an integer >= 1"):
         model.generate(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_savae.networks import token_nll
+from tf_savae.networks import softmax, token_nll
 from tf_savae.svi import forward_mode
 
 
@@ -79,19 +79,66 @@ def test_products_in_pieces(tokens, jit_compile):
     np.testing.assert_allclose(slope, (moved[0] - moved[1]) / 2e-6, rtol=1e-7)
 
 
-def test_products_in_pieces_of_any_number_of_rows():
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("piece", [10, 2**23])
+def test_products_in_pieces_of_any_number_of_rows(piece, jit_compile):
     tensors, targets = _inputs()
     vector = tf.constant(np.random.default_rng(1).normal(size=(3, 4)))
-    pieces = functools.partial(token_nll, piece=10)
+    pieces = functools.partial(token_nll, piece=piece)
     specs = [tf.TensorSpec([None, 4], tf.float64), tf.TensorSpec([None], tf.int32)]
 
-    @tf.function(input_signature=[specs[0], specs[0], specs[1]])
+    @tf.function(input_signature=[specs[0], specs[0], specs[1]], jit_compile=jit_compile)
     def product(hidden, vector, targets):
         return _forward_then_reverse(pieces, [hidden, *tensors[1:]], targets, vector)
 
     wanted = _second(_plain, tensors, targets, vector)
     for g, w in zip(product(tensors[0], vector, targets), wanted, strict=True):
         np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
+
+
+def test_an_unknown_number_of_rows_is_not_filled_up_to_a_whole_piece():
+    """A piece of 2**23 logits would be 1.6 million rows of 5 words, which would take seconds."""
+    tensors, targets = _inputs()
+    seen = []
+
+    def counted(hidden):
+        tokens = softmax._cross_entropy
+
+        def spy(logits, targets):
+            tf.py_function(lambda n: seen.append(int(n)), [tf.shape(logits)[0]], [])
+            return tokens(logits, targets)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(softmax, "_cross_entropy", spy)
+            return _forward_then_reverse(token_nll, [hidden, *tensors[1:]], targets, hidden)
+
+    spec = tf.TensorSpec([None, 4], tf.float64)
+    tf.function(counted, input_signature=[spec])(tensors[0])
+    assert seen and set(seen) == {3}
+
+
+def test_no_rows():
+    tensors, targets = _inputs()
+    none = tensors[0][:0]
+    with forward_mode.accumulate([none], [none]) as forward:
+        nll = token_nll(none, *tensors[1:], targets[:0])
+    assert nll.shape == forward.jvp(nll).shape == (0,)
+
+
+def test_half_precision_products_in_pieces():
+    tensors, targets = _inputs(rows=48, vocabulary_size=6)
+    targets = tf.tile(targets, [16])
+    vector = tf.constant(np.random.default_rng(1).normal(size=(48, 4)))
+    wanted = _forward_then_reverse(token_nll, tensors, targets, vector)
+    narrow = [tf.cast(t, tf.bfloat16) for t in tensors]
+    errors = []
+    for piece in (2**23, 6):  # All rows together; one at a time.
+        pieces = functools.partial(token_nll, piece=piece)
+        got = _forward_then_reverse(pieces, narrow, targets, tf.cast(vector, tf.bfloat16))
+        assert [g.dtype for g in got] == [tf.bfloat16] * 3
+        distance = tf.norm(tf.cast(got[1], tf.float64) - wanted[1])
+        errors.append(float(distance / tf.norm(wanted[1])))
+    assert errors[1] < 1.2 * errors[0] < 0.03
 
 
 def test_half_precision_inputs_give_full_precision_losses():

@@ -46,7 +46,8 @@ def refinement_path(model, dataset, steps=None, *, noises=20, seed=0, label=None
       noises: samples of z in each reported ELBO.
       seed: int.
       label: what to write beside a progress bar; None shows no bar.
-      run: `follower(model, steps, noises)`, compiled, where this is called more than once.
+      run: `follower(model, steps, noises)`, compiled, where this is called more than once; its
+        steps and noises are then what counts.
 
     Raises:
       ValueError: the model has no latent code, or a number is out of its range.

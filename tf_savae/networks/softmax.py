@@ -2,9 +2,9 @@
 
 First and second derivatives are written by hand, so that the logits are made once and every
 derivative is matrix products of p - onehot(target), in reverse mode and in forward mode. In forward
-mode, that is in Hessian-vector products, the logits of all tokens are never there at once: the
-derivative makes them itself, some tokens at a time. Nobody asks for the value, so nothing is made
-twice.
+mode, that is in Hessian-vector products, more than 2**23 logits are never there at once: the
+derivative makes them itself, some tokens at a time. In a graph nobody asks for the value, so that
+nothing is made twice.
 """
 
 import tensorflow as tf
@@ -38,16 +38,18 @@ def token_nll(hidden, kernel, bias, targets, piece=_PIECE):
     if tangents is None:
         return _primal(hidden, kernel, bias, targets)
     with forward_mode.paused():
-        tokens = _tokens(hidden.shape[0], piece // kernel.shape[1])
-        dual = _dual if hidden.shape[0] == tokens else _dual_in_pieces(tokens)
-        nll, nll_dot = dual(hidden, tangents[0], kernel, bias, targets)
+        arguments = (hidden, tangents[0], kernel, bias, targets)
+        nll, nll_dot = _dual_of(hidden.shape[0], max(1, piece // kernel.shape[1]), arguments)
     return forward_mode.attach([nll], [nll_dot])[0]
 
 
-def _tokens(count, most):
-    """Tokens of a piece: at most `most`, and as many in the last one where the count is known."""
-    most = max(1, most)
-    return most if count is None else -(-count // -(-count // most))
+def _dual_of(count, most, arguments):
+    """(nll, its tangent), at most `most` tokens at a time; `count` is None where not known."""
+    if count is None:
+        few = tf.shape(arguments[0])[0] <= most
+        return tf.cond(few, lambda: _dual(*arguments), lambda: _dual_in_pieces(most)(*arguments))
+    pieces = max(1, -(-count // most))
+    return _dual(*arguments) if pieces == 1 else _dual_in_pieces(-(-count // pieces))(*arguments)
 
 
 def _cross_entropy(logits, targets):
@@ -105,13 +107,15 @@ def _dual_in_pieces(tokens):
         def pull(upstream, upstream_dot):
             def backward(hidden, hidden_dot, targets, *upstreams):
                 parts = _dual_parts(hidden, hidden_dot, kernel, bias, targets)
-                return _dual_pulled(parts, hidden, hidden_dot, kernel, targets, *upstreams)
+                bars, sums = _dual_pulled(parts, hidden, hidden_dot, kernel, targets, *upstreams)
+                return bars, [tf.cast(total, upstream.dtype) for total in sums]
 
             rows = [hidden, hidden_dot, targets, upstream, upstream_dot]
             width = (hidden.dtype, hidden.shape[1:])
-            sums = [(kernel.dtype, kernel.shape), (upstream.dtype, bias.shape)]
+            # Added up in full precision, whatever the weights' own.
+            sums = [(upstream.dtype, kernel.shape), (upstream.dtype, bias.shape)]
             rows, sums = in_pieces(backward, rows, [width, width], sums, tokens)
-            return *rows, sums[0], tf.cast(sums[1], bias.dtype), None
+            return *rows, tf.cast(sums[0], kernel.dtype), tf.cast(sums[1], bias.dtype), None
 
         rows, loss = [hidden, hidden_dot, targets], (_wide(hidden.dtype), [])
         return tuple(in_pieces(forward, rows, [loss, loss], [], tokens)[0]), pull

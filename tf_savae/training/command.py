@@ -26,6 +26,7 @@ def define_flags(configuration, note=" (default: {default})"):
     ...     default=3, metadata={"help": "how many"}))]))
     >>> flags.FLAGS["size"].help
     'how many (default: 3)'
+    >>> delattr(flags.FLAGS, "size")
     """
     for field in dataclasses.fields(configuration):
         text = field.metadata["help"] + note.format(default=field.default)

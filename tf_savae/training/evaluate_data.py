@@ -78,7 +78,7 @@ def _text(run, config):
 
 
 def _chosen(corpus, rows):
-    """The corpus with the documents numbered by the slice or list `rows` only."""
+    """The corpus with the documents numbered by the slice or array `rows` only."""
     kept = np.arange(len(corpus))[rows]
     if len(kept) == len(corpus):
         return corpus
@@ -100,7 +100,7 @@ def _spread(count, total):
     >>> _spread(3, 10).tolist()
     [0, 3, 6]
     """
-    return np.arange(count) * total // count
+    return slice(None) if count >= total else np.arange(count) * total // count
 
 
 def check_digest(run, config, digest):
