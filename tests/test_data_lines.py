@@ -118,7 +118,7 @@ def test_damaged_archives(tmp_path, suffix, damage):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"a"), "holds gzip data: give it a name that ends in .gz"),
+        (gzip.compress(b"a", mtime=0), "holds gzip data: give it a name that ends in .gz"),
         (lzma.compress(b"a"), "holds xz data: give it a name that ends in .xz"),
         ("a".encode("utf-16"), "holds UTF-16 text: convert it to UTF-8"),
         (b"\xfe\xff\x00a", "holds UTF-16 text"),

@@ -94,6 +94,19 @@ def test_the_curve_has_a_row_for_each_way_to_infer(report):
         assert row["milliseconds"] > 0
 
 
+def test_gap_and_curve_use_examples_spread_over_the_file(texts, workdir):
+    split = read_split(load_run(workdir), _config(texts))
+
+    def rows(dataset):
+        found = []
+        for x, _, weights in dataset:
+            found += [tuple(row[row != 0]) for row in x.numpy()[weights.numpy() > 0]]
+        return found
+
+    everything = rows(split.dataset())
+    assert len(everything) == 12 and rows(split.some(4)) == everything[::3]
+
+
 def test_pictures_come_with_their_arrays(workdir, report):
     folder = workdir / "evaluation"
     gap, steps = np.load(folder / "gap.npz"), np.load(folder / "steps.npz")

@@ -6,7 +6,7 @@ from tf_savae.data.image_source import load_images, split_images
 from tf_savae.data.images import ImageSet
 from tf_savae.data.lines import LineReport, read_lines
 from tf_savae.data.pipeline import batches, pad_rows, steps_per_epoch, training_stream
-from tf_savae.data.splits import split_lines
+from tf_savae.data.splits import split_lines, spread
 from tf_savae.data.text import TextCorpus, load_corpus
 from tf_savae.data.vocabulary import END, PAD, SPECIALS, START, UNK, Vocabulary
 
@@ -32,6 +32,7 @@ __all__ = [
     "read_lines",
     "split_images",
     "split_lines",
+    "spread",
     "steps_per_epoch",
     "training_stream",
 ]

@@ -33,6 +33,16 @@ def split_lines(
     return tuple([lines[i] for i in np.sort(part)] for part in parts)
 
 
+def spread(count: int, total: int) -> np.ndarray:
+    """`count` rows spread evenly over `total`, or all: files are sorted, by class or by author.
+
+    >>> spread(3, 10).tolist(), spread(5, 2).tolist()
+    ([0, 3, 6], [0, 1])
+    """
+    count = min(count, total)
+    return np.arange(count) * total // max(count, 1)
+
+
 def _counts(total: int, sizes: Sequence[int | float | None]) -> list[int]:
     counts = [None if size is None else _count(total, size) for size in sizes]
     if counts.count(None) > 1:

@@ -3,7 +3,6 @@
 import numpy as np
 
 from tf_savae.analysis import encoder_saliency, log_probs_of_parts, refinement_path
-from tf_savae.probability import DiagonalGaussian
 from tf_savae.training.analyze_images import analyze_images
 from tf_savae.training.analyze_text import analyze_text, checked_tags
 from tf_savae.training.evaluate_data import read_split
@@ -94,7 +93,7 @@ def _refinement(run, split, config, folder):
         seed=config.seed,
         label=f"refinement of {split.examples} {split.unit}s",
     )
-    save_path(path, folder, _tensor_names(run.model.family, len(path.moved)), split.unit)
+    save_path(path, folder, run.model.family, split.unit)
     gain = path.bound[0] - path.bound
     return {
         "bound": path.bound.mean(axis=1).tolist(),
@@ -103,12 +102,6 @@ def _refinement(run, split, config, folder):
         "moved": path.moved.mean(axis=2).tolist(),
         "made_worse": float(np.mean(gain[-1] < 0)),
     }
-
-
-def _tensor_names(family, count):
-    if isinstance(family, DiagonalGaussian):
-        return ["means", "log variances"]
-    return [f"parameters {index + 1}" for index in range(count)]
 
 
 def _text(report):

@@ -18,7 +18,6 @@ __all__ = ["BoardFigures"]
 
 _STREAM = 3  # Of noise: 0 to 2 are training, evaluation and the samples.
 _NOISES = 5  # Samples of z in each ELBO of the path.
-_TENSORS = ("means", "log variances")
 
 
 class BoardFigures(Board):
@@ -47,7 +46,7 @@ class BoardFigures(Board):
         rows = self._history()
         yield "history", self._published("history", save_history, rows, unit=self._unit)
         if self._x is not None and self.model.inference_steps:
-            settings = {"names": _TENSORS, "unit": self._unit}
+            settings = {"family": self.model.family, "unit": self._unit}
             yield "refinement", self._published("refinement", save_path, self._path(), **settings)
 
     def _published(self, name, save, what, **settings):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_savae.data import spread
 from tf_savae.training.board import read_picture
 from tf_savae.training.generate_grid import save_grid
 from tf_savae.training.generate_images import grid_of
@@ -28,9 +29,8 @@ class ImageView:
 
     def examples(self, count):
         """float32 [N, H, W, 1]: `count` validation images, spread evenly over them, or all."""
-        valid = self._valid
-        chosen = np.linspace(0, len(valid) - 1, min(count, len(valid))).round().astype(int)
-        x = valid.select(chosen).probabilities(slice(None))
+        chosen = self._valid.select(spread(count, len(self._valid)))
+        x = chosen.probabilities(slice(None))
         return np.asarray(x, np.float32)[..., None]
 
     def samples(self, x, epoch):

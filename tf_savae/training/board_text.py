@@ -1,8 +1,6 @@
 """Documents as TensorBoard shows them, and which of the validation text it shows."""
 
-import numpy as np
-
-from tf_savae.data import pad_rows
+from tf_savae.data import pad_rows, spread
 
 __all__ = ["TextView"]
 
@@ -25,8 +23,7 @@ class TextView:
     def examples(self, count):
         """int32 [N, T]: `count` validation documents, spread evenly over the file, or all."""
         sequences = self._texts.valid.sequences
-        chosen = np.linspace(0, len(sequences) - 1, min(count, len(sequences))).round()
-        rows = [sequences[int(number)] for number in chosen]
+        rows = [sequences[number] for number in spread(count, len(sequences))]
         return pad_rows(rows, len(rows), max(map(len, rows)))
 
     def samples(self, x, epoch):

@@ -19,7 +19,7 @@ class Split(NamedTuple):
     """The examples of one evaluation."""
 
     examples: int
-    some: Callable  # n -> tf.data.Dataset of n of them as (x, None, weights [B]); see `_spread`
+    some: Callable  # n -> tf.data.Dataset of n of them as (x, None, weights [B]); see `data.spread`
     corpus: Any  # the TextCorpus, whose perplexity counts; None for images
     unit: str  # what one example is called
 
@@ -71,7 +71,7 @@ def _text(run, config):
     size = min(config.batch_size or settings["batch_size"], len(corpus))
 
     def batches(count):
-        chosen = _chosen(corpus, _spread(count, len(corpus)))
+        chosen = _chosen(corpus, data.spread(count, len(corpus)))
         return data.batches(chosen, size, boundaries=boundaries)
 
     return Split(len(corpus), batches, corpus, "document")
@@ -92,15 +92,6 @@ def _chosen(corpus, rows):
 def _first(count):
     """The slice of the first `count` rows; of all for 0."""
     return slice(count or None)
-
-
-def _spread(count, total):
-    """`count` rows spread evenly over `total`: files are sorted by class, by length, by author.
-
-    >>> _spread(3, 10).tolist()
-    [0, 3, 6]
-    """
-    return slice(None) if count >= total else np.arange(count) * total // count
 
 
 def check_digest(run, config, digest):
@@ -144,7 +135,9 @@ def _images(run, config):
     size = min(config.batch_size or run.configuration["batch_size"], len(images))
 
     def batches(count):
-        return data.image_batches(images.select(_spread(count, len(images))), size)
+        if count == len(images):
+            return data.image_batches(images, size)  # Not copied.
+        return data.image_batches(images.select(data.spread(count, len(images))), size)
 
     return Split(len(images), batches, None, "image")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tf_savae.probability import DiagonalGaussian
 from tf_savae.training.evaluate_figure import new_figure
 
 __all__ = ["plot_path", "save_path"]
@@ -10,10 +11,16 @@ _BLUE = "#0072b2"
 _QUANTILES = (0.05, 0.25, 0.75, 0.95)
 
 
-def save_path(path, folder, names, unit="example", name="refinement"):
+def save_path(path, folder, family, unit="example", name="refinement"):
     """Writes `name`.npz, all arrays of the `RefinementPath`, and `name`.png into a folder."""
     np.savez(folder / f"{name}.npz", **path._asdict())
-    plot_path(path, folder / f"{name}.png", names, unit)
+    plot_path(path, folder / f"{name}.png", _tensor_names(family, len(path.moved)), unit)
+
+
+def _tensor_names(family, count):
+    if isinstance(family, DiagonalGaussian):
+        return ["means", "log variances"]
+    return [f"parameters {index + 1}" for index in range(count)]
 
 
 def plot_path(path, file, names, unit="example"):
