@@ -73,6 +73,7 @@ def test_models_generate(latent):
         net.infer(np.zeros([1, *SHAPE, 1], "float32"))
     else:
         net = tf_savae.AutoregressiveModel(decoder(latent_size=0))
+        net(np.zeros([1, *SHAPE, 1], "float32"))
     drawn = net.generate(3, seed=2).numpy()
     assert drawn.shape == (3, *SHAPE, 1) and set(np.unique(drawn)) <= {0.0, 1.0}
     np.testing.assert_array_equal(net.generate(3, seed=2), drawn)

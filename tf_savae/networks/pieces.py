@@ -16,7 +16,7 @@ def in_pieces(work, rows, outputs, sums, size):
       rows: list of tensors [N, ...]; the last piece is filled up with zeros.
       outputs: (dtype, shape of one row) of each result.
       sums: (dtype, shape) of each sum.
-      size: rows of a piece, an int.
+      size: rows of a piece, an int, or a tensor where the number of rows is not known.
 
     Returns:
       (list of the results of all N rows, list of the sums over them).
@@ -28,9 +28,10 @@ def in_pieces(work, rows, outputs, sums, size):
     ([0.0, 1.0, 4.0, 9.0, 16.0], 10.0)
     """
     count = tf.shape(rows[0])[0] if rows[0].shape[0] is None else rows[0].shape[0]
-    pieces = -(-count // size)
+    pieces = -(-count // (size if isinstance(size, int) else tf.maximum(size, 1)))
+    rows_of = size if isinstance(size, int) else None
     arrays = [_cut(row, pieces, size, count) for row in rows]
-    results = [tf.TensorArray(d, pieces, element_shape=[size, *shape]) for d, shape in outputs]
+    results = [tf.TensorArray(d, pieces, element_shape=[rows_of, *shape]) for d, shape in outputs]
 
     def body(index, results, totals):
         made, added = work(*[array.read(index) for array in arrays])
@@ -43,12 +44,15 @@ def in_pieces(work, rows, outputs, sums, size):
         (tf.constant(0), results, [tf.zeros(shape, dtype) for dtype, shape in sums]),
         maximum_iterations=pieces,
     )
-    return [result.concat()[:count] for result in results], totals
+    stacks = [result.stack() for result in results]
+    flat = [tf.reshape(s, [-1, *shape]) for s, (_, shape) in zip(stacks, outputs, strict=True)]
+    return [rows[:count] for rows in flat], totals
 
 
 def _cut(tensor, pieces, size, count):
     """A TensorArray of the pieces, [size, ...] each."""
     missing = pieces * size - count
     filled = tf.pad(tensor, [[0, missing], *[[0, 0]] * (tensor.shape.rank - 1)])
-    array = tf.TensorArray(tensor.dtype, pieces, element_shape=[size, *tensor.shape[1:]])
+    rows_of = size if isinstance(size, int) else None
+    array = tf.TensorArray(tensor.dtype, pieces, element_shape=[rows_of, *tensor.shape[1:]])
     return array.unstack(tf.reshape(filled, [pieces, size, *tensor.shape[1:]]))

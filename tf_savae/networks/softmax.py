@@ -45,11 +45,17 @@ def token_nll(hidden, kernel, bias, targets, piece=_PIECE):
 
 def _dual_of(count, most, arguments):
     """(nll, its tangent), at most `most` tokens at a time; `count` is None where not known."""
-    if count is None:
-        few = tf.shape(arguments[0])[0] <= most
-        return tf.cond(few, lambda: _dual(*arguments), lambda: _dual_in_pieces(most)(*arguments))
-    pieces = max(1, -(-count // most))
-    return _dual(*arguments) if pieces == 1 else _dual_in_pieces(-(-count // pieces))(*arguments)
+    if count is not None and count <= most:
+        return _dual(*arguments)
+    count = tf.shape(arguments[0])[0] if count is None else count
+    return _dual_in_pieces(_share(count, most))(*arguments)
+
+
+def _share(count, most):
+    """Tokens of a piece, as many in the last one as in the others: little is filled up."""
+    if isinstance(count, int):
+        return -(-count // -(-count // most))
+    return -(-count // tf.maximum(-(-count // most), 1))
 
 
 def _cross_entropy(logits, targets):
