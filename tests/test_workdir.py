@@ -24,8 +24,9 @@ def test_a_new_folder_is_made_and_claimed(run):
 
 def test_its_owner_may_come_back(run):
     folder = Workdir(run)
-    folder.check("configuration", OWNER["configuration"])
-    folder.check("data", OWNER["data"])
+    for name, theirs in OWNER.items():
+        assert folder.check(name, theirs) is None  # Neither refused
+    assert json.loads((run / "run.json").read_text()) == OWNER  # nor changed.
 
 
 def test_others_are_told_what_differs(run):

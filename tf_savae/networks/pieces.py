@@ -5,18 +5,19 @@ import tensorflow as tf
 __all__ = ["in_pieces"]
 
 
-def in_pieces(work, rows, outputs, sums, size):
-    """Runs `work` on `size` rows at a time, in a loop that compiles once.
+def in_pieces(work, rows, outputs, sums, most):
+    """Runs `work` on at most `most` rows at a time, in a loop that compiles once.
 
     Nothing is differentiated through the loop: it is for use inside custom gradients.
 
     Args:
       work: maps a piece of each of `rows` to a pair of lists: results of each row [size, ...], and
         sums over the piece's rows.
-      rows: list of tensors [N, ...]; the last piece is filled up with zeros.
+      rows: list of tensors [N, ...], cut into pieces of one size, as equal as can be; the last one
+        is filled up with zeros. N may be unknown when this is traced.
       outputs: (dtype, shape of one row) of each result.
       sums: (dtype, shape) of each sum.
-      size: rows of a piece, an int, or a tensor where the number of rows is not known.
+      most: rows of a piece, an int.
 
     Returns:
       (list of the results of all N rows, list of the sums over them).
@@ -27,11 +28,13 @@ def in_pieces(work, rows, outputs, sums, size):
     >>> squares[0].numpy().tolist(), float(totals[0])
     ([0.0, 1.0, 4.0, 9.0, 16.0], 10.0)
     """
-    count = tf.shape(rows[0])[0] if rows[0].shape[0] is None else rows[0].shape[0]
-    pieces = -(-count // (size if isinstance(size, int) else tf.maximum(size, 1)))
-    rows_of = size if isinstance(size, int) else None
+    count, larger = rows[0].shape[0], max
+    if count is None:
+        count, larger = tf.shape(rows[0])[0], tf.maximum
+    pieces = larger(1, -(-count // most))
+    size = -(-count // pieces)
     arrays = [_cut(row, pieces, size, count) for row in rows]
-    results = [tf.TensorArray(d, pieces, element_shape=[rows_of, *shape]) for d, shape in outputs]
+    results = [tf.TensorArray(d, pieces, element_shape=[None, *shape]) for d, shape in outputs]
 
     def body(index, results, totals):
         made, added = work(*[array.read(index) for array in arrays])
@@ -53,6 +56,5 @@ def _cut(tensor, pieces, size, count):
     """A TensorArray of the pieces, [size, ...] each."""
     missing = pieces * size - count
     filled = tf.pad(tensor, [[0, missing], *[[0, 0]] * (tensor.shape.rank - 1)])
-    rows_of = size if isinstance(size, int) else None
-    array = tf.TensorArray(tensor.dtype, pieces, element_shape=[rows_of, *tensor.shape[1:]])
+    array = tf.TensorArray(tensor.dtype, pieces, element_shape=[None, *tensor.shape[1:]])
     return array.unstack(tf.reshape(filled, [pieces, size, *tensor.shape[1:]]))

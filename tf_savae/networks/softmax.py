@@ -38,24 +38,10 @@ def token_nll(hidden, kernel, bias, targets, piece=_PIECE):
     if tangents is None:
         return _primal(hidden, kernel, bias, targets)
     with forward_mode.paused():
-        arguments = (hidden, tangents[0], kernel, bias, targets)
-        nll, nll_dot = _dual_of(hidden.shape[0], max(1, piece // kernel.shape[1]), arguments)
+        count, most = hidden.shape[0], max(1, piece // kernel.shape[1])
+        dual = _dual if count is not None and count <= most else _dual_in_pieces(most)
+        nll, nll_dot = dual(hidden, tangents[0], kernel, bias, targets)
     return forward_mode.attach([nll], [nll_dot])[0]
-
-
-def _dual_of(count, most, arguments):
-    """(nll, its tangent), at most `most` tokens at a time; `count` is None where not known."""
-    if count is not None and count <= most:
-        return _dual(*arguments)
-    count = tf.shape(arguments[0])[0] if count is None else count
-    return _dual_in_pieces(_share(count, most))(*arguments)
-
-
-def _share(count, most):
-    """Tokens of a piece, as many in the last one as in the others: little is filled up."""
-    if isinstance(count, int):
-        return -(-count // -(-count // most))
-    return -(-count // tf.maximum(-(-count // most), 1))
 
 
 def _cross_entropy(logits, targets):
@@ -102,8 +88,8 @@ def _dual(hidden, hidden_dot, kernel, bias, targets):
     return parts[:2], pull
 
 
-def _dual_in_pieces(tokens):
-    """`_dual`, `tokens` at a time; the pull computes again what it needs of the forward pass."""
+def _dual_in_pieces(most):
+    """`_dual`, at most `most` tokens at a time; the pull makes again what it needs of the value."""
 
     @tf.custom_gradient
     def dual(hidden, hidden_dot, kernel, bias, targets):
@@ -120,11 +106,11 @@ def _dual_in_pieces(tokens):
             width = (hidden.dtype, hidden.shape[1:])
             # Added up in full precision, whatever the weights' own.
             sums = [(upstream.dtype, kernel.shape), (upstream.dtype, bias.shape)]
-            rows, sums = in_pieces(backward, rows, [width, width], sums, tokens)
+            rows, sums = in_pieces(backward, rows, [width, width], sums, most)
             return *rows, tf.cast(sums[0], kernel.dtype), tf.cast(sums[1], bias.dtype), None
 
         rows, loss = [hidden, hidden_dot, targets], (_wide(hidden.dtype), [])
-        return tuple(in_pieces(forward, rows, [loss, loss], [], tokens)[0]), pull
+        return tuple(in_pieces(forward, rows, [loss, loss], [], most)[0]), pull
 
     return dual
 

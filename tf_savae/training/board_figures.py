@@ -32,12 +32,11 @@ class BoardFigures(Board):
         replaced.
       history: () -> the rows of history.json so far.
       unit: what an example is called.
-      x: array [B, ...], the examples whose refinement is followed; None for a model that takes no
-        steps.
+      x: array [B, ...], the examples whose refinement is followed if the model takes steps.
       seed: int.
     """
 
-    def __init__(self, logs, folder, history, unit="example", x=None, seed=0):
+    def __init__(self, logs, folder, history, x, unit="example", seed=0):
         super().__init__(logs)
         self._folder, self._history, self._unit = Path(folder), history, unit
         self._x, self._seed, self._follow = x, seeds.fold(seed, _STREAM), None
@@ -45,7 +44,7 @@ class BoardFigures(Board):
     def entries(self, epoch):
         rows = self._history()
         yield "history", self._published("history", save_history, rows, unit=self._unit)
-        if self._x is not None and self.model.inference_steps:
+        if getattr(self.model, "inference_steps", 0):  # A baseline without a code has none.
             settings = {"family": self.model.family, "unit": self._unit}
             yield "refinement", self._published("refinement", save_path, self._path(), **settings)
 

@@ -23,8 +23,6 @@ def boards(config, folder, data, checkpoints):
         return []
     view = (TextView if hasattr(data, "vocabulary") else ImageView)(config, data)
     logs, seed = folder / "tensorboard", config.seed
-    refines = config.system not in ("autoregressive", "vae") and config.svi_steps
-    x = view.examples(min(_FOLLOWED, config.batch_size)) if refines else None
     return [
         BoardSamples(logs / "samples", view, config.board_samples, seed),
         BoardFigures(
@@ -32,7 +30,7 @@ def boards(config, folder, data, checkpoints):
             folder / "figures",
             lambda: checkpoints.state.get("history", []),
             unit=view.unit,
-            x=x,
+            x=view.examples(min(_FOLLOWED, config.batch_size)),
             seed=seed,
         ),
     ]

@@ -5,13 +5,43 @@ import dataclasses
 from tf_savae.ground import checks
 from tf_savae.training.run_config import setting
 
-__all__ = ["SPLITS", "EvaluateConfig"]
+__all__ = ["EvaluateConfig", "FinishedRunConfig"]
 
-SPLITS = ("train", "valid", "test", "other")
+_SPLITS = ("train", "valid", "test", "other")
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateConfig:
+class FinishedRunConfig:
+    """What evaluate.py and analyze.py share: which data of a run, and how it refines them.
+
+    Raises:
+      ValueError: a field is out of its range; the message names it.
+
+    >>> FinishedRunConfig(file="test.txt").split
+    'test'
+    """
+
+    file: str = setting("", "the data: what the training command was given for this split")
+    split: str = setting(
+        "test",
+        "which of the run's splits the file is; it must be that one. other: any data",
+        choices=_SPLITS,
+    )
+    max_examples: int = setting(0, "use only the first examples of the file; 0: all")
+    batch_size: int = setting(0, "B; 0: that of the run")
+    seed: int = setting(0, "of all noise; the same seed, the same numbers")
+    steps: int = setting(-1, "K, refinement steps of the refined posterior; -1: the run's own")
+
+    def __post_init__(self):
+        checks.choice("split", self.split, _SPLITS)
+        for name in ("max_examples", "batch_size"):
+            checks.non_negative_int(name, getattr(self, name))
+        if self.steps != -1:
+            checks.non_negative_int("steps (-1: the run's own)", self.steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig(FinishedRunConfig):
     """Everything that decides the numbers of an evaluation.
 
     Raises:
@@ -21,16 +51,6 @@ class EvaluateConfig:
     (0, 5)
     """
 
-    file: str = setting("", "the data: what the training command was given for this split")
-    split: str = setting(
-        "test",
-        "which of the run's splits the file is; it must be that one. other: any data",
-        choices=SPLITS,
-    )
-    max_examples: int = setting(0, "use only the first examples of the file; 0: all")
-    batch_size: int = setting(0, "B; 0: that of the run")
-    seed: int = setting(0, "of all noise; the same seed, the same numbers")
-    steps: int = setting(-1, "K, refinement steps of the refined posterior; -1: the run's own")
     samples: int = setting(100, "S, samples of the importance-weighted NLL")
     chunk: int = setting(1, "importance samples evaluated at once; memory grows with it")
     information_samples: int = setting(4, "draws per example for the mutual information")
@@ -55,8 +75,8 @@ class EvaluateConfig:
     curve_noises: int = setting(50, "samples of z in each ELBO of the curve")
 
     def __post_init__(self):
-        checks.choice("split", self.split, SPLITS)
-        for name in ("max_examples", "batch_size", "gap_examples", "curve_examples"):
+        super().__post_init__()
+        for name in ("gap_examples", "curve_examples"):
             checks.non_negative_int(name, getattr(self, name))
         for name in (
             "samples",
@@ -69,8 +89,6 @@ class EvaluateConfig:
         ):
             checks.positive_int(name, getattr(self, name))
         checks.positive("gap_step_size", self.gap_step_size)
-        if self.steps != -1:
-            checks.non_negative_int("steps (-1: the run's own)", self.steps)
         steps = numbers("curve_steps", self.curve_steps, int)
         tolerances = numbers("curve_tolerances", self.curve_tolerances, float)
         object.__setattr__(self, "curve_steps", steps)
