@@ -78,7 +78,8 @@ def test_history_has_the_bounds(objective):
     if objective != "vae":
         expected |= {"refinement_gain", "made_worse"}
     backward = {"adjoint_growth", "curvature"} if objective == "savae" else set()
-    assert {n for n in history if not n.startswith("val_")} == expected | backward
+    training = {"skipped", *backward}
+    assert {n for n in history if not n.startswith("val_")} == expected | training
     assert {n for n in history if n.startswith("val_")} == {"val_" + n for n in expected}
     assert history["bound"][0] == pytest.approx(history["nll"][0] + history["kl"][0], rel=1e-5)
     assert history["beta"][0] == pytest.approx((0.1 * 4 + 0.325 * 4 + 0.55 * 2) / 10, rel=1e-5)

@@ -4,11 +4,12 @@ import keras
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
+from tf_savae.models import gate
 from tf_savae.models.building import first_batch
 from tf_savae.models.compilation import resolve_jit_compile
 from tf_savae.models.data_checks import check_arrays
 from tf_savae.models.guards import StopOnNonFinite, WarnOfInstability
-from tf_savae.models.metrics import STABILITY
+from tf_savae.models.metrics import TRAINING_ONLY
 
 __all__ = ["BoundModel"]
 
@@ -89,7 +90,10 @@ class BoundModel(keras.Model):
         return [layer for layer in self.layers if isinstance(layer, keras.layers.Layer)]
 
     def train_step(self, data):
-        """One update of all weights; one XLA program under jit_compile."""
+        """One update of all weights; one XLA program under jit_compile.
+
+        A batch whose loss or gradient is not finite changes nothing but the count of steps.
+        """
         x, sample_weight = _unpacked(data)
         step = self.optimizer.iterations
         beta = self._beta_at(step)
@@ -107,9 +111,10 @@ class BoundModel(keras.Model):
                 loss += tf.cast(extra, loss.dtype)
             scaled = self.optimizer.scale_loss(loss)
         *gradients, stability = tape.gradient(scaled, [*variables, probe])
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        _assign(outcome.effects.statistics)
-        self._tracked.update(outcome, weights, beta, self._tokens(x), stability)
+        finite = gate.all_finite(loss, [] if gate.scales_losses(self.optimizer) else gradients)
+        gate.apply_gradients(self.optimizer, gradients, variables, finite)
+        _assign(outcome.effects.statistics, finite)
+        self._tracked.update(outcome, weights, beta, self._tokens(x), stability, finite)
         return self._tracked.results()
 
     def test_step(self, data):
@@ -121,7 +126,7 @@ class BoundModel(keras.Model):
         outcome = self._outcome(x, seed, beta, False, None)
         weights = _weights(sample_weight, outcome.loss)
         self._tracked.update(outcome, weights, beta, self._tokens(x))
-        return self._tracked.results(set(self._tracked.trackers) - set(STABILITY))
+        return self._tracked.results(set(self._tracked.trackers) - set(TRAINING_ONLY))
 
     def _evaluation_beta(self):
         """Refinement descends the annealed objective, in validation during training too."""
@@ -137,12 +142,17 @@ class BoundModel(keras.Model):
         super().reset_metrics()
         self._evaluation_step.assign(0)
 
-    def fit(self, x=None, y=None, *, callbacks=None, **kwargs):
+    def fit(self, x=None, y=None, *, callbacks=None, skip_limit=10, **kwargs):
         """As `keras.Model.fit` on x alone.
+
+        Args:
+          x, y, callbacks, kwargs: as in Keras; y is None.
+          skip_limit: how many batches of an epoch may give a loss or gradient that is not finite;
+            they are skipped. Three in a row are too many in any case.
 
         Raises:
           ValueError: targets were given, or data or weights hold what cannot be trained on.
-          NonFiniteError: the loss became NaN or infinite.
+          NonFiniteError: too many batches gave a NaN or infinite loss or gradient.
         """
         self._check_data(x, y, kwargs.get("sample_weight"))
         self._check_validation(kwargs.get("validation_data"))
@@ -154,7 +164,7 @@ class BoundModel(keras.Model):
         if self.built and self.compiled and not self.optimizer.built:
             # Here and not in the first step, which would be traced a second time without it.
             self.optimizer.build(self.trainable_variables)
-        guards = [StopOnNonFinite(), WarnOfInstability(getattr(self, "refinement", None))]
+        guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
         callbacks = [*guards, *keras.tree.flatten(callbacks or [])]
         return super().fit(x, callbacks=callbacks, **kwargs)
 
@@ -202,7 +212,7 @@ def _unpacked(data):
     return x, sample_weight
 
 
-def _assign(statistics):
+def _assign(statistics, finite):
     """Writes new moving statistics; a layer that ran twice would lose one of its updates."""
     seen = set()
     for variable, value in statistics:
@@ -212,7 +222,7 @@ def _assign(statistics):
                 "encoder and decoder; expected one of its own in each."
             )
         seen.add(id(variable))
-        variable.assign(value)
+        variable.assign(gate.select(finite, value, tf.convert_to_tensor(variable.value)))
 
 
 def _batch_size(x):

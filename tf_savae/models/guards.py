@@ -1,18 +1,19 @@
 """Callbacks that `fit` always runs: training on NaN stops, unstable refinement is named."""
 
-import math
-
 import keras
 from absl import logging
+
+from tf_savae.ground import checks
 
 __all__ = ["NonFiniteError", "StopOnNonFinite", "WarnOfInstability"]
 
 
 _NOTABLE = 0.002  # Share of the bound: a loss below it may be noise.
+_IN_A_ROW = 3  # Batches: so many at once are no accident of the data.
 
 
 class NonFiniteError(ArithmeticError):
-    """The loss became NaN or infinite.
+    """Losses or gradients became NaN or infinite too often.
 
     >>> issubclass(NonFiniteError, ArithmeticError)
     True
@@ -20,20 +21,55 @@ class NonFiniteError(ArithmeticError):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Raises `NonFiniteError` at the first batch whose running loss is not finite.
+    """Raises `NonFiniteError` once too many batches were skipped.
 
-    `keras.callbacks.TerminateOnNaN` ends `fit` as if training were done, and later callbacks
-    would still write a checkpoint.
+    The train step leaves weights and optimizer alone where loss or gradient is not finite, and
+    counts it in the metric `skipped`; the weights stay those of the last batch that was used.
+    Here training ends at the third such batch in a row, at the one after `limit` in an epoch, and
+    at the end of an epoch that used none. `keras.callbacks.TerminateOnNaN` ends `fit` as if
+    training were done, and later callbacks would still write a checkpoint.
+
+    Keras turns every batch's logs into numbers before any callback sees them, so that reading one
+    costs no further wait for the device.
     """
 
+    def __init__(self, limit=10):
+        super().__init__()
+        self._limit = checks.non_negative_int("skip_limit", limit)
+        self._row = self._skipped = self._batches = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._skipped = self._batches = 0
+
     def on_train_batch_end(self, batch, logs=None):
-        loss = (logs or {}).get("loss")
-        if loss is not None and not math.isfinite(loss):
-            raise NonFiniteError(
-                f"loss is {loss} after batch {batch} of this epoch. Expected finite numbers: look "
-                "for NaN in the data, a learning rate or refinement step_size that is too large, "
-                "or half-precision overflow. The weights may be spoilt: restart from a checkpoint."
-            )
+        new = int((logs or {}).get("skipped", 0)) - self._skipped
+        batches, self._batches = batch + 1 - self._batches, batch + 1
+        self._skipped += new
+        self._row = self._row + new if new == batches else 0
+        if not new:
+            return
+        logging.warning(
+            "batch %d of this epoch gave a loss or gradient that is NaN or infinite: it was "
+            "skipped, as %d of this epoch so far (metric `skipped`)",
+            batch,
+            self._skipped,
+        )
+        if self._row >= _IN_A_ROW:
+            self._stop(f"the last {self._row} batches in a row")
+        if self._skipped > self._limit:
+            self._stop(f"{self._skipped} batches of this epoch (skip_limit={self._limit})")
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._batches and self._skipped >= self._batches:
+            self._stop("all batches of this epoch")
+
+    def _stop(self, which):
+        raise NonFiniteError(
+            f"{which} gave a loss or gradient that is NaN or infinite. Expected finite numbers: "
+            "look for NaN in the data, a learning rate or refinement step_size that is too large, "
+            "or half-precision overflow. These batches were skipped: the weights are those of the "
+            "last batch that was used."
+        )
 
 
 class WarnOfInstability(keras.callbacks.Callback):

@@ -3,9 +3,12 @@
 import keras
 import tensorflow as tf
 
-__all__ = ["STABILITY", "BoundMetrics", "Perplexity"]
+from tf_savae.models.gate import select
 
-STABILITY = ("adjoint_growth", "curvature")  # Of the backward pass: in training only.
+__all__ = ["STABILITY", "TRAINING_ONLY", "BoundMetrics", "Perplexity"]
+
+STABILITY = ("adjoint_growth", "curvature")  # Of the backward pass.
+TRAINING_ONLY = ("skipped", *STABILITY)
 
 
 class Perplexity(keras.metrics.Mean):
@@ -31,7 +34,8 @@ class BoundMetrics:
     amortized_bound (at lambda_0), refinement_gain (objective at lambda_0 less that at lambda_K).
     Without unit: beta, made_worse (share of examples whose objective rose; each end has one sample
     of its own, so half of a gain near zero is worse by chance), adjoint_growth and curvature (of
-    algorithm 1's backward pass, where there is one), perplexity (per predicted token).
+    algorithm 1's backward pass, where there is one), perplexity (per predicted token), skipped (how
+    many batches of the epoch gave a loss or gradient that is not finite: they are in no metric).
     """
 
     def __init__(self, *, latent, amortized, refined, pulled_back, tokens):
@@ -44,9 +48,19 @@ class BoundMetrics:
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         if tokens:
             self.trackers["perplexity"] = Perplexity()
+        self.trackers["skipped"] = keras.metrics.Sum(name="skipped")
 
-    def update(self, outcome, weights, beta, tokens=None, stability=None):
-        """Adds one batch: `weights` [B]; `tokens` [B] or None; `stability` [B, 2] or None."""
+    def update(self, outcome, weights, beta, tokens=None, stability=None, finite=None):
+        """Adds one batch.
+
+        Args:
+          outcome: the objective's `Outcome`.
+          weights: [B].
+          beta: scalar.
+          tokens: [B] or None.
+          stability: [B, 2] or None.
+          finite: bool scalar, in training: False counts the batch as skipped, and no more.
+        """
         bound = outcome.terms.bound
         values = {"loss": outcome.loss, "bound": bound, "nll": outcome.terms.nll}
         values["kl"] = outcome.terms.kl
@@ -58,12 +72,16 @@ class BoundMetrics:
             values["made_worse"] = tf.cast(outcome.end > outcome.start, bound.dtype)
         if stability is not None:
             values.update(zip(STABILITY, tf.unstack(stability, axis=1), strict=True))
+        if finite is not None:
+            self.trackers["skipped"].update_state(tf.cast(~finite, tf.float32))
+            weights = select(finite, weights, tf.zeros_like(weights))
+            values = {n: select(finite, v, tf.zeros_like(v)) for n, v in values.items()}
         for name, value in values.items():
             if name in self.trackers:
                 self.trackers[name].update_state(value, weights)
         if tokens is not None:
             tokens = tf.cast(tokens, bound.dtype)
-            nats = tf.math.divide_no_nan(bound, tokens)
+            nats = tf.math.divide_no_nan(values["bound"], tokens)
             self.trackers["perplexity"].update_state(nats, tokens * weights)
 
     def results(self, names=None):
