@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.networks import lstm, token_nll
 from tf_savae.svi import scan
 
 BATCH, LATENT, NOISES = 3, 2, 21
@@ -240,6 +241,41 @@ def keras_lstm(rows=None):
     return Model(_gaussian(kerased, noise), _gaussian(looped, noise), initial, theta)
 
 
+def fused_text(rows=None):
+    """The package's own LSTM and fused softmax, whose derivatives are written by hand."""
+    draw, theta, tokens, initial, noise = _text(rows, 6)
+    del theta["input"], theta["state"], theta["code"]
+    theta |= {
+        "gates": draw.weights(EMBEDDING + LATENT, 4 * HIDDEN),
+        "recurrent": draw.weights(HIDDEN, 4 * HIDDEN),
+        "bias": draw.weights(WORDS),
+    }
+
+    def projected(z, theta):
+        embedded = tf.gather(theta["embedding"], tf.transpose(tokens[:, :-1]))
+        codes = tf.broadcast_to(z, [TIME, *z.shape])
+        return tf.concat([embedded, codes], axis=2) @ theta["gates"]
+
+    def fused(z, theta):
+        start = z @ theta["start"]
+        states = lstm(projected(z, theta), theta["recurrent"], start, tf.tanh(start))
+        targets = tf.cast(tf.reshape(tf.transpose(tokens[:, 1:]), [-1]), tf.int32)
+        nll = token_nll(tf.reshape(states, [-1, HIDDEN]), theta["softmax"], theta["bias"], targets)
+        return -tf.reduce_sum(tf.reshape(nll, [TIME, -1]), axis=0)
+
+    def looped(z, theta):
+        state = z @ theta["start"]
+        carry, logits = tf.tanh(state), []
+        for inputs in tf.unstack(projected(z, theta)):
+            gates = tf.split(inputs + state @ theta["recurrent"], 4, axis=1)
+            carry = tf.sigmoid(gates[1]) * carry + tf.sigmoid(gates[0]) * tf.tanh(gates[2])
+            state = tf.sigmoid(gates[3]) * tf.tanh(carry)
+            logits.append(state @ theta["softmax"] + theta["bias"])
+        return _word_log_likelihood(tokens, tf.stack(logits))
+
+    return Model(_gaussian(fused, noise), _gaussian(looped, noise), initial, theta)
+
+
 MODELS = {
     "dense": dense,
     "slicing": slicing,
@@ -247,4 +283,5 @@ MODELS = {
     "recurrent": recurrent,
     "late_code": late_code,
     "keras_lstm": keras_lstm,
+    "fused_text": fused_text,
 }

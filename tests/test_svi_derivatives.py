@@ -27,6 +27,7 @@ CLIPS = {
     "recurrent": 1.6,
     "late_code": 1.7,
     "keras_lstm": 1.2,
+    "fused_text": 1.6,
 }
 
 

@@ -6,6 +6,8 @@ EXACT_LIMIT = 1e-4  # Relative norm, per weight, in float32.
 
 _TRAIN = (
     "ours:exact_forward",
+    "ours:exact_states",
+    "ours:exact_all",
     "ours:exact_reverse",
     "ours:unrolled",
     "jax:scan",

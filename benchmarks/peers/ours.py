@@ -12,12 +12,14 @@ from tf_savae.objectives import OBJECTIVES
 __all__ = ["METHODS", "Ours", "model_of", "noise", "prepare"]
 
 _SEED = 7
-METHODS = {  # adjoint and Hessian-vector product
-    "vae": ("exact", "forward_over_reverse"),
-    "infer": ("exact", "forward_over_reverse"),
-    "exact_forward": ("exact", "forward_over_reverse"),
-    "exact_reverse": ("exact", "reverse_over_reverse"),
-    "unrolled": ("unrolled", "forward_over_reverse"),
+METHODS = {  # adjoint, Hessian-vector product, and what steps keep for it
+    "vae": ("exact", "forward_over_reverse", None),
+    "infer": ("exact", "forward_over_reverse", None),
+    "exact_forward": ("exact", "forward_over_reverse", None),
+    "exact_states": ("exact", "forward_over_reverse", "states"),
+    "exact_all": ("exact", "forward_over_reverse", "all"),
+    "exact_reverse": ("exact", "reverse_over_reverse", None),
+    "unrolled": ("unrolled", "forward_over_reverse", None),
 }
 
 
@@ -30,7 +32,7 @@ def model_of(case, steps, method="exact_forward", dtype="float32"):
     """
     tf.keras.utils.set_random_seed(1)
     encoder, decoder = _networks(case, dtype)
-    adjoint, hvp = METHODS[method]
+    adjoint, hvp, keep = METHODS[method]
     refinement = tf_savae.SemiAmortizedRefinement(
         steps=steps,
         step_size=case.step_size,
@@ -38,6 +40,7 @@ def model_of(case, steps, method="exact_forward", dtype="float32"):
         clip_norm=case.clip_norm,
         adjoint=adjoint,
         hvp=hvp,
+        keep=keep,
         dtype=dtype,
     )
     model = tf_savae.SemiAmortizedVAE(

@@ -82,7 +82,7 @@ def choice(name, value, options):
     'exact'
     """
     if value not in options:
-        raise ValueError(f"{name}: expected one of {', '.join(options)}; got {value!r}.")
+        raise ValueError(f"{name}: expected one of {', '.join(map(str, options))}; got {value!r}.")
     return value
 
 

@@ -14,6 +14,7 @@ from tf_savae.networks.stateless import PureGenerator
 from tf_savae.probability import as_family
 from tf_savae.svi import ADJOINTS, fastest_hvp, refine
 from tf_savae.svi import hvp as hvps
+from tf_savae.svi import keeping
 
 __all__ = ["SemiAmortizedRefinement"]
 
@@ -35,6 +36,8 @@ class SemiAmortizedRefinement(keras.layers.Layer):
       adjoint, truncate, adjoint_clip_norm, samples: see `tf_savae.svi.refine`.
       hvp: see there too; "auto" measures both exact products before the first training step, and
         logs the times and its choice.
+      keep: see there too: None, "states" or "all" buy time with memory; hvp "auto" is then
+        "forward_over_reverse".
       learn_step_size: makes the step sizes weights (their logarithms), trained with the rest.
       decoder, prior, family: the generator, for use outside `SemiAmortizedVAE`; the prior is the
         standard normal and the family the diagonal Gaussian by default.
@@ -64,6 +67,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         prior=None,
         family=None,
         seed=0,
+        keep=None,
         **kwargs,
     ):
         # Variational parameters and data keep full precision whatever the decoder computes in.
@@ -75,7 +79,8 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         self.adjoint = checks.choice("adjoint", adjoint, ADJOINTS)
         if not callable(hvp):
             checks.choice("hvp", hvp, tuple(hvps.METHODS))
-        self.hvp = hvp
+        self.hvp = keeping.product_for(keep, adjoint, hvp)
+        self.keep = keep
         self.truncate = _checked_truncate(truncate, adjoint, self.steps)
         self.adjoint_clip_norm = checks.positive(
             "adjoint_clip_norm", adjoint_clip_norm, optional=True
@@ -148,10 +153,13 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "truncate": self.truncate if self.adjoint == "truncated" else None,
             "adjoint_clip_norm": self.adjoint_clip_norm,
             "samples": self.samples,
+            "keep": self.keep,
         }
         settings.update(overrides)
         if settings["adjoint"] != "truncated":
             settings["truncate"] = None
+        if settings["adjoint"] != self.adjoint:  # Inference crosses nothing back.
+            settings["keep"] = None
         return refine(negative_elbo, initial, theta, seed=seed, **settings)
 
     def __call__(self, parameters, x, *args, **kwargs):
@@ -252,6 +260,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "adjoint_clip_norm",
             "samples",
             "learn_step_size",
+            "keep",
             "seed",
         )
         own = {name: getattr(self, name) for name in names}

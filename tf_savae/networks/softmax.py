@@ -10,7 +10,7 @@ nothing is made twice.
 import tensorflow as tf
 
 from tf_savae.networks.pieces import in_pieces
-from tf_savae.svi import forward_mode
+from tf_savae.svi import forward_mode, keeping
 
 __all__ = ["token_nll"]
 
@@ -36,10 +36,12 @@ def token_nll(hidden, kernel, bias, targets, piece=_PIECE):
     """
     tangents = forward_mode.tangents_of([hidden])
     if tangents is None:
-        return _primal(hidden, kernel, bias, targets)
+        return _primal(keeping.slot())(hidden, kernel, bias, targets)
+    kept = keeping.replayed()
     with forward_mode.paused():
         count, most = hidden.shape[0], max(1, piece // kernel.shape[1])
-        dual = _dual if count is not None and count <= most else _dual_in_pieces(most)
+        whole = count is not None and count <= most
+        dual = _dual(kept) if whole else _dual_in_pieces(most, kept)
         nll, nll_dot = dual(hidden, tangents[0], kernel, bias, targets)
     return forward_mode.attach([nll], [nll_dot])[0]
 
@@ -58,83 +60,118 @@ def _wide(dtype):
     return dtype if dtype == tf.float64 else tf.float32
 
 
-@tf.custom_gradient
-def _primal(hidden, kernel, bias, targets):
-    nll, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
-
-    def pull(upstream):
-        rows = upstream[:, None] * residual
-        narrow = tf.cast(rows, hidden.dtype)
-        return (
-            tf.matmul(narrow, kernel, transpose_b=True),
-            tf.matmul(hidden, narrow, transpose_a=True),
-            tf.cast(tf.reduce_sum(rows, axis=0), bias.dtype),
-            None,
-        )
-
-    return nll, pull
+def _times(factors, rows):
+    """Each row times its factor; scaling [N, H] is cheaper than scaling [N, V]."""
+    return tf.cast(factors, rows.dtype)[:, None] * rows
 
 
-@tf.custom_gradient
-def _dual(hidden, hidden_dot, kernel, bias, targets):
+def _primal(slot):
+    """The loss; its gradient's products are kept in `slot`, unless that is None."""
+
+    @tf.custom_gradient
+    def primal(hidden, kernel, bias, targets):
+        nll, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
+
+        def pull(upstream):
+            narrow = tf.cast(residual, hidden.dtype)
+            pulled = tf.matmul(narrow, kernel, transpose_b=True)
+            _keep(slot, nll, residual, pulled)
+            return (
+                _times(upstream, pulled),
+                tf.matmul(_times(upstream, hidden), narrow, transpose_a=True),
+                tf.cast(tf.linalg.matvec(residual, upstream, transpose_a=True), bias.dtype),
+                None,
+            )
+
+        return nll, pull
+
+    return primal
+
+
+def _keep(slot, nll, residual, pulled):
+    if slot is None:
+        return
+    slot.update(pulled=pulled)
+    if slot.level == "all":
+        slot.update(nll=nll, residual=residual)
+
+
+def _dual(kept):
     """The loss and its derivative along `hidden_dot`: <p - onehot, hidden_dot W>."""
-    parts = _dual_parts(hidden, hidden_dot, kernel, bias, targets)
-
-    def pull(upstream, upstream_dot):
-        upstreams = (upstream, upstream_dot)
-        rows, sums = _dual_pulled(parts, hidden, hidden_dot, kernel, targets, *upstreams)
-        return *rows, sums[0], tf.cast(sums[1], bias.dtype), None
-
-    return parts[:2], pull
-
-
-def _dual_in_pieces(most):
-    """`_dual`, at most `most` tokens at a time; the pull makes again what it needs of the value."""
 
     @tf.custom_gradient
     def dual(hidden, hidden_dot, kernel, bias, targets):
-        def forward(hidden, hidden_dot, targets):
-            return _dual_parts(hidden, hidden_dot, kernel, bias, targets)[:2], []
+        rows = (hidden, hidden_dot, targets)
+        parts = _dual_parts(*rows, kernel, bias, kept)
 
         def pull(upstream, upstream_dot):
-            def backward(hidden, hidden_dot, targets, *upstreams):
-                parts = _dual_parts(hidden, hidden_dot, kernel, bias, targets)
-                bars, sums = _dual_pulled(parts, hidden, hidden_dot, kernel, targets, *upstreams)
-                return bars, [tf.cast(total, upstream.dtype) for total in sums]
+            bars, sums = _dual_pulled(parts, *rows, kernel, (upstream, upstream_dot), kept)
+            return *bars, sums[0], tf.cast(sums[1], bias.dtype), None
 
-            rows = [hidden, hidden_dot, targets, upstream, upstream_dot]
-            width = (hidden.dtype, hidden.shape[1:])
-            # Added up in full precision, whatever the weights' own.
-            sums = [(upstream.dtype, kernel.shape), (upstream.dtype, bias.shape)]
-            rows, sums = in_pieces(backward, rows, [width, width], sums, most)
-            return *rows, tf.cast(sums[0], kernel.dtype), tf.cast(sums[1], bias.dtype), None
-
-        rows, loss = [hidden, hidden_dot, targets], (_wide(hidden.dtype), [])
-        return tuple(in_pieces(forward, rows, [loss, loss], [], most)[0]), pull
+        return parts[:2], pull
 
     return dual
 
 
-def _dual_parts(hidden, hidden_dot, kernel, bias, targets):
+def _dual_in_pieces(most, kept):
+    """`_dual`, at most `most` tokens at a time; the pull makes again what it needs of the value."""
+    names, values = list(kept), list(kept.values())
+
+    @tf.custom_gradient
+    def dual(hidden, hidden_dot, kernel, bias, targets):
+        rows = [hidden, hidden_dot, targets]
+
+        def forward(hidden, hidden_dot, targets, *held):
+            held = dict(zip(names, held, strict=True))
+            return _dual_parts(hidden, hidden_dot, targets, kernel, bias, held)[:2], []
+
+        def pull(upstream, upstream_dot):
+            def backward(hidden, hidden_dot, targets, upstream, upstream_dot, *held):
+                held = dict(zip(names, held, strict=True))
+                piece = (hidden, hidden_dot, targets)
+                parts = _dual_parts(*piece, kernel, bias, held)
+                upstreams = (upstream, upstream_dot)
+                bars, sums = _dual_pulled(parts, *piece, kernel, upstreams, held)
+                return bars, [tf.cast(total, upstream.dtype) for total in sums]
+
+            width = (hidden.dtype, hidden.shape[1:])
+            # Added up in full precision, whatever the weights' own.
+            sums = [(upstream.dtype, kernel.shape), (upstream.dtype, bias.shape)]
+            pieces = [*rows, upstream, upstream_dot, *values]
+            bars, sums = in_pieces(backward, pieces, [width, width], sums, most)
+            return *bars, tf.cast(sums[0], kernel.dtype), tf.cast(sums[1], bias.dtype), None
+
+        loss = (_wide(hidden.dtype), [])
+        return tuple(in_pieces(forward, [*rows, *values], [loss, loss], [], most)[0]), pull
+
+    return dual
+
+
+def _dual_parts(hidden, hidden_dot, targets, kernel, bias, kept):
     """Loss and its derivative [N], p - onehot and the logits' derivative [N, V]."""
-    nll, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
+    nll, residual = kept.get("nll"), kept.get("residual")
+    if residual is None:
+        nll, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
     slopes = tf.cast(tf.matmul(hidden_dot, kernel), residual.dtype)
     return nll, tf.reduce_sum(residual * slopes, axis=1), residual, slopes
 
 
-def _dual_pulled(parts, hidden, hidden_dot, kernel, targets, upstream, upstream_dot):
+def _dual_pulled(parts, hidden, hidden_dot, targets, kernel, upstreams, kept):
     """([gradients in hidden and hidden_dot], [those in kernel and bias])."""
     _, nll_dot, residual, slopes = parts
+    upstream, upstream_dot = upstreams
     # d/dlogits <p - e, s> = p (s - <p, s>), with p = residual + onehot and
     # <p, s> = nll_dot + s[target]: at the target that is residual (...) - nll_dot.
-    onehot = tf.one_hot(targets, kernel.shape[1], dtype=residual.dtype)
-    chosen = tf.reduce_sum(onehot * slopes, axis=1)
+    chosen = tf.gather(slopes, targets, batch_dims=1)
     centred = slopes - (nll_dot + chosen)[:, None]
+    onehot = tf.one_hot(targets, kernel.shape[1], dtype=residual.dtype)
     scale = upstream[:, None] + upstream_dot[:, None] * centred
     rows = residual * scale - onehot * (upstream_dot * nll_dot)[:, None]
-    rows_dot = upstream_dot[:, None] * residual
-    narrow, narrow_dot = tf.cast(rows, hidden.dtype), tf.cast(rows_dot, hidden.dtype)
+    narrow, pulled = tf.cast(rows, hidden.dtype), kept.get("pulled")
+    if pulled is None:
+        pulled = tf.matmul(tf.cast(residual, hidden.dtype), kernel, transpose_b=True)
+    bars = [tf.matmul(narrow, kernel, transpose_b=True), _times(upstream_dot, pulled)]
     kernel_bar = tf.matmul(hidden, narrow, transpose_a=True)
-    kernel_bar += tf.matmul(hidden_dot, narrow_dot, transpose_a=True)
-    bars = [tf.matmul(row, kernel, transpose_b=True) for row in (narrow, narrow_dot)]
+    moved = tf.cast(residual, hidden.dtype)
+    kernel_bar += tf.matmul(_times(upstream_dot, hidden_dot), moved, transpose_a=True)
     return bars, [kernel_bar, tf.reduce_sum(rows, axis=0)]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_savae.ground import seeds
-from tf_savae.svi import rule
+from tf_savae.svi import keeping, rule
 from tf_savae.svi.evaluation import floating
 
 __all__ = ["Adjoint", "pull_back"]
@@ -87,7 +87,8 @@ def _product(objective, theta, path, step, vel_bar, settings):
     gradient = [tf.gather(g, step) for g in path.gradients]
     vector = rule.clip_vjp(gradient, settings.clip_norm, vel_bar)
     seed = seeds.fold(settings.seed, step)
-    products, theta_products = settings.hvp(objective, parameters, theta, seed, vector)
+    with keeping.replaying(path.kept(step)):
+        products, theta_products = settings.hvp(objective, parameters, theta, seed, vector)
     bend = rule.divide_safely(
         tf.abs(rule.inner(vector, products)), rule.inner(vector, vector)
     )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_savae.ground import seeds
-from tf_savae.svi import rule
+from tf_savae.svi import keeping, rule
 
 __all__ = ["Path", "Settings", "descend", "stacked_path"]
 
@@ -20,6 +20,7 @@ class Settings(NamedTuple):
     adjoint_clip_norm: float | None
     seed: Any
     hvp: Any
+    keep: str | None = None  # What steps keep for their Hessian-vector products; see `keeping`.
 
 
 class Path(NamedTuple):
@@ -30,6 +31,7 @@ class Path(NamedTuple):
     velocities: list  # u_{k+1}, after the step.
     values: Any  # [K, B], negative ELBO at lambda_k, nats.
     gradient_norms: Any  # [K, B], before clipping.
+    kept: Any  # step -> what its operations kept, as `keeping.replaying` takes it.
 
 
 def one_step(objective, parameters, velocity, theta, step, settings):
@@ -68,18 +70,21 @@ def stacked_path(objective, initial, theta, settings):
     count = len(initial)
     batch = initial[0].shape[:1]
     dtype = initial[0].dtype
-    shapes = [p.shape for p in initial] * 3 + [batch, batch]
-    dtypes = [p.dtype for p in initial] * 3 + [dtype, dtype]
+    spec = _kept_spec(objective, initial, theta, settings)
+    leaves = [tf.TensorSpec.from_tensor(p) for p in initial] * 3
+    leaves += [tf.TensorSpec(batch, dtype)] * 2 + tf.nest.flatten(spec)
     arrays = [
-        tf.TensorArray(d, settings.steps, element_shape=s)
-        for s, d in zip(shapes, dtypes, strict=True)
+        tf.TensorArray(s.dtype, settings.steps, element_shape=s.shape, clear_after_read=False)
+        for s in leaves
     ]
 
     def body(step, parameters, velocity, arrays):
-        (following, moved), (values, gradient) = one_step(
-            objective, parameters, velocity, theta, step, settings
-        )
+        with keeping.recording(settings.keep) as kept:
+            (following, moved), (values, gradient) = one_step(
+                objective, parameters, velocity, theta, step, settings
+            )
         entries = [*parameters, *gradient, *moved, tf.cast(values, dtype), rule.norm(gradient)]
+        entries += tf.nest.flatten(kept.entries())
         arrays = [a.write(step, entry) for a, entry in zip(arrays, entries, strict=True)]
         return step + 1, following, moved, arrays
 
@@ -90,6 +95,7 @@ def stacked_path(objective, initial, theta, settings):
         parallel_iterations=1,
         maximum_iterations=settings.steps,
     )
+    arrays, kept = arrays[: 3 * count + 2], arrays[3 * count + 2 :]
     stacks = [array.stack() for array in arrays]
     path = Path(
         stacks[:count],
@@ -97,5 +103,28 @@ def stacked_path(objective, initial, theta, settings):
         stacks[2 * count : 3 * count],
         stacks[-2],
         stacks[-1],
+        # Read where they lie: stacking them would copy what may be gigabytes.
+        lambda step: tf.nest.pack_sequence_as(spec, [array.read(step) for array in kept]),
     )
     return parameters, path
+
+
+def _kept_spec(objective, initial, theta, settings):
+    """Shapes and dtypes of what one step keeps, by tracing its gradient without running it."""
+    if settings.keep is None:
+        return []
+
+    def step(parameters):
+        with keeping.recording(settings.keep) as kept:
+            objective.gradient(parameters, theta, settings.seed)
+        return kept.entries()
+
+    specs = [tf.TensorSpec.from_tensor(p) for p in initial]
+    traced = tf.function(step, autograph=False).get_concrete_function(specs)
+    entries = traced.structured_outputs
+    if not tf.nest.flatten(entries):
+        raise ValueError(
+            f"keep: expected a decoder with operations that can keep something (token_nll, lstm), "
+            f"got one that has none; keep={settings.keep!r} would change nothing. Leave it None."
+        )
+    return entries

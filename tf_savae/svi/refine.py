@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_savae.ground import checks, seeds
 from tf_savae.svi import adjoint as adjoints
 from tf_savae.svi import hvp as hvps
-from tf_savae.svi import loop
+from tf_savae.svi import keeping, loop
 from tf_savae.svi.early_stopping import descend_until
 from tf_savae.svi.evaluation import Objective
 
@@ -44,6 +44,7 @@ def refine(
     samples=1,
     early_stopping=None,
     backward_probe=None,
+    keep=None,
 ):
     """Refines each example's variational parameters by K steps of gradient descent with momentum.
 
@@ -82,6 +83,12 @@ def refine(
         after a step that improves its ELBO by less. All steps then share one noise.
       backward_probe: zeros [B, 2]; its "gradient" reports the stability of the backward pass:
         adjoint growth (norm at step 0 over norm at step K) and the largest curvature met.
+      keep: what steps keep for the products of adjoint "exact" or "truncated" with hvp
+        "forward_over_reverse", where the decoder's operations can (`tf_savae.networks.token_nll`
+        and `lstm`; text and oracle). None: nothing; memory constant in K, 8F a step. "states":
+        tensors of the size of hidden states; 7F where the softmax dominates. "all": logits and
+        activations too; 6F, in memory that grows with K as that of "unrolled" does, and compile
+        time that does not. The derivative is the same in all three.
 
     Returns:
       The refined nest, of the structure of `initial`; with `return_trace` a pair of it and a
@@ -112,7 +119,8 @@ def refine(
         clip_norm=checks.positive("clip_norm", clip_norm, optional=True),
         adjoint_clip_norm=checks.positive("adjoint_clip_norm", adjoint_clip_norm, optional=True),
         seed=seeds.as_seed(seed),
-        hvp=hvps.resolve(hvp),
+        hvp=hvps.resolve(keeping.product_for(keep, adjoint, hvp)),
+        keep=keep,
     )
     cross = _crossing(adjoint, steps, truncate, early_stopping)
     flat_theta = tf.nest.flatten(theta)
