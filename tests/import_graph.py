@@ -16,7 +16,7 @@ FLOORS = {
     "evaluation": 6,
     "generation": 6,
     "analysis": 6,
-    "export": 6,
+    "serving": 6,
     "training": 7,
 }
 

@@ -19,6 +19,7 @@ from tf_savae.probability import (
     FullCovarianceGaussian,
     linear_kl_weight,
 )
+from tf_savae.serving import export
 
 __all__ = [
     "AutoregressiveModel",
@@ -31,6 +32,7 @@ __all__ = [
     "NonFiniteError",
     "SemiAmortizedRefinement",
     "SemiAmortizedVAE",
+    "export",
     "linear_kl_weight",
     "networks",
     "probability",

@@ -7,9 +7,9 @@ what later steps will need is kept in shift registers of k // 2 rows or places a
 
 import tensorflow as tf
 
-from tf_savae.ground import checks
 from tf_savae.networks.causal import gate
 from tf_savae.networks.rows import row_seeds, row_uniforms
+from tf_savae.networks.sampling import checked_temperature, tempered
 
 __all__ = ["pixel_noise", "sample_pixels"]
 
@@ -32,7 +32,7 @@ def pixel_noise(seed, rows, shape):
 
 def sample_pixels(decoder, z, seed, temperature=1.0):
     """Images float32 [B, H, W, 1] from a `PixelCNNDecoder`; see its `sample`."""
-    checks.positive("temperature", temperature, zero=True)
+    temperature = checked_temperature(temperature)
     z = tf.convert_to_tensor(z)
     if z.shape.rank != 2 or z.shape[1] != decoder.latent_size:
         raise ValueError(
@@ -156,10 +156,14 @@ def _draw_row(decoder, lefts, noise, temperature):
 
 def _bits(logits, noise, temperature):
     """One pixel of each image, float32 [B] of zeros and ones."""
-    if not temperature:
+
+    def draw(scaled):
+        return tf.cast(noise < tf.sigmoid(scaled), tf.float32)
+
+    def likelier(logits):
         return tf.cast(logits > 0, tf.float32)
-    chance = tf.sigmoid(tf.cast(logits, tf.float64) / temperature)
-    return tf.cast(noise < chance, tf.float32)
+
+    return tempered(tf.cast(logits, tf.float64), temperature, draw, likelier)
 
 
 def _next_pixel(decoder, registers, shares):

@@ -5,7 +5,14 @@ import tensorflow as tf
 from tf_savae.ground import checks, seeds
 from tf_savae.networks.rows import row_seeds, row_uniforms
 
-__all__ = ["choice_by_row", "decode_tokens", "likeliest", "sample_tokens"]
+__all__ = [
+    "checked_temperature",
+    "choice_by_row",
+    "decode_tokens",
+    "likeliest",
+    "sample_tokens",
+    "tempered",
+]
 
 
 def sample_tokens(step, state, rows, length, seed, temperature=1.0, start=2, end=3, pad=0):
@@ -14,19 +21,21 @@ def sample_tokens(step, state, rows, length, seed, temperature=1.0, start=2, end
     Args:
       step, state, rows, length, start, end, pad: as for `decode_tokens`.
       seed: int or stateless seed [2].
-      temperature: divides the logits; 0 takes the most probable token.
+      temperature: divides the logits, a number or a scalar tensor; 0 takes the most probable
+        token.
 
     Returns:
       int32 [B, length + 1], `start` first.
     """
-    checks.positive("temperature", temperature, zero=True)
+    temperature = checked_temperature(temperature)
     seed = seeds.as_seed(0 if seed is None else seed)
 
     def choose(logits, time):
-        if not temperature:
-            return _argmax(logits)
-        scaled, now = logits / temperature, seeds.fold(seed, time)
-        return tf.random.stateless_categorical(scaled, 1, now, dtype=tf.int32)[:, 0]
+        def draw(scaled):
+            now = seeds.fold(seed, time)
+            return tf.random.stateless_categorical(scaled, 1, now, dtype=tf.int32)[:, 0]
+
+        return tempered(logits, temperature, draw, _argmax)
 
     return decode_tokens(step, state, rows, length, choose, start=start, end=end, pad=pad)
 
@@ -85,7 +94,7 @@ def choice_by_row(seed, rows, length, temperature=1.0, top_k=None, top_p=None, f
     Args:
       seed: int, stateless seed [2], or one seed for each row, [B, 2].
       rows: B; length: T, a Python int.
-      temperature: >= 0; 0 is `likeliest`.
+      temperature: >= 0, a number or a scalar tensor; 0 is `likeliest`.
       top_k: int >= 1 or None for all; top_p: in (0, 1] or None for 1.
       forbidden: ids that are never drawn.
 
@@ -96,21 +105,58 @@ def choice_by_row(seed, rows, length, temperature=1.0, top_k=None, top_p=None, f
     >>> choose(tf.constant([[0.0, 3.0, 1.0], [2.0, 1.0, 0.0]]), 0).numpy().tolist()
     [1, 0]
     """
-    temperature = checks.positive("temperature", temperature, zero=True)
+    temperature = checked_temperature(temperature)
     top_k = None if top_k is None else checks.positive_int("top_k", top_k)
     if top_p is not None and not checks.unit_interval("top_p", top_p):
         raise ValueError(f"top_p: expected a number in (0, 1], got {top_p!r}.")
     top_p = None if top_p == 1 else top_p
-    if not temperature:
+    if not tf.is_tensor(temperature) and not temperature:
         return likeliest(forbidden)
     uniforms = row_uniforms(row_seeds(0 if seed is None else seed, rows), length)
 
-    def choose(logits, time):
-        tokens, probabilities = _kept(_without(logits, forbidden) / temperature, top_k, top_p)
+    def draw(logits, time):
+        tokens, probabilities = _kept(logits, top_k, top_p)
         drawn = _draw(probabilities, tf.gather(uniforms, time, axis=1))
         return drawn if tokens is None else tf.gather(tokens, drawn, batch_dims=1)
 
+    def choose(logits, time):
+        logits = _without(logits, forbidden)
+        return tempered(logits, temperature, lambda scaled: draw(scaled, time), _argmax)
+
     return choose
+
+
+def checked_temperature(temperature):
+    """The temperature as a float >= 0; a scalar tensor is believed, whoever feeds it checks it.
+
+    Raises:
+      ValueError: it is no number, or below 0.
+
+    >>> checked_temperature(2)
+    2.0
+    """
+    if tf.is_tensor(temperature):
+        return temperature
+    return checks.positive("temperature", temperature, zero=True)
+
+
+def tempered(logits, temperature, draw, likeliest):
+    """`draw(logits / temperature)`, and `likeliest(logits)` where the temperature is 0.
+
+    Args:
+      logits: any float tensor.
+      temperature: what `checked_temperature` returned.
+      draw, likeliest: functions of logits with results of one shape and dtype.
+
+    >>> tempered(tf.ones([2]), tf.constant(0.5), lambda t: t, tf.zeros_like).numpy().tolist()
+    [2.0, 2.0]
+    """
+    if not tf.is_tensor(temperature):
+        return draw(logits / temperature) if temperature else likeliest(logits)
+    temperature = tf.cast(temperature, logits.dtype)
+    positive = temperature > 0
+    drawn = draw(logits / tf.where(positive, temperature, tf.ones_like(temperature)))
+    return tf.where(positive, drawn, likeliest(logits))
 
 
 def _kept(logits, top_k, top_p):

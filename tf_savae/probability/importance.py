@@ -17,7 +17,7 @@ def importance_weighted_log_likelihood(log_likelihood, posterior, prior, samples
       log_likelihood: maps (z [B, Z], seed) to log p(x | z), [B], nats.
       posterior: TFP distribution q, batch shape [B].
       prior: TFP distribution over [Z].
-      samples: S, a Python int.
+      samples: S, a Python int, or an int scalar tensor of at least 1.
       seed: int or stateless seed [2].
 
     Returns:
@@ -30,7 +30,8 @@ def importance_weighted_log_likelihood(log_likelihood, posterior, prior, samples
     >>> estimate.numpy().round(5).tolist()
     [-1.0, -1.0, -1.0]
     """
-    samples = checks.positive_int("samples", samples)
+    if not tf.is_tensor(samples):
+        samples = checks.positive_int("samples", samples)
     seed = seeds.as_seed(seed)
 
     def log_weight(index):
@@ -54,4 +55,4 @@ def importance_weighted_log_likelihood(log_likelihood, posterior, prior, samples
         (tf.constant(1), first, tf.ones_like(first)),
         parallel_iterations=1,
     )
-    return largest + tf.math.log(total / samples)
+    return largest + tf.math.log(total / tf.cast(samples, total.dtype))

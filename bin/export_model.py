@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Exports a finished run as a SavedModel for TF Serving, with the vocabulary inside.
+
+export_model.py --workdir=savae_run --output=models/savae
+"""
+
+from absl import app, flags, logging
+
+from tf_savae.training import command
+from tf_savae.training.export_config import ExportConfig
+from tf_savae.training.export_run import export_run
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("workdir", None, "folder of the finished run; nothing in it is changed")
+flags.DEFINE_string("output", None, "folder of the model's versions: 1, 2, ... are made in it")
+flags.mark_flags_as_required(["workdir", "output"])
+command.define_flags(ExportConfig)
+
+
+def export(settings):
+    export_run(ExportConfig(**settings), FLAGS.workdir, FLAGS.output)
+
+
+def main(argv):
+    command.run(argv, ExportConfig, export)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.INFO)
+    app.run(main)

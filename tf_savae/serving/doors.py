@@ -1,0 +1,131 @@
+"""Checks of what a request holds, inside the exported program: nothing bad gets past them.
+
+A server hands over whatever it was sent; not even ranks are compared with the signature's. So every
+input loses its static shape first, and every check is an operation of the graph; what is computed
+depends on the checks, and cannot begin before them.
+"""
+
+import tensorflow as tf
+
+from tf_savae.networks import DistributionDecoder, PixelCNNDecoder
+
+__all__ = ["checked_answer", "checked_input", "example_checks", "within"]
+
+_PAD, _START = 0, 2
+
+
+def checked_input(tensor, name, shape, *checks):
+    """`tensor` with `shape`, once every check has passed.
+
+    Args:
+      tensor: as the server fed it.
+      name: for the messages.
+      shape: expected, None where any size will do.
+      checks: functions of the tensor to (true where all is well, message).
+    """
+    # An identity that shape inference cannot see through, or the check below would be optimised
+    # away: the signature promises what it is to check.
+    tensor = tf.compat.v1.placeholder_with_default(tensor, shape=None)
+    fits = _fits(tf.shape(tensor), shape)
+    wanted = ", ".join("any" if n is None else str(n) for n in shape)
+    tensor = _after(tensor, fits, f"{name}: expected shape [{wanted}]")
+    tensor = tf.ensure_shape(tensor, shape)
+    for check in checks:
+        tensor = _after(tensor, *(_named(name, part) for part in check(tensor)))
+    return tensor
+
+
+def _named(name, part):
+    return f"{name}: {part}" if isinstance(part, str) else part
+
+
+def _fits(actual, shape):
+    """Whether a shape tensor of any length is `shape`."""
+    wanted = tf.constant([-1 if n is None else n for n in shape], tf.int32)
+
+    def compare():
+        same = tf.equal(actual, wanted) | tf.equal(wanted, -1)
+        return tf.reduce_all(same)
+
+    return tf.cond(tf.equal(tf.size(actual), len(shape)), compare, lambda: tf.constant(False))
+
+
+def _after(tensor, condition, message):
+    with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
+        return tf.identity(tensor)
+
+
+def within(low, high, hint=""):
+    """A check that a number is from `low` to `high`."""
+
+    def check(value):
+        inside = (value >= low) & (value <= high)  # NaN is neither.
+        return tf.reduce_all(inside), f"expected a number from {low} to {high}{hint}"
+
+    return check
+
+
+def rows_within(most):
+    """A check of the number of examples."""
+
+    def check(x):
+        rows = tf.shape(x)[0]
+        return (rows >= 1) & (rows <= most), f"expected 1 to {most} examples"
+
+    return check
+
+
+def example_checks(model, limits):
+    """The checks of a batch of examples of this model."""
+    checks = [rows_within(limits.rows)]
+    decoder = model.decoder
+    size = getattr(decoder, "vocabulary_size", None)
+    if size is not None:
+        checks.append(within(0, size - 1, f": token ids of a vocabulary of {size}"))
+    else:
+        checks.append(_finite)
+    if hasattr(decoder, "count_tokens"):
+        checks += [_length_within(limits.words + 2), _is_text]
+    if isinstance(decoder, PixelCNNDecoder):
+        checks.append(_is_binary)
+    elif isinstance(decoder, DistributionDecoder) and decoder.likelihood == "bernoulli":
+        checks.append(within(0, 1, ", what a Bernoulli likelihood is of"))
+    return checks
+
+
+def _length_within(most):
+    def check(x):
+        length = tf.shape(x)[1]
+        message = f"expected rows of 2 to {most} tokens, <s> and </s> included"
+        return (length >= 2) & (length <= most), message
+
+    return check
+
+
+def _is_text(x):
+    """<s>, at least one more token, and <pad> nowhere but at the end."""
+    word = x != _PAD
+    ends_once = tf.reduce_all(word[:, :-1] | ~word[:, 1:])
+    begins = tf.reduce_all((x[:, 0] == _START) & word[:, 1])
+    return ends_once & begins, "expected rows <s> (id 2), words, </s> (3), <pad> (0) at the end"
+
+
+def _finite(x):
+    finite = tf.math.is_finite(x) if x.dtype.is_floating else tf.ones_like(x, tf.bool)
+    return tf.reduce_all(finite), "expected finite numbers, got NaN or infinity"
+
+
+def _is_binary(x):
+    return tf.reduce_all((x == 0) | (x == 1)), "expected pixels of 0 or 1"
+
+
+def checked_answer(name, tensor):
+    """`tensor`, once it is known to hold no NaN and no infinity: an error beats a wrong answer."""
+    if not tensor.dtype.is_floating:
+        return tensor
+    finite = tf.reduce_all(tf.math.is_finite(tensor))
+    return _after(
+        tensor,
+        finite,
+        f"{name}: the answer is not finite. Are the examples far from the training data?",
+    )

@@ -1,0 +1,137 @@
+"""`export`: from a Keras model to a versioned SavedModel."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from tf_savae.ground import checks
+from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
+from tf_savae.serving.documentation import describe, write_documentation
+from tf_savae.serving.inputs import SharedInputs
+from tf_savae.serving.limits import Limits
+from tf_savae.serving.signatures import signatures_of, text_signature
+from tf_savae.serving.versions import new_version
+from tf_savae.serving.warmup import write_warmup
+from tf_savae.serving.words import GraphVocabulary
+
+__all__ = ["export"]
+
+
+def export(model, path, *, vocabulary=None, version=None, limits=None, xla=False):
+    """Writes `model` as a SavedModel that TF Serving runs; see docs/serving.md.
+
+    Signatures of a `SemiAmortizedVAE`, each with a dynamic batch size: `infer` (also
+    `serving_default`), `encode`, `elbo`, `log_likelihood` and, where the decoder can sample,
+    `generate` and `reconstruct`; of an `AutoregressiveModel`: `log_likelihood` and `generate`.
+    With a vocabulary each has a twin on strings, `infer_text` and so on. What each takes and
+    answers is in VERSION/assets.extra/signatures.md and .json.
+
+    Row i of every answer is what the Keras model gives for the batch of example i alone with this
+    seed: it does not depend on what else is in the request. Inputs are checked in the program; an
+    answer that is not finite is an error.
+
+    Args:
+      model: a `SemiAmortizedVAE` or `AutoregressiveModel` with weights, whose examples are one
+        tensor.
+      path: folder of the model's versions.
+      vocabulary: the `tf_savae.data.Vocabulary` of a text model.
+      version: number of the folder; by default one more than the largest in `path`.
+      limits: `tf_savae.serving.Limits`, bounds of one request.
+      xla: compile the computation (not the tokenisation) with XLA. A server then has to allow
+        XLA, each new shape is compiled when it is first met, and noise differs from the noise of
+        a model that is not compiled with XLA.
+
+    Returns:
+      The `Path` of the new version, which appears whole or not at all.
+
+    Raises:
+      ValueError: the model has no weights or NaN among them, does not fit the vocabulary, or the
+        folder cannot be written or holds this version.
+
+    >>> import tempfile, tf_savae
+    >>> model = tf_savae.AutoregressiveModel(tf_savae.networks.TextDecoder(9, 2, 3, latent_size=0))
+    >>> scores = model(tf.constant([[2, 5, 3]]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     exported = export(model, folder)
+    ...     served = tf.saved_model.load(exported)
+    >>> sorted(served.signatures), exported.name
+    (['generate', 'log_likelihood', 'serving_default'], '1')
+    """
+    limits = Limits() if limits is None else limits
+    words = _checked(model, vocabulary, limits)
+    signatures = _signatures(model, words, limits, _compiler(xla))
+    with new_version(path, version) as written:
+        archive = keras.export.ExportArchive()
+        if words is not None:
+            archive.track(words.table)
+        functions = {
+            s.name: archive.add_endpoint(s.name, s.function(), s.specs()) for s in signatures
+        }
+        archive.write_out(str(written["path"]), verbose=False)
+        extra = written["path"] / "assets.extra"
+        extra.mkdir()
+        described = {s.name: describe(s, functions[s.name]) for s in signatures}
+        write_documentation(extra, _facts(model, vocabulary, limits, xla), described)
+        requests = {s.name: s.example() for s in signatures}
+        write_warmup(extra / "tf_serving_warmup_requests", Path(path).name, requests)
+    return written["path"]
+
+
+def _checked(model, vocabulary, limits):
+    """The vocabulary as part of a graph, or None; raises what the docstring of `export` says."""
+    if not isinstance(model, (SemiAmortizedVAE, AutoregressiveModel)):
+        raise ValueError(
+            "model: expected a SemiAmortizedVAE or an AutoregressiveModel, got "
+            f"{type(model).__name__}."
+        )
+    if not isinstance(limits, Limits):
+        raise ValueError(f"limits: expected tf_savae.serving.Limits(...), got {limits!r}.")
+    if not model.built or model._data_spec is None:
+        raise ValueError(
+            "model: expected one with weights, got one that has not seen data. Call fit, or call "
+            "the model on one batch, or load a trained one."
+        )
+    for variable in model.weights:
+        remedy = "Export a checkpoint of before they went wrong."
+        checks.finite(f"weights {variable.path}", variable.numpy(), remedy)
+    if vocabulary is None:
+        return None
+    size = model.decoder.vocabulary_size if hasattr(model.decoder, "count_tokens") else None
+    if size != len(vocabulary):
+        raise ValueError(
+            f"vocabulary: expected the one that the model was trained with, of "
+            f"{size or 'no'} tokens, got one of {len(vocabulary)}."
+        )
+    return GraphVocabulary(vocabulary, limits.words)
+
+
+def _compiler(xla):
+    if not xla:
+        return lambda function: function
+    return lambda function: tf.function(function, jit_compile=True, autograph=False)
+
+
+def _signatures(model, words, limits, jit):
+    inputs = SharedInputs(model, limits)
+    signatures = signatures_of(model, inputs, jit)
+    if words is None:
+        return signatures
+    return [*signatures, *(text_signature(s, inputs, words) for s in signatures)]
+
+
+def _facts(model, vocabulary, limits, xla):
+    """What holds for all signatures."""
+    facts = {
+        "model": type(model).__name__,
+        "decoder": type(model.decoder).__name__,
+        "objective": getattr(model, "objective", "autoregressive"),
+        "trained with K": getattr(model, "inference_steps", 0),
+        "limits": vars(limits),
+        "XLA": bool(xla),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+    if vocabulary is not None:
+        facts |= {"vocabulary": vocabulary.fingerprint()}
+    return facts

@@ -1,0 +1,115 @@
+"""The inputs that signatures share, with their bounds, checks and examples."""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.serving.doors import example_checks, rows_within, within
+from tf_savae.serving.signature import Input
+
+__all__ = ["SharedInputs"]
+
+_COLDEST, _HOTTEST = 1e-3, 1e3
+
+
+class SharedInputs:
+    """The inputs of one model's signatures.
+
+    Args:
+      model: built.
+      limits: `Limits`.
+
+    Raises:
+      ValueError: the model's examples are not one tensor.
+    """
+
+    def __init__(self, model, limits):
+        self._model, self._limits = model, limits
+        self.takes_text = hasattr(model.decoder, "count_tokens")
+        shape, dtype = _one_tensor(model._data_spec)
+        if self.takes_text:
+            shape = [None]
+        whole = getattr(model.decoder, "vocabulary_size", None) is not None
+        self._shape, self._dtype = shape, tf.int32 if whole else tf.as_dtype(dtype)
+
+    def x(self):
+        """A batch of examples as tensors."""
+        about = "examples as the model was trained on"
+        if self.takes_text:
+            size, words = self._model.decoder.vocabulary_size, self._limits.words
+            about = f"token rows <s> words </s> <pad>, ids 0 to {size - 1}, at most {words} words"
+        return Input(
+            "x",
+            self._dtype,
+            [None, *self._shape],
+            f"{about}; B from 1 to {self._limits.rows}",
+            tuple(example_checks(self._model, self._limits)),
+            self._example(),
+        )
+
+    def _example(self):
+        if self.takes_text:
+            return np.array([[2, 1, 3]], np.int32)
+        return np.zeros([1, *(2 if n is None else n for n in self._shape)], self._dtype.name)
+
+    def text(self):
+        """A batch of examples as strings."""
+        most = self._limits
+        return Input(
+            "text",
+            tf.string,
+            [None],
+            "UTF-8, words with blanks between them, unknown ones are <unk>; at most "
+            f"{most.words} words, B from 1 to {most.rows}",
+            (rows_within(most.rows),),
+            np.array([b"the"], object),
+        )
+
+    def steps(self):
+        """K."""
+        most = self._limits.steps
+        own = min(getattr(self._model, "inference_steps", 0), most)
+        about = f"K, refinement steps, 0 to {most}; in training {own}"
+        return _scalar("steps", about, 0, most, own)
+
+    def samples(self):
+        """S."""
+        most = self._limits.samples
+        return _scalar("samples", f"S, importance samples, 1 to {most}", 1, most, 1)
+
+    def length(self):
+        """T of what `generate` and `reconstruct` write, for decoders that need to be told."""
+        if self.takes_text or self._shape[0] is None:
+            return self._limits.words
+        return self._shape[0]
+
+    def count(self):
+        """n of `generate`."""
+        most = self._limits.rows
+        return _scalar("n", f"how many, 1 to {most}", 1, most, 1)
+
+    def seed(self):
+        """The seed of all noise."""
+        about = "of all noise, any int32; the same seed, the same answer"
+        return Input("seed", tf.int32, [], about, (), np.int32(0))
+
+    def temperature(self):
+        """What divides the logits of drawn tokens or pixels."""
+
+        def known(value):
+            possible = (value == 0) | ((value >= _COLDEST) & (value <= _HOTTEST))
+            return possible, f"expected 0, or a number from {_COLDEST} to {_HOTTEST}"
+
+        about = f"divides the logits: 0 (the likeliest), or {_COLDEST} to {_HOTTEST}"
+        return Input("temperature", tf.float32, [], about, (known,), np.float32(1.0))
+
+
+def _scalar(name, about, low, high, example):
+    return Input(name, tf.int32, [], about, (within(low, high),), np.int32(example))
+
+
+def _one_tensor(spec):
+    if isinstance(spec, (list, tuple)) and len(spec) == 2 and isinstance(spec[1], str):
+        return list(spec[0]), spec[1]
+    raise ValueError(
+        f"model: expected one whose examples are one tensor, which signatures call x; got {spec}."
+    )

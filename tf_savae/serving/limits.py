@@ -1,0 +1,34 @@
+"""What one request may ask for: the bounds that an exported program enforces."""
+
+import dataclasses
+
+from tf_savae.ground import checks
+
+__all__ = ["Limits"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Bounds of one request; what exceeds them is answered with an error that names them.
+
+    Args:
+      rows: B, examples of one request, and n of `generate`.
+      steps: K, refinement steps.
+      samples: S of the importance-weighted likelihood.
+      words: of a text, marks not counted; generated texts end there too.
+
+    Raises:
+      ValueError: a bound is no positive integer.
+
+    >>> Limits(steps=20).samples
+    1000
+    """
+
+    rows: int = 256
+    steps: int = 100
+    samples: int = 1000
+    words: int = 200
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            checks.positive_int(f"limits.{field.name}", getattr(self, field.name))

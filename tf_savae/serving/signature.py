@@ -1,0 +1,81 @@
+"""One signature: its inputs with their checks, what it computes, and what its answers are."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tf_savae.serving.doors import checked_answer, checked_input
+
+__all__ = ["Input", "Output", "Signature"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One input.
+
+    Attributes:
+      name, dtype: as a request has them.
+      shape: list, None where any size will do.
+      about: what it is, with its unit and its bounds.
+      checks: see `doors.checked_input`.
+      example: a value, for the warm-up request and the documentation.
+    """
+
+    name: str
+    dtype: Any
+    shape: list
+    about: str
+    checks: tuple
+    example: Any
+
+    def spec(self):
+        """The `tf.TensorSpec`."""
+        return tf.TensorSpec(self.shape, self.dtype, self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What is said of one output: name, unit ("nats", or "" for none), meaning."""
+
+    name: str
+    unit: str
+    about: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """A named function of tensors.
+
+    Attributes:
+      name: as requests name it; about: what it answers.
+      inputs: `Input`s in order.
+      outputs: `Output`s, one for each entry of what `compute` returns.
+      compute: maps the checked inputs, in order, to {name: tensor}.
+    """
+
+    name: str
+    about: str
+    inputs: tuple
+    outputs: tuple
+    compute: Callable
+
+    def function(self):
+        """The function that is exported: checks, the computation, checks of the answer."""
+
+        def run(*tensors):
+            pairs = zip(tensors, self.inputs, strict=True)
+            checked = [checked_input(t, i.name, i.shape, *i.checks) for t, i in pairs]
+            answer = self.compute(*checked)
+            return {name: checked_answer(name, tensor) for name, tensor in answer.items()}
+
+        return run
+
+    def specs(self):
+        """The `tf.TensorSpec` of each input."""
+        return [i.spec() for i in self.inputs]
+
+    def example(self):
+        """A small request that succeeds: {input: value}."""
+        return {i.name: i.example for i in self.inputs}

@@ -1,0 +1,195 @@
+"""The signatures of a `SemiAmortizedVAE` and of an `AutoregressiveModel`."""
+
+import dataclasses
+import inspect
+
+import tensorflow as tf
+
+from tf_savae.networks import Decoder
+from tf_savae.probability import DiagonalGaussian, FullCovarianceGaussian
+from tf_savae.serving.alone import Alone, decoding, prior_rows
+from tf_savae.serving.signature import Output, Signature
+
+__all__ = ["signatures_of", "text_signature"]
+
+_NAMES = {DiagonalGaussian: ("mean", "log_variance"), FullCovarianceGaussian: ("mean", "scale")}
+
+
+def signatures_of(model, inputs, jit):
+    """All signatures on tensors, the one that is served by default first.
+
+    Args:
+      model: built `SemiAmortizedVAE` or `AutoregressiveModel`.
+      inputs: `SharedInputs`.
+      jit: wraps functions of tensors in XLA, or leaves them as they are.
+    """
+    signatures = _on_tensors(model, inputs, jit)
+    # As one function each, which the twin on strings calls too: traced and stored once.
+    return [
+        dataclasses.replace(s, compute=tf.function(s.compute, autograph=False)) for s in signatures
+    ]
+
+
+def _on_tensors(model, inputs, jit):
+    drawn = [] if _cannot_sample(model.decoder) else [_generate(model, inputs, jit)]
+    if not hasattr(model, "refinement"):
+        return [_exact_likelihood(model, inputs, jit), *drawn]
+    alone = Alone(model, jit)
+    if drawn:
+        drawn.append(_reconstruct(model, alone, inputs, jit))
+    return [
+        _infer(model, alone, inputs),
+        _encode(model, alone, inputs),
+        _elbo(alone, inputs),
+        _log_likelihood(alone, inputs),
+        *drawn,
+    ]
+
+
+def _cannot_sample(decoder):
+    return type(decoder).sample is Decoder.sample
+
+
+def _parameters(family, nest):
+    """{name: tensor} of a family's parameters."""
+    flat = tf.nest.flatten(nest)
+    numbered = [f"parameters_{i}" for i in range(len(flat))]
+    names = _NAMES.get(type(family), numbered)
+    return dict(zip(names, flat, strict=True))
+
+
+def _parameter_outputs(family, latent_size, which):
+    count = len(_NAMES.get(type(family), ())) or len(tf.nest.flatten(family.zeros(1, latent_size)))
+    names = _NAMES.get(type(family), [f"parameters_{i}" for i in range(count)])
+    of = f"of {which}, a {type(family).__name__}"
+    return tuple(Output(name, "", f"{name.replace('_', ' ')} {of}") for name in names)
+
+
+def _encode(model, alone, inputs):
+    def compute(x):
+        return _parameters(model.family, alone.encode(x))
+
+    return Signature(
+        "encode",
+        "The encoder's posterior q(z; lambda_0) of each example (the prior without an encoder).",
+        (inputs.x(),),
+        _parameter_outputs(model.family, model.latent_size, "q(z; lambda_0)"),
+        compute,
+    )
+
+
+def _infer(model, alone, inputs):
+    def compute(x, steps, seed):
+        return _parameters(model.family, alone.infer(x, steps, seed))
+
+    return Signature(
+        "infer",
+        "The posterior q(z; lambda_K) of each example after K steps of SVI.",
+        (inputs.x(), inputs.steps(), inputs.seed()),
+        _parameter_outputs(model.family, model.latent_size, "q(z; lambda_K)"),
+        compute,
+    )
+
+
+def _elbo(alone, inputs):
+    def compute(x, steps, seed):
+        amortized, refined = alone.elbo(x, steps, seed)
+        return {"amortized_elbo_nats": amortized, "refined_elbo_nats": refined}
+
+    return Signature(
+        "elbo",
+        "The ELBO of each example, a lower bound on log p(x), from one sample of z.",
+        (inputs.x(), inputs.steps(), inputs.seed()),
+        (
+            Output("amortized_elbo_nats", "nats", "the ELBO at lambda_0"),
+            Output("refined_elbo_nats", "nats", "the ELBO at lambda_K"),
+        ),
+        compute,
+    )
+
+
+def _log_likelihood(alone, inputs):
+    def compute(x, samples, steps, seed):
+        return {"log_likelihood_nats": alone.log_likelihood(x, samples, steps, seed)}
+
+    about = "log of the mean of S importance weights, proposals from q(z; lambda_K)"
+    return Signature(
+        "log_likelihood",
+        "Importance-weighted estimate of log p(x) (Burda et al. 2016), a lower bound on average.",
+        (inputs.x(), inputs.samples(), inputs.steps(), inputs.seed()),
+        (Output("log_likelihood_nats", "nats", about),),
+        compute,
+    )
+
+
+def _exact_likelihood(model, inputs, jit):
+    log_prob = jit(lambda x: model.decoder(x, None))
+
+    def compute(x):
+        return {"log_likelihood_nats": log_prob(x)}
+
+    return Signature(
+        "log_likelihood",
+        "log p(x) of each example, exact.",
+        (inputs.x(),),
+        (Output("log_likelihood_nats", "nats", "log p(x)"),),
+        compute,
+    )
+
+
+def _drawing(model, inputs, jit):
+    """The inputs that become options of the decoder's `sample`, and the function that draws."""
+    known = inspect.signature(model.decoder.sample).parameters
+    takes = (inputs.temperature(),) if "temperature" in known else ()
+    fixed = {"length": inputs.length()} if "length" in known else {}
+    return takes, decoding(model, jit, fixed, [i.name for i in takes])
+
+
+def _reconstruct(model, alone, inputs, jit):
+    takes, decode = _drawing(model, inputs, jit)
+
+    def compute(x, steps, seed, *given):
+        return {"reconstruction": decode(*alone.code(x, steps, seed), *given)}
+
+    return Signature(
+        "reconstruct",
+        "One x' for each example: z from its refined posterior, x' from p(x | z).",
+        (inputs.x(), inputs.steps(), inputs.seed(), *takes),
+        (Output("reconstruction", "", "an example for each row of x"),),
+        compute,
+    )
+
+
+def _generate(model, inputs, jit):
+    takes, decode = _drawing(model, inputs, jit)
+
+    def compute(n, seed, *given):
+        return {"sample": decode(*prior_rows(model, n, seed), *given)}
+
+    return Signature(
+        "generate",
+        "n samples of x from the model; sample i depends on (seed, i) alone.",
+        (inputs.count(), inputs.seed(), *takes),
+        (Output("sample", "", "n examples"),),
+        compute,
+    )
+
+
+def text_signature(signature, inputs, vocabulary):
+    """`signature` with strings for token rows, in and out.
+
+    Args:
+      signature: one on token rows.
+      inputs: `SharedInputs`.
+      vocabulary: `GraphVocabulary`.
+    """
+    reads = signature.inputs[0].name == "x"
+    rows = {"reconstruction", "sample"}
+
+    def compute(first, *rest):
+        answer = signature.compute(vocabulary.encode(first) if reads else first, *rest)
+        return {n: vocabulary.decode(t) if n in rows else t for n, t in answer.items()}
+
+    taken = (inputs.text(), *signature.inputs[1:]) if reads else signature.inputs
+    name, about = f"{signature.name}_text", f"{signature.about} On strings."
+    return Signature(name, about, taken, signature.outputs, compute)

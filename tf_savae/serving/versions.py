@@ -1,0 +1,108 @@
+"""Numbered output folders, as model servers expect them: each appears whole or not at all."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from tf_savae.ground import checks
+
+__all__ = ["new_version"]
+
+_INCOMING = ".incoming"
+
+
+@contextlib.contextmanager
+def new_version(base, version=None):
+    """Yields a dict whose "path" is a folder to write, which becomes base/VERSION at the end.
+
+    Until then it stands beside under a hidden name, which servers do not look at. When the body
+    raises, nothing of it is left; when the process is killed, the hidden folder stays.
+
+    Args:
+      base: the model's folder; made if there is none.
+      version: number of the version; by default one more than the largest there is.
+
+    Raises:
+      ValueError: the version exists, or base cannot hold versions.
+    """
+    base = Path(base)
+    _make(base)
+    if version is not None:
+        _refuse_taken(base, checks.positive_int("version", version))
+    incoming = base / f"{_INCOMING}-{os.getpid()}-{os.urandom(4).hex()}"
+    written = {"path": incoming}
+    try:
+        incoming.mkdir()
+        yield written
+        _sync(incoming)
+        written["path"] = _place(incoming, base, version)
+    except OSError as error:
+        raise ValueError(
+            f"path {base}: the export could not be written: {type(error).__name__}: {error}. "
+            "Nothing is left of it."
+        ) from error
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _make(base):
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"path {base}: expected a folder that can be made, got {type(error).__name__}: "
+            f"{error.strerror}. Give another one."
+        ) from error
+    if not os.access(base, os.W_OK | os.X_OK):
+        raise ValueError(f"path {base}: expected a folder that can be written. Give another one.")
+    if (base / "saved_model.pb").exists():
+        raise ValueError(
+            f"path {base}: expected the folder that holds versions (1, 2, ...), and it is itself "
+            "a SavedModel. Give its parent."
+        )
+
+
+def _numbers(base):
+    return [int(p.name) for p in base.iterdir() if p.name.isascii() and p.name.isdigit()]
+
+
+def _refuse_taken(base, version):
+    if version in _numbers(base):
+        raise ValueError(
+            f"version: {base / str(version)} exists, and is not overwritten: a server may be "
+            "reading it. Give another version, or none for the next one."
+        )
+
+
+def _place(incoming, base, version):
+    """Renames the folder to the version's; the next free one where none was asked for."""
+    while True:
+        number = version or max(_numbers(base), default=0) + 1
+        target = base / str(number)
+        try:
+            os.rename(incoming, target)  # Fails where another export was faster.
+        except OSError:
+            _refuse_taken(base, version)
+            if number not in _numbers(base):
+                raise
+            continue
+        _sync_folder(base)
+        return target
+
+
+def _sync(folder):
+    """To disk with everything before the rename, which must not overtake it."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        else:
+            _sync_folder(path)
+
+
+def _sync_folder(folder):
+    descriptor = os.open(folder, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)

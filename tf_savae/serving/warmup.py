@@ -1,0 +1,58 @@
+"""`assets.extra/tf_serving_warmup_requests`: what a server runs before it takes requests.
+
+The first run of a signature is slow; a server that finds this file runs each of its requests when
+it loads the model. The file is a TFRecord of PredictionLog messages. Their definitions come with
+the package tensorflow-serving-api, on which this one does not depend: an export would be without
+its warm-up wherever that package is missing, and eight fields are all there is to write. A test
+reads the file with the package's own definitions.
+"""
+
+import tensorflow as tf
+
+__all__ = ["prediction_log", "write_warmup"]
+
+# Numbers of the fields, from tensorflow_serving/apis/{prediction_log,predict,model}.proto.
+_LOG_PREDICT, _PREDICT_REQUEST = 6, 1
+_REQUEST_MODEL, _REQUEST_INPUTS = 1, 2
+_MODEL_NAME, _MODEL_SIGNATURE = 1, 3
+_KEY, _VALUE = 1, 2  # of an entry of a map
+
+
+def write_warmup(path, model_name, requests):
+    """Writes one record for each of `requests`, {signature: {input: value}}."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature, inputs in requests.items():
+            writer.write(prediction_log(model_name, signature, inputs))
+
+
+def prediction_log(model_name, signature, inputs):
+    """A serialized PredictionLog of one request.
+
+    Args:
+      model_name: as the server knows the model.
+      signature: its name.
+      inputs: {name: array}.
+
+    >>> prediction_log("m", "encode", {})
+    b'2\\x0f\\n\\r\\n\\x0b\\n\\x01m\\x1a\\x06encode'
+    """
+    model = _field(_MODEL_NAME, model_name.encode()) + _field(_MODEL_SIGNATURE, signature.encode())
+    request = _field(_REQUEST_MODEL, model)
+    for name, value in inputs.items():
+        tensor = tf.make_tensor_proto(value).SerializeToString()
+        entry = _field(_KEY, name.encode()) + _field(_VALUE, tensor)
+        request += _field(_REQUEST_INPUTS, entry)
+    return _field(_LOG_PREDICT, _field(_PREDICT_REQUEST, request))
+
+
+def _field(number, content):
+    """A length-delimited field of a protocol buffer."""
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(value):
+    parts = []
+    while value > 127:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*parts, value])

@@ -1,0 +1,45 @@
+"""What an export of a finished run is: settings of export_model.py, checked."""
+
+import dataclasses
+
+from tf_savae.ground import checks
+from tf_savae.serving import Limits
+from tf_savae.training.run_config import setting
+
+__all__ = ["ExportConfig"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """Everything that decides what is exported.
+
+    Raises:
+      ValueError: a field is out of its range; the message names it.
+
+    >>> ExportConfig(max_steps=20).limits(max_words=80).words
+    80
+    """
+
+    version: int = setting(0, "number of the folder in --output; 0: one more than the largest")
+    max_rows: int = setting(256, "examples of one request, at most")
+    max_steps: int = setting(100, "K of one request, at most")
+    max_samples: int = setting(1000, "importance samples of one request, at most")
+    max_words: int = setting(
+        0, "words of a text in a request, and of a generated one, at most; 0: as in training"
+    )
+    xla: bool = setting(
+        False,
+        "compile with XLA; the server must then be started with --xla_cpu_compilation_enabled, "
+        "and compiles anew for each shape of a request",
+    )
+
+    def __post_init__(self):
+        for name in ("version", "max_words"):
+            checks.non_negative_int(name, getattr(self, name))
+        for name in ("max_rows", "max_steps", "max_samples"):
+            checks.positive_int(name, getattr(self, name))
+
+    def limits(self, max_words):
+        """The `Limits` of a run that was trained with texts of at most `max_words`."""
+        words = self.max_words or max_words
+        return Limits(self.max_rows, self.max_steps, self.max_samples, words)
