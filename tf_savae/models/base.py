@@ -1,26 +1,20 @@
-"""What both models share: one train step, one test step, compilation, metrics, guards."""
+"""What both models share: compilation, metrics, guards, and what `fit` checks first."""
 
 import keras
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
-from tf_savae.models import gate
+from tf_savae.models import replicas
 from tf_savae.models.building import first_batch
 from tf_savae.models.compilation import resolve_jit_compile
 from tf_savae.models.data_checks import check_arrays
 from tf_savae.models.guards import StopOnNonFinite, WarnOfInstability
-from tf_savae.models.metrics import TRAINING_ONLY
+from tf_savae.models.steps import NO_TARGETS, Steps
 
 __all__ = ["BoundModel"]
 
-_TRAIN, _EVALUATE = 0, 1  # Streams of noise derived from the model's one seed.
-_NO_TARGETS = (
-    "expected x alone, or (x, None, sample_weight), since the data are their own target; got "
-    "targets too. Leave them out: fit(x), or dataset.map(lambda x, y: x)."
-)
 
-
-class BoundModel(keras.Model):
+class BoundModel(Steps, keras.Model):
     """A keras.Model trained on a bound of log p(x); subclasses say which.
 
     The loss is the mean over a batch's examples; with sample weights w it is sum(w loss) / sum(w),
@@ -29,6 +23,11 @@ class BoundModel(keras.Model):
 
     Noise is a function of (seed, step): training resumed from a checkpoint draws what it would
     have drawn, and two evaluations of the same data agree.
+
+    Made inside the scope of a `tf.distribute` strategy, a model trains on all its replicas: batch
+    size then means that of the global batch, and as long as no layer looks at other rows (batch
+    normalisation does) or draws by itself (keras.layers.Dropout), any number of replicas gives the
+    weights that one process gives, up to rounding.
     """
 
     def __init__(self, *, seed=0, **kwargs):
@@ -36,7 +35,12 @@ class BoundModel(keras.Model):
         seeds.as_seed(seed)  # Says now what is wrong with it.
         self.seed = seed
         self._evaluation_step = self.add_weight(
-            shape=(), initializer="zeros", dtype="int64", trainable=False, name="evaluation_step"
+            shape=(),
+            initializer="zeros",
+            dtype="int64",
+            trainable=False,
+            aggregation="only_first_replica",  # Where there are several; all count alike.
+            name="evaluation_step",
         )
 
     # What subclasses supply.
@@ -54,7 +58,8 @@ class BoundModel(keras.Model):
         """As `keras.Model.compile`, without losses and metrics: the model brings its own.
 
         Raises:
-          ValueError: a loss or metric was given, or XLA was asked for and is impossible.
+          ValueError: a loss or metric was given, or XLA was asked for and is impossible, or the
+            optimizer was made outside of the scope of the model's strategy.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -69,7 +74,25 @@ class BoundModel(keras.Model):
             chosen = False
         self.__dict__.pop("_functions", None)  # Compiled for the old choice.
         self.__dict__["_asked"] = {"jit_compile": jit_compile, **kwargs}
-        super().compile(optimizer=optimizer, jit_compile=chosen, **kwargs)
+        with self.distribute_strategy.scope():
+            super().compile(optimizer=optimizer, jit_compile=chosen, **kwargs)
+        self._prepare_strategy(kwargs.get("steps_per_execution", 1))
+
+    def _prepare_strategy(self, steps_per_execution):
+        if self._distribute_strategy is None:
+            return
+        replicas.check_made_in_scope(self, self.optimizer)
+        replicas.sums_beforehand(self.optimizer)
+        if steps_per_execution != 1:
+            raise ValueError(
+                "steps_per_execution: Keras fails under a tf.distribute strategy with more than 1; "
+                f"got {steps_per_execution}. Leave it out."
+            )
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Keras averages a batch over its rows to build a model; `fit` has built this one."""
+        if not self.built:
+            super()._maybe_symbolic_build(iterator, data_batch)
 
     def get_compile_config(self):
         """The arguments of `compile`, as JSON; "auto" stays "auto": other machines may differ."""
@@ -88,45 +111,6 @@ class BoundModel(keras.Model):
 
     def _layers_to_compile(self):
         return [layer for layer in self.layers if isinstance(layer, keras.layers.Layer)]
-
-    def train_step(self, data):
-        """One update of all weights; one XLA program under jit_compile.
-
-        A batch whose loss or gradient is not finite changes nothing but the count of steps.
-        """
-        x, sample_weight = _unpacked(data)
-        step = self.optimizer.iterations
-        beta = self._beta_at(step)
-        seed = seeds.fold(seeds.fold(self.seed, _TRAIN), step)
-        probe = tf.zeros([_batch_size(x), 2], self.variable_dtype)
-        variables = self.trainable_variables
-        with tf.GradientTape() as tape:
-            tape.watch(probe)
-            outcome = self._outcome(x, seed, beta, True, probe)
-            weights = _weights(sample_weight, outcome.loss)
-            loss = tf.math.divide_no_nan(
-                tf.reduce_sum(outcome.loss * weights), tf.reduce_sum(weights)
-            )
-            for extra in [*outcome.effects.losses, *self._get_regularization_losses()]:
-                loss += tf.cast(extra, loss.dtype)
-            scaled = self.optimizer.scale_loss(loss)
-        *gradients, stability = tape.gradient(scaled, [*variables, probe])
-        finite = gate.all_finite(loss, [] if gate.scales_losses(self.optimizer) else gradients)
-        gate.apply_gradients(self.optimizer, gradients, variables, finite)
-        _assign(outcome.effects.statistics, finite)
-        self._tracked.update(outcome, weights, beta, self._tokens(x), stability, finite)
-        return self._tracked.results()
-
-    def test_step(self, data):
-        """The bound as it stands: beta as in training steps, dropout off."""
-        x, sample_weight = _unpacked(data)
-        seed = seeds.fold(seeds.fold(self.seed, _EVALUATE), self._evaluation_step)
-        self._evaluation_step.assign_add(1)
-        beta = self._evaluation_beta()
-        outcome = self._outcome(x, seed, beta, False, None)
-        weights = _weights(sample_weight, outcome.loss)
-        self._tracked.update(outcome, weights, beta, self._tokens(x))
-        return self._tracked.results(set(self._tracked.trackers) - set(TRAINING_ONLY))
 
     def _evaluation_beta(self):
         """Refinement descends the annealed objective, in validation during training too."""
@@ -156,26 +140,35 @@ class BoundModel(keras.Model):
         """
         self._check_data(x, y, kwargs.get("sample_weight"))
         self._check_validation(kwargs.get("validation_data"))
+        replicas.check_made_in_scope(self, self.optimizer)
+        with self.distribute_strategy.scope():
+            x = self._prepared(x, kwargs.get("batch_size") or 32)
+        if "validation_data" in kwargs:
+            kwargs["validation_data"] = replicas.as_shared(kwargs["validation_data"], self)
+        guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
+        callbacks = [*guards, *keras.tree.flatten(callbacks or [])]
+        return super().fit(replicas.as_shared(x, self), callbacks=callbacks, **kwargs)
+
+    def _prepared(self, x, batch_size):
+        """Checks the weights, or makes them; returns the data."""
         self._check_weights()
         if self._needs_batch():
-            batch, x = first_batch(x, kwargs.get("batch_size") or 32)
+            batch, x = first_batch(x, batch_size)
             if batch is not None:
                 self._prepare_fit(batch)
         if self.built and self.compiled and not self.optimizer.built:
             # Here and not in the first step, which would be traced a second time without it.
             self.optimizer.build(self.trainable_variables)
-        guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
-        callbacks = [*guards, *keras.tree.flatten(callbacks or [])]
-        return super().fit(x, callbacks=callbacks, **kwargs)
+        return x
 
     def evaluate(self, x=None, y=None, **kwargs):
         """As `keras.Model.evaluate` on x alone; raises as `fit`."""
         self._check_data(x, y, kwargs.get("sample_weight"))
-        return super().evaluate(x, **kwargs)
+        return super().evaluate(replicas.as_shared(x, self), **kwargs)
 
     def _check_data(self, x, y, sample_weight):
         if y is not None:
-            raise ValueError(f"y: {_NO_TARGETS}")
+            raise ValueError(f"y: {NO_TARGETS}")
         check_arrays(x, getattr(self.decoder, "vocabulary_size", None))
         if sample_weight is not None:
             checks.finite("sample_weight", sample_weight)
@@ -202,40 +195,3 @@ class BoundModel(keras.Model):
     def _tokens(self, x):
         """Predicted tokens per example [B], where the decoder predicts tokens."""
         return None
-
-
-def _unpacked(data):
-    """x and the sample weights of a batch; Keras may wrap x in a tuple."""
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    if y is not None:
-        raise ValueError(f"y: {_NO_TARGETS}")
-    return x, sample_weight
-
-
-def _assign(statistics, finite):
-    """Writes new moving statistics; a layer that ran twice would lose one of its updates."""
-    seen = set()
-    for variable, value in statistics:
-        if id(variable) in seen:
-            raise ValueError(
-                f"{variable.path}: a layer with moving statistics (BatchNormalization) is in both "
-                "encoder and decoder; expected one of its own in each."
-            )
-        seen.add(id(variable))
-        variable.assign(gate.select(finite, value, tf.convert_to_tensor(variable.value)))
-
-
-def _batch_size(x):
-    return tf.shape(tf.nest.flatten(x)[0])[0]
-
-
-def _weights(sample_weight, loss):
-    if sample_weight is None:
-        return tf.ones_like(loss)
-    weights = tf.cast(tf.convert_to_tensor(sample_weight), loss.dtype)
-    if weights.shape.rank != 1:
-        raise ValueError(
-            "sample_weight: expected one weight per example, shape [B]; got shape "
-            f"{weights.shape.as_list()}."
-        )
-    return weights

@@ -7,6 +7,8 @@ would copy all weights and slots at every step, a sixth of a small model's time.
 import keras
 import tensorflow as tf
 
+from tf_savae.models import replicas
+
 __all__ = ["all_finite", "apply_gradients", "select"]
 
 
@@ -61,8 +63,23 @@ def apply_gradients(optimizer, gradients, variables, finite):
 
     if scales_losses(optimizer):
         update()
+    elif tf.distribute.has_strategy():
+        _restored_unless(finite, update, _all_but_steps(optimizer, variables))
     else:
         tf.cond(finite, update, count)
+
+
+def _restored_unless(finite, update, variables):
+    """Replicas cannot update inside a branch: they update, and take it back."""
+    before = [tf.convert_to_tensor(v.value) for v in variables]
+    update()
+    after = [tf.convert_to_tensor(v.value) for v in variables]
+    kept = [select(finite, new, old) for new, old in zip(after, before, strict=True)]
+    replicas.assign(variables, kept)
+
+
+def _all_but_steps(optimizer, variables):
+    return [*variables, *(v for v in optimizer.variables if v is not optimizer.iterations)]
 
 
 def scales_losses(optimizer):

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tf_savae.models import replicas
 from tf_savae.models.gate import select
 
 __all__ = ["STABILITY", "TRAINING_ONLY", "BoundMetrics", "Perplexity"]
@@ -73,7 +74,8 @@ class BoundMetrics:
         if stability is not None:
             values.update(zip(STABILITY, tf.unstack(stability, axis=1), strict=True))
         if finite is not None:
-            self.trackers["skipped"].update_state(tf.cast(~finite, tf.float32))
+            skipped = replicas.once(tf.cast(~finite, tf.float32))
+            self.trackers["skipped"].update_state(skipped)
             weights = select(finite, weights, tf.zeros_like(weights))
             values = {n: select(finite, v, tf.zeros_like(v)) for n, v in values.items()}
         for name, value in values.items():
@@ -86,4 +88,5 @@ class BoundMetrics:
 
     def results(self, names=None):
         """The current values by name."""
-        return {n: t.result() for n, t in self.trackers.items() if names is None or n in names}
+        chosen = {n: t for n, t in self.trackers.items() if names is None or n in names}
+        return replicas.logs(chosen)

@@ -5,6 +5,7 @@ import functools
 import tensorflow as tf
 
 from tf_savae.ground import seeds
+from tf_savae.models.noise import family_of_share
 from tf_savae.models.parameters import check_parameters, is_one_tensor
 from tf_savae.networks import Effects, PureEncoder, PureGenerator
 from tf_savae.objectives import Problem
@@ -23,7 +24,7 @@ class PosesProblems:
 
     def generator(self):
         """The pure function of decoder and prior; make one per traced function."""
-        return PureGenerator(self.decoder, self.prior, self.family)
+        return PureGenerator(self.decoder, self.prior, family_of_share(self.family))
 
     def problem(self, x, seed, beta=1.0, training=False, probe=None, steps=None):
         """One batch as the training rules and the evaluations see it."""

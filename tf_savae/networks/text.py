@@ -4,10 +4,12 @@ Rows are <s> w_1 ... w_n </s> <pad> ..., with ids 0 <pad>, 1 <unk>, 2 <s>, 3 </s
 reads x[:, :-1] and predicts x[:, 1:]; positions whose target is <pad> count nothing.
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
+from tf_savae.ground import checks, seeds, shares
 from tf_savae.ground.serialization import export
 from tf_savae.networks.base import Decoder
 from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax, last_state
@@ -33,9 +35,18 @@ def _dense(units, scale, **kwargs):
 
 
 def _dropout(tensor, rate, seed, training):
+    """Dropout on [T, B, H]."""
     if not training or not rate:
         return tensor
-    return tf.nn.experimental.stateless_dropout(tensor, rate, seed=seed, rng_alg="auto_select")
+    drop = functools.partial(
+        tf.nn.experimental.stateless_dropout, rate=rate, seed=seed, rng_alg="auto_select"
+    )
+    if shares.held() is None:
+        return drop(tensor)
+    time, batch, width = tf.unstack(tf.shape(tensor), num=3)
+    return tensor * shares.drawn(
+        lambda rows: drop(tf.ones([time, rows, width], tensor.dtype)), batch, axis=1
+    )
 
 
 def predicted_tokens(x):
@@ -172,7 +183,8 @@ class TextDecoder(SamplesText, Decoder):
     def _drop_words(self, inputs, seed):
         if not self.word_dropout:
             return inputs
-        chance = tf.random.stateless_uniform(tf.shape(inputs), seed)
+        batch, time = tf.unstack(tf.shape(inputs), num=2)
+        chance = shares.drawn(lambda n: tf.random.stateless_uniform([n, time], seed), batch)
         word = (inputs > EOS) & (chance < self.word_dropout)
         return tf.where(word, UNK, inputs)
 

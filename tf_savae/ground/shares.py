@@ -1,0 +1,76 @@
+"""Which rows of a global batch are held here, so that their noise is theirs wherever they are.
+
+One process draws noise for its whole batch from one seed. A replica that holds some rows of the
+batch draws the same numbers for the whole of it and keeps those of its rows: how many replicas
+there are, and which of them holds an example, then changes nothing. Whoever draws noise for a batch
+says so with `drawn`; where no share is held it simply draws.
+"""
+
+import contextlib
+import contextvars
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+__all__ = ["Share", "drawn", "held", "holding"]
+
+
+class Share(NamedTuple):
+    """Rows `first`, `first + 1`, ... of a global batch.
+
+    Attributes:
+      first: int32 scalar.
+      whole: tensor [G] of any content: its length is the size of the global batch. A tensor and not
+        a number, since XLA wants to know sizes when it compiles.
+    """
+
+    first: Any
+    whole: Any
+
+    def rows(self, count):
+        """The numbers of the `count` rows held, int32 [count]."""
+        return self.first + tf.range(count)
+
+    def size(self):
+        """G, as an int where it is known and a tensor elsewhere."""
+        known = self.whole.shape[0]
+        return tf.shape(self.whole)[0] if known is None else known
+
+
+_CURRENT = contextvars.ContextVar("share", default=None)
+
+
+@contextlib.contextmanager
+def holding(share):
+    """Inside, noise is drawn for `share`, a `Share` or None; None: for the batch as it is."""
+    token = _CURRENT.set(share)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def held():
+    """The `Share` of this computation, or None."""
+    return _CURRENT.get()
+
+
+def drawn(draw, count, axis=0):
+    """`draw(count)`, or those rows of `draw(G)` that are held.
+
+    Args:
+      draw: maps a number of rows to a tensor with so many entries along `axis`.
+      count: B, rows of the batch at hand.
+      axis: where the rows are.
+
+    >>> def noise(rows):
+    ...     return tf.random.stateless_normal([rows, 3], seed=[0, 7])
+    >>> with holding(Share(tf.constant(4), tf.zeros([8]))):
+    ...     second_half = drawn(noise, 4)
+    >>> bool(tf.reduce_all(second_half == drawn(noise, 8)[4:]))
+    True
+    """
+    share = _CURRENT.get()
+    if share is None:
+        return draw(count)
+    return tf.gather(draw(share.size()), share.rows(count), axis=axis)

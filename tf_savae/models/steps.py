@@ -1,0 +1,138 @@
+"""What happens to one batch: the steps of training, evaluation and prediction."""
+
+import keras
+import tensorflow as tf
+
+from tf_savae.ground import seeds
+from tf_savae.models import gate, replicas
+from tf_savae.models.metrics import TRAINING_ONLY
+
+__all__ = ["NO_TARGETS", "Steps"]
+
+_TRAIN, _EVALUATE = 0, 1  # Streams of noise derived from the model's one seed.
+NO_TARGETS = (
+    "expected x alone, or (x, None, sample_weight), since the data are their own target; got "
+    "targets too. Leave them out: fit(x), or dataset.map(lambda x, y: x)."
+)
+
+
+class Steps:
+    """The parts of `BoundModel` that Keras calls with a batch, or with a replica's part of one."""
+
+    def train_step(self, data):
+        """One update of all weights; one XLA program under jit_compile, or one for each replica.
+
+        A batch whose loss or gradient is not finite changes nothing but the count of steps.
+        """
+        part = self._part(data)
+        step = self.optimizer.iterations
+        beta = self._beta_at(step)
+        seed = seeds.fold(seeds.fold(self.seed, _TRAIN), step)
+        loss, gradients, stability, outcome, weights, statistics = replicas.run(
+            self, "train", self._differentiate, part.share, part, seed, beta
+        )
+        loss, gradients, statistics = replicas.total((loss, gradients, statistics))
+        finite = gate.all_finite(loss, [] if gate.scales_losses(self.optimizer) else gradients)
+        gate.apply_gradients(self.optimizer, gradients, self.trainable_variables, finite)
+        _assign(self.__dict__["_written"], statistics, finite)
+        self._tracked.update(outcome, weights, beta, self._tokens(part.x), stability, finite)
+        return self._tracked.results()
+
+    def _differentiate(self, part, seed, beta):
+        """What a train step computes of one part: pure, so that XLA can compile it by itself."""
+        probe = tf.zeros([_batch_size(part.x), 2], self.variable_dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(probe)
+            outcome = self._outcome(part.x, seed, beta, True, probe)
+            weights = _weights(part.sample_weight, outcome.loss)
+            loss = self._loss(outcome, weights, part.weight)
+            scaled = self.optimizer.scale_loss(loss)
+        *gradients, stability = tape.gradient(scaled, [*self.trainable_variables, probe])
+        variables, statistics = _written(outcome.effects.statistics)
+        self.__dict__["_written"] = variables
+        return loss, gradients, stability, outcome._replace(effects=None), weights, statistics
+
+    def _loss(self, outcome, weights, weight):
+        """The weighted mean; of a replica, its part of the mean over the global batch."""
+        weight = tf.reduce_sum(weights) if weight is None else tf.cast(weight, weights.dtype)
+        loss = tf.math.divide_no_nan(tf.reduce_sum(outcome.loss * weights), weight)
+        count = replicas.number()
+        for extra in [*outcome.effects.losses, *self._get_regularization_losses()]:
+            loss += tf.cast(extra, loss.dtype) / count
+        return loss
+
+    def test_step(self, data):
+        """The bound as it stands: beta as in training steps, dropout off."""
+        part = self._part(data)
+        seed = seeds.fold(seeds.fold(self.seed, _EVALUATE), self._evaluation_step)
+        self._evaluation_step.assign_add(1)
+        beta = self._evaluation_beta()
+        outcome = replicas.run(self, "test", self._evaluate_part, part.share, part.x, seed, beta)
+        weights = _weights(part.sample_weight, outcome.loss)
+        self._tracked.update(outcome, weights, beta, self._tokens(part.x))
+        return self._tracked.results(set(self._tracked.trackers) - set(TRAINING_ONLY))
+
+    def _evaluate_part(self, x, seed, beta):
+        return self._outcome(x, seed, beta, False, None)._replace(effects=None)
+
+    def predict_step(self, data):
+        """`call` on x."""
+        part = self._part(data)
+        answers = replicas.run(self, "predict", self, part.share, part.x)
+        if part.share is None:
+            return answers
+        return tf.nest.map_structure(lambda answer: answer[: part.rows], answers)
+
+    def _part(self, data):
+        """The batch, or this replica's `Part` of it; Keras may wrap x in a tuple."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if y is not None:
+            raise ValueError(f"y: {NO_TARGETS}")
+        return replicas.part_of(x, sample_weight, self.variable_dtype)
+
+    # Keras' hooks around them.
+
+    def _make_function(self, step_function):
+        with replicas.joined_by_graph(self):
+            return super()._make_function(step_function)
+
+    def make_predict_function(self, force=False):
+        with replicas.joined_by_graph(self):
+            return super().make_predict_function(force)
+
+
+def _written(statistics):
+    """(variables, values) of new moving statistics, each variable once."""
+    variables = [variable for variable, _ in statistics]
+    for index, variable in enumerate(variables):
+        if any(variable is other for other in variables[:index]):
+            raise ValueError(  # One of the two updates would be lost.
+                f"{variable.path}: a layer with moving statistics (BatchNormalization) is in both "
+                "encoder and decoder; expected one of its own in each."
+            )
+    return variables, [value for _, value in statistics]
+
+
+def _assign(variables, sums, finite):
+    """Writes new moving statistics: means over replicas."""
+    count = replicas.number()
+    means = sums if count == 1 else [tf.cast(s / count, s.dtype) for s in sums]
+    old = [tf.convert_to_tensor(v.value) for v in variables]
+    news = [gate.select(finite, new, was) for new, was in zip(means, old, strict=True)]
+    replicas.assign(variables, news)
+
+
+def _batch_size(x):
+    return tf.shape(tf.nest.flatten(x)[0])[0]
+
+
+def _weights(sample_weight, loss):
+    if sample_weight is None:
+        return tf.ones_like(loss)
+    weights = tf.cast(tf.convert_to_tensor(sample_weight), loss.dtype)
+    if weights.shape.rank != 1:
+        raise ValueError(
+            "sample_weight: expected one weight per example, shape [B]; got shape "
+            f"{weights.shape.as_list()}."
+        )
+    return weights
