@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from tf_savae.training.workdir import Workdir, write_whole
+from tf_savae.training.files import write_whole
+from tf_savae.training.workdir import Workdir
 
 OWNER = {"configuration": {"units": 8, "system": "vae"}, "data": {"train": "abc"}}
 

@@ -3,13 +3,15 @@
 import csv
 import io
 import json
+import math
 import statistics
 import time
 
 import keras
 
+from tf_savae.models import NonFiniteError
+from tf_savae.training.files import write_whole
 from tf_savae.training.schedule import learning_rate_rule
-from tf_savae.training.workdir import write_whole
 
 __all__ = ["RunState"]
 
@@ -77,6 +79,12 @@ class RunState(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, "step": self._step}
         row["learning_rate"] = float(optimizer.learning_rate.numpy())
         row |= {name: float(value) for name, value in (logs or {}).items()}
+        if not math.isfinite(row["val_bound"]):
+            raise NonFiniteError(
+                f"the bound on the validation data is {row['val_bound']} after epoch {epoch + 1}. "
+                "Expected a finite number: look for NaN in the data, or a learning rate that is "
+                "too large. The checkpoint before this epoch's end stays."
+            )
         row |= {"step_seconds": statistics.median(self._durations)}
         row |= {"seconds": self._state["seconds"]}
         history = self._state.setdefault("history", [])

@@ -3,9 +3,10 @@
 import json
 
 import tensorflow as tf
-from absl import logging
 
 from tf_savae.models import NonFiniteError
+from tf_savae.svi.hvp import METHODS
+from tf_savae.training.snapshots import Snapshots
 
 __all__ = ["Checkpoints"]
 
@@ -13,9 +14,9 @@ __all__ = ["Checkpoints"]
 class Checkpoints:
     """Weights, optimizer and a JSON state with the running metrics, saved together or not at all.
 
-    `tf.train.CheckpointManager` writes the data under a new name first and then, in one rename,
-    the file that points to it: a process killed between leaves the previous checkpoint in force.
-    The best weights are kept apart, without optimizer.
+    Each is written under a new name, its checksums last: a process killed between, or a full disk,
+    leaves the previous checkpoint in force. A damaged one is passed over, aloud, for the one before
+    it. The best weights are kept apart, without optimizer; they have no stand-in.
 
     Args:
       folder: `Workdir`.
@@ -28,8 +29,8 @@ class Checkpoints:
         self._text = tf.Variable("{}", dtype=tf.string, trainable=False)
         weights = [v.value for v in model.variables]
         every = [*weights, *(v.value for v in model.optimizer.variables)]
-        self._latest = _manager(folder / "checkpoints", self._text, every, keep=2)
-        self._best = _manager(folder / "best", self._text, weights, keep=1)
+        self._latest = _series(folder / "checkpoints", self._text, every, keep=3)
+        self._best = _series(folder / "best", self._text, weights, keep=1)
 
     def restore_metrics(self, values):
         """Gives the metrics of an interrupted epoch the sums in `values`, as saved in the state.
@@ -46,14 +47,15 @@ class Checkpoints:
         return {m.name: [v.numpy().tolist() for v in m.variables] for m in self._model.metrics}
 
     def save(self):
-        """Saves everything as of now.
+        """Saves everything as of now; returns the checkpoint's path.
 
         Raises:
           NonFiniteError: a weight is NaN or infinite; the checkpoint before stays the latest.
+          OSError: it cannot be written; the checkpoint before stays the latest.
         """
         self._check_weights()
         self.state["metrics"] = self._metrics()
-        self._write(self._latest)
+        return self._write(self._latest)
 
     def _check_weights(self):
         """A step with a finite loss may still have spoilt the weights."""
@@ -65,21 +67,41 @@ class Checkpoints:
                     "that is too large."
                 )
 
+    def save_last_good(self, error, steps_per_epoch):
+        """Saves the weights that too many batches in vain have left alone.
+
+        Args:
+          error: the `NonFiniteError` that ended training.
+          steps_per_epoch: an epoch that has no step left is not saved without its validation.
+
+        Returns:
+          A `NonFiniteError` that also says where the last good state is.
+        """
+        where = "Nothing was saved after the latest checkpoint."
+        if int(self._model.optimizer.iterations.numpy()) % steps_per_epoch:
+            try:
+                where = f"They were saved as {self.save()}."
+            except (NonFiniteError, OSError) as problem:
+                where = f"They were not saved: {problem}"
+        return NonFiniteError(
+            f"{error} {where} The same command goes on after these batches; --skip_limit says how "
+            "many of an epoch may be skipped."
+        )
+
     def save_best(self):
         """Keeps the weights as of now as the best ones."""
         self._write(self._best)
 
-    def _write(self, manager):
+    def _write(self, series):
         self._text.assign(json.dumps(self.state))
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity(logging.WARNING)  # TensorFlow logs two lines a checkpoint.
-        try:
-            manager.save()
-        finally:
-            logging.set_verbosity(verbosity)
+        return series.write()
 
     def restore(self):
-        """Goes back to the latest checkpoint and its state; False where there is none."""
+        """Goes back to the latest whole checkpoint and its state; False where there is none.
+
+        Raises:
+          ValueError: there are some and none is whole, or they are of another model.
+        """
         return self._read(self._latest)
 
     def restore_best(self):
@@ -89,21 +111,36 @@ class Checkpoints:
         self.state = state
         return found
 
-    def _read(self, manager):
-        path = manager.latest_checkpoint
-        if path is None:
+    def _read(self, series):
+        if not series.read():
             return False
-        try:
-            manager.checkpoint.restore(path).assert_consumed()
-        except (ValueError, AssertionError, tf.errors.OpError) as error:
-            raise ValueError(
-                f"checkpoint {path}: expected one that fits this model, got: {error}. It is "
-                "damaged or of another version; delete the workdir to train anew."
-            ) from error
-        self.state = json.loads(self._text.numpy())
+        self.state = _checked(json.loads(self._text.numpy()), series.folder)
         return True
 
 
-def _manager(folder, text, values, keep):
-    checkpoint = tf.train.Checkpoint(state=text, values=values)
-    return tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=keep)
+def _checked(state, folder):
+    """The state of a run, or a ValueError: it may come from anywhere."""
+    rows = state.get("history", []) if isinstance(state, dict) else None
+    metrics = state.get("metrics", {}) if isinstance(state, dict) else None
+    whole = (
+        isinstance(rows, list)
+        and all(isinstance(row, dict) and _is_number(row.get("val_bound")) for row in rows)
+        and isinstance(metrics, dict)
+        and all(isinstance(values, list) for values in metrics.values())
+        and _is_number(state.get("seconds", 0.0))
+        and state.get("hvp") in (None, *METHODS)
+    )
+    if not whole:
+        raise ValueError(
+            f"{folder}: expected the state of a run in its checkpoint (history, metrics), got "
+            "something else. Delete the workdir to train anew."
+        )
+    return state
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _series(folder, text, values, keep):
+    return Snapshots(folder, tf.train.Checkpoint(state=text, values=values), keep)

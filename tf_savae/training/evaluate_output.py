@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tf_savae.training.workdir import write_whole
+from tf_savae.training.files import write_whole
 
 __all__ = ["Output"]
 

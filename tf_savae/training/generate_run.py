@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 from tf_savae import generation
+from tf_savae.training.files import write_whole
 from tf_savae.training.generate_images import read_examples as read_images
 from tf_savae.training.generate_images import save_images
 from tf_savae.training.generate_text import read_examples as read_texts
 from tf_savae.training.generate_text import to_lines
 from tf_savae.training.loading import load_run
-from tf_savae.training.workdir import write_whole
 
 __all__ = ["generate"]
 

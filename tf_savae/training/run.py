@@ -9,6 +9,7 @@ from typing import NamedTuple
 import keras
 from absl import logging
 
+from tf_savae.models import NonFiniteError
 from tf_savae.models.building import first_batch
 from tf_savae.training.boards import boards
 from tf_savae.training.callbacks import RunState, is_finished, write_history
@@ -93,7 +94,11 @@ def _train_and_report(config, folder, data, model):
     _settle_hvp(config, model, data, checkpoints)
     while not is_finished(checkpoints.state.get("history", []), config):
         _fit(config, folder, data, model, checkpoints)
-    checkpoints.restore_best()
+    if not checkpoints.restore_best():
+        raise ValueError(
+            f"{folder.path}: expected the weights of the best epoch in its folder best, and they "
+            "are gone. Restore them, or delete the workdir to train anew."
+        )
     report = test_report(config, data, model, checkpoints.state)
     _save_model(folder, model)
     folder.write_json(_REPORT, report)
@@ -116,15 +121,24 @@ def _fit(config, folder, data, model, checkpoints):
     each = data.steps_per_epoch()
     step = int(model.optimizer.iterations.numpy())
     epoch, done = divmod(step, each)
+    try:
+        _fit_epochs(config, folder, data, model, checkpoints, epoch, done)
+    except NonFiniteError as error:
+        raise checkpoints.save_last_good(error, each) from error
+
+
+def _fit_epochs(config, folder, data, model, checkpoints, epoch, done):
+    each = data.steps_per_epoch()
     metrics = checkpoints.state["metrics"] if done else None
     model.fit(
-        data.stream(config.seed, step),
+        data.stream(config.seed, epoch * each + done),
         initial_epoch=epoch,
         epochs=epoch + 1 if done else config.epochs,
         steps_per_epoch=each - done,
         validation_data=data.once(data.valid),
         shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
+        skip_limit=config.skip_limit,
         callbacks=[
             keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
             RunState(config, folder, checkpoints, each, metrics),
@@ -136,5 +150,12 @@ def _fit(config, folder, data, model, checkpoints):
 def _save_model(folder, model):
     """The best weights as a Keras file, which appears whole or not at all."""
     temporary = Path(folder / f".{os.getpid()}.keras")
-    model.save(temporary)
-    os.replace(temporary, folder / _MODEL)
+    try:
+        model.save(temporary)
+        os.replace(temporary, folder / _MODEL)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            f"{folder / _MODEL}: could not be written ({error.strerror or error}). Make room and "
+            "call the same command again: nothing is trained twice."
+        ) from error

@@ -60,6 +60,12 @@ class RunConfig:
     # Report and checkpoints.
     iw_samples: int = setting(500, "S of the importance-weighted NLL")
     checkpoint_every: int = setting(500, "training steps between checkpoints", place=True)
+    skip_limit: int = setting(
+        10,
+        "most batches of an epoch that may give a loss or gradient that is not finite; they are "
+        "skipped and counted",
+        place=True,  # It decides whether a run stops, and no number.
+    )
     board_samples: int = setting(
         10,
         "samples, and as many reconstructions, that TensorBoard shows at each epoch's end beside "
@@ -74,7 +80,9 @@ class RunConfig:
                 checks.choice(field.name, getattr(self, field.name), field.metadata["choices"])
         for name in ("batch_size", "latent_size", "epochs", "iw_samples", "checkpoint_every"):
             checks.positive_int(name, getattr(self, name))
-        for name in ("svi_steps", "truncate", "seed", "decay_from_epoch", "board_samples"):
+        for name in ("svi_steps", "truncate", "seed", "decay_from_epoch"):
+            checks.non_negative_int(name, getattr(self, name))
+        for name in ("skip_limit", "board_samples"):
             checks.non_negative_int(name, getattr(self, name))
         for name in ("svi_step_size", "learning_rate"):
             checks.positive(name, getattr(self, name))

@@ -1,23 +1,25 @@
-"""The folder of one run: claimed by one configuration, written whole or not at all."""
+"""The folder of one run: claimed by one configuration, held by one process."""
 
+import contextlib
 import fcntl
 import json
 import os
+import re
 from pathlib import Path
 
-__all__ = ["Workdir", "write_whole"]
+from tf_savae.training.files import inside, read_json, write_whole
+
+__all__ = ["Workdir"]
 
 _RUN = "run.json"
+_UNFINISHED = re.compile(
+    r"\.(probe|(run|report|results|history)\.(json|csv))\.\d+\.tmp|\.\d+\.keras"
+)
 
 
-def write_whole(path, text):
-    """Writes a text file that appears whole or not at all, also when the process is killed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+def _opened(path):
+    """A file of that very folder, opened for writing and left as it is."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "rb+", 0)
 
 
 class Workdir:
@@ -32,40 +34,66 @@ class Workdir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             # Held until the process ends, however it ends: kill -9 lets go of it too.
-            self._lock = open(self.path / ".lock", "w")  # noqa: SIM115
+            self._lock = _opened(self.path / ".lock")
         except OSError as error:
-            raise ValueError(
-                f"workdir {self.path}: expected a folder that can be made and written, got "
-                f"{type(error).__name__}: {error.strerror}. Give another --workdir."
-            ) from error
+            raise self._unwritable(error) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._check_writing()
         except BlockingIOError:
+            self.release()
             raise ValueError(
                 f"workdir {self.path}: another process is training in it. Wait for it, or give "
                 "another --workdir."
             ) from None
+        except OSError as error:
+            self.release()
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error):
+        return ValueError(
+            f"workdir {self.path}: expected a folder that can be made and written, got "
+            f"{type(error).__name__}: {error.strerror}. Give another --workdir."
+        )
+
+    def _check_writing(self):
+        """A lock can be held in a folder that takes no new file; long work would end there."""
+        probe = self.path / f".probe.{os.getpid()}.tmp"
+        try:
+            with open(probe, "xb") as handle:
+                handle.write(b"x" * 4096)
+                handle.flush()
+                os.fsync(handle.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
+        if (self.path / _RUN).is_file():
+            self._remove_unfinished()
+
+    def _remove_unfinished(self):
+        """What processes left that were killed while they wrote."""
+        for entry in self.path.iterdir():
+            if _UNFINISHED.fullmatch(entry.name) and entry.is_file():
+                with contextlib.suppress(OSError):
+                    entry.unlink()
 
     def release(self):
         """Lets another process, or another run of this one, hold the folder."""
         self._lock.close()
 
     def __truediv__(self, name):
-        return self.path / name
+        """The path of a file or folder of the run; one that leads out of it is a ValueError."""
+        return inside(self.path, name)
 
     def read_json(self, name):
         """The content of a JSON file in the folder, or None where there is none."""
-        path = self.path / name
-        if not path.exists():
-            return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path}: expected JSON, got {error}. Is it a run's file?") from error
+            return read_json(self / name)
+        except FileNotFoundError:
+            return None
 
     def write_json(self, name, value):
         """Writes a JSON file whole or not at all."""
-        write_whole(self.path / name, json.dumps(value, indent=2) + "\n")
+        write_whole(self / name, json.dumps(value, indent=2) + "\n")
 
     def check(self, kind, identity):
         """Refuses the folder if it holds a run whose `kind` of identity is another.
@@ -81,7 +109,12 @@ class Workdir:
         if found is None:
             self._refuse_foreign_files()
             return
-        theirs = found.get(kind, {})
+        theirs = found.get(kind, {}) if isinstance(found, dict) else None
+        if not isinstance(theirs, dict):
+            raise ValueError(
+                f"{self.path / _RUN}: expected the record of a run, with its {kind}, got something "
+                "else. Give another --workdir."
+            )
         names = [n for n in {**theirs, **identity} if theirs.get(n) != identity.get(n)]
         if names:
             lines = [f"  {n}: {theirs.get(n)!r} there, {identity.get(n)!r} now" for n in names]

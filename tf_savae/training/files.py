@@ -1,0 +1,93 @@
+"""Files of a run: written whole or not at all, and read as what anybody may have put there."""
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+
+__all__ = ["digest", "inside", "read_json", "sync_folder", "write_whole"]
+
+_LARGEST_JSON = 2**26  # Bytes; a history of 10,000 epochs has a twentieth of it.
+
+
+def write_whole(path, text):
+    """Writes a text file that appears whole or not at all, also when the process is killed.
+
+    Raises:
+      OSError: it could not be written (a full disk, say); the file that was there stays.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise OSError(
+            f"{path}: could not be written ({error.strerror or error}). What was there stays. "
+            "Make room, or mend the folder, and call the same command again."
+        ) from error
+    sync_folder(path.parent)
+
+
+def sync_folder(folder):
+    """Sees to it that names made in `folder` survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # Some network file systems cannot.
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def inside(folder, name):
+    """folder / name, which must not lead out of the folder.
+
+    Raises:
+      ValueError: it does, by a link or by its name.
+
+    >>> inside("run", "../other")
+    Traceback (most recent call last):
+    ValueError: run: expected files and folders of its own, got ../other, which leads to ...
+    """
+    folder = Path(folder)
+    path = folder / name
+    try:
+        target, own = path.resolve(), folder.resolve()
+    except (OSError, RuntimeError) as error:  # A link to itself.
+        raise ValueError(f"{path}: expected a file or folder, got {error}.") from error
+    if own != target and own not in target.parents:
+        raise ValueError(
+            f"{folder}: expected files and folders of its own, got {name}, which leads to "
+            f"{target}. Nothing out there was read or written; remove the link."
+        )
+    return path
+
+
+def read_json(path):
+    """The content of a JSON file.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: it is no JSON, or too large or too deeply nested to be a run's.
+    """
+    try:
+        size = os.path.getsize(path)
+        if size > _LARGEST_JSON:
+            raise ValueError(f"{size:,} bytes, and no more than {_LARGEST_JSON:,} are read")
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (ValueError, RecursionError, OSError) as error:
+        raise ValueError(f"{path}: expected JSON, got {error}. Is it a run's file?") from error
+
+
+def digest(path):
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
