@@ -48,6 +48,8 @@ class Steps:
             loss = self._loss(outcome, weights, part.weight)
             scaled = self.optimizer.scale_loss(loss)
         *gradients, stability = tape.gradient(scaled, [*self.trainable_variables, probe])
+        if _clips(self.optimizer):
+            gradients = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
         variables, statistics = _written(outcome.effects.statistics)
         self.__dict__["_written"] = variables
         return loss, gradients, stability, outcome._replace(effects=None), weights, statistics
@@ -120,6 +122,16 @@ def _assign(variables, sums, finite):
     old = [tf.convert_to_tensor(v.value) for v in variables]
     news = [gate.select(finite, new, was) for new, was in zip(means, old, strict=True)]
     replicas.assign(variables, news)
+
+
+def _clips(optimizer):
+    """Whether the optimizer clips: gradients of embeddings then have to be dense.
+
+    The norm that Keras takes of IndexedSlices is not that of the gradient: a word that occurs twice
+    counts as two words. It would also depend on how the batch is dealt out to replicas.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return any(getattr(optimizer, n) for n in ("clipnorm", "clipvalue", "global_clipnorm"))
 
 
 def _batch_size(x):
