@@ -8,7 +8,9 @@ the dual recurrence is the same recurrence, over twice the rows, with the same W
 
 import tensorflow as tf
 
-from tf_savae.svi import forward_mode
+from tf_savae.networks.kept_recurrence import kept_dual
+from tf_savae.networks.time_steps import length, time_slices
+from tf_savae.svi import forward_mode, keeping
 
 __all__ = ["lstm", "lstm_cell", "recurrence"]
 
@@ -56,16 +58,24 @@ def recurrence(pointwise, inputs, kernel, state):
     state = tuple(state)
     tangents = forward_mode.tangents_of([inputs, *state])
     if tangents is None:
-        return _differentiable(pointwise, inputs, kernel, state)
+        return _differentiable(pointwise, inputs, kernel, state, keeping.slot())
     with forward_mode.paused():
-        rows = tf.concat([inputs, tangents[0]], axis=1)
-        states = tuple(
-            tf.concat([s, dot], axis=0) for s, dot in zip(state, tangents[1:], strict=True)
-        )
-        both = _differentiable(_dual(pointwise), rows, kernel, states)
-        shape = [_length(inputs), 2, -1, state[0].shape[-1]]
-        hidden, hidden_dot = tf.unstack(tf.reshape(both, shape), axis=1)
+        hidden, hidden_dot = _with_tangents(pointwise, inputs, kernel, state, tangents)
     return forward_mode.attach([hidden], [hidden_dot])[0]
+
+
+def _with_tangents(pointwise, inputs, kernel, state, tangents):
+    """h after each step and its tangent, [T, B, H] each."""
+    kept = keeping.replayed()
+    if kept:
+        return kept_dual(pointwise, inputs, tangents[0], kernel, state, tangents[1:], kept)
+    rows = tf.concat([inputs, tangents[0]], axis=1)
+    states = tuple(
+        tf.concat([s, dot], axis=0) for s, dot in zip(state, tangents[1:], strict=True)
+    )
+    both = _differentiable(_dual(pointwise), rows, kernel, states)
+    shape = [length(inputs), 2, -1, state[0].shape[-1]]
+    return tf.unstack(tf.reshape(both, shape), axis=1)
 
 
 def _dual(pointwise):
@@ -84,15 +94,26 @@ def _dual(pointwise):
     return dual_pointwise
 
 
-def _differentiable(pointwise, inputs, kernel, state):
+def _differentiable(pointwise, inputs, kernel, state, slot=None):
+    """h after each step; what the loops meet is kept in `slot`, unless that is None."""
+    keeps_bars = slot is not None and slot.level == "all"
+
     @tf.custom_gradient
     def run(inputs, kernel, *state):
         befores, activations, outputs = _forward_loop(pointwise, inputs, kernel, state)
 
         def pull(upstream):
-            inputs_bar, state_bar = _backward_loop(
-                pointwise, befores, activations, kernel, upstream
+            inputs_bar, state_bar, bars = _backward_loop(
+                pointwise, befores, activations, kernel, upstream, keeps_bars
             )
+            if keeps_bars:
+                slot.update(
+                    befores=befores,
+                    activations=activations,
+                    outputs=outputs,
+                    bars=bars,
+                    first_bars=list(state_bar),
+                )
             width, hidden = kernel.shape[1], kernel.shape[0]
             kernel_bar = tf.matmul(
                 tf.reshape(befores[0], [-1, hidden]),
@@ -108,11 +129,11 @@ def _differentiable(pointwise, inputs, kernel, state):
 
 def _forward_loop(pointwise, inputs, kernel, state):
     """States before each step (stacked), pre-activations, and h after each step."""
-    steps = _length(inputs)
+    steps = length(inputs)
     specs = [*state, inputs[0], state[0]]
     arrays = [tf.TensorArray(s.dtype, steps, element_shape=s.shape) for s in specs]
 
-    rows = _slices(inputs)
+    rows = time_slices(inputs)
 
     def body(time, state, arrays):
         activation = rows.read(time) + tf.matmul(state[0], kernel)
@@ -131,32 +152,20 @@ def _forward_loop(pointwise, inputs, kernel, state):
     return stacks[:-2], stacks[-2], stacks[-1]
 
 
-def _slices(tensor):
-    """`tensor` [T, ...] by time step.
+def _backward_loop(pointwise, befores, activations, kernel, upstream, keeps_bars):
+    """Gradients in the inputs [T, B, G] and in the first state; those in the states on the way.
 
-    Not `tensor[t]`: the gradient of a slice taken in a loop adds a whole [T, ...] at every step.
+    The last, gradients in the state after each step [T, B, *], only where `keeps_bars`.
     """
-    array = tf.TensorArray(
-        tensor.dtype, _length(tensor), element_shape=tensor.shape[1:], clear_after_read=False
-    )
-    return array.unstack(tensor)
+    steps = length(activations)
+    specs = [activations, *(befores if keeps_bars else [])]
+    arrays = [
+        tf.TensorArray(s.dtype, steps, element_shape=s.shape[1:], clear_after_read=False)
+        for s in specs
+    ]
+    upstream, activations, *befores_rows = map(time_slices, (upstream, activations, *befores))
 
-
-def _length(tensor):
-    """T as an int, or as a tensor where one trace serves several lengths."""
-    return tf.shape(tensor)[0] if tensor.shape[0] is None else tensor.shape[0]
-
-
-def _backward_loop(pointwise, befores, activations, kernel, upstream):
-    """Gradients in the inputs [T, B, G] and in the initial state."""
-    steps = _length(activations)
-    array = tf.TensorArray(
-        activations.dtype, steps, element_shape=activations.shape[1:], clear_after_read=False
-    )
-
-    upstream, activations, *befores_rows = map(_slices, (upstream, activations, *befores))
-
-    def body(done, bars, array):
+    def body(done, bars, arrays):
         time = steps - 1 - done
         bars = (bars[0] + upstream.read(time), *bars[1:])
         activation = activations.read(time)
@@ -171,13 +180,16 @@ def _backward_loop(pointwise, befores, activations, kernel, upstream):
             unconnected_gradients="zero",
         )
         hidden_bar = tf.matmul(pulled[0], kernel, transpose_b=True)
-        return done + 1, (hidden_bar, *pulled[1:]), array.write(time, pulled[0])
+        entries = [pulled[0], *(bars if keeps_bars else [])]
+        arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
+        return done + 1, (hidden_bar, *pulled[1:]), arrays
 
     zeros = tuple(tf.zeros_like(before[0]) for before in befores)
-    _, state_bar, array = tf.while_loop(
+    _, state_bar, arrays = tf.while_loop(
         lambda done, *_: done < steps,
         body,
-        (tf.constant(0), zeros, array),
+        (tf.constant(0), zeros, arrays),
         maximum_iterations=steps,
     )
-    return array.stack(), state_bar
+    inputs_bar, *bars = [array.stack() for array in arrays]
+    return inputs_bar, state_bar, bars

@@ -1,0 +1,119 @@
+"""The dual recurrence where the step before it kept its states: the loops carry tangents alone.
+
+The recurrence of `recurrence.py` in forward mode steps primal and tangent rows together. Where a
+refinement step kept its states and pre-activations, and the adjoints that its own backward loop
+met, half of both is known: the adjoint of the tangents in <grad f, v> is the gradient of f.
+"""
+
+import tensorflow as tf
+
+from tf_savae.networks.time_steps import length, time_slices
+from tf_savae.svi import forward_mode
+
+__all__ = ["kept_dual"]
+
+
+def kept_dual(pointwise, inputs, inputs_dot, kernel, state, state_dot, kept):
+    """h after each step and its tangent, [T, B, H] each; see `recurrence` for the arguments.
+
+    Args:
+      kept: dict: "befores" (states before each step, each [T, B, *]), "activations" [T, B, G],
+        "outputs" [T, B, H], and the adjoints "bars" (of the states after each step, like
+        "befores") and "first_bars" (of the first state).
+    """
+    count = len(state)
+
+    @tf.custom_gradient
+    def run(inputs, inputs_dot, kernel, *states):
+        del inputs
+        dots, outputs_dot = _tangents(pointwise, kept, inputs_dot, kernel, states[count:])
+
+        def pull(upstream, _):
+            # The adjoint of the tangents is what the step kept: `upstream_dot` led to it there.
+            rows_bar, rows_dot_bar, first_bars = _backward(
+                pointwise, kept, dots, upstream, kernel
+            )
+            kernel_bar = _product(kept["befores"][0], rows_bar)
+            kernel_bar += _product(dots["befores"][0], rows_dot_bar)
+            return rows_bar, rows_dot_bar, kernel_bar, *first_bars, *kept["first_bars"]
+
+        return (kept["outputs"], outputs_dot), pull
+
+    return run(inputs, inputs_dot, kernel, *state, *state_dot)
+
+
+def _product(befores, bars):
+    flat = [tf.reshape(t, [-1, t.shape[-1]]) for t in (befores, bars)]
+    return tf.matmul(*flat, transpose_a=True)
+
+
+def _step(pointwise, primals, dots):
+    """The next state and its tangent, from (activation, *state) and their tangents."""
+    with forward_mode.accumulate(list(primals), list(dots)) as forward:
+        following = pointwise(primals[0], tuple(primals[1:]))
+    return following, forward.jvp(following, unconnected_gradients="zero")
+
+
+def _tangents(pointwise, kept, inputs_dot, kernel, state_dot):
+    """{"befores", "activations"} of the tangents, and the tangents of h after each step."""
+    steps = length(inputs_dot)
+    specs = [*state_dot, inputs_dot[0], state_dot[0]]
+    arrays = [tf.TensorArray(s.dtype, steps, element_shape=s.shape) for s in specs]
+    rows, *known = map(time_slices, (inputs_dot, kept["activations"], *kept["befores"]))
+
+    def body(time, dots, arrays):
+        activation_dot = rows.read(time) + tf.matmul(dots[0], kernel)
+        primals = [array.read(time) for array in known]
+        _, following = _step(pointwise, primals, [activation_dot, *dots])
+        entries = [*dots, activation_dot, following[0]]
+        arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
+        return time + 1, tuple(following), arrays
+
+    _, _, arrays = tf.while_loop(
+        lambda time, *_: time < steps,
+        body,
+        (tf.constant(0), tuple(state_dot), arrays),
+        maximum_iterations=steps,
+    )
+    stacks = [array.stack() for array in arrays]
+    return {"befores": stacks[:-2], "activations": stacks[-2]}, stacks[-1]
+
+
+def _backward(pointwise, kept, dots, upstream, kernel):
+    """Gradients in inputs and their tangents [T, B, G], and in the first state."""
+    steps = length(upstream)
+    count = len(kept["befores"])
+    gates = kept["activations"]
+    arrays = [tf.TensorArray(gates.dtype, steps, element_shape=gates.shape[1:]) for _ in range(2)]
+    known = [upstream, gates, *kept["befores"], dots["activations"], *dots["befores"]]
+    known = [time_slices(tensor) for tensor in [*known, *kept["bars"]]]
+
+    def body(done, bars, arrays):
+        time = steps - 1 - done
+        here, *values = [array.read(time) for array in known]
+        primals, tangents = values[: count + 1], values[count + 1 : 2 * count + 2]
+        bars_dot = values[2 * count + 2 :]
+        bars = (bars[0] + here, *bars[1:])
+        # h itself, the first of the state, acts through the activation alone.
+        sources = [primals[0], *primals[2:], tangents[0]]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            following, following_dot = _step(pointwise, primals, tangents)
+        *pulled, dot_bar = tape.gradient(
+            [*following, *following_dot],
+            sources,
+            output_gradients=[*bars, *bars_dot],
+            unconnected_gradients="zero",
+        )
+        hidden_bar = tf.matmul(pulled[0], kernel, transpose_b=True)
+        arrays = [a.write(time, e) for a, e in zip(arrays, (pulled[0], dot_bar), strict=True)]
+        return done + 1, (hidden_bar, *pulled[1:]), arrays
+
+    zeros = tuple(tf.zeros_like(bars[0]) for bars in kept["bars"])
+    _, first_bars, arrays = tf.while_loop(
+        lambda done, *_: done < steps,
+        body,
+        (tf.constant(0), zeros, arrays),
+        maximum_iterations=steps,
+    )
+    return arrays[0].stack(), arrays[1].stack(), first_bars
