@@ -27,6 +27,7 @@ __all__ = [
     "as_shared",
     "assign",
     "check_made_in_scope",
+    "is_target",
     "joined_by_graph",
     "logs",
     "number",
@@ -265,6 +266,9 @@ def as_shared(x, model):
 
     By rows (`AutoShardPolicy.DATA`), which is what equals one process; TensorFlow's own choice
     looks for files first. Other data than a `tf.data.Dataset` are returned as they are.
+
+    TensorFlow cannot deal out None, which (x, None, sample_weight) has in place of targets: it
+    becomes a target of no width, for which see `is_target`.
     """
     if not isinstance(x, tf.data.Dataset) or model._distribute_strategy is None:
         return x
@@ -272,7 +276,19 @@ def as_shared(x, model):
     policies = tf.data.experimental.AutoShardPolicy
     if x.options().experimental_distribute.auto_shard_policy == policies.AUTO:
         options.experimental_distribute.auto_shard_policy = policies.DATA
+    spec = x.element_spec
+    if isinstance(spec, tuple) and len(spec) == 3 and isinstance(spec[1], tf.NoneTensorSpec):
+        x = x.map(lambda rows, _, weights: (rows, tf.zeros_like(weights)[:, None][:, :0], weights))
     return x.with_options(options)
+
+
+def is_target(y):
+    """Whether y is a target, and neither None nor what `as_shared` puts in its place.
+
+    >>> is_target(None), is_target(tf.zeros([4, 0])), is_target(tf.zeros([4]))
+    (False, False, True)
+    """
+    return y is not None and getattr(y, "shape", [None])[1:] != [0]
 
 
 def agreed(value):

@@ -88,7 +88,7 @@ class Steps:
     def _part(self, data):
         """The batch, or this replica's `Part` of it; Keras may wrap x in a tuple."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if y is not None:
+        if replicas.is_target(y):
             raise ValueError(f"y: {NO_TARGETS}")
         return replicas.part_of(x, sample_weight, self.variable_dtype)
 

@@ -112,6 +112,8 @@ def is_finished(history, config):
 
 def write_history(folder, history):
     """history.json and history.csv, each whole or not at all."""
+    if not folder.writes:
+        return
     write_whole(folder / "history.json", json.dumps(history, indent=1) + "\n")
     names = list(dict.fromkeys(name for row in history for name in row))
     text = io.StringIO()

@@ -15,7 +15,7 @@ from tf_savae.training.boards import boards
 from tf_savae.training.callbacks import RunState, is_finished, write_history
 from tf_savae.training.checkpoints import Checkpoints
 from tf_savae.training.report import print_report, test_report, versions
-from tf_savae.training.workdir import Workdir
+from tf_savae.training.strategy import team
 
 __all__ = ["Task", "run"]
 
@@ -51,28 +51,38 @@ def run(config, workdir, task):
     Raises:
       ValueError: the folder cannot be written or holds another run.
     """
-    folder = Workdir(workdir)
-    try:
-        return _run(config, folder, task)
-    finally:
-        folder.release()
+    with team(config.strategy) as processes:
+        processes.check_batch_size(config.batch_size)
+        folder = processes.workdir(workdir)
+        try:
+            return _run(config, folder, task, processes)
+        finally:
+            folder.release()
 
 
-def _run(config, folder, task):
-    folder.check("configuration", config.identity())
+def _run(config, folder, task, processes):
+    if folder.writes:
+        folder.check("configuration", config.identity())
     data = task.load(config)
-    folder.check("data", data.identity())
-    task.keep(folder, data)
-    identity = {"configuration": config.identity(), "data": data.identity()}
-    folder.claim({**identity, "versions": versions()})
-    _mention_other_versions(folder)
+    processes.in_turn(lambda: _claim(config, folder, task, data))
     report = folder.read_json(_REPORT)
     if report is None:
-        report = _train_and_report(config, folder, data, task.build(config, data))
-    else:
+        report = _train_and_report(config, folder, data, task, processes)
+    elif folder.writes:
         print(f"The run in {folder.path} is finished; its report:")
-    print_report(report)
+    if folder.writes:
+        print_report(report)
     return report
+
+
+def _claim(config, folder, task, data):
+    """Makes the folder this run's, or finds that it is."""
+    identity = {"configuration": config.identity(), "data": data.identity()}
+    for kind, known in identity.items():
+        folder.check(kind, known)
+    task.keep(folder, data)
+    folder.claim({**identity, "versions": versions()})
+    _mention_other_versions(folder)
 
 
 def _mention_other_versions(folder):
@@ -86,14 +96,26 @@ def _mention_other_versions(folder):
         )
 
 
-def _train_and_report(config, folder, data, model):
+def _train_and_report(config, folder, data, task, processes):
+    with processes.scope():
+        model = task.build(config, data)
     checkpoints = Checkpoints(folder, model)
     if checkpoints.restore():
         logging.info("resuming at step %d", int(model.optimizer.iterations.numpy()))
         write_history(folder, checkpoints.state.get("history", []))
-    _settle_hvp(config, model, data, checkpoints)
+    processes.check_same("step", int(model.optimizer.iterations.numpy()))
+    with processes.scope():
+        _settle_hvp(config, model, data, checkpoints)
     while not is_finished(checkpoints.state.get("history", []), config):
         _fit(config, folder, data, model, checkpoints)
+    if folder.writes:
+        _report(config, folder, data, model, checkpoints, processes.size)
+    processes.wait()
+    return folder.read_json(_REPORT)
+
+
+def _report(config, folder, data, model, checkpoints, count):
+    """Tests the best weights and writes what a finished run leaves."""
     if not checkpoints.restore_best():
         raise ValueError(
             f"{folder.path}: expected the weights of the best epoch in its folder best, and they "
@@ -101,8 +123,7 @@ def _train_and_report(config, folder, data, model):
         )
     report = test_report(config, data, model, checkpoints.state)
     _save_model(folder, model)
-    folder.write_json(_REPORT, report)
-    return report
+    folder.write_json(_REPORT, {**report, "replicas": count})
 
 
 def _settle_hvp(config, model, data, checkpoints):
@@ -137,14 +158,24 @@ def _fit_epochs(config, folder, data, model, checkpoints, epoch, done):
         steps_per_epoch=each - done,
         validation_data=data.once(data.valid),
         shuffle=False,
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=_verbosity(folder),
         skip_limit=config.skip_limit,
-        callbacks=[
-            keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
-            RunState(config, folder, checkpoints, each, metrics),
-            *boards(config, folder, data, checkpoints),  # Once the epoch is saved.
-        ],
+        callbacks=_callbacks(config, folder, data, checkpoints, metrics),
     )
+
+
+def _callbacks(config, folder, data, checkpoints, metrics):
+    state = RunState(config, folder, checkpoints, data.steps_per_epoch(), metrics)
+    if not folder.writes:
+        return [state]
+    scalars = keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)
+    return [scalars, state, *boards(config, folder, data, checkpoints)]  # Once the epoch is saved.
+
+
+def _verbosity(folder):
+    if not folder.writes:
+        return 0
+    return 1 if sys.stdout.isatty() else 2
 
 
 def _save_model(folder, model):

@@ -4,6 +4,7 @@ import dataclasses
 
 from tf_savae.ground import checks
 from tf_savae.svi import ADJOINTS
+from tf_savae.training.strategy import STRATEGIES
 
 __all__ = ["HVPS", "SYSTEMS", "RunConfig", "setting"]
 
@@ -57,6 +58,13 @@ class RunConfig:
     free_bits: float = setting(0.0, "nats of KL per example that cost nothing more")
     seed: int = setting(0, "of weights, order of the data and noise")
     jit_compile: str = setting("auto", "XLA", choices=("auto", "true", "false"))
+    strategy: str = setting(
+        "none",
+        "tf.distribute: none, mirrored (the devices of this machine), multiworker (the processes "
+        "that TF_CONFIG names) or tpu; batch_size is that of all replicas together",
+        choices=STRATEGIES,
+        place=True,  # Any number of replicas computes the same, up to rounding.
+    )
     # Report and checkpoints.
     iw_samples: int = setting(500, "S of the importance-weighted NLL")
     checkpoint_every: int = setting(500, "training steps between checkpoints", place=True)

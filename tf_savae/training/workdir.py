@@ -29,6 +29,8 @@ class Workdir:
       ValueError: the path cannot be a folder, cannot be written, or another process holds it.
     """
 
+    writes = True  # A `Follower` of another process only reads.
+
     def __init__(self, path):
         self.path = Path(path)
         try:
