@@ -21,7 +21,9 @@ _STOPPING_SAMPLES = 8
 class Inference:
     """Inference methods of `SemiAmortizedVAE`; each is compiled once per set of options."""
 
-    def infer(self, x, steps=None, seed=None, early_stopping=None, samples=None):
+    def infer(
+        self, x, steps=None, seed=None, early_stopping=None, samples=None, fall_back=None
+    ):
         """The posterior q(z; lambda_K) of each example, a TFP distribution.
 
         Args:
@@ -34,20 +36,28 @@ class Inference:
           samples: of z in each step; by default the refinement layer's own, and with
             early_stopping 8 if that is more: steps that stop by themselves all see the same
             noise, and with one sample of it they fit that sample.
+          fall_back: draws of noise by which each example's refined ELBO is compared with the
+            amortized one; where it is worse the answer is the encoder's. By default the
+            refinement layer's own; 0 never falls back.
         """
+        options = (early_stopping, samples, fall_back)
         run = self._compiled(
-            ("infer", steps, early_stopping, samples),
-            lambda x, seed: self.refined_parameters(x, steps, seed, early_stopping, samples),
+            ("infer", steps, *options),
+            lambda x, seed: self.refined_parameters(x, steps, seed, *options),
         )
         return self.family.distribution(run(self._arrays(x), _seed(seed)))
 
-    def refined_parameters(self, x, steps=None, seed=0, early_stopping=None, samples=None):
+    def refined_parameters(
+        self, x, steps=None, seed=0, early_stopping=None, samples=None, fall_back=None
+    ):
         """lambda_K for x: no gradient crosses, dropout off, beta 1; arguments as for `infer`."""
         steps = self.inference_steps if steps is None else steps
         checks.non_negative_int("steps", steps)
         if samples is None:
             least = 1 if early_stopping is None else _STOPPING_SAMPLES
             samples = max(self.refinement.samples, least)
+        if fall_back is None:
+            fall_back = self.refinement.fall_back
         problem = self.problem(x, _seed(seed), steps=steps)
         initial = problem.encode()
         return self.refinement.refine(
@@ -59,6 +69,7 @@ class Inference:
             adjoint="stop",
             early_stopping=early_stopping,
             samples=samples,
+            fall_back=checks.non_negative_int("fall_back", fall_back),
         )
 
     def negative_elbo(self, x, steps=None, seed=None):
@@ -154,6 +165,7 @@ class Inference:
         if "_functions" not in self.__dict__:
             self.__dict__["_functions"] = {}
         functions = self.__dict__["_functions"]
+        key = (*key, self.refinement.fall_back)  # A user may set it on a trained model.
         if key not in functions:
             jit = self.jit_compile is True if self.compiled else False
             functions[key] = tf.function(function, jit_compile=jit, autograph=False)

@@ -34,17 +34,18 @@ class BoundMetrics:
     In nats: loss (what is minimised), bound (negative ELBO at lambda_K), nll and kl (its parts),
     amortized_bound (at lambda_0), refinement_gain (objective at lambda_0 less that at lambda_K).
     Without unit: beta, made_worse (share of examples whose objective rose; each end has one sample
-    of its own, so half of a gain near zero is worse by chance), adjoint_growth and curvature (of
+    of its own, so half of a gain near zero is worse by chance), fell_back (share of examples that
+    kept lambda_0, where `fall_back` is asked for), adjoint_growth and curvature (of
     algorithm 1's backward pass, where there is one), perplexity (per predicted token), skipped (how
     many batches of the epoch gave a loss or gradient that is not finite: they are in no metric).
     """
 
-    def __init__(self, *, latent, amortized, refined, pulled_back, tokens):
+    def __init__(self, *, latent, amortized, refined, pulled_back, tokens, falls_back=False):
         names = ["loss", "bound", "nll"]
         names += ["kl", "beta"] if latent else []
         names += ["amortized_bound"] if amortized and refined else []
         if refined:
-            names += ["refinement_gain", "made_worse"]
+            names += ["refinement_gain", "made_worse"] + ["fell_back"] * falls_back
         names += list(STABILITY) if pulled_back else []
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         if tokens:
@@ -71,6 +72,8 @@ class BoundMetrics:
         if outcome.start is not None:
             values["refinement_gain"] = outcome.start - outcome.end
             values["made_worse"] = tf.cast(outcome.end > outcome.start, bound.dtype)
+        if outcome.fell_back is not None:
+            values["fell_back"] = tf.cast(outcome.fell_back, bound.dtype)
         if stability is not None:
             values.update(zip(STABILITY, tf.unstack(stability, axis=1), strict=True))
         if finite is not None:

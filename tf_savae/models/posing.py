@@ -8,7 +8,7 @@ from tf_savae.ground import seeds
 from tf_savae.models.noise import family_of_share
 from tf_savae.models.parameters import check_parameters, is_one_tensor
 from tf_savae.networks import Effects, PureEncoder, PureGenerator
-from tf_savae.objectives import Problem
+from tf_savae.objectives import Problem, Start
 
 __all__ = ["PosesProblems"]
 
@@ -82,10 +82,14 @@ class PosesProblems:
         return parameters, effects
 
     def _refine(self, objective, initial, theta, seed, steps, overrides):
-        """lambda_K and the objective at lambda_0, which step 0 computes anyway."""
+        """lambda_K and what is known of lambda_0: `Start`, or None for K = 0."""
         settings = {"steps": steps, "hvp": self._hvp, "return_trace": "path", **overrides}
-        refined, trace = self.refinement.refine(objective, initial, theta, seed, **settings)
-        return refined, trace.negative_elbo[0] if steps else None
+        if not steps:
+            settings["fall_back"] = 0
+        refined, trace, fell_back = self.refinement.refine_or_fall_back(
+            objective, initial, theta, seed, **settings
+        )
+        return refined, Start(trace.negative_elbo[0], fell_back) if steps else None
 
     def _prior_parameters(self, x):
         batch = tf.shape(tf.nest.flatten(x)[0])[0]

@@ -8,13 +8,13 @@ from tf_savae.ground import checks, seeds
 from tf_savae.ground.serialization import export
 from tf_savae.models.building import spec_of, zeros_of
 from tf_savae.models.compilation import check_second_derivatives
+from tf_savae.models.fall_back import better_of
 from tf_savae.models.parameters import check_parameters
 from tf_savae.networks.base import StandardNormalPrior
 from tf_savae.networks.stateless import PureGenerator
 from tf_savae.probability import as_family
-from tf_savae.svi import ADJOINTS, fastest_hvp, refine
+from tf_savae.svi import ADJOINTS, fastest_hvp, keeping, refine
 from tf_savae.svi import hvp as hvps
-from tf_savae.svi import keeping
 
 __all__ = ["SemiAmortizedRefinement"]
 
@@ -38,6 +38,10 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         logs the times and its choice.
       keep: see there too: None, "states" or "all" buy time with memory; hvp "auto" is then
         "forward_over_reverse".
+      fall_back: draws of noise, the same for both ends, by which each example's refined ELBO is
+        compared with that at lambda_0; where it is worse (or NaN) the example keeps lambda_0, and
+        gradients go there. 8 is enough to see a refinement that explodes. 0 never compares, as the
+        paper; each draw costs two passes through the decoder.
       learn_step_size: makes the step sizes weights (their logarithms), trained with the rest.
       decoder, prior, family: the generator, for use outside `SemiAmortizedVAE`; the prior is the
         standard normal and the family the diagonal Gaussian by default.
@@ -68,6 +72,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         family=None,
         seed=0,
         keep=None,
+        fall_back=0,
         **kwargs,
     ):
         # Variational parameters and data keep full precision whatever the decoder computes in.
@@ -86,6 +91,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "adjoint_clip_norm", adjoint_clip_norm, optional=True
         )
         self.samples = checks.positive_int("samples", samples)
+        self.fall_back = checks.non_negative_int("fall_back", fall_back)
         self.learn_step_size = bool(learn_step_size)
         if self.learn_step_size and not np.all(self.step_size):
             raise ValueError(
@@ -143,6 +149,33 @@ class SemiAmortizedRefinement(keras.layers.Layer):
 
     def refine(self, negative_elbo, initial, theta, seed, **overrides):
         """`tf_savae.svi.refine` with this layer's settings; `overrides` replace some of them."""
+        refined, trace, _ = self.refine_or_fall_back(
+            negative_elbo, initial, theta, seed, **overrides
+        )
+        return (refined, trace) if overrides.get("return_trace") else refined
+
+    def refine_or_fall_back(self, negative_elbo, initial, theta, seed, **overrides):
+        """As `refine`.
+
+        Returns:
+          (refined nest; `Trace`, or None where none was asked for; bool [B], which examples fell
+          back to `initial`, or None where `fall_back` is 0).
+        """
+        settings = self._settings(initial, **overrides)
+        samples = settings.pop("fall_back")
+        refined, trace = refine(negative_elbo, initial, theta, seed=seed, **settings), None
+        if settings.get("return_trace"):
+            refined, trace = refined
+        if not samples:
+            return refined, trace, None
+        start = initial
+        if settings["adjoint"] == "stop":
+            start = tf.nest.map_structure(tf.stop_gradient, initial)
+        refined, fell_back = better_of(negative_elbo, start, refined, theta, seed, samples)
+        return refined, trace, fell_back
+
+    def _settings(self, initial, **overrides):
+        """The arguments of `tf_savae.svi.refine`, and `fall_back`."""
         settings = {
             "steps": self.steps,
             "step_size": self.current_step_size(initial),
@@ -154,13 +187,14 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "adjoint_clip_norm": self.adjoint_clip_norm,
             "samples": self.samples,
             "keep": self.keep,
+            "fall_back": self.fall_back,
         }
         settings.update(overrides)
         if settings["adjoint"] != "truncated":
             settings["truncate"] = None
         if settings["adjoint"] != self.adjoint:  # Inference crosses nothing back.
             settings["keep"] = None
-        return refine(negative_elbo, initial, theta, seed=seed, **settings)
+        return settings
 
     def __call__(self, parameters, x, *args, **kwargs):
         self._ensure_decoder(parameters, x)
@@ -261,6 +295,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "samples",
             "learn_step_size",
             "keep",
+            "fall_back",
             "seed",
         )
         own = {name: getattr(self, name) for name in names}

@@ -93,6 +93,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
             refined=self.inference_steps > 0,
             pulled_back=self._uses_products(),
             tokens=hasattr(decoder, "count_tokens"),
+            falls_back=bool(refinement.fall_back),
         )
 
     @property

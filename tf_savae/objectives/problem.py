@@ -10,7 +10,14 @@ from tf_savae.ground import seeds
 from tf_savae.networks import Effects
 from tf_savae.probability import ElboTerms
 
-__all__ = ["Outcome", "Problem", "at_constant_weights"]
+__all__ = ["Outcome", "Problem", "Start", "at_constant_weights"]
+
+
+class Start(NamedTuple):
+    """What refinement tells of lambda_0; tensors [B]."""
+
+    objective: Any  # Nats, with the noise of step 0, which computes it anyway.
+    fell_back: Any = None  # Bool: which examples kept lambda_0; None where none may.
 
 
 class Outcome(NamedTuple):
@@ -22,6 +29,7 @@ class Outcome(NamedTuple):
     effects: Effects  # Moving statistics and losses that layers added.
     start: Any  # Objective before refinement, or None.
     end: Any  # Objective after refinement, or None.
+    fell_back: Any = None  # Bool: kept lambda_0 since refinement made it worse, or None.
 
 
 def _no_effects():
@@ -38,8 +46,8 @@ class Problem:
       theta: what `generator.theta` returned for this batch.
       encode: () -> lambda_0, the encoder's parameters for this batch.
       prior_parameters: () -> the parameters at which SVI starts from the prior.
-      refine: (negative_elbo, initial, theta, seed, adjoint) -> (lambda_K, the objective at
-        lambda_0 [B], or None for K = 0); adjoint None leaves the layer's own.
+      refine: (negative_elbo, initial, theta, seed, adjoint) -> (lambda_K, `Start`, or None for
+        K = 0); adjoint None leaves the layer's own.
       steps: K.
       beta: KL weight, scalar.
       free_bits: nats.
@@ -77,7 +85,7 @@ class Problem:
         return seeds.fold(self.seed, 0)
 
     def refined(self, initial, adjoint=None):
-        """(lambda_K, objective at lambda_0 [B] or None)."""
+        """(lambda_K, `Start` or None)."""
         return self.refine(self.objective, initial, self.theta, self.seed, adjoint)
 
     def amortized_terms(self, initial, start):
@@ -85,23 +93,24 @@ class Problem:
 
         Args:
           initial: lambda_0.
-          start: the objective at lambda_0, [B], as the first refinement step computed it; None
-            for K = 0, where the answer is None.
+          start: the `Start` of refinement; None for K = 0, where the answer is None.
         """
         if start is None:
             return None
         initial = tf.nest.map_structure(tf.stop_gradient, initial)
         kl = self.generator.kl(initial, at_constant_weights(self.theta), self.first_seed())
         rest = self.weigh(ElboTerms(tf.zeros_like(kl), kl))
-        return ElboTerms(tf.stop_gradient(start) - rest, kl)
+        return ElboTerms(tf.stop_gradient(start.objective) - rest, kl)
 
-    def outcome_at(self, parameters, **kwargs):
-        """The outcome whose loss is the weighted negative ELBO at `parameters`."""
+    def outcome_at(self, parameters, start=None, **kwargs):
+        """The outcome whose loss is the weighted negative ELBO at `parameters`; `start` if any."""
         terms, effects = self.generator.terms_and_effects(
             parameters, self.theta, self.final_seed(), self.training
         )
         loss = self.weigh(terms)
-        base = {"amortized": None, "start": None, "end": loss}
+        start = Start(None) if start is None else start
+        base = {"amortized": None, "start": start.objective, "end": loss}
+        base["fell_back"] = start.fell_back
         effects += self.encoder_effects()
         return Outcome(loss=loss, terms=terms, effects=effects, **{**base, **kwargs})
 
