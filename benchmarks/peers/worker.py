@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np  # noqa: E402
 
 from peers import contenders, memory  # noqa: E402
-from peers.cases import CASES  # noqa: E402
+from peers.cases import CASES, Case  # noqa: E402
 
 
 def limit_threads(count):
@@ -26,6 +26,11 @@ def limit_threads(count):
         os.environ[name] = str(count)
 
 
+def case_of(case):
+    """The case of a name, or of its fields."""
+    return CASES[case] if isinstance(case, str) else Case(**case)
+
+
 class Contest:
     """What a worker has built, and the requests it answers."""
 
@@ -33,14 +38,14 @@ class Contest:
         """Writes x, noise and weights of an event for all contenders."""
         from peers import ours
 
-        np.savez(path, **ours.prepare(CASES[case], steps, rows, dtype))
+        np.savez(path, **ours.prepare(case_of(case), steps, rows, dtype))
         return {}
 
     def build(self, contender, case, steps, kind, data, dtype):
         """Makes the contender and runs it twice: compile time, a first time, and memory."""
         with np.load(data) as file:
             arrays = dict(file)
-        peer = contenders.make(contender, CASES[case], steps, arrays, dtype)
+        peer = contenders.make(contender, case_of(case), steps, arrays, dtype)
         del arrays
         self._peer, self._kind = peer, kind
         self._run = peer.infer if kind == "infer" else peer.step
