@@ -25,11 +25,10 @@ class Steps:
         A batch whose loss or gradient is not finite changes nothing but the count of steps.
         """
         part = self._part(data)
-        step = self.optimizer.iterations
+        step = tf.convert_to_tensor(self.optimizer.iterations.value)
         beta = self._beta_at(step)
-        seed = seeds.fold(seeds.fold(self.seed, _TRAIN), step)
         loss, gradients, stability, outcome, weights, statistics = replicas.run(
-            self, "train", self._differentiate, part.share, part, seed, beta
+            self, "train", self._differentiate, part.share, part, step, beta
         )
         loss, gradients, statistics = replicas.total((loss, gradients, statistics))
         finite = gate.all_finite(loss, [] if gate.scales_losses(self.optimizer) else gradients)
@@ -38,8 +37,9 @@ class Steps:
         self._tracked.update(outcome, weights, beta, self._tokens(part.x), stability, finite)
         return self._tracked.results()
 
-    def _differentiate(self, part, seed, beta):
+    def _differentiate(self, part, step, beta):
         """What a train step computes of one part: pure, so that XLA can compile it by itself."""
+        seed = self._noise(_TRAIN, step)
         probe = tf.zeros([_batch_size(part.x), 2], self.variable_dtype)
         with tf.GradientTape() as tape:
             tape.watch(probe)
@@ -66,16 +66,21 @@ class Steps:
     def test_step(self, data):
         """The bound as it stands: beta as in training steps, dropout off."""
         part = self._part(data)
-        seed = seeds.fold(seeds.fold(self.seed, _EVALUATE), self._evaluation_step)
+        step = tf.convert_to_tensor(self._evaluation_step.value)
         self._evaluation_step.assign_add(1)
         beta = self._evaluation_beta()
-        outcome = replicas.run(self, "test", self._evaluate_part, part.share, part.x, seed, beta)
+        outcome = replicas.run(self, "test", self._evaluate_part, part.share, part.x, step, beta)
         weights = _weights(part.sample_weight, outcome.loss)
         self._tracked.update(outcome, weights, beta, self._tokens(part.x))
         return self._tracked.results(set(self._tracked.trackers) - set(TRAINING_ONLY))
 
-    def _evaluate_part(self, x, seed, beta):
+    def _evaluate_part(self, x, step, beta):
+        seed = self._noise(_EVALUATE, step)
         return self._outcome(x, seed, beta, False, None)._replace(effects=None)
+
+    def _noise(self, stream, step):
+        """The seed of a step, folded where its noise is drawn: XLA folds to other numbers."""
+        return seeds.fold(seeds.fold(self.seed, stream), step)
 
     def predict_step(self, data):
         """`call` on x."""
