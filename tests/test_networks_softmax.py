@@ -96,6 +96,55 @@ def test_products_in_pieces_of_any_number_of_rows(piece, jit_compile):
         np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("jit_compile", [None, False, True])
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_more_logits_than_are_held_at_once(tokens, jit_compile):
+    """Value, gradient and both Hessian-vector products, some tokens at a time."""
+    tensors, targets = _inputs()
+    vector = tf.constant(np.random.default_rng(1).normal(size=(3, 4)))
+    pieces = functools.partial(token_nll, piece=tokens * 5, whole=14)
+
+    def gradient(function, *tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            nll = function(*tensors, targets)
+            total = tf.reduce_sum(nll**2)
+        return [nll, *tape.gradient(total, tensors)]
+
+    def answers(function, *tensors):
+        products = _second if function is _plain else _forward_then_reverse
+        second = products(function, tensors, targets, vector)
+        return [*gradient(function, *tensors), *second]
+
+    got = functools.partial(answers, pieces)
+    if jit_compile is not None:
+        got = tf.function(got, jit_compile=jit_compile)
+    for g, w in zip(got(*tensors), answers(_plain, *tensors), strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
+    for g, w in zip(
+        tf.function(_second)(pieces, tensors, targets, vector),
+        _second(_plain, tensors, targets, vector),
+        strict=True,
+    ):
+        np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("whole", [14, 15])
+def test_no_tensor_of_all_logits_is_compiled(whole):
+    """The XLA program of the loss and all gradients holds [3, 5] only where that is allowed."""
+    tensors, targets = _inputs()
+
+    @tf.function(jit_compile=True)
+    def gradient(*tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            nll = token_nll(*tensors, targets, piece=5, whole=whole)
+        return tape.gradient(nll, tensors)
+
+    program = gradient.experimental_get_compiler_ir(*tensors)(stage="optimized_hlo")
+    assert ("f64[3,5]" in program) == (whole == 15)
+
+
 def test_an_unknown_number_of_rows_is_not_filled_up_to_a_whole_piece():
     """A piece of 2**23 logits would be 1.6 million rows of 5 words, which would take seconds."""
     tensors, targets = _inputs()

@@ -4,7 +4,8 @@ First and second derivatives are written by hand, so that the logits are made on
 derivative is matrix products of p - onehot(target), in reverse mode and in forward mode. In forward
 mode, that is in Hessian-vector products, more than 2**23 logits are never there at once: the
 derivative makes them itself, some tokens at a time. In a graph nobody asks for the value, so that
-nothing is made twice.
+nothing is made twice. Beyond 2**26 logits nothing has them all at once: the value brings its
+gradient in `hidden` along, piece by piece, and only the gradient of the kernel makes them again.
 """
 
 import tensorflow as tf
@@ -15,9 +16,10 @@ from tf_savae.svi import forward_mode, keeping
 __all__ = ["token_nll"]
 
 _PIECE = 2**23  # Logits held at once in a Hessian-vector product: 32 MiB in float32.
+_WHOLE = 2**26  # More logits than these, 256 MiB, are never held at once.
 
 
-def token_nll(hidden, kernel, bias, targets, piece=_PIECE):
+def token_nll(hidden, kernel, bias, targets, piece=_PIECE, whole=_WHOLE):
     """-log softmax(hidden W + b)[target], one number per token, in nats.
 
     Args:
@@ -26,6 +28,8 @@ def token_nll(hidden, kernel, bias, targets, piece=_PIECE):
       bias: [V].
       targets: int32 [N], in [0, V).
       piece: how many of the N V logits a Hessian-vector product in forward mode holds at once.
+      whole: how many logits the value and its gradient hold at once; where there are more, they
+        hold `piece`, and the gradient of the kernel costs one matrix product more.
 
     Returns:
       [N], float32 where `hidden` is of lower precision. Differentiable to second order.
@@ -35,13 +39,17 @@ def token_nll(hidden, kernel, bias, targets, piece=_PIECE):
     1.3863
     """
     tangents = forward_mode.tangents_of([hidden])
+    count, most = hidden.shape[0], max(1, piece // kernel.shape[1])
     if tangents is None:
-        return _primal(keeping.slot())(hidden, kernel, bias, targets)
+        slot = keeping.slot()
+        few = count is None or count * kernel.shape[1] <= whole
+        if few or (slot is not None and slot.level == "all"):
+            return _primal(slot)(hidden, kernel, bias, targets)
+        return _primal_in_pieces(most, slot)(hidden, kernel, bias, targets)
     kept = keeping.replayed()
     with forward_mode.paused():
-        count, most = hidden.shape[0], max(1, piece // kernel.shape[1])
-        whole = count is not None and count <= most
-        dual = _dual(kept) if whole else _dual_in_pieces(most, kept)
+        one = count is not None and count <= most
+        dual = _dual(kept) if one else _dual_in_pieces(most, kept)
         nll, nll_dot = dual(hidden, tangents[0], kernel, bias, targets)
     return forward_mode.attach([nll], [nll_dot])[0]
 
@@ -75,7 +83,10 @@ def _primal(slot):
         def pull(upstream):
             narrow = tf.cast(residual, hidden.dtype)
             pulled = tf.matmul(narrow, kernel, transpose_b=True)
-            _keep(slot, nll, residual, pulled)
+            if slot is not None:
+                slot.update(pulled=pulled)
+                if slot.level == "all":
+                    slot.update(nll=nll, residual=residual)
             return (
                 _times(upstream, pulled),
                 tf.matmul(_times(upstream, hidden), narrow, transpose_a=True),
@@ -88,12 +99,37 @@ def _primal(slot):
     return primal
 
 
-def _keep(slot, nll, residual, pulled):
-    if slot is None:
-        return
-    slot.update(pulled=pulled)
-    if slot.level == "all":
-        slot.update(nll=nll, residual=residual)
+def _primal_in_pieces(most, slot):
+    """`_primal`, at most `most` tokens at a time."""
+
+    @tf.custom_gradient
+    def primal(hidden, kernel, bias, targets):
+        def forward(hidden, targets):
+            nll, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
+            narrow = tf.cast(residual, hidden.dtype)
+            return [nll, tf.matmul(narrow, kernel, transpose_b=True)], []
+
+        outputs = [(_wide(hidden.dtype), []), (hidden.dtype, hidden.shape[1:])]
+        (nll, pulled), _ = in_pieces(forward, [hidden, targets], outputs, [], most)
+
+        def pull(upstream):
+            def backward(hidden, targets, upstream):
+                _, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
+                narrow = tf.cast(residual, hidden.dtype)
+                total = tf.matmul(_times(upstream, hidden), narrow, transpose_a=True)
+                bias_bar = tf.linalg.matvec(residual, upstream, transpose_a=True)
+                return [], [tf.cast(total, upstream.dtype), bias_bar]
+
+            sums = [(upstream.dtype, kernel.shape), (upstream.dtype, bias.shape)]
+            _, sums = in_pieces(backward, [hidden, targets, upstream], [], sums, most)
+            if slot is not None:
+                slot.update(pulled=pulled)
+            kernel_bar, bias_bar = tf.cast(sums[0], kernel.dtype), tf.cast(sums[1], bias.dtype)
+            return _times(upstream, pulled), kernel_bar, bias_bar, None
+
+        return nll, pull
+
+    return primal
 
 
 def _dual(kept):
