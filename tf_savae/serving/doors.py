@@ -29,7 +29,8 @@ def checked_input(tensor, name, shape, *checks):
     fits = _fits(tf.shape(tensor), shape)
     wanted = ", ".join("any" if n is None else str(n) for n in shape)
     tensor = _after(tensor, fits, f"{name}: expected shape [{wanted}]")
-    tensor = tf.ensure_shape(tensor, shape)
+    # Reshaped to the shape it has: `ensure_shape` would tell shape inference of its input, too.
+    tensor = tf.ensure_shape(tf.reshape(tensor, tf.shape(tensor)), shape)
     for check in checks:
         tensor = _after(tensor, *(_named(name, part) for part in check(tensor)))
     return tensor

@@ -18,7 +18,9 @@ from tf_savae.serving.words import GraphVocabulary
 __all__ = ["export"]
 
 
-def export(model, path, *, vocabulary=None, version=None, limits=None, xla=False):
+def export(
+    model, path, *, vocabulary=None, version=None, limits=None, signatures=None, xla=False
+):
     """Writes `model` as a SavedModel that TF Serving runs; see docs/serving.md.
 
     Signatures of a `SemiAmortizedVAE`, each with a dynamic batch size: `infer` (also
@@ -38,6 +40,8 @@ def export(model, path, *, vocabulary=None, version=None, limits=None, xla=False
       vocabulary: the `tf_savae.data.Vocabulary` of a text model.
       version: number of the folder; by default one more than the largest in `path`.
       limits: `tf_savae.serving.Limits`, bounds of one request.
+      signatures: names of those to export, such as ("infer", "elbo"); by default all there are. A
+        server takes about a second to optimise each when it is first asked.
       xla: compile the computation (not the tokenisation) with XLA. A server then has to allow
         XLA, each new shape is compiled when it is first met, and noise differs from the noise of
         a model that is not compiled with XLA.
@@ -46,8 +50,8 @@ def export(model, path, *, vocabulary=None, version=None, limits=None, xla=False
       The `Path` of the new version, which appears whole or not at all.
 
     Raises:
-      ValueError: the model has no weights or NaN among them, does not fit the vocabulary, or the
-        folder cannot be written or holds this version.
+      ValueError: the model has no weights or NaN among them, does not fit the vocabulary, has no
+        such signature, or the folder cannot be written or holds this version.
 
     >>> import tempfile, tf_savae
     >>> model = tf_savae.AutoregressiveModel(tf_savae.networks.TextDecoder(9, 2, 3, latent_size=0))
@@ -60,20 +64,20 @@ def export(model, path, *, vocabulary=None, version=None, limits=None, xla=False
     """
     limits = Limits() if limits is None else limits
     words = _checked(model, vocabulary, limits)
-    signatures = _signatures(model, words, limits, _compiler(xla))
+    chosen = _signatures(model, words, limits, _compiler(xla), signatures)
     with new_version(path, version) as written:
         archive = keras.export.ExportArchive()
         if words is not None:
             archive.track(words.table)
         functions = {
-            s.name: archive.add_endpoint(s.name, s.function(), s.specs()) for s in signatures
+            s.name: archive.add_endpoint(s.name, s.function(), s.specs()) for s in chosen
         }
         archive.write_out(str(written["path"]), verbose=False)
         extra = written["path"] / "assets.extra"
         extra.mkdir()
-        described = {s.name: describe(s, functions[s.name]) for s in signatures}
+        described = {s.name: describe(s, functions[s.name]) for s in chosen}
         write_documentation(extra, _facts(model, vocabulary, limits, xla), described)
-        requests = {s.name: s.example() for s in signatures}
+        requests = {s.name: s.example() for s in chosen}
         write_warmup(extra / "tf_serving_warmup_requests", Path(path).name, requests)
     return written["path"]
 
@@ -112,12 +116,17 @@ def _compiler(xla):
     return lambda function: tf.function(function, jit_compile=True, autograph=False)
 
 
-def _signatures(model, words, limits, jit):
+def _signatures(model, words, limits, jit, names):
+    """The signatures of these names (None: all), and their twins on strings."""
     inputs = SharedInputs(model, limits)
-    signatures = signatures_of(model, inputs, jit)
-    if words is None:
-        return signatures
-    return [*signatures, *(text_signature(s, inputs, words) for s in signatures)]
+    known = {s.name: s for s in signatures_of(model, inputs, jit)}
+    chosen = list(known) if names is None else list(names)
+    if not chosen or not set(chosen) <= set(known):
+        raise ValueError(
+            f"signatures: expected some of {', '.join(known)}; got {', '.join(chosen) or 'none'}."
+        )
+    kept = [known[name] for name in known if name in chosen]
+    return kept if words is None else [*kept, *(text_signature(s, inputs, words) for s in kept)]
 
 
 def _facts(model, vocabulary, limits, xla):

@@ -27,6 +27,9 @@ class ExportConfig:
     max_words: int = setting(
         0, "words of a text in a request, and of a generated one, at most; 0: as in training"
     )
+    signatures: tuple = setting(
+        (), "names of those to export, with commas between them; none: all that the model has"
+    )
     xla: bool = setting(
         False,
         "compile with XLA; the server must then be started with --xla_cpu_compilation_enabled, "
@@ -38,6 +41,10 @@ class ExportConfig:
             checks.non_negative_int(name, getattr(self, name))
         for name in ("max_rows", "max_steps", "max_samples"):
             checks.positive_int(name, getattr(self, name))
+        names = self.signatures
+        if isinstance(names, str):
+            names = tuple(name.strip() for name in names.split(",") if name.strip())
+        object.__setattr__(self, "signatures", names)
 
     def limits(self, max_words):
         """The `Limits` of a run that was trained with texts of at most `max_words`."""

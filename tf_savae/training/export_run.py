@@ -27,6 +27,7 @@ def export_run(config, workdir, output):
         vocabulary=run.vocabulary,
         version=config.version or None,
         limits=config.limits(run.configuration.get("max_words", Limits.words)),
+        signatures=config.signatures or None,
         xla=config.xla,
     )
     print(f"exported {run.system} to {exported}; see assets.extra/signatures.md there")
