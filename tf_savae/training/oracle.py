@@ -11,7 +11,7 @@ from tf_savae.training.landscape import landscape
 from tf_savae.training.landscape_plot import save_landscape
 from tf_savae.training.oracle_report import print_results, summary
 from tf_savae.training.report import versions
-from tf_savae.training.workdir import Workdir
+from tf_savae.training.strategy import team
 
 __all__ = ["run_oracle"]
 
@@ -37,19 +37,27 @@ def run_oracle(config, workdir, seeds=(0,)):
       ValueError: the folder cannot be written, or holds something else; before any work.
     """
     identity = {**config.identity(), "seeds": list(seeds)}
-    folder = Workdir(workdir)
-    try:
-        folder.check("configuration", identity)
-        folder.claim({"configuration": identity})
-        results = folder.read_json(_RESULTS)
-        if results is None:
-            results = _run(config, identity, folder)
-        else:
-            print(f"The experiment in {folder.path} is finished; its results:")
-        print_results(results)
-        return results
-    finally:
-        folder.release()
+    with team(config.strategy) as processes:
+        processes.check_batch_size(config.batch_size)
+        folder = processes.workdir(workdir)
+        try:
+            processes.in_turn(lambda: _claim(folder, identity))
+            results = folder.read_json(_RESULTS)
+            if results is None:
+                with processes.scope():
+                    results = _run(config, identity, folder)
+            elif folder.writes:
+                print(f"The experiment in {folder.path} is finished; its results:")
+            if folder.writes:
+                print_results(results)
+            return results
+        finally:
+            folder.release()
+
+
+def _claim(folder, identity):
+    folder.check("configuration", identity)
+    folder.claim({"configuration": identity})
 
 
 def _run(config, identity, folder):
@@ -62,7 +70,7 @@ def _run(config, identity, folder):
             runs += found
             if study == "oracle":
                 oracles.append({"seed": seed, **_true_nll(config, models["savae"], data.test)})
-                if seed == identity["seeds"][0]:
+                if folder.writes and seed == identity["seeds"][0]:
                     _picture(config, models, data.test, folder)
     results = {
         "configuration": identity,

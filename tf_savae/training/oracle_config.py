@@ -4,6 +4,7 @@ import dataclasses
 
 from tf_savae.ground import checks
 from tf_savae.training.run_config import HVPS, setting
+from tf_savae.training.strategy import STRATEGIES
 
 __all__ = ["ORACLE_CONFIGS", "OracleConfig", "full", "quick"]
 
@@ -63,6 +64,9 @@ class OracleConfig:
     kl_anneal_epochs: int = setting(2, "epochs until the KL weight is 1, learned study")
     initial_scale: float = setting(0.1, "learned generator starts from U(-scale, scale)")
     initial_latent_scale: float = setting(0.5, "the same for its weights of z")
+    strategy: str = setting(
+        "none", "tf.distribute: see docs/scale.md", choices=STRATEGIES, place=True
+    )
     # Report.
     test_draws: int = setting(5, "samples of z per test point, averaged")
     iw_samples: int = setting(200, "S of the importance-weighted NLL, refined proposal")
@@ -75,6 +79,7 @@ class OracleConfig:
         _check_ranges(self)
         checks.choice("study", self.study, _STUDIES)
         checks.choice("hvp", self.hvp, HVPS)
+        checks.choice("strategy", self.strategy, STRATEGIES)
         checks.choice("jit_compile", self.jit_compile, _JIT)
         for name in ("train", "learned_train", "validation", "test"):
             name += "_points"
@@ -101,8 +106,10 @@ class OracleConfig:
         return _STUDIES[1:] if self.study == "both" else (self.study,)
 
     def identity(self):
-        """The fields as a dict, for run.json and results.json."""
-        return dataclasses.asdict(self)
+        """The fields that decide the numbers as a dict, for run.json and results.json."""
+        values = dataclasses.asdict(self)
+        del values["strategy"]  # Any number of replicas computes the same.
+        return values
 
 
 def _check_ranges(config):

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Runs a training command as several workers, and starts all again when one dies.
+
+launch_workers.py --workers=2 -- train_text.py --strategy=multiworker --workdir=savae_run ...
+
+On several machines, on each with its own --index:
+launch_workers.py --hosts=a:5000,b:5000 --index=0 -- train_text.py --strategy=multiworker ...
+"""
+
+import functools
+import sys
+
+from absl import app, flags
+
+from tf_savae.training import supervisor
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_integer("workers", 2, "processes of this machine", lower_bound=1)
+flags.DEFINE_list("hosts", [], "host:port of the workers of all machines, instead of --workers")
+flags.DEFINE_integer("index", None, "which of --hosts to run here, from 0", lower_bound=0)
+flags.DEFINE_integer("restarts", 5, "at most so many in a row", lower_bound=0)
+flags.DEFINE_float("healthy", 600.0, "a run of so many seconds begins a new row", lower_bound=0.0)
+flags.DEFINE_float("grace", 20.0, "seconds for the others to end once one has", lower_bound=0.0)
+
+
+def main(argv):
+    limits = supervisor.Limits(FLAGS.restarts, FLAGS.healthy, FLAGS.grace)
+    say = functools.partial(print, flush=True)
+    try:
+        status = supervisor.supervise(
+            argv[1:], FLAGS.workers, hosts=FLAGS.hosts, index=FLAGS.index, limits=limits, say=say
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(f"launch_workers.py: {error}")
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    app.run(main)

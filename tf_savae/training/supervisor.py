@@ -1,0 +1,226 @@
+"""Keeps the processes of a multi-worker run alive together: `supervise(command, ...)`.
+
+One process that dies takes the others with it, since they wait for its part of a sum. Whoever
+trains here resumes at its latest checkpoint, so all are stopped and started again: at most so often
+in a row.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+from tf_savae.ground import checks
+
+__all__ = ["Limits", "cluster", "supervise"]
+
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_KILL_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux' prctl
+_POLL = 0.1  # seconds
+
+
+class Limits(NamedTuple):
+    """When to give up; times in seconds.
+
+    Attributes:
+      restarts: how often in a row the processes are started again.
+      healthy: a run that lasted so long before it failed begins a new row.
+      grace: how long the others may take to end by themselves after one has died, and how long
+        they have after SIGTERM.
+      pause: before the first restart; twice as long before each further one, up to a minute.
+    """
+
+    restarts: int = 5
+    healthy: float = 600.0
+    grace: float = 20.0
+    pause: float = 1.0
+
+
+def cluster(workers, hosts=()):
+    """The addresses of all workers, "host:port", in order of their index.
+
+    Args:
+      workers: how many processes of this machine, on ports that are free now.
+      hosts: addresses of processes of several machines; then `workers` is their number.
+
+    >>> len(cluster(2)), cluster(2, ["a:5000", "b:5000"])
+    (2, ['a:5000', 'b:5000'])
+    """
+    if hosts:
+        return list(hosts)
+    sockets = [socket.socket() for _ in range(checks.positive_int("workers", workers))]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return [f"127.0.0.1:{port}" for port in ports]
+
+
+def supervise(command, workers=2, *, hosts=(), index=None, limits=None, say=print):
+    """Runs a command as several workers until all of them end well.
+
+    Each gets TF_CONFIG, and a prefix in front of its lines of output.
+
+    Args:
+      command: list of the program and its arguments, the same for every worker.
+      workers: how many of this machine.
+      hosts: addresses of the workers of all machines, instead; `index` is then this machine's.
+      index: which of `hosts` to run here.
+      limits: `Limits`.
+      say: called with each line of the supervisor and of the workers.
+
+    Returns:
+      The exit status: 0 where all ended well, 128 + n where signal n ended the supervisor, else
+      that of the worker that failed first in the last attempt.
+
+    Raises:
+      ValueError: the arguments do not fit one another.
+    """
+    _check(command, hosts, index)
+    supervisor = _Supervisor(command, workers, list(hosts), index, limits or Limits(), say)
+    before = {number: signal.signal(number, supervisor.forward) for number in _FORWARDED}
+    try:
+        return supervisor.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check(command, hosts, index):
+    if not command:
+        raise ValueError("command: expected the program that each worker runs, got nothing.")
+    if (index is None) != (not hosts):
+        raise ValueError(
+            "hosts, index: expected both (several machines) or none (this one alone); got "
+            f"hosts={list(hosts)}, index={index}."
+        )
+    if hosts and not 0 <= index < len(hosts):
+        raise ValueError(f"index: expected 0 to {len(hosts) - 1}, one of hosts; got {index}.")
+
+
+class _Supervisor:
+    """The attempts of one run, and the signals that come meanwhile."""
+
+    def __init__(self, command, workers, hosts, index, limits, say):
+        self._command, self._workers, self._hosts = command, workers, hosts
+        self._index, self._limits, self._say = index, limits, say
+        self._running, self._signal = {}, None
+
+    def forward(self, number, frame):
+        """Handler: passes a signal to all workers; there is no restart after it."""
+        del frame
+        self._signal = number
+        self._send(number)
+
+    def _send(self, number):
+        for process in self._running.values():
+            if process.poll() is None:
+                process.send_signal(number)
+
+    def run(self):
+        failures = 0
+        while True:
+            began = time.monotonic()
+            status = self._attempt(failures)
+            if self._signal is not None:
+                self._log(f"ended by {signal.Signals(self._signal).name}")
+                return 128 + self._signal
+            if status == 0:
+                self._log("all workers ended well")
+                return 0
+            lasted = time.monotonic() - began
+            failures = 1 if lasted > self._limits.healthy else failures + 1
+            if failures > self._limits.restarts:
+                self._log(f"giving up after {failures} failures in a row; status {status}")
+                return status
+            self._pause(failures)
+
+    def _pause(self, failures):
+        seconds = min(60.0, self._limits.pause * 2 ** (failures - 1))
+        self._log(
+            f"restart {failures} of at most {self._limits.restarts} in {seconds:g} s; the run "
+            "resumes at its latest checkpoint"
+        )
+        end = time.monotonic() + seconds
+        while self._signal is None and time.monotonic() < end:
+            time.sleep(_POLL)
+
+    def _attempt(self, failures):
+        """Starts the workers, waits for them, and returns the status of the first that failed."""
+        addresses = cluster(self._workers, self._hosts)
+        here = range(len(addresses)) if self._index is None else [self._index]
+        self._running = {i: self._start(addresses, i) for i in here}
+        pids = ", ".join(f"{i}: {process.pid}" for i, process in self._running.items())
+        self._log(f"attempt {failures + 1}: {len(addresses)} workers, process ids {pids}")
+        printers = [self._print(i, process) for i, process in self._running.items()]
+        if self._signal is not None:  # It came while they were started.
+            self._send(self._signal)
+        status = self._watch()
+        for printer in printers:
+            printer.join()
+        return status
+
+    def _start(self, addresses, index):
+        task = {"type": "worker", "index": index}
+        config = json.dumps({"cluster": {"worker": addresses}, "task": task})
+        return subprocess.Popen(
+            self._command,
+            env={**os.environ, "TF_CONFIG": config},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )
+
+    def _print(self, index, process):
+        def lines():
+            for line in process.stdout:
+                self._say(f"[worker {index}] {line.rstrip()}")
+
+        thread = threading.Thread(target=lines, daemon=True)
+        thread.start()
+        return thread
+
+    def _watch(self):
+        """Waits until all ended; once one failed, or a signal came, stops the others."""
+        first = deadline = None
+        asked = False
+        while any(process.poll() is None for process in self._running.values()):
+            failed = [i for i, process in self._running.items() if process.poll()]
+            if failed and first is None:
+                first = failed[0]
+                self._log(f"worker {first} ended with {_status(self._running[first])}")
+            if deadline is None and (failed or self._signal is not None):
+                deadline = time.monotonic() + self._limits.grace
+            if deadline is not None and time.monotonic() > deadline:
+                self._send(signal.SIGKILL if asked else signal.SIGTERM)
+                asked, deadline = True, time.monotonic() + self._limits.grace
+            time.sleep(_POLL)
+        statuses = {i: process.returncode for i, process in self._running.items()}
+        failed = [i for i, status in statuses.items() if status]
+        if failed and first is None:
+            first = failed[0]
+            self._log(f"worker {first} ended with {_status(self._running[first])}")
+        code = statuses[first] if failed else 0
+        return code if code >= 0 else 128 - code
+
+    def _log(self, text):
+        self._say(f"[launch {time.strftime('%H:%M:%S')}] {text}")
+
+
+def _status(process):
+    code = process.returncode
+    return f"status {code}" if code >= 0 else signal.Signals(-code).name
+
+
+def _end_with_parent():
+    """In a new worker: a supervisor that is killed takes its workers with it."""
+    ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)
