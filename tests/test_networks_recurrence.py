@@ -5,11 +5,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_savae.networks import LSTM, lstm
+from tf_savae.networks import LSTM, lstm, time_steps
 from tf_savae.networks.layers import last_state
 from tf_savae.svi import forward_mode
 
 UNITS = 3
+
+
+@pytest.fixture(autouse=True, params=[0, 8], ids=["loop", "written_out"])
+def shortest(request, monkeypatch):
+    """Loops over time, and what takes their place where there are few steps."""
+    monkeypatch.setattr(time_steps, "_SHORT", request.param)
 
 
 def _inputs(steps=4, rows=2):

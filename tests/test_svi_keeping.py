@@ -11,7 +11,7 @@ import tensorflow as tf
 from executed_products import executed_products
 
 import tf_savae
-from tf_savae.networks import OracleDecoder, OracleEncoder, softmax, token_nll
+from tf_savae.networks import OracleDecoder, OracleEncoder, softmax, time_steps, token_nll
 from tf_savae.svi import forward_mode, keeping, refine
 
 LEVELS = ["states", "all"]
@@ -25,7 +25,9 @@ def _gradient(mode, keep, **options):
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
 @pytest.mark.parametrize("keep", LEVELS)
-def test_the_derivative_is_that_of_a_plain_loop(keep, mode):
+@pytest.mark.parametrize("short", [0, 8], ids=["loop", "written_out"])
+def test_the_derivative_is_that_of_a_plain_loop(short, keep, mode, monkeypatch):
+    monkeypatch.setattr(time_steps, "_SHORT", short)
     options = dict(steps=5, momentum=0.5)
     expected, norms = svi_reference.plain_gradient("fused_text", clip_norm=CLIP, **options)
     assert (norms > CLIP).any() and (norms < CLIP).any()
@@ -179,7 +181,8 @@ def test_a_layer_remembers_what_it_keeps():
 def test_errors(options, message):
     model = svi_models.dense()
     with pytest.raises(ValueError, match=message):
-        refine(model.objective, model.initial, model.theta, steps=2, step_size=0.1, seed=0, **options)
+        options |= dict(steps=2, step_size=0.1, seed=0)
+        refine(model.objective, model.initial, model.theta, **options)
 
 
 def test_an_error_leaves_nothing_behind():

@@ -7,7 +7,7 @@ met, half of both is known: the adjoint of the tangents in <grad f, v> is the gr
 
 import tensorflow as tf
 
-from tf_savae.networks.time_steps import length, time_slices
+from tf_savae.networks.time_steps import length, over_time, time_slices
 from tf_savae.svi import forward_mode
 
 __all__ = ["kept_dual"]
@@ -67,14 +67,9 @@ def _tangents(pointwise, kept, inputs_dot, kernel, state_dot):
         _, following = _step(pointwise, primals, [activation_dot, *dots])
         entries = [*dots, activation_dot, following[0]]
         arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
-        return time + 1, tuple(following), arrays
+        return tuple(following), arrays
 
-    _, _, arrays = tf.while_loop(
-        lambda time, *_: time < steps,
-        body,
-        (tf.constant(0), tuple(state_dot), arrays),
-        maximum_iterations=steps,
-    )
+    _, arrays = over_time(steps, body, (tuple(state_dot), arrays))
     stacks = [array.stack() for array in arrays]
     return {"befores": stacks[:-2], "activations": stacks[-2]}, stacks[-1]
 
@@ -107,13 +102,8 @@ def _backward(pointwise, kept, dots, upstream, kernel):
         )
         hidden_bar = tf.matmul(pulled[0], kernel, transpose_b=True)
         arrays = [a.write(time, e) for a, e in zip(arrays, (pulled[0], dot_bar), strict=True)]
-        return done + 1, (hidden_bar, *pulled[1:]), arrays
+        return (hidden_bar, *pulled[1:]), arrays
 
     zeros = tuple(tf.zeros_like(bars[0]) for bars in kept["bars"])
-    _, first_bars, arrays = tf.while_loop(
-        lambda done, *_: done < steps,
-        body,
-        (tf.constant(0), zeros, arrays),
-        maximum_iterations=steps,
-    )
+    first_bars, arrays = over_time(steps, body, (zeros, arrays))
     return arrays[0].stack(), arrays[1].stack(), first_bars

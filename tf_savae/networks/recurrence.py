@@ -9,7 +9,7 @@ the dual recurrence is the same recurrence, over twice the rows, with the same W
 import tensorflow as tf
 
 from tf_savae.networks.kept_recurrence import kept_dual
-from tf_savae.networks.time_steps import length, time_slices
+from tf_savae.networks.time_steps import length, over_time, time_slices
 from tf_savae.svi import forward_mode, keeping
 
 __all__ = ["lstm", "lstm_cell", "recurrence"]
@@ -140,14 +140,9 @@ def _forward_loop(pointwise, inputs, kernel, state):
         following = pointwise(activation, state)
         entries = [*state, activation, following[0]]
         arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
-        return time + 1, tuple(following), arrays
+        return tuple(following), arrays
 
-    _, _, arrays = tf.while_loop(
-        lambda time, *_: time < steps,
-        body,
-        (tf.constant(0), state, arrays),
-        maximum_iterations=steps,
-    )
+    _, arrays = over_time(steps, body, (state, arrays))
     stacks = [array.stack() for array in arrays]
     return stacks[:-2], stacks[-2], stacks[-1]
 
@@ -182,14 +177,9 @@ def _backward_loop(pointwise, befores, activations, kernel, upstream, keeps_bars
         hidden_bar = tf.matmul(pulled[0], kernel, transpose_b=True)
         entries = [pulled[0], *(bars if keeps_bars else [])]
         arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
-        return done + 1, (hidden_bar, *pulled[1:]), arrays
+        return (hidden_bar, *pulled[1:]), arrays
 
     zeros = tuple(tf.zeros_like(before[0]) for before in befores)
-    _, state_bar, arrays = tf.while_loop(
-        lambda done, *_: done < steps,
-        body,
-        (tf.constant(0), zeros, arrays),
-        maximum_iterations=steps,
-    )
+    state_bar, arrays = over_time(steps, body, (zeros, arrays))
     inputs_bar, *bars = [array.stack() for array in arrays]
     return inputs_bar, state_bar, bars

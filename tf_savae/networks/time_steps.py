@@ -2,7 +2,31 @@
 
 import tensorflow as tf
 
-__all__ = ["length", "time_slices"]
+__all__ = ["length", "over_time", "time_slices"]
+
+_SHORT = 8
+
+
+def over_time(steps, body, variables):
+    """Runs `variables = body(number, *variables)` for numbers 0 to `steps` - 1.
+
+    A loop, so that programs do not grow with T; written out up to 8 steps, where the loop's own
+    bookkeeping would cost as much as the cell.
+
+    >>> over_time(3, lambda number, total: (total + number,), (tf.constant(1),))[0].numpy().item()
+    4
+    """
+    if isinstance(steps, int) and steps <= _SHORT:
+        for number in range(steps):
+            variables = body(tf.constant(number), *variables)
+        return variables
+    _, *variables = tf.while_loop(
+        lambda number, *_: number < steps,
+        lambda number, *values: (number + 1, *body(number, *values)),
+        (tf.constant(0), *variables),
+        maximum_iterations=steps,
+    )
+    return variables
 
 
 def time_slices(tensor):
