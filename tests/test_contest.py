@@ -174,3 +174,29 @@ def test_the_command(tmp_path):
     ]
     assert all("median" in row for row in rows), rows
     assert output.with_suffix(".png").exists()
+
+
+def test_growth_of_curves(tmp_path):
+    """Exponents from points, a line for each curve, and a picture; failed points are left out."""
+    import growth
+
+    def point(value, **more):
+        same = {"axis": "T", "contender": "ours:exact_all", "compile_seconds": 2.0}
+        return {**same, "value": value, "ms": 3.0 * value**2, "growth_mib": 7.0, **more}
+
+    rows = [point(10), point(20), point(40), {**point(80), "problem": "out of memory"}]
+    shown = growth.table(rows).splitlines()[-1]
+    assert shown.startswith("| T | ours:exact_all | 10, 20, 40 | 300, 1,200, 4,800 | 2.0 |")
+    growth.draw(rows, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").stat().st_size > 1000
+    assert growth.BASE.vocabulary == 2000
+    assert doctest.testmod(growth) == (0, 1)
+
+
+def test_a_worker_takes_a_case_by_its_fields():
+    from peers import worker
+
+    case = CASES["tiny_oracle"]
+    fields = worker.case_of(json.loads(json.dumps(case._asdict())))
+    assert worker.case_of("tiny_oracle") is case
+    assert (fields.model, fields.vocabulary, fields.step_size) == ("oracle", 12, case.step_size)

@@ -84,6 +84,20 @@ def test_layer_equals_keras():
     np.testing.assert_allclose(got, theirs(x), rtol=1e-4, atol=1e-5)
 
 
+def test_projection_of_one_step_and_of_any_length():
+    layer = LSTM(UNITS, 5)
+    inputs = tf.constant(np.random.default_rng(2).normal(size=(4, 2, 5)), tf.float32)
+    layer(inputs)  # Makes the weights.
+    kernel, _, bias = layer.get_weights()
+    wanted = np.asarray(inputs) @ kernel + bias
+    np.testing.assert_allclose(layer.project(inputs), wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer.project(inputs[2]), wanted[2], rtol=1e-5, atol=1e-6)
+    spec = tf.TensorSpec([None, None, 5])
+    traced = tf.function(layer.project, input_signature=[spec]).get_concrete_function()
+    assert traced.structured_outputs.shape.as_list() == [None, None, 4 * UNITS]
+    np.testing.assert_allclose(traced(inputs), wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_steps_one_by_one_equal_the_loop():
     layer = LSTM(UNITS, 5)
     x = np.random.default_rng(0).normal(size=(4, 2, 5)).astype("float32")
