@@ -13,6 +13,9 @@ from executed_products import executed_products
 import tf_savae
 from tf_savae.networks import OracleDecoder, OracleEncoder, softmax, time_steps, token_nll
 from tf_savae.svi import forward_mode, keeping, refine
+from tf_savae.training import assembly, oracle_systems
+from tf_savae.training.oracle_config import OracleConfig
+from tf_savae.training.text_config import TextConfig
 
 LEVELS = ["states", "all"]
 CLIP = 1.6
@@ -191,3 +194,10 @@ def test_an_error_leaves_nothing_behind():
             raise RuntimeError
     assert keeping.slot() is None and keeping.replayed() == {}
     assert softmax.token_nll(tf.zeros([1, 2]), tf.zeros([2, 3]), tf.zeros([3]), [0]).shape == [1]
+
+
+@pytest.mark.parametrize(("flag", "keep"), [("none", None), ("states", "states"), ("all", "all")])
+def test_trainers_pass_it_on(flag, keep):
+    text = assembly._refinement(TextConfig(keep=flag))
+    oracle = oracle_systems._refinement(OracleConfig(keep=flag), "oracle", "savae")
+    assert (text.keep, oracle.keep) == (keep, keep)

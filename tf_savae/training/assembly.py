@@ -58,5 +58,6 @@ def _refinement(config):
         adjoint_clip_norm=config.adjoint_clip_norm or None,
         truncate=config.truncate or None,
         hvp=config.hvp,
+        keep=None if config.keep == "none" else config.keep,
         learn_step_size=config.learn_step_size,
     )

@@ -3,7 +3,7 @@
 import dataclasses
 
 from tf_savae.ground import checks
-from tf_savae.training.run_config import HVPS, setting
+from tf_savae.training.run_config import HVPS, KEEPS, setting
 from tf_savae.training.strategy import STRATEGIES
 
 __all__ = ["ORACLE_CONFIGS", "OracleConfig", "full", "quick"]
@@ -51,6 +51,9 @@ class OracleConfig:
     learned_svi_step_size: float = setting(0.3, "SVI's own step, learned study")
     adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
     hvp: str = setting("forward_over_reverse", "Hessian-vector products", choices=HVPS)
+    keep: str = setting(
+        "none", "what steps keep for the products: less time, more memory", choices=KEEPS
+    )
     jit_compile: str = setting("auto", "XLA for training steps", choices=_JIT)
     # Training.
     learning_rate: float = setting(1e-3, "of Adam, oracle study")
@@ -79,6 +82,7 @@ class OracleConfig:
         _check_ranges(self)
         checks.choice("study", self.study, _STUDIES)
         checks.choice("hvp", self.hvp, HVPS)
+        checks.choice("keep", self.keep, KEEPS)
         checks.choice("strategy", self.strategy, STRATEGIES)
         checks.choice("jit_compile", self.jit_compile, _JIT)
         for name in ("train", "learned_train", "validation", "test"):

@@ -114,6 +114,7 @@ def _refinement(config, study, system):
         clip_norm=clip_norm,
         adjoint_clip_norm=config.adjoint_clip_norm or None,
         hvp=config.hvp,
+        keep=None if config.keep == "none" else config.keep,
     )
 
 

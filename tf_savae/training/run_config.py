@@ -6,9 +6,10 @@ from tf_savae.ground import checks
 from tf_savae.svi import ADJOINTS
 from tf_savae.training.strategy import STRATEGIES
 
-__all__ = ["HVPS", "SYSTEMS", "RunConfig", "setting"]
+__all__ = ["HVPS", "KEEPS", "SYSTEMS", "RunConfig", "setting"]
 
 SYSTEMS = ("autoregressive", "vae", "svi", "vae_svi", "vae_svi_kl", "savae")
+KEEPS = ("none", "states", "all")
 HVPS = ("auto", "forward_over_reverse", "reverse_over_reverse", "finite_difference")
 
 
@@ -43,6 +44,9 @@ class RunConfig:
     adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
     truncate: int = setting(0, "steps that gradients cross, for --adjoint=truncated")
     hvp: str = setting("auto", "Hessian-vector products", choices=HVPS)
+    keep: str = setting(
+        "none", "what steps keep for the products: less time, more memory", choices=KEEPS
+    )
     learn_step_size: bool = setting(False, "make the step sizes weights")
     # Training.
     epochs: int = setting(30, "at most")
