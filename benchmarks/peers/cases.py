@@ -29,6 +29,7 @@ class Case(NamedTuple):
     blocks: tuple = ()
     momentum: float = 0.5
     clip_norm: float = 5.0
+    limit: float = 1e-4  # Of the relative norm by which float32 gradients of a weight may differ.
 
 
 _PIXELCNN = (9, 9, 9, 7, 7, 7, 5, 5, 5, 3, 3, 3)
@@ -48,7 +49,9 @@ def _oracle(batch, steps, sizes):
 
 
 def _image(batch, steps, **sizes):
-    return Case("image", batch, 32, steps, 0.005, **sizes)
+    # Twelve layers round: PyTorch's float32 gradients are up to 0.8% off its own float64 ones, ours
+    # up to 0.2% (benchmarks/rounding.py); in float64 all programs agree to 1e-10.
+    return Case("image", batch, 32, steps, 0.005, limit=2e-2, **sizes)
 
 
 CASES: dict[str, Any] = {

@@ -1,8 +1,6 @@
 """Who takes part: "framework:method", and which of them are exact."""
 
-__all__ = ["EXACT_LIMIT", "contenders_for", "is_exact", "make", "split"]
-
-EXACT_LIMIT = 1e-4  # Relative norm, per weight, in float32.
+__all__ = ["contenders_for", "is_exact", "make", "split"]
 
 _TRAIN = (
     "ours:exact_forward",

@@ -11,7 +11,8 @@ import numpy as np
 
 from peers import memory
 from peers.agreement import largest_error
-from peers.contenders import EXACT_LIMIT, is_exact
+from peers.cases import CASES
+from peers.contenders import is_exact
 from peers.process import Worker, WorkerError
 
 __all__ = ["Event", "Rules", "run"]
@@ -129,6 +130,7 @@ def run(event, names, rules, report=print):
 def _agree(contenders, path, report):
     """Builds all, and compares what they answer with the first that answers."""
     reference, room = None, 0.5 * memory.available()
+    limit = CASES[contenders[0].row["case"]].limit
     for contender in contenders:
         try:
             contender.start()
@@ -140,7 +142,7 @@ def _agree(contenders, path, report):
             report(contender.row)
             continue
         contender.row.update(error=error, worst=worst)
-        if is_exact(contender.row["contender"]) and error > EXACT_LIMIT:
+        if is_exact(contender.row["contender"]) and error > limit:
             contender.give_up(f"disagrees: {worst} by {error:.1e}")
         room -= contender.held
         if room < 0:
