@@ -20,6 +20,9 @@ REQUIREMENTS = [
     "matplotlib>=3.10,<4",
 ]
 
+# Clients of a served model, and the tests of what is written for servers.
+SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
+
 TEST = [
     "pytest>=9,<10",
     "pytest-xdist>=3.8,<4",
@@ -27,6 +30,7 @@ TEST = [
     "ruff>=0.17,<0.18",
     "psutil>=7,<8",
     "pdoc>=16,<17",
+    *SERVING,
 ]
 
 # Peers to measure against; the package itself never imports them.
@@ -44,7 +48,7 @@ setup(
     scripts=sorted(glob("bin/*.py")),
     python_requires=">=3.11,<3.13",
     install_requires=REQUIREMENTS,
-    extras_require={"test": TEST, "bench": BENCH},
+    extras_require={"serving": SERVING, "test": TEST, "bench": BENCH},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

@@ -5,12 +5,13 @@ error that says what was expected; the server goes on.
 """
 
 import re
+from pathlib import Path
 
 import keras_models
 import numpy as np
 import pytest
 import tensorflow as tf
-from serving import answers, program
+from serving import answers, program, stub
 from tensorflow.python.tools import saved_model_cli
 
 import tf_savae
@@ -19,6 +20,8 @@ from tf_savae.data import Vocabulary
 WORDS = [f"w{i}" for i in range(14)] + ["naïve", "日本"]
 VOCABULARY = Vocabulary(WORDS)
 TEXTS = ["w1 w2  naïve w3", "日本 w5", "w0\u3000<unk> nowhere </s>"]
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "serving.md"
+CLIENTS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 ROWS_IN = ("infer", "encode", "elbo", "log_likelihood", "reconstruct")
 needs_gcc = pytest.mark.skipif(program.compiler() is None, reason="NO gcc: NOT CHECKED as served")
 
@@ -203,3 +206,37 @@ def test_saved_model_cli(exported, model, tmp_path, capsys):
 def _cli(*arguments):
     parsed = saved_model_cli.create_parser().parse_args([str(a) for a in arguments])
     parsed.func(parsed)
+
+
+@pytest.fixture(scope="module")
+def loaded(exported):
+    return tf.saved_model.load(exported)
+
+
+def _run_client(client, address, port):
+    assert address in client
+    names = {}
+    exec(compile(client.replace(address, f"localhost:{port}"), PAGE.name, "exec"), names)
+    return names
+
+
+def test_the_grpc_client_of_the_docs(loaded):
+    """As it stands, against a stand-in for the server."""
+    pytest.importorskip("tensorflow_serving", reason="tensorflow-serving-api is missing")
+    import grpc
+
+    with stub.grpc_server(loaded.signatures, "savae") as port:
+        names = _run_client(CLIENTS[0], "localhost:8500", port)
+        assert names["posterior"]["mean"].shape == (2, 2)
+        assert len(names["texts"]) == 3
+        with pytest.raises(grpc.RpcError, match="steps: expected a number from") as refused:
+            names["ask"]("infer_text", text=["a"], steps=101, seed=0)
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        names["channel"].close()
+
+
+def test_the_rest_client_of_the_docs(loaded):
+    """As it stands, against a stand-in for the server."""
+    with stub.rest_server(loaded.signatures, "savae") as port:
+        names = _run_client(CLIENTS[1], "localhost:8501", port)
+    assert len(names["means"][0]) == 2 and len(names["likelihoods"]) == 1
