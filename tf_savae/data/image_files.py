@@ -1,13 +1,14 @@
 """Files of images: .npz, .npy, MATLAB's .mat, and the .amat text of binarised MNIST."""
 
+import math
 import os
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from tf_savae.data.image_arrays import from_matlab, from_rows
+from tf_savae.data.limits import check_expansion
 
 __all__ = ["read_arrays"]
 
@@ -56,16 +57,25 @@ def read_arrays(path, field=None):
 
 def _npz(path):
     try:
+        with zipfile.ZipFile(path) as archive:
+            expanded = sum(member.file_size for member in archive.infolist())
+        check_expansion(path, expanded, path.stat().st_size)
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # noqa: BLE001 NumPy and zipfile raise many types here.
         raise ValueError(f"{path} is not a whole, valid .npz file: {error}") from error
 
 
 def _npy(path):
     try:
-        return {"images": np.load(path, allow_pickle=False)}
-    except (ValueError, OSError, EOFError) as error:
+        # Mapped first: a header that promises more than the file holds is then an error, and not
+        # a huge allocation.
+        mapped = np.load(path, allow_pickle=False, mmap_mode="r")
+        if not isinstance(mapped, np.ndarray):
+            mapped.close()
+            raise ValueError("it is an archive: give it a name that ends in .npz")
+        return {"images": np.array(mapped)}
+    except Exception as error:  # noqa: BLE001 NumPy raises many types here.
         raise ValueError(f"{path} is not a whole, valid .npy file: {error}") from error
 
 
@@ -78,6 +88,8 @@ def _mat(path):
             ".npz"
         ) from error
     try:
+        sizes = [math.prod(shape) for _, shape, _ in scipy.io.whosmat(os.fspath(path))]
+        check_expansion(path, 8 * sum(sizes), path.stat().st_size)
         fields = scipy.io.loadmat(os.fspath(path))
     except NotImplementedError as error:
         raise ValueError(

@@ -1,11 +1,13 @@
 """Folders of images: Omniglot as published, and binarised MNIST as text files."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.data.image_files import read_arrays
+from tf_savae.data.limits import check_expansion
 
 __all__ = ["read_folder"]
 
@@ -51,8 +53,11 @@ def read_folder(path):
 def _picture(path):
     """uint8 [H, W]."""
     try:
-        return tf.io.decode_png(path.read_bytes(), channels=1).numpy()[..., 0]
-    except tf.errors.InvalidArgumentError as error:
+        content = path.read_bytes()
+        width, height = struct.unpack(">II", content[16:24])
+        check_expansion(path, width * height, len(content))
+        return tf.io.decode_png(content, channels=1).numpy()[..., 0]
+    except (tf.errors.InvalidArgumentError, struct.error) as error:
         raise ValueError(f"{path} is not a whole, valid .png image") from error
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tf_savae.data import tfds_text
+from tf_savae.data.limits import bounded
 from tf_savae.data.tfds_source import is_tfds
 
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open}
@@ -131,6 +132,8 @@ def _file_lines(path: Path) -> Iterator[str]:
         raise ValueError(f"{path} is a folder: expected a file with one document a line")
     try:
         with _OPENERS.get(path.suffix, open)(path, "rb") as binary:
+            if path.suffix in _OPENERS:
+                binary = bounded(binary, path, path.stat().st_size)
             _check_start(path, binary.peek(8))
             # "-sig" drops a byte order mark at the start of the file.
             yield from io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape")

@@ -1,14 +1,15 @@
 """A finished run, loaded from its folder: model, configuration and vocabulary."""
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import keras
-
 from tf_savae import data
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
+from tf_savae.training.files import inside, read_json
+from tf_savae.training.image_config import ImageConfig
+from tf_savae.training.model_file import load_model_file
+from tf_savae.training.text_config import TextConfig
 
 __all__ = ["Run", "load_run"]
 
@@ -56,7 +57,7 @@ def load_run(workdir):
     configuration, identity = record["configuration"], record.get("data", {})
     kind = "text" if "vocabulary_size" in configuration else "image"
     vocabulary = _vocabulary(folder, identity) if kind == "text" else None
-    model = _model(folder / "model.keras")
+    model = _model(inside(folder, "model.keras"))
     _check_vocabulary(folder, model, vocabulary)
     return Run(folder, kind, model, configuration, identity, vocabulary)
 
@@ -68,31 +69,48 @@ def _record(folder):
             f"workdir {folder}: expected the folder of a finished run, and there is no such "
             "folder. Give the --workdir that the training was given."
         )
-    path = folder / "run.json"
+    path = inside(folder, "run.json")
     if not path.is_file():
         raise FileNotFoundError(
             f"workdir {folder}: expected the folder of a finished run, found no run.json in it. "
             "Give the --workdir that the training was given."
         )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected a run's JSON, got {error}.") from error
-    if not isinstance(record, dict) or "system" not in record.get("configuration", {}):
+    record = read_json(path)
+    configuration = record.get("configuration") if isinstance(record, dict) else None
+    if not isinstance(configuration, dict) or "system" not in configuration:
         raise ValueError(
             f"{path}: expected the record of a run with one system (train_text.py, "
             "train_image.py), got something else. Give the workdir of such a run."
         )
+    _check_configuration(path, configuration)
+    if not isinstance(record.get("data", {}), dict):
+        raise ValueError(f"{path}: expected digests of the run's data, got {record['data']!r}.")
     return record
 
 
+def _check_configuration(path, configuration):
+    """Raises unless the fields that this version knows are there and in their ranges."""
+    known = TextConfig if "vocabulary_size" in configuration else ImageConfig
+    wanted = known().identity()
+    missing = [name for name in wanted if name not in configuration]
+    if missing:
+        raise ValueError(
+            f"{path}: expected the configuration of a run of this version, got one without "
+            f"{', '.join(missing[:5])}. It is damaged, or of another version."
+        )
+    try:
+        known(**{name: configuration[name] for name in wanted})
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: expected the configuration of a run, got {error}") from error
+
+
 def _vocabulary(folder, identity):
-    vocabulary = data.Vocabulary.load(folder / "vocabulary.txt")
+    vocabulary = data.Vocabulary.load(inside(folder, "vocabulary.txt"))
     known = identity.get("vocabulary")
     if known is not None and known != vocabulary.fingerprint():
         raise ValueError(
             f"{folder / 'vocabulary.txt'}: expected the vocabulary that the run was trained with "
-            f"(fingerprint {known[:12]}), got another one ({vocabulary.fingerprint()[:12]}). "
+            f"(fingerprint {str(known)[:12]}), got another one ({vocabulary.fingerprint()[:12]}). "
             "Restore the run's own."
         )
     return vocabulary
@@ -106,23 +124,13 @@ def _model(path):
         )
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: expected a Keras model file, got a damaged or other file.")
-    try:
-        model = keras.saving.load_model(path)
-    except Exception as error:  # noqa: BLE001 Keras raises many types here.
-        raise ValueError(
-            f"{path}: expected the model of a tf_savae run, and Keras cannot load it: "
-            f"{type(error).__name__}: {_first_line(error)}. It is damaged, or of another version."
-        ) from error
+    model = load_model_file(path)
     if not isinstance(model, (SemiAmortizedVAE, AutoregressiveModel)):
         raise ValueError(
             f"{path}: expected a SemiAmortizedVAE or AutoregressiveModel, got a "
             f"{type(model).__name__}. Give the workdir of a tf_savae run."
         )
     return model
-
-
-def _first_line(error):
-    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _check_vocabulary(folder, model, vocabulary):

@@ -1,0 +1,47 @@
+"""How much a file may grow into: files come from anywhere, and memory ends."""
+
+import io
+
+__all__ = ["bounded", "check_expansion"]
+
+_ALWAYS = 2**30  # Bytes that any file may grow into.
+_RATIO = 100  # Beyond that: so many times the file's own size. Text and images compress by 2 to 30.
+
+
+def check_expansion(path, expanded, stored):
+    """Raises unless `expanded` bytes are plausible for a file of `stored` bytes.
+
+    >>> check_expansion("a.gz", 2**40, 10_000)
+    Traceback (most recent call last):
+    ValueError: a.gz: its 10,000 bytes expand to 1,099,511,627,776 or more, ...
+    """
+    if expanded > max(_ALWAYS, _RATIO * stored):
+        raise ValueError(
+            f"{path}: its {stored:,} bytes expand to {expanded:,} or more, which no text or images "
+            "do: expected a file that was not made to fill the memory. Expand it by hand if you "
+            "trust it."
+        )
+
+
+class _Bounded(io.RawIOBase):
+    """Bytes of another stream, counted."""
+
+    def __init__(self, stream, path, stored):
+        super().__init__()
+        self._stream, self._path, self._stored = stream, path, stored
+        self._count = 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        found = self._stream.read(len(buffer))
+        self._count += len(found)
+        check_expansion(self._path, self._count, self._stored)
+        buffer[: len(found)] = found
+        return len(found)
+
+
+def bounded(stream, path, stored):
+    """The decompressed `stream` of a file of `stored` bytes; one that grows too far is an error."""
+    return io.BufferedReader(_Bounded(stream, path, stored), 2**17)

@@ -1,0 +1,140 @@
+"""Loading a .keras file that anybody may have made: no code, no other files, bounded memory."""
+
+import contextlib
+import json
+import math
+import threading
+import zipfile
+
+import keras
+
+__all__ = ["load_model_file"]
+
+_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+_LARGEST_TEXT = 2**26  # Bytes of a configuration.
+_SPARE = 2**20  # Numbers that weights may have beyond those that the file can hold.
+_LARGEST_EXAMPLE = 2**26  # Numbers in one example of the data.
+# Layers that run code or read files that their configuration names.
+_REFUSED = {
+    "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup",
+    "IntegerLookup", "TextVectorization", "MultiWorkerMirroredStrategy",
+}  # fmt: skip
+_lock = threading.Lock()
+
+
+def load_model_file(path):
+    """The Keras model in a file, as `keras.saving.load_model` in safe mode reads it.
+
+    Before anything is made of it: the archive's checksums are compared, its members
+    are those of a model and take no more room than they have in the file, and its configuration
+    names only classes of Keras and registered ones, none that runs code or reads other files. While
+    weights are made they are counted: a file makes no more numbers than it could hold.
+
+    Raises:
+      ValueError: it is damaged, of another kind, or wants one of these.
+    """
+    try:
+        size = _check_archive(path)
+        with _counted(size // 2 + _SPARE):
+            return keras.saving.load_model(path, safe_mode=True)
+    except MemoryError as error:
+        raise ValueError(f"{path}: expected a Keras model, got one too large to load.") from error
+    except Exception as error:  # noqa: BLE001 Keras raises many types here.
+        raise ValueError(
+            f"{path}: expected the model of a tf_savae run, and Keras cannot load it: "
+            f"{type(error).__name__}: {_first_line(error)}. It is damaged, or of another version."
+        ) from error
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or ["no message"])[0][:500]
+
+
+def _check_archive(path):
+    """Raises unless the archive holds a model and nothing else; the bytes of its weights."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if sorted(names) != sorted(_MEMBERS):
+            raise ValueError(
+                f"expected {', '.join(sorted(_MEMBERS))} in it, got {', '.join(names[:9])}"
+            )
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"expected {member.filename} as it is, got it compressed")
+        for name in ("metadata.json", "config.json"):
+            if archive.getinfo(name).file_size > _LARGEST_TEXT:
+                raise ValueError(f"expected a small {name}, got {archive.getinfo(name).file_size}")
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is another one than when it was written")
+        _check_config(json.loads(archive.read("config.json")))
+        return archive.getinfo("model.weights.h5").file_size
+
+
+def _check_config(config):
+    """Raises if the configuration names what it may not; walks it without recursion."""
+    left = [config]
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += part
+        elif isinstance(part, dict):
+            left += part.values()
+            if "class_name" in part:
+                _check_class(part)
+            if "data_spec" in part:
+                _check_spec(part["data_spec"])
+
+
+def _check_class(part):
+    name, module = part["class_name"], part.get("module")
+    if name in _REFUSED:
+        raise ValueError(f"a model file may not hold a {name}, which runs code or reads files")
+    registered = part.get("registered_name")
+    if isinstance(registered, str) and keras.saving.get_registered_object(registered) is not None:
+        return
+    of_keras = isinstance(module, str) and (module == "keras" or module.startswith("keras."))
+    if not of_keras and module not in (None, "builtins"):
+        raise ValueError(
+            f"expected classes of Keras and registered ones, got {name!r} of {module!r}; import "
+            "what registers it first"
+        )
+
+
+def _check_spec(spec):
+    """The shapes of one example: lists of ints anywhere in the nest."""
+    left = [spec]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            left += part.values()
+        elif isinstance(part, list):
+            sizes = [n for n in part if isinstance(n, int)]
+            if math.prod(sizes) > _LARGEST_EXAMPLE or any(n < 0 for n in sizes):
+                raise ValueError(f"expected examples of a size that can be, got shape {part}")
+            left += part
+
+
+@contextlib.contextmanager
+def _counted(most):
+    """Inside, layers of this thread may make `most` numbers of weights, and no more."""
+    own, left = threading.get_ident(), most
+    original = keras.layers.Layer.add_weight
+
+    def add_weight(self, shape=None, *args, **kwargs):
+        nonlocal left
+        if threading.get_ident() == own:
+            left -= math.prod(n or 1 for n in (shape if shape is not None else ()))
+            if left < 0:
+                raise ValueError(
+                    f"its layers want weights of shape {tuple(shape)} and more, which the file is "
+                    "too small to hold"
+                )
+        return original(self, shape, *args, **kwargs)
+
+    with _lock:
+        keras.layers.Layer.add_weight = add_weight
+        try:
+            yield
+        finally:
+            keras.layers.Layer.add_weight = original
