@@ -123,6 +123,7 @@ def team(name):
     checks.choice("strategy", name, STRATEGIES)
     made = Team(_MAKERS[name]())
     if name != "none":
+        tf.get_logger().setLevel("WARNING")  # It has a line for every sum.
         logging.info("strategy %s: %d replicas train together", name, made.size)
     yield made
     made.wait()  # A process that left early would look dead to the others.

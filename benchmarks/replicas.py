@@ -1,0 +1,270 @@
+"""Several processes that train together: killed at random times, and how step time scales.
+
+    python benchmarks/replicas.py --kills=12 --json=benchmarks/results/replicas_kills.json
+    python benchmarks/replicas.py --scale --json=benchmarks/results/replicas_scale.json
+
+The first trains one small SA-VAE on text in one process, in two processes, and in two processes of
+which one, chosen at random, is killed with SIGKILL at a random time and started again by
+bin/launch_workers.py, as often as --kills says: all have to end with the same weights, those killed
+with the same bits as those that were not. The second times steps of one process on one core, and of
+two processes on a core each, in turns.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = {"train": 60, "valid": 13, "test": 13}  # 13 rows fill no batch of 8.
+
+
+def write_texts(folder):
+    """train.txt, valid.txt, test.txt: sentences of 3 to 9 words of 30."""
+    words = random.Random(0)
+    for name, count in PARTS.items():
+        lines = [
+            " ".join(f"w{words.randrange(30)}" for _ in range(words.randrange(3, 10)))
+            for _ in range(count)
+        ]
+        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def command(folder, name, strategy, epochs):
+    """The training command of one run."""
+    files = [f"--{part}_file={folder / part}.txt" for part in PARTS]
+    return [
+        *(
+            sys.executable,
+            str(ROOT / "bin" / "train_text.py"),
+            "--config=tiny",
+            "--epochs",
+            str(epochs),
+        ),
+        *("--jit_compile=false", "--board_samples=0", "--checkpoint_every=2", "--verbosity=-1"),
+        *(f"--strategy={strategy}", f"--workdir={folder / name}", *files),
+    ]
+
+
+def launched(folder, name, epochs, kills, rng, longest):
+    """Runs two workers under the supervisor; kills one of them so often. Returns what happened."""
+    launcher = [sys.executable, str(ROOT / "bin" / "launch_workers.py"), "--workers=2"]
+    program = [
+        *launcher,
+        f"--restarts={kills + 1}",
+        "--",
+        *command(folder, name, "multiworker", epochs),
+    ]
+    began = time.perf_counter()
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, stderr=subprocess.STDOUT)
+    happened, restarts, lines = [], 0, []
+    for line in process.stdout:
+        lines.append(line)
+        found = re.search(r"process ids 0: (\d+), 1: (\d+)", line)
+        restarts += "restart" in line and "[launch" in line
+        if found and len(happened) < kills:
+            _kill_later(found.groups(), rng.randrange(2), rng.uniform(1.0, longest), happened)
+    if process.wait():
+        raise SystemExit("".join(lines[-80:]))
+    return {"kills": happened, "restarts": restarts, "seconds": time.perf_counter() - began}
+
+
+def _kill_later(pids, victim, after, happened):
+    def kill():
+        time.sleep(after)
+        try:
+            os.kill(int(pids[victim]), signal.SIGKILL)
+            happened.append({"worker": victim, "after_seconds": round(after, 2)})
+        except ProcessLookupError:  # It had ended well before.
+            pass
+
+    threading.Thread(target=kill, daemon=True).start()
+
+
+def weights(workdir):
+    """The best weights of a finished run."""
+    import keras
+
+    import tf_savae  # noqa: F401 Registers the classes in the file.
+
+    return keras.saving.load_model(workdir / "model.keras").get_weights()
+
+
+def difference(ours, theirs):
+    """The largest difference of two lists of arrays."""
+    return max(float(abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
+
+
+def prove(kills, seed, epochs):
+    """Trains until so many kills have hit; returns what the proof rests on."""
+    rng, runs = random.Random(seed), []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_texts(folder)
+        subprocess.run(command(folder, "one", "none", epochs), check=True, capture_output=True)
+        calm = launched(folder, "two", epochs, 0, rng, 0.0)
+        one, two = weights(folder / "one"), weights(folder / "two")
+        print(f"one process against two: {difference(one, two):.1e}", flush=True)
+        while sum(len(run["kills"]) for run in runs) < kills:
+            name = f"killed{len(runs)}"
+            run = launched(folder, name, epochs, 2, rng, calm["seconds"])
+            run["from_uninterrupted"] = difference(weights(folder / name), two)
+            run["from_one_process"] = difference(weights(folder / name), one)
+            runs.append(run)
+            print(json.dumps(run), flush=True)
+    return {
+        "uninterrupted_from_one_process": difference(one, two),
+        "kills": sum(len(run["kills"]) for run in runs),
+        "worst_from_uninterrupted": max(run["from_uninterrupted"] for run in runs),
+        "worst_from_one_process": max(run["from_one_process"] for run in runs),
+        "seconds_uninterrupted": calm["seconds"],
+        "runs": runs,
+    }
+
+
+# How step time scales.
+
+SIZES = {"vocabulary_size": 2000, "embedding_size": 48, "units": 64, "latent_size": 8}
+LENGTH = 40
+
+
+def timed_worker(batch, steps, hvp_steps):
+    """Times steps of one process, or of one of two; the chief prints the median in seconds."""
+    spec = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 1}}'))
+    index = spec["task"]["index"]
+    os.sched_setaffinity(0, {index % os.cpu_count()})
+    from tf_savae.training.strategy import team
+
+    with team("multiworker" if "cluster" in spec else "none") as processes:
+        seconds, model = _timed_fit(processes, batch, steps, hvp_steps)
+        bytes_a_step = 4 * sum(v.value.shape.num_elements() for v in model.trainable_variables)
+        joining = _timed_sum(processes, bytes_a_step // 4)
+        if processes.is_chief:
+            print("RESULT", json.dumps([seconds, joining, bytes_a_step]), flush=True)
+
+
+def _timed_fit(processes, batch, steps, refinement_steps):
+    import keras
+    import numpy as np
+
+    import tf_savae
+    from tf_savae.networks import TextDecoder, TextEncoder
+
+    x = np.random.default_rng(0).integers(4, 2000, (batch * steps, LENGTH)).astype("int32")
+    x[:, 0], x[:, -1] = 2, 3
+    times = []
+    clock = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda *_: times.append(time.perf_counter())
+    )
+    with processes.scope():
+        model = tf_savae.SemiAmortizedVAE(
+            TextEncoder(**SIZES),
+            TextDecoder(**SIZES),
+            refinement=tf_savae.SemiAmortizedRefinement(
+                steps=refinement_steps, step_size=0.1, hvp="forward_over_reverse"
+            ),
+            latent_size=SIZES["latent_size"],
+        )
+        model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    model.fit(x, batch_size=batch, shuffle=False, verbose=0, callbacks=[clock])
+    laps = [b - a for a, b in zip(times[1:], times[2:], strict=False)]
+    return statistics.median(laps), model
+
+
+def _timed_sum(processes, size, repeats=20):
+    """Median seconds of summing so many floats over the processes, once a step."""
+    import tensorflow as tf
+
+    from tf_savae.models import replicas
+
+    if processes.size == 1:
+        return 0.0
+    with processes.scope():
+        strategy = tf.distribute.get_strategy()
+        values = tf.random.stateless_normal([size], [0, 1])
+        summed = tf.function(lambda: replicas.total(values)[0])
+        laps = []
+        for _ in range(repeats):
+            began = time.perf_counter()
+            strategy.experimental_local_results(strategy.run(summed))[0].numpy()
+            laps.append(time.perf_counter() - began)
+    return statistics.median(laps[3:])
+
+
+def measured(processes, batch, options):
+    """One measurement in processes of its own: (seconds a step, seconds of a sum, bytes)."""
+    own = ["--worker", f"--batch={batch}", f"--steps={options.steps}"]
+    own = [sys.executable, str(Path(__file__).resolve()), *own, f"--svi_steps={options.svi_steps}"]
+    launcher = [sys.executable, str(ROOT / "bin" / "launch_workers.py"), "--restarts=0"]
+    if processes > 1:
+        own = [*launcher, f"--workers={processes}", "--", *own]
+    limits = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    limits = limits if processes == 1 else {"TF_NUM_INTRAOP_THREADS": "1"}  # Sums need another.
+    done = subprocess.run(own, env={**os.environ, **limits}, capture_output=True, text=True)
+    found = re.search(r"RESULT (\[.*\])", done.stdout)
+    if done.returncode or not found:
+        raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
+    return json.loads(found[1])
+
+
+def scale(options):
+    """Rows of step times, measured in turns; the same global batch, and the same batch a core."""
+    cases = [(1, 32), (2, 32), (2, 64), (1, 64)]
+    laps = {case: [] for case in cases}
+    for _ in range(options.rounds):
+        for case in cases:
+            laps[case].append([*measured(*case, options), os.getloadavg()[0]])
+            print(case, laps[case][-1], flush=True)
+    rows = []
+    for (processes, batch), values in laps.items():
+        seconds = [value[0] for value in values]
+        rows.append(
+            {
+                "processes": processes,
+                "global_batch": batch,
+                "step_ms": 1e3 * statistics.median(seconds),
+                "least_step_ms": 1e3 * min(seconds),
+                "sum_ms": 1e3 * statistics.median(value[1] for value in values),
+                "bytes": values[0][2],
+                "load": [round(value[3], 2) for value in values],
+            }
+        )
+    settings = {**SIZES, "length": LENGTH, "svi_steps": options.svi_steps, "rounds": options.rounds}
+    return {"settings": settings, "rows": rows}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=0, help="how many kills have to hit")
+    parser.add_argument("--seed", type=int, default=0, help="of victims and times")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--scale", action="store_true", help="time steps")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=20, help="timed steps of a measurement")
+    parser.add_argument("--svi_steps", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--json", help="where to write what was found")
+    options = parser.parse_args()
+    if options.worker:
+        return timed_worker(options.batch, options.steps, options.svi_steps)
+    found = scale(options) if options.scale else prove(options.kills, options.seed, options.epochs)
+    text = json.dumps(found, indent=1)
+    print(text)
+    if options.json:
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
