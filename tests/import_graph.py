@@ -19,6 +19,8 @@ FLOORS = {
     "serving": 6,
     "training": 7,
 }
+# Packages of floor 6 whose modules make one tool together; those of the others stand apart.
+ONE_TOOL = {"serving"}
 
 
 def package_folder():
@@ -84,8 +86,8 @@ def may_import(importer, imported):
     if not below:
         return False  # and nobody imports the root
     if above == below:
-        siblings_apart = FLOORS[above] != 6
-        return siblings_apart or importer == f"{ROOT}.{above}"
+        one_tool = FLOORS[above] != 6 or above in ONE_TOOL
+        return one_tool or importer == f"{ROOT}.{above}"
     if above == "data":
         return FLOORS[below] == 0
     return FLOORS[below] < FLOORS[above]

@@ -67,6 +67,7 @@ def test_there_are_scripts():
         ("tf_savae.networks.a", "tf_savae.data.b", False),
         ("tf_savae.evaluation.a", "tf_savae.evaluation.b", False),
         ("tf_savae.evaluation", "tf_savae.evaluation.b", True),
+        ("tf_savae.serving.a", "tf_savae.serving.b", True),
         ("tf_savae.evaluation.a", "tf_savae.serving.b", False),
         ("tf_savae.training.a", "tf_savae.evaluation.b", True),
         ("tf_savae", "tf_savae.training", True),

@@ -50,43 +50,48 @@ def _cannot_sample(decoder):
     return type(decoder).sample is Decoder.sample
 
 
-def _parameters(family, nest):
-    """{name: tensor} of a family's parameters."""
-    flat = tf.nest.flatten(nest)
-    numbered = [f"parameters_{i}" for i in range(len(flat))]
-    names = _NAMES.get(type(family), numbered)
-    return dict(zip(names, flat, strict=True))
+def _parameter_names(model, inputs):
+    """What the family's tensors are called: one name for each that the encoder gives."""
+    given = tf.nest.flatten(model.encode(tf.constant(inputs.x().example)))
+    numbered = tuple(f"parameters_{i}" for i in range(len(given)))
+    return _NAMES.get(type(model.family), numbered)
 
 
-def _parameter_outputs(family, latent_size, which):
-    count = len(_NAMES.get(type(family), ())) or len(tf.nest.flatten(family.zeros(1, latent_size)))
-    names = _NAMES.get(type(family), [f"parameters_{i}" for i in range(count)])
-    of = f"of {which}, a {type(family).__name__}"
+def _named(names, nest):
+    return dict(zip(names, tf.nest.flatten(nest), strict=True))
+
+
+def _posterior_outputs(model, names, which):
+    of = f"of {which}, {type(model.family).__name__}"
     return tuple(Output(name, "", f"{name.replace('_', ' ')} {of}") for name in names)
 
 
 def _encode(model, alone, inputs):
+    names = _parameter_names(model, inputs)
+
     def compute(x):
-        return _parameters(model.family, alone.encode(x))
+        return _named(names, alone.encode(x))
 
     return Signature(
         "encode",
         "The encoder's posterior q(z; lambda_0) of each example (the prior without an encoder).",
         (inputs.x(),),
-        _parameter_outputs(model.family, model.latent_size, "q(z; lambda_0)"),
+        _posterior_outputs(model, names, "q(z; lambda_0)"),
         compute,
     )
 
 
 def _infer(model, alone, inputs):
+    names = _parameter_names(model, inputs)
+
     def compute(x, steps, seed):
-        return _parameters(model.family, alone.infer(x, steps, seed))
+        return _named(names, alone.infer(x, steps, seed))
 
     return Signature(
         "infer",
         "The posterior q(z; lambda_K) of each example after K steps of SVI.",
         (inputs.x(), inputs.steps(), inputs.seed()),
-        _parameter_outputs(model.family, model.latent_size, "q(z; lambda_K)"),
+        _posterior_outputs(model, names, "q(z; lambda_K)"),
         compute,
     )
 

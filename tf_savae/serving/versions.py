@@ -5,6 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
+import tensorflow as tf
+
 from tf_savae.ground import checks
 
 __all__ = ["new_version"]
@@ -37,7 +39,7 @@ def new_version(base, version=None):
         yield written
         _sync(incoming)
         written["path"] = _place(incoming, base, version)
-    except OSError as error:
+    except (OSError, tf.errors.OpError) as error:
         raise ValueError(
             f"path {base}: the export could not be written: {type(error).__name__}: {error}. "
             "Nothing is left of it."
