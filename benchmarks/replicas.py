@@ -27,6 +27,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parent.parent
+A_RUN = 3  # Kills that one run has to survive, at most.
 PARTS = {"train": 60, "valid": 13, "test": 13}  # 13 rows fill no batch of 8.
 
 
@@ -118,7 +119,7 @@ def prove(kills, seed, epochs):
         print(f"one process against two: {difference(one, two):.1e}", flush=True)
         while sum(len(run["kills"]) for run in runs) < kills:
             name = f"killed{len(runs)}"
-            run = launched(folder, name, epochs, 2, rng, calm["seconds"])
+            run = launched(folder, name, epochs, A_RUN, rng, calm["seconds"])
             run["from_uninterrupted"] = difference(weights(folder / name), two)
             run["from_one_process"] = difference(weights(folder / name), one)
             runs.append(run)

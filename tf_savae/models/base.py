@@ -76,7 +76,7 @@ class BoundModel(Steps, keras.Model):
         self.__dict__["_asked"] = {"jit_compile": jit_compile, **kwargs}
         with self.distribute_strategy.scope():
             super().compile(optimizer=optimizer, jit_compile=chosen, **kwargs)
-        self._prepare_strategy(kwargs.get("steps_per_execution", 1))
+            self._prepare_strategy(kwargs.get("steps_per_execution", 1))
 
     def _prepare_strategy(self, steps_per_execution):
         if self._distribute_strategy is None:
@@ -88,6 +88,7 @@ class BoundModel(Steps, keras.Model):
                 "steps_per_execution: Keras fails under a tf.distribute strategy with more than 1; "
                 f"got {steps_per_execution}. Leave it out."
             )
+        replicas.warn_of_layers(self._layers_to_compile())
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Keras averages a batch over its rows to build a model; `fit` has built this one."""

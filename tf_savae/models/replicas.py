@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from tf_savae.ground import shares
 
@@ -36,6 +37,7 @@ __all__ = [
     "run",
     "sums_beforehand",
     "total",
+    "warn_of_layers",
 ]
 
 
@@ -259,6 +261,24 @@ def check_made_in_scope(model, optimizer):
             "optimizer: it was made outside of the scope of the model's strategy. Expected it to "
             "be made inside `with strategy.scope():`, as the model was."
         )
+
+
+def warn_of_layers(layers):
+    """Says which layers make the result depend on the number of replicas."""
+    inner = {type(part) for layer in layers for part in layer._flatten_layers()}
+    reasons = {
+        keras.layers.BatchNormalization: "normalises each replica's rows by themselves",
+        keras.layers.Dropout: "draws for each replica by itself",
+    }
+    for kind, reason in reasons.items():
+        if number() > 1 and any(issubclass(found, kind) for found in inner):
+            logging.warning(
+                "%s %s: training on %d replicas is as good, but its numbers are not those of "
+                "one process",
+                kind.__name__,
+                reason,
+                number(),
+            )
 
 
 def as_shared(x, model):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
+from tf_savae.ground import checks, seeds, shares
 from tf_savae.probability import elbo_terms, kl_divergence
 
 __all__ = ["Effects", "PureEncoder", "PureGenerator"]
@@ -49,6 +49,9 @@ class _State:
             *zip(self.weights, weights, strict=True),
             *zip(self.statistics, self.constants, strict=True),
         ]
+        share = shares.held()
+        if self.random and share is not None:
+            seed = seeds.fold(seed, share.first)  # Keras draws for these rows alone.
         for index, state in enumerate(self.random):
             value = tf.bitcast(seeds.fold(seed, 1000 + index), tf.uint32)
             mapping.append((state, tf.cast(value, state.dtype)))
