@@ -234,13 +234,14 @@ def test_spoilt_weights_are_not_saved(texts, tmp_path):
     config = text_runs.config(texts, system="autoregressive")
     model = text.build_model(config, text.load_texts(config))
     checkpoints = Checkpoints(tmp_path, model)
-    checkpoints.state["history"] = [{"val_bound": 7.0}]
+    row = {"step": 8, "val_bound": 7.0, "step_seconds": 0.1, "seconds": 1.0}
+    checkpoints.state |= {"history": [row], "seconds": 1.0}
     checkpoints.save()
     model.decoder.softmax.bias.assign_add(np.full([34], np.nan, np.float32))
     with pytest.raises(ArithmeticError, match="bias holds NaN.* it was not saved"):
         checkpoints.save()
     checkpoints.state = {}
-    assert checkpoints.restore() and checkpoints.state["history"] == [{"val_bound": 7.0}]
+    assert checkpoints.restore() and checkpoints.state["history"] == [row]
     assert np.isfinite(model.decoder.softmax.bias.numpy()).all()
 
 

@@ -10,6 +10,9 @@ from tf_savae.training.snapshots import Snapshots
 
 __all__ = ["Checkpoints"]
 
+_COLUMNS = ("step", "val_bound", "step_seconds", "seconds")  # What history decides and reports.
+_LARGEST = 3e38  # Float32 ends there.
+
 
 class Checkpoints:
     """Weights, optimizer and a JSON state with the running metrics, saved together or not at all.
@@ -126,10 +129,12 @@ def _checked(state, folder):
     metrics = state.get("metrics", {}) if isinstance(state, dict) else None
     whole = (
         isinstance(rows, list)
-        and all(isinstance(row, dict) and _is_number(row.get("val_bound")) for row in rows)
+        and all(isinstance(row, dict) for row in rows)
+        and all(_is_number(row.get(name)) for row in rows for name in _COLUMNS)
         and isinstance(metrics, dict)
         and all(isinstance(values, list) for values in metrics.values())
-        and _is_number(state.get("seconds", 0.0))
+        and all(_is_number(number) for values in metrics.values() for number in values)
+        and _is_number(state.get("seconds", None if rows else 0.0))
         and state.get("hvp") in (None, *METHODS)
     )
     if not whole:
@@ -141,7 +146,8 @@ def _checked(state, folder):
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) < _LARGEST  # Not so for NaN either.
 
 
 def _series(folder, text, values, keep):

@@ -150,7 +150,7 @@ def _fit(config, folder, data, model, checkpoints):
 
 def _fit_epochs(config, folder, data, model, checkpoints, epoch, done):
     each = data.steps_per_epoch()
-    metrics = checkpoints.state["metrics"] if done else None
+    metrics = checkpoints.state.get("metrics", {}) if done else None
     model.fit(
         data.stream(config.seed, epoch * each + done),
         initial_epoch=epoch,

@@ -132,13 +132,13 @@ class Snapshots:
         prefix = str(self._path(number, ""))
         try:
             self._checkpoint.read(prefix).assert_consumed()
-        except tf.errors.OpError as error:
-            return _reason(error)
         except (ValueError, AssertionError, TypeError, KeyError) as error:
             raise ValueError(
                 f"checkpoint {prefix}: expected one that fits this model, got: {error}. It is of "
                 "another version; delete the workdir to train anew."
             ) from error
+        except Exception as error:  # noqa: BLE001 TensorFlow translates its errors to many types.
+            return _reason(error)
         return None
 
     def _remove(self, number):
