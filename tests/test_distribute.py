@@ -21,7 +21,7 @@ from keras.src.backend.tensorflow import trainer as keras_trainer
 from keras_models import data, dense_model
 
 from tf_savae import training
-from tf_savae.models import replicas
+from tf_savae.models import keras_strategy
 from tf_savae.training import supervisor
 from tf_savae.training.strategy import Follower, Team, team
 
@@ -71,7 +71,7 @@ def test_each_replica_has_its_own_xla_program(cases):
 
 
 def test_keras_still_cannot_compile_what_joins_replicas(cases):
-    """If this fails, Keras can: `joined_by_graph` in tf_savae/models/replicas.py may go."""
+    """If this fails, Keras can: `joined_by_graph` in tf_savae/models/keras_strategy.py may go."""
     assert cases["keras_compiles_the_join"]["error"]
 
 
@@ -81,7 +81,7 @@ def test_keras_still_clips_each_part(cases):
 
 
 def test_keras_still_wants_logs_of_shape_1(monkeypatch):
-    """If this fails, the reshaping in `replicas.logs` may go (keras issue 20585)."""
+    """If this fails, the `keras_strategy.logs_of` may go (keras issue 20585)."""
     axes = []
 
     class Strategy:
@@ -204,11 +204,11 @@ def test_datasets_are_dealt_out_by_rows():
     dataset = tf.data.Dataset.from_tensors((data(), None, np.ones(4)))
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
         model = dense_model("vae")
-    shared = replicas.as_shared(dataset, model)
+    shared = keras_strategy.as_shared(dataset, model)
     assert shared.options().experimental_distribute.auto_shard_policy == policies.DATA
     assert shared.element_spec[1].shape.as_list() == [4, 0]
     own = tf.data.Options()
     own.experimental_distribute.auto_shard_policy = policies.OFF
-    kept = replicas.as_shared(dataset.with_options(own), model)
+    kept = keras_strategy.as_shared(dataset.with_options(own), model)
     assert kept.options().experimental_distribute.auto_shard_policy == policies.OFF
-    assert replicas.as_shared(dataset, dense_model("vae")) is dataset
+    assert keras_strategy.as_shared(dataset, dense_model("vae")) is dataset

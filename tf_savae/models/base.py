@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
-from tf_savae.models import replicas
+from tf_savae.models import keras_strategy
 from tf_savae.models.building import first_batch
 from tf_savae.models.compilation import resolve_jit_compile
 from tf_savae.models.data_checks import check_arrays
@@ -81,14 +81,14 @@ class BoundModel(Steps, keras.Model):
     def _prepare_strategy(self, steps_per_execution):
         if self._distribute_strategy is None:
             return
-        replicas.check_made_in_scope(self, self.optimizer)
-        replicas.sums_beforehand(self.optimizer)
+        keras_strategy.check_made_in_scope(self, self.optimizer)
+        keras_strategy.sums_beforehand(self.optimizer)
         if steps_per_execution != 1:
             raise ValueError(
                 "steps_per_execution: Keras fails under a tf.distribute strategy with more than 1; "
                 f"got {steps_per_execution}. Leave it out."
             )
-        replicas.warn_of_layers(self._layers_to_compile())
+        keras_strategy.warn_of_layers(self._layers_to_compile())
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Keras averages a batch over its rows to build a model; `fit` has built this one."""
@@ -141,14 +141,14 @@ class BoundModel(Steps, keras.Model):
         """
         self._check_data(x, y, kwargs.get("sample_weight"))
         self._check_validation(kwargs.get("validation_data"))
-        replicas.check_made_in_scope(self, self.optimizer)
+        keras_strategy.check_made_in_scope(self, self.optimizer)
         with self.distribute_strategy.scope():
             x = self._prepared(x, kwargs.get("batch_size") or 32)
         if "validation_data" in kwargs:
-            kwargs["validation_data"] = replicas.as_shared(kwargs["validation_data"], self)
+            kwargs["validation_data"] = keras_strategy.as_shared(kwargs["validation_data"], self)
         guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
         callbacks = [*guards, *keras.tree.flatten(callbacks or [])]
-        return super().fit(replicas.as_shared(x, self), callbacks=callbacks, **kwargs)
+        return super().fit(keras_strategy.as_shared(x, self), callbacks=callbacks, **kwargs)
 
     def _prepared(self, x, batch_size):
         """Checks the weights, or makes them; returns the data."""
@@ -165,7 +165,7 @@ class BoundModel(Steps, keras.Model):
     def evaluate(self, x=None, y=None, **kwargs):
         """As `keras.Model.evaluate` on x alone; raises as `fit`."""
         self._check_data(x, y, kwargs.get("sample_weight"))
-        return super().evaluate(replicas.as_shared(x, self), **kwargs)
+        return super().evaluate(keras_strategy.as_shared(x, self), **kwargs)
 
     def _check_data(self, x, y, sample_weight):
         if y is not None:

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_savae.ground import seeds
-from tf_savae.models import gate, replicas
+from tf_savae.models import gate, keras_strategy, replicas
 from tf_savae.models.metrics import TRAINING_ONLY
 
 __all__ = ["NO_TARGETS", "Steps"]
@@ -93,18 +93,18 @@ class Steps:
     def _part(self, data):
         """The batch, or this replica's `Part` of it; Keras may wrap x in a tuple."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if replicas.is_target(y):
+        if keras_strategy.is_target(y):
             raise ValueError(f"y: {NO_TARGETS}")
         return replicas.part_of(x, sample_weight, self.variable_dtype)
 
     # Keras' hooks around them.
 
     def _make_function(self, step_function):
-        with replicas.joined_by_graph(self):
+        with keras_strategy.joined_by_graph(self):
             return super()._make_function(step_function)
 
     def make_predict_function(self, force=False):
-        with replicas.joined_by_graph(self):
+        with keras_strategy.joined_by_graph(self):
             return super().make_predict_function(force)
 
 

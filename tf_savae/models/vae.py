@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.ground.serialization import export
+from tf_savae.models import replicas
 from tf_savae.models.base import BoundModel
 from tf_savae.models.building import BuildsFromData
 from tf_savae.models.compilation import check_second_derivatives
@@ -16,6 +17,7 @@ from tf_savae.networks import StandardNormalPrior
 from tf_savae.objectives import OBJECTIVES
 from tf_savae.probability import as_family, as_kl_weight
 from tf_savae.svi import fastest_hvp
+from tf_savae.svi.hvp import METHODS
 
 __all__ = ["SemiAmortizedVAE"]
 
@@ -144,12 +146,15 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
 
     def _measured_hvp(self, batch):
         problem = self.problem(batch, seeds.as_seed(0), training=True)
-        return fastest_hvp(
+        fastest = fastest_hvp(
             problem.objective,
             problem.encode(),
             problem.theta,
             jit_compile=self.jit_compile is True,
         )
+        # All processes have to take the same one, and clocks differ.
+        names = sorted(METHODS)
+        return names[int(replicas.agreed(names.index(fastest)))]
 
     def call(self, x, training=False):
         """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives."""
