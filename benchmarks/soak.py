@@ -43,11 +43,12 @@ def write_texts(folder):
         (folder / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def text_command(texts, workdir):
+def text_command(texts, workdir, system="savae"):
     files = [f"--{name}_file={texts / name}.txt" for name in ("train", "valid", "test")]
     flags = ["--config=tiny", "--epochs=3", "--checkpoint_every=3", "--jit_compile=false"]
     script = str(PROJECT / "bin" / "train_text.py")
-    return [sys.executable, script, f"--workdir={workdir}", "--board_samples=0", *flags, *files]
+    flags += ["--board_samples=0", f"--system={system}", f"--workdir={workdir}"]
+    return [sys.executable, script, *flags, *files]
 
 
 def oracle_command(texts, workdir):
@@ -156,12 +157,25 @@ def _kill_later(process, workdir, chance, seconds):
     return "clock" if changes is None else "write"
 
 
-def _one_run(task, texts, workdir, chance, seconds, most):
-    """Starts a run until it is finished, killing all but the last start; the kills and the end."""
+def one_run(task, texts, workdir, chance, seconds, most, **options):
+    """Starts a run until it is finished, and kills it on the way.
+
+    Args:
+      task: "text" or "oracle".
+      texts: folder of `write_texts`.
+      workdir: of the run.
+      chance: `random.Random`, of the moments.
+      seconds: the latest moment.
+      most: kills.
+      options: of the task's command.
+
+    Returns:
+      (how each kill came: "clock" or "write"; the outcome of the finished run).
+    """
     command, outcome = TASKS[task]
     kills = []
     for start in range(MOST_STARTS):
-        process = _start(command(texts, workdir))
+        process = _start(command(texts, workdir, **options))
         if len(kills) < most and start < MOST_STARTS - 1:
             how = _kill_later(process, workdir, chance, seconds)
             if not _finish(process):
@@ -185,13 +199,13 @@ def soak(task, kills, folder, seed=0):
     write_texts(folder)
     chance = random.Random(seed)
     began = time.perf_counter()
-    _, expected = _one_run(task, folder, folder / f"{task}_whole", chance, 0.0, most=0)
+    _, expected = one_run(task, folder, folder / f"{task}_whole", chance, 0.0, most=0)
     seconds = time.perf_counter() - began
     runs, same_bits, done = [], [], 0
     while done < kills:
         workdir = folder / f"{task}_{len(runs)}"
         most = min(kills - done, 6)
-        found, outcome = _one_run(task, folder, workdir, chance, seconds, most)
+        found, outcome = one_run(task, folder, workdir, chance, seconds, most)
         runs.append(found)
         same_bits.append(same(outcome, expected))
         done += len(found)

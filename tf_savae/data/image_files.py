@@ -61,7 +61,11 @@ def _npz(path):
             expanded = sum(member.file_size for member in archive.infolist())
         check_expansion(path, expanded, path.stat().st_size)
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            fields = {name: archive[name] for name in archive.files}
+        for name, value in fields.items():
+            if not isinstance(value, np.ndarray):  # NumPy hands on what it does not know as bytes.
+                raise ValueError(f"{name} is no array")
+        return fields
     except Exception as error:  # noqa: BLE001 NumPy and zipfile raise many types here.
         raise ValueError(f"{path} is not a whole, valid .npz file: {error}") from error
 

@@ -93,10 +93,11 @@ def _check_class(part):
     registered = part.get("registered_name")
     if isinstance(registered, str) and keras.saving.get_registered_object(registered) is not None:
         return
+    foreign = isinstance(registered, str) and ">" in registered
     of_keras = isinstance(module, str) and (module == "keras" or module.startswith("keras."))
-    if not of_keras and module not in (None, "builtins"):
+    if foreign or not (of_keras or module in (None, "builtins")):
         raise ValueError(
-            f"expected classes of Keras and registered ones, got {name!r} of {module!r}; import "
+            f"expected classes of Keras and registered ones, got {name!r} of {module or registered!r}; import "
             "what registers it first"
         )
 
