@@ -36,10 +36,14 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def __init__(self, limit=10):
         super().__init__()
         self._limit = checks.non_negative_int("skip_limit", limit)
-        self._row = self._skipped = self._batches = 0
+        self._row = self._skipped = self._before = self._batches = 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._skipped = self._batches = 0
+        self._batches = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if not self._batches:  # By now a resumed epoch has its metrics back.
+            self._before = self._skipped = int(self.model._tracked.trackers["skipped"].result())
 
     def on_train_batch_end(self, batch, logs=None):
         new = int((logs or {}).get("skipped", 0)) - self._skipped
@@ -60,7 +64,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
             self._stop(f"{self._skipped} batches of this epoch (skip_limit={self._limit})")
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._batches and self._skipped >= self._batches:
+        if self._batches and self._skipped - self._before >= self._batches:
             self._stop("all batches of this epoch")
 
     def _stop(self, which):

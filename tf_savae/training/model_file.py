@@ -97,8 +97,8 @@ def _check_class(part):
     of_keras = isinstance(module, str) and (module == "keras" or module.startswith("keras."))
     if foreign or not (of_keras or module in (None, "builtins")):
         raise ValueError(
-            f"expected classes of Keras and registered ones, got {name!r} of {module or registered!r}; import "
-            "what registers it first"
+            f"expected classes of Keras and registered ones, got {name!r} of "
+            f"{module or registered!r}; import what registers it first"
         )
 
 
