@@ -9,7 +9,14 @@ import tensorflow as tf
 
 from tf_savae.networks import DistributionDecoder, PixelCNNDecoder
 
-__all__ = ["checked_answer", "checked_input", "example_checks", "within"]
+__all__ = [
+    "checked_answer",
+    "checked_input",
+    "example_checks",
+    "reads_text",
+    "rows_within",
+    "within",
+]
 
 _PAD, _START = 0, 2
 
@@ -32,12 +39,9 @@ def checked_input(tensor, name, shape, *checks):
     # Reshaped to the shape it has: `ensure_shape` would tell shape inference of its input, too.
     tensor = tf.ensure_shape(tf.reshape(tensor, tf.shape(tensor)), shape)
     for check in checks:
-        tensor = _after(tensor, *(_named(name, part) for part in check(tensor)))
+        holds, message = check(tensor)
+        tensor = _after(tensor, holds, f"{name}: {message}")
     return tensor
-
-
-def _named(name, part):
-    return f"{name}: {part}" if isinstance(part, str) else part
 
 
 def _fits(actual, shape):
@@ -76,6 +80,12 @@ def rows_within(most):
     return check
 
 
+def reads_text(decoder):
+    """Whether examples are rows <s> words </s> <pad> of a vocabulary."""
+    known = getattr(decoder, "vocabulary_size", None) is not None
+    return known and hasattr(decoder, "count_tokens")
+
+
 def example_checks(model, limits):
     """The checks of a batch of examples of this model."""
     checks = [rows_within(limits.rows)]
@@ -85,7 +95,7 @@ def example_checks(model, limits):
         checks.append(within(0, size - 1, f": token ids of a vocabulary of {size}"))
     else:
         checks.append(_finite)
-    if hasattr(decoder, "count_tokens"):
+    if reads_text(decoder):
         checks += [_length_within(limits.words + 2), _is_text]
     if isinstance(decoder, PixelCNNDecoder):
         checks.append(_is_binary)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_savae.ground import checks
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
 from tf_savae.serving.documentation import describe, write_documentation
+from tf_savae.serving.doors import reads_text
 from tf_savae.serving.inputs import SharedInputs
 from tf_savae.serving.limits import Limits
 from tf_savae.serving.signatures import signatures_of, text_signature
@@ -35,7 +36,7 @@ def export(
 
     Args:
       model: a `SemiAmortizedVAE` or `AutoregressiveModel` with weights, whose examples are one
-        tensor.
+        tensor: of the shape it was built with, texts of any length.
       path: folder of the model's versions.
       vocabulary: the `tf_savae.data.Vocabulary` of a text model.
       version: number of the folder; by default one more than the largest in `path`.
@@ -101,7 +102,7 @@ def _checked(model, vocabulary, limits):
         checks.finite(f"weights {variable.path}", variable.numpy(), remedy)
     if vocabulary is None:
         return None
-    size = model.decoder.vocabulary_size if hasattr(model.decoder, "count_tokens") else None
+    size = model.decoder.vocabulary_size if reads_text(model.decoder) else None
     if size != len(vocabulary):
         raise ValueError(
             f"vocabulary: expected the one that the model was trained with, of "

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.serving.doors import example_checks, rows_within, within
+from tf_savae.serving.doors import example_checks, reads_text, rows_within, within
 from tf_savae.serving.signature import Input
 
 __all__ = ["SharedInputs"]
@@ -24,7 +24,7 @@ class SharedInputs:
 
     def __init__(self, model, limits):
         self._model, self._limits = model, limits
-        self.takes_text = hasattr(model.decoder, "count_tokens")
+        self.takes_text = reads_text(model.decoder)
         shape, dtype = _one_tensor(model._data_spec)
         if self.takes_text:
             shape = [None]
