@@ -125,10 +125,9 @@ def main():
     rows = []
     for name in options.only.split(",") if options.only else CASES:
         examples = max(1, int(CASES[name] * options.scale))
-        command = [sys.executable, __file__, f"--target={name}", f"--examples={examples}"]
-        done = subprocess.run(
-            [*command, f"--seed={options.seed}"], capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-X", "faulthandler", __file__, f"--target={name}"]
+        command += [f"--examples={examples}", f"--seed={options.seed}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{name}: exit status {done.returncode}\n{done.stderr[-6000:]}")
         rows.append(json.loads(done.stdout.splitlines()[-1]))

@@ -45,6 +45,7 @@ CASES = {
     "text": 3000,
     "vocabulary": 2000,
     "images": 3000,
+    "mat": 120,
     "run_json": 1500,
     "settings": 1000,
     "snapshot": 1000,
@@ -143,7 +144,15 @@ def _image_files():
 
 def images(folder):
     """Files of images, and a member of an archive inside right checksums."""
-    files = _image_files()
+    return _images(folder, {n: f for n, f in _image_files().items() if not n.endswith(".mat")})
+
+
+def mat(folder):
+    """MATLAB's files, which a process of its own reads."""
+    return _images(folder, {n: f for n, f in _image_files().items() if n.endswith(".mat")})
+
+
+def _images(folder, files):
     cases = st.tuples(st.sampled_from(sorted(files)), byte_changes, byte_changes)
 
     def check(case):
@@ -368,7 +377,7 @@ def model_weights(folder):
 TARGETS = {
     target.__name__: target
     for target in (
-        text, vocabulary, images, run_json, settings, snapshot, state, model_file, model_config,
-        model_weights,
+        text, vocabulary, images, mat, run_json, settings, snapshot, state, model_file,
+        model_config, model_weights,
     )
 }  # fmt: skip

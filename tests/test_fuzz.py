@@ -13,6 +13,7 @@ EXAMPLES = {
     "text": 200,
     "vocabulary": 200,
     "images": 200,
+    "mat": 8,
     "run_json": 100,
     "settings": 200,
     "snapshot": 50,

@@ -1,14 +1,16 @@
 """Files of images: .npz, .npy, MATLAB's .mat, and the .amat text of binarised MNIST."""
 
-import math
 import os
+import subprocess
+import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from tf_savae.data import limits
 from tf_savae.data.image_arrays import from_matlab, from_rows
-from tf_savae.data.limits import check_expansion
 
 __all__ = ["read_arrays"]
 
@@ -18,6 +20,8 @@ _PARTS = {
     "valid": ("valid", "validation", "val", "x_valid", "x_val", "valid_images"),
     "test": ("test", "x_test", "test_images", "testdata"),
 }
+_MAT_READER = Path(__file__).with_name("mat_reader.py")
+_MAT_SECONDS = 600
 _SINGLE = ("images", "image", "x", "data")
 
 
@@ -59,7 +63,7 @@ def _npz(path):
     try:
         with zipfile.ZipFile(path) as archive:
             expanded = sum(member.file_size for member in archive.infolist())
-        check_expansion(path, expanded, path.stat().st_size)
+        limits.check_expansion(path, expanded, path.stat().st_size)
         with np.load(path, allow_pickle=False) as archive:
             fields = {name: archive[name] for name in archive.files}
         for name, value in fields.items():
@@ -85,23 +89,28 @@ def _npy(path):
 
 def _mat(path):
     try:
-        import scipy.io  # Here: only MATLAB's files need it.
+        import scipy.io  # noqa: F401 Here: only MATLAB's files need it.
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{path}: reading a .mat file needs scipy: pip install scipy, or save the images as "
             ".npz"
         ) from error
-    try:
-        sizes = [math.prod(shape) for _, shape, _ in scipy.io.whosmat(os.fspath(path))]
-        check_expansion(path, 8 * sum(sizes), path.stat().st_size)
-        fields = scipy.io.loadmat(os.fspath(path))
-    except NotImplementedError as error:
-        raise ValueError(
-            f"{path} is a MATLAB 7.3 file, which is HDF5: save it with '-v7', or as .npz"
-        ) from error
-    except Exception as error:  # noqa: BLE001 scipy raises many types for damaged files.
-        raise ValueError(f"{path} is not a whole, valid .mat file: {error}") from error
-    return {name: value for name, value in fields.items() if not name.startswith("__")}
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "fields.npz"
+        most = (limits.largest(path.stat().st_size) >> 20) + 2048  # And what Python itself takes.
+        reader = [sys.executable, "-P", str(_MAT_READER), os.fspath(path), str(output), str(most)]
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        try:
+            done = subprocess.run(
+                reader, capture_output=True, text=True, env=environment, timeout=_MAT_SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ValueError(f"{path}: it took over {_MAT_SECONDS} seconds to read") from error
+        if done.returncode or not output.is_file():
+            words = done.stderr.strip() if done.returncode == 1 else "its reader crashed"
+            words = words or "its reader failed"
+            raise ValueError(f"{path} is not a whole, valid .mat file: {words.splitlines()[-1]}")
+        return {name.removeprefix("field_"): value for name, value in _npz(output).items()}
 
 
 def _amat(path):

@@ -2,7 +2,7 @@
 
 import io
 
-__all__ = ["bounded", "check_expansion"]
+__all__ = ["bounded", "check_expansion", "largest"]
 
 _ALWAYS = 2**30  # Bytes that any file may grow into.
 _RATIO = 100  # Beyond that: so many times the file's own size. Text and images compress by 2 to 30.
@@ -15,12 +15,17 @@ def check_expansion(path, expanded, stored):
     Traceback (most recent call last):
     ValueError: a.gz: its 10,000 bytes expand to 1,099,511,627,776 or more, ...
     """
-    if expanded > max(_ALWAYS, _RATIO * stored):
+    if expanded > largest(stored):
         raise ValueError(
             f"{path}: its {stored:,} bytes expand to {expanded:,} or more, which no text or images "
             "do: expected a file that was not made to fill the memory. Expand it by hand if you "
             "trust it."
         )
+
+
+def largest(stored):
+    """How many bytes a file of `stored` bytes may grow into."""
+    return max(_ALWAYS, _RATIO * stored)
 
 
 class _Bounded(io.RawIOBase):
