@@ -36,6 +36,9 @@ TEST = [
 # Peers to measure against; the package itself never imports them.
 BENCH = ["psutil>=7,<8", "torch==2.13.*", "jax==0.10.*"]
 
+# Compiles train steps for TPUs without one (benchmarks/lower.py); these three fit one another.
+TPU = ["jax==0.10.2", "jaxlib==0.10.2", "libtpu==0.0.42.1"]
+
 setup(
     name="tf_savae",
     version="0.1.0",

@@ -28,11 +28,12 @@ _FIRST = 1  # Results are the loss, then the state.
 
 def dump(options):
     """Writes a program for each case, K and precision."""
+    wanted = list(_wanted(options))
     import keras
     import tensorflow as tf
     from programs import stablehlo
 
-    for case, steps, precision in _wanted(options):
+    for case, steps, precision in wanted:
         name = f"{case}_K{steps}_{precision}"
         start = time.perf_counter()
         program = stablehlo.lower(case, steps, precision, options.method)

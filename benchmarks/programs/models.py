@@ -34,7 +34,7 @@ def model_of(case, steps, method="exact_forward", dtype="float32"):
 
     >>> from programs.sizes import CASES
     >>> model_of(CASES["tiny_text"], 2).optimizer.name
-    'SGD'
+    'sgd'
     """
     if method not in ours.METHODS:
         raise ValueError(f"method: expected one of {', '.join(ours.METHODS)}, got {method!r}.")

@@ -47,10 +47,6 @@ def lower(name, steps, precision="tf32", method="exact_forward"):
 
     Raises:
       RuntimeError: the program holds a variable, and is not pure.
-
-    >>> program = lower("tiny_oracle", 1)
-    >>> "stablehlo.while" in program.text, len(program.names) == len(program.state)
-    (True, True)
     """
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     case = case_of(name)

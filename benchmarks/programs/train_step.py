@@ -34,7 +34,8 @@ class PureStep:
     >>> step = PureStep(model)
     >>> state = step.state()
     >>> loss, new = step(state, tf.zeros([4, 4], tf.int32))
-    >>> int(new[step.names.index("sgd/iteration")] - state[step.names.index("sgd/iteration")])
+    >>> place = step.names.index(model.optimizer.iterations.path)
+    >>> int(new[place] - state[place])
     1
     """
 
