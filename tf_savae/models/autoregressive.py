@@ -28,7 +28,7 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
     >>> model.compile(optimizer="adam")
     >>> history = model.fit(tf.constant([[2, 5, 6, 3]] * 4), verbose=0)
     >>> sorted(history.history)
-    ['bound', 'loss', 'nll', 'perplexity']
+    ['bound', 'loss', 'nll', 'perplexity', 'skipped']
     """
 
     def __init__(self, decoder, *, seed=0, **kwargs):
