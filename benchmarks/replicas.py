@@ -7,10 +7,12 @@ The first trains one small SA-VAE on text in one process, in two processes, and 
 which one, chosen at random, is killed with SIGKILL at a random time and started again by
 bin/launch_workers.py, as often as --kills says: all have to end with the same weights, those killed
 with the same bits as those that were not. The second times steps of one process on one core, and of
-two processes on a core each, in turns.
+two processes on a core each, in turns; the CPU time of a process says what a step costs it however
+busy the machine is.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -148,11 +150,11 @@ def timed_worker(batch, steps, hvp_steps):
     from tf_savae.training.strategy import team
 
     with team("multiworker" if "cluster" in spec else "none") as processes:
-        seconds, model = _timed_fit(processes, batch, steps, hvp_steps)
+        (seconds, busy), model = _timed_fit(processes, batch, steps, hvp_steps)
         bytes_a_step = 4 * sum(v.value.shape.num_elements() for v in model.trainable_variables)
         joining = _timed_sum(processes, bytes_a_step // 4)
         if processes.is_chief:
-            print("RESULT", json.dumps([seconds, joining, bytes_a_step]), flush=True)
+            print("RESULT", json.dumps([seconds, busy, joining, bytes_a_step]), flush=True)
 
 
 def _timed_fit(processes, batch, steps, refinement_steps):
@@ -166,7 +168,7 @@ def _timed_fit(processes, batch, steps, refinement_steps):
     x[:, 0], x[:, -1] = 2, 3
     times = []
     clock = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda *_: times.append(time.perf_counter())
+        on_train_batch_end=lambda *_, **__: times.append((time.perf_counter(), time.process_time()))
     )
     with processes.scope():
         model = tf_savae.SemiAmortizedVAE(
@@ -179,8 +181,9 @@ def _timed_fit(processes, batch, steps, refinement_steps):
         )
         model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     model.fit(x, batch_size=batch, shuffle=False, verbose=0, callbacks=[clock])
-    laps = [b - a for a, b in zip(times[1:], times[2:], strict=False)]
-    return statistics.median(laps), model
+    clocks = zip(*times[1:], strict=True)  # Without the first step, which is traced.
+    laps = [[b - a for a, b in itertools.pairwise(clock)] for clock in clocks]
+    return [statistics.median(clock) for clock in laps], model
 
 
 def _timed_sum(processes, size, repeats=20):
@@ -204,7 +207,7 @@ def _timed_sum(processes, size, repeats=20):
 
 
 def measured(processes, batch, options):
-    """One measurement in processes of its own: (seconds a step, seconds of a sum, bytes)."""
+    """In processes of its own: (seconds a step, CPU seconds of the chief, of a sum, bytes)."""
     own = ["--worker", f"--batch={batch}", f"--steps={options.steps}"]
     own = [sys.executable, str(Path(__file__).resolve()), *own, f"--svi_steps={options.svi_steps}"]
     launcher = [sys.executable, str(ROOT / "bin" / "launch_workers.py"), "--restarts=0"]
@@ -236,9 +239,10 @@ def scale(options):
                 "global_batch": batch,
                 "step_ms": 1e3 * statistics.median(seconds),
                 "least_step_ms": 1e3 * min(seconds),
-                "sum_ms": 1e3 * statistics.median(value[1] for value in values),
-                "bytes": values[0][2],
-                "load": [round(value[3], 2) for value in values],
+                "sum_ms": 1e3 * statistics.median(value[2] for value in values),
+                "cpu_ms": 1e3 * statistics.median(value[1] for value in values),
+                "bytes": values[0][3],
+                "load": [round(value[4], 2) for value in values],
             }
         )
     settings = {**SIZES, "length": LENGTH, "svi_steps": options.svi_steps, "rounds": options.rounds}
