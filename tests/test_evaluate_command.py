@@ -260,7 +260,7 @@ def test_a_loaded_run_is_what_was_saved(texts, workdir):
     ("name", "content", "message"),
     [
         ("run.json", None, "found no run.json"),
-        ("run.json", b"{", "expected a run's JSON"),
+        ("run.json", b"{", "expected JSON"),
         ("run.json", b'{"configuration": {"seeds": [0]}}', "record of a run with one system"),
         ("vocabulary.txt", None, "no vocabulary file"),
         ("vocabulary.txt", b"words", "not a vocabulary"),
