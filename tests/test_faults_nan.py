@@ -1,5 +1,9 @@
 """A NaN in a batch: the batch changes nothing, is counted, and too many of them end training."""
 
+import dataclasses
+import math
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +11,8 @@ import tensorflow as tf
 from keras_models import compiled, data, dense_encoder, dense_model, text_model, tokens
 
 from tf_savae.models import NonFiniteError, gate
+from tf_savae.training import TEXT_CONFIGS
+from tf_savae.training.callbacks import RunState
 
 ADAM = {"learning_rate": 0.05, "global_clipnorm": 1.0, "use_ema": True}
 
@@ -130,6 +136,16 @@ def test_as_many_as_allowed_do_not_end_it():
     assert logs["skipped"] == [4.0]
     with pytest.raises(ValueError, match="skip_limit: expected an integer >= 0, got -1"):
         model.fit(x, skip_limit=-1)
+
+
+def test_a_validation_bound_of_nan_ends_a_run():
+    model = compiled(dense_model("vae"), data(4, "float32"))
+    config = dataclasses.replace(TEXT_CONFIGS["tiny"]())
+    state = RunState(config, None, types.SimpleNamespace(state={}), 8)
+    state.set_model(model)
+    state._durations = [0.1]
+    with pytest.raises(NonFiniteError, match="bound on the validation data is nan after epoch 1"):
+        state.on_epoch_end(0, {"val_bound": math.nan, "loss": 1.0})
 
 
 def test_an_optimizer_that_scales_losses_skips_by_itself():

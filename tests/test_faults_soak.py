@@ -1,5 +1,6 @@
 """Runs that are killed while they write, and restarted: the bits of an uninterrupted run."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -71,3 +72,7 @@ def test_batches_in_vain_end_a_run_with_a_checkpoint_of_the_last_good_state(
     report = training.train_and_evaluate(config, tmp_path / "run")
     assert report["steps"] == 16
     assert [row["skipped"] for row in text_runs.history(tmp_path / "run")] == [0.0, 3.0]
+    (tmp_path / "run" / "report.json").unlink()
+    shutil.rmtree(tmp_path / "run" / "best")
+    with pytest.raises(ValueError, match="weights of the best epoch in its folder best"):
+        training.train_and_evaluate(config, tmp_path / "run")
