@@ -19,6 +19,7 @@ from tf_savae.training import text
 from tf_savae.training.callbacks import is_finished
 from tf_savae.training.checkpoints import Checkpoints
 from tf_savae.training.schedule import learning_rate_rule
+from tf_savae.training.workdir import Workdir
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "train_text.py"
 SYSTEMS = ["autoregressive", "vae", "svi", "vae_svi", "vae_svi_kl", "savae"]
@@ -233,7 +234,7 @@ def test_divergence_stops_the_run(texts, tmp_path):
 def test_spoilt_weights_are_not_saved(texts, tmp_path):
     config = text_runs.config(texts, system="autoregressive")
     model = text.build_model(config, text.load_texts(config))
-    checkpoints = Checkpoints(tmp_path, model)
+    checkpoints = Checkpoints(Workdir(tmp_path), model)
     row = {"step": 8, "val_bound": 7.0, "step_seconds": 0.1, "seconds": 1.0}
     checkpoints.state |= {"history": [row], "seconds": 1.0}
     checkpoints.save()
