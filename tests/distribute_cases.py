@@ -73,7 +73,7 @@ def refined(strategy):
         return dense_model(steps=2, model={"beta": tf_savae.linear_kl_weight(4)})
 
     facts, two, one = compared(strategy, make, data(21), weights=weights, valid=data(11))
-    facts["predict"] = float(np.abs(one.predict(data(9), 4, 0) - two.predict(data(9), 4, 0)).max())
+    facts["predict"] = float(np.abs(one.predict(data(9), 5, 0) - two.predict(data(9), 5, 0)).max())
     facts.update(_skipped(two))
     return facts
 

@@ -81,7 +81,8 @@ def part_of(x, sample_weight, dtype):
         weights = tf.cast(tf.convert_to_tensor(sample_weight), dtype)
     weight = tf.reduce_sum(weights)
     me, others = context.replica_id_in_sync_group, context.num_replicas_in_sync
-    if known is not None:
+    if isinstance(context.strategy, tf.distribute.TPUStrategy) and known is not None:
+        # It takes parts of one known size, and no sizes that are known later.
         whole = tf.zeros([known * others])
         share = shares.Share(tf.cast(me * known, tf.int32), whole)
         return Part(x, sample_weight, share, total(weight), rows)
@@ -89,8 +90,9 @@ def part_of(x, sample_weight, dtype):
     sums = total(tf.concat([mine, weight[None]], 0))
     sizes = tf.cast(sums[:-1], tf.int32)
     share = shares.Share(tf.cumsum(sizes, exclusive=True)[me], tf.zeros([tf.reduce_sum(sizes)]))
-    missing = tf.cast(tf.equal(rows, 0), tf.int32)
-    x, weights = tf.nest.map_structure(lambda t: _longer(t, missing), (x, weights))
+    if not known:  # None, or 0.
+        missing = tf.cast(tf.equal(rows, 0), tf.int32)
+        x, weights = tf.nest.map_structure(lambda t: _longer(t, missing), (x, weights))
     # The place of a row that nobody holds, where all rows are held by others.
     share = share._replace(first=tf.minimum(share.first, tf.shape(share.whole)[0] - 1))
     return Part(x, weights, share, sums[-1], rows)
