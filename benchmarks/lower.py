@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import app, flags
 from peers import results
-from programs import sizes, tpu
+from programs import findings, sizes, tpu
 
 FLAGS = flags.FLAGS
 _CASES = ["oracle", "text_small", "text_paper", "image"]
@@ -42,7 +42,7 @@ def child(task):
 
 
 def _lower(name, steps, precision, method, path):
-    from programs import findings, stablehlo
+    from programs import stablehlo
 
     program = stablehlo.lower(name, steps, precision, method)
     Path(path).write_bytes(program.serialized)
@@ -84,22 +84,6 @@ def measured(name, targets, folder):
         for target in targets:
             row["targets"][target] = in_process(do="compile", path=path, target=target)
     return row
-
-
-def verdict(found):
-    """What is wrong with a program, in words; "" where nothing is.
-
-    >>> verdict({"programs": 1, "host_calls": ["outfeed"], "dynamic_shapes": []})
-    'calls the host (outfeed)'
-    """
-    wrong = []
-    if found["programs"] != 1:
-        wrong.append(f"{found['programs']} programs")
-    if found["host_calls"]:
-        wrong.append(f"calls the host ({', '.join(found['host_calls'])})")
-    if found["dynamic_shapes"]:
-        wrong.append(f"dynamic shapes ({', '.join(found['dynamic_shapes'])})")
-    return "; ".join(wrong)
 
 
 _HEAD = (
@@ -172,7 +156,7 @@ def main(argv):
     print(table(rows))
     print(f"written to {FLAGS.output}")
     answers = [f for row in rows for f in (row["stablehlo"], *row["targets"].values())]
-    if any("problem" in found or verdict(found) for found in answers):
+    if any("problem" in found or findings.verdict(found) for found in answers):
         raise SystemExit(1)
 
 

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-__all__ = ["of_hlo", "of_stablehlo"]
+__all__ = ["of_hlo", "of_stablehlo", "verdict"]
 
 _TRANSFERS = ("infeed", "outfeed", "send", "recv", "send-done", "recv-done")
 _HOST = re.compile(r"callback|host|python|py_func|pyfunc", re.IGNORECASE)
@@ -58,6 +58,22 @@ def of_hlo(text):
         **_calls(text, [name for name in _TRANSFERS if operations[name]]),
         "dynamic_shapes": sorted(set(re.findall(r"\w+\[[\d,]*<=\d+", text))),
     }
+
+
+def verdict(found):
+    """What is wrong with a program, in words; "" where nothing is.
+
+    >>> verdict({"programs": 1, "host_calls": ["outfeed"], "dynamic_shapes": []})
+    'calls the host (outfeed)'
+    """
+    wrong = []
+    if found["programs"] != 1:
+        wrong.append(f"{found['programs']} programs")
+    if found["host_calls"]:
+        wrong.append(f"calls the host ({', '.join(found['host_calls'])})")
+    if found["dynamic_shapes"]:
+        wrong.append(f"dynamic shapes ({', '.join(found['dynamic_shapes'])})")
+    return "; ".join(wrong)
 
 
 def _calls(text, transfers):

@@ -13,8 +13,8 @@ __all__ = ["of_module"]
 def of_module(serialized):
     """Multiply-add FLOPs of a program's matrix products and convolutions.
 
-    Of a branch the larger side counts, of a convolution the whole window at each place, its padding
-    included.
+    What no result depends on does not count: XLA drops it. Of a branch the larger side counts, of a
+    convolution the whole window at each place, its padding included.
 
     Args:
       serialized: bytes, a portable artifact, or StableHLO text.
@@ -25,6 +25,7 @@ def of_module(serialized):
     >>> of_module('''func.func public @main(%a: tensor<2x3xf32>, %b: tensor<3x5xf32>)
     ...   -> tensor<2x5xf32> {
     ...   %c = stablehlo.dot %a, %b : (tensor<2x3xf32>, tensor<3x5xf32>) -> tensor<2x5xf32>
+    ...   %d = stablehlo.dot %a, %b : (tensor<2x3xf32>, tensor<3x5xf32>) -> tensor<2x5xf32>
     ...   return %c : tensor<2x5xf32> }''')
     60
     """
@@ -46,7 +47,7 @@ class _Counter:
         return self._of_block(self._functions[name].entry_block)
 
     def _of_block(self, block):
-        return sum(self._of_operation(op.operation) for op in block.operations)
+        return sum(self._of_operation(op) for op in _alive(block))
 
     def _of_operation(self, op):
         if op.name == "func.call":
@@ -74,6 +75,18 @@ class _Counter:
             if op.name == "stablehlo.compare" and _is_less(op):
                 found += _constant(op.operands[1])
         return found
+
+
+def _alive(block):
+    """The operations of a block that its results, or those of blocks inside, depend on."""
+    alive, dead = [], set()
+    for op in reversed([op.operation for op in block.operations]):
+        users = [use.owner for result in op.results for use in result.uses]
+        if len(op.results) and all(user in dead for user in users):
+            dead.add(op)
+        else:
+            alive.append(op)
+    return alive
 
 
 def _callee(op):

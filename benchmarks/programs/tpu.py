@@ -62,10 +62,11 @@ def compiled(serialized, target):
 
 
 def _device(topology, machine):
-    """One chip of a topology; libtpu otherwise asks a network for where it is."""
+    """One chip of a topology. libtpu otherwise asks a network where it is, and locks the chips."""
     os.environ.update(
         JAX_PLATFORMS="cpu",
         TPU_SKIP_MDS_QUERY="1",
+        ALLOW_MULTIPLE_LIBTPU_LOAD="1",
         TPU_ACCELERATOR_TYPE=machine,
         TPU_WORKER_HOSTNAMES="localhost",
         TPU_WORKER_ID="0",
