@@ -1,6 +1,5 @@
 """Our contender: `SemiAmortizedVAE`'s objective and gradients for one batch, without optimizer."""
 
-import numpy as np
 import tensorflow as tf
 
 import tf_savae

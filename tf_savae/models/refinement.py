@@ -192,7 +192,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         settings.update(overrides)
         if settings["adjoint"] != "truncated":
             settings["truncate"] = None
-        if settings["adjoint"] != self.adjoint:  # Inference crosses nothing back.
+        if settings["adjoint"] in ("stop", "unrolled"):  # Inference crosses nothing back.
             settings["keep"] = None
         return settings
 

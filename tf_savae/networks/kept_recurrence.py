@@ -29,6 +29,7 @@ def kept_dual(pointwise, inputs, inputs_dot, kernel, state, state_dot, kept):
         dots, outputs_dot = _tangents(pointwise, kept, inputs_dot, kernel, states[count:])
 
         def pull(upstream, _):
+            forward_mode.refuse_third_derivatives("lstm")
             # The adjoint of the tangents is what the step kept: `upstream_dot` led to it there.
             rows_bar, rows_dot_bar, first_bars = _backward(
                 pointwise, kept, dots, upstream, kernel

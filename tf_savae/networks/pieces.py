@@ -8,7 +8,7 @@ __all__ = ["in_pieces"]
 def in_pieces(work, rows, outputs, sums, most):
     """Runs `work` on at most `most` rows at a time, in a loop that compiles once.
 
-    Nothing is differentiated through the loop: it is for use inside custom gradients.
+    For use inside custom gradients: a derivative through the loop would store all pieces.
 
     Args:
       work: maps a piece of each of `rows` to a pair of lists: results of each row [size, ...], and

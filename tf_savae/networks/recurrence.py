@@ -58,7 +58,7 @@ def recurrence(pointwise, inputs, kernel, state):
     state = tuple(state)
     tangents = forward_mode.tangents_of([inputs, *state])
     if tangents is None:
-        return _differentiable(pointwise, inputs, kernel, state, keeping.slot())
+        return _differentiable(pointwise, inputs, kernel, state, keeping.slot("recurrence"))
     with forward_mode.paused():
         hidden, hidden_dot = _with_tangents(pointwise, inputs, kernel, state, tangents)
     return forward_mode.attach([hidden], [hidden_dot])[0]
@@ -66,7 +66,7 @@ def recurrence(pointwise, inputs, kernel, state):
 
 def _with_tangents(pointwise, inputs, kernel, state, tangents):
     """h after each step and its tangent, [T, B, H] each."""
-    kept = keeping.replayed()
+    kept = keeping.replayed("recurrence")
     if kept:
         return kept_dual(pointwise, inputs, tangents[0], kernel, state, tangents[1:], kept)
     rows = tf.concat([inputs, tangents[0]], axis=1)
@@ -103,6 +103,7 @@ def _differentiable(pointwise, inputs, kernel, state, slot=None):
         befores, activations, outputs = _forward_loop(pointwise, inputs, kernel, state)
 
         def pull(upstream):
+            forward_mode.refuse_third_derivatives("lstm")
             inputs_bar, state_bar, bars = _backward_loop(
                 pointwise, befores, activations, kernel, upstream, keeps_bars
             )

@@ -4,8 +4,10 @@ First and second derivatives are written by hand, so that the logits are made on
 derivative is matrix products of p - onehot(target), in reverse mode and in forward mode. In forward
 mode, that is in Hessian-vector products, more than 2**23 logits are never there at once: the
 derivative makes them itself, some tokens at a time. In a graph nobody asks for the value, so that
-nothing is made twice. Beyond 2**26 logits nothing has them all at once: the value brings its
-gradient in `hidden` along, piece by piece, and only the gradient of the kernel makes them again.
+nothing is made twice. Beyond 2**26 logits the value and its gradient do not hold them all either:
+the value brings its gradient in `hidden` along, piece by piece (under XLA only if it is asked for),
+and only the gradient of the kernel makes them again. That is where the number of tokens is known
+and steps do not keep logits for their products; reverse over reverse stores the pieces again.
 """
 
 import tensorflow as tf
@@ -29,7 +31,8 @@ def token_nll(hidden, kernel, bias, targets, piece=_PIECE, whole=_WHOLE):
       targets: int32 [N], in [0, V).
       piece: how many of the N V logits a Hessian-vector product in forward mode holds at once.
       whole: how many logits the value and its gradient hold at once; where there are more, they
-        hold `piece`, and the gradient of the kernel costs one matrix product more.
+        hold `piece`, and the gradient of the kernel costs one matrix product more. Not where N is
+        unknown in tracing, and not where refinement keeps "all".
 
     Returns:
       [N], float32 where `hidden` is of lower precision. Differentiable to second order.
@@ -41,12 +44,12 @@ def token_nll(hidden, kernel, bias, targets, piece=_PIECE, whole=_WHOLE):
     tangents = forward_mode.tangents_of([hidden])
     count, most = hidden.shape[0], max(1, piece // kernel.shape[1])
     if tangents is None:
-        slot = keeping.slot()
+        slot = keeping.slot("softmax")
         few = count is None or count * kernel.shape[1] <= whole
         if few or (slot is not None and slot.level == "all"):
             return _primal(slot)(hidden, kernel, bias, targets)
         return _primal_in_pieces(most, slot)(hidden, kernel, bias, targets)
-    kept = keeping.replayed()
+    kept = keeping.replayed("softmax")
     with forward_mode.paused():
         one = count is not None and count <= most
         dual = _dual(kept) if one else _dual_in_pieces(most, kept)
@@ -141,6 +144,7 @@ def _dual(kept):
         parts = _dual_parts(*rows, kernel, bias, kept)
 
         def pull(upstream, upstream_dot):
+            forward_mode.refuse_third_derivatives("token_nll")
             bars, sums = _dual_pulled(parts, *rows, kernel, (upstream, upstream_dot), kept)
             return *bars, sums[0], tf.cast(sums[1], bias.dtype), None
 
@@ -162,6 +166,8 @@ def _dual_in_pieces(most, kept):
             return _dual_parts(hidden, hidden_dot, targets, kernel, bias, held)[:2], []
 
         def pull(upstream, upstream_dot):
+            forward_mode.refuse_third_derivatives("token_nll")
+
             def backward(hidden, hidden_dot, targets, upstream, upstream_dot, *held):
                 held = dict(zip(names, held, strict=True))
                 piece = (hidden, hidden_dot, targets)

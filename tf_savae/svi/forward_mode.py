@@ -15,7 +15,15 @@ import tensorflow as tf
 from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import execute, forwardprop, forwardprop_util
 
-__all__ = ["LoopInForwardOverReverse", "accumulate", "attach", "paused", "tangents_of"]
+__all__ = [
+    "LoopInForwardOverReverse",
+    "accumulate",
+    "attach",
+    "paused",
+    "refuse_nested_functions",
+    "refuse_third_derivatives",
+    "tangents_of",
+]
 
 
 # Operations that are linear in each of their float inputs, and worth not doing twice.
@@ -154,6 +162,46 @@ def tangents_of(tensors):
         tf.zeros_like(tensor) if tangent is None else tf.convert_to_tensor(tangent)
         for tensor, tangent in zip(tensors, tangents, strict=True)
     ]
+
+
+def refuse_third_derivatives(name):
+    """Called where an operation's gradient is taken: inside an accumulator it would be wrong.
+
+    Raises:
+      ValueError: the directional derivative of that gradient is being taken.
+    """
+    if _modes.stack:
+        raise ValueError(
+            f"{name}: its gradient is taken inside the decoder, so that a Hessian-vector product "
+            "in forward mode would need its third derivative, which it does not have; expected "
+            'hvp="reverse_over_reverse".'
+        )
+
+
+def refuse_nested_functions(accumulator, operations):
+    """Looks for calls of functions that tangents passed through: their derivatives get lost.
+
+    A tape around `tf.autodiff.ForwardAccumulator` sees nothing of the tangents of a `tf.function`
+    that is called inside another one; TensorFlow says nothing of it.
+
+    Args:
+      accumulator: what `accumulate` yielded.
+      operations: those of the graph that were made inside it.
+
+    Raises:
+      ValueError: there is such a call.
+    """
+    for operation in operations:
+        if operation.type not in ("PartitionedCall", "StatefulPartitionedCall"):
+            continue
+        for output in operation.outputs:
+            if output.dtype.is_floating and accumulator.jvp(output) is not None:
+                raise ValueError(
+                    'hvp="forward_over_reverse": the decoder calls a tf.function '
+                    f"({operation.name}), through which a tape cannot follow tangents; expected "
+                    "plain Python functions inside the decoder (function.python_function), or "
+                    'hvp="reverse_over_reverse".'
+                )
 
 
 @contextlib.contextmanager

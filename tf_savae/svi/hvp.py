@@ -47,8 +47,8 @@ def forward_over_reverse(objective, parameters, theta, seed, vector):
             raise
         raise ValueError(
             'hvp: "forward_over_reverse" cannot pass through a while loop of the decoder (a Keras '
-            "LSTM, tf.scan, tf.while_loop) inside a tf.function; expected loops written with "
-            'tf_savae.svi.scan. Use it, or hvp="reverse_over_reverse".'
+            "LSTM, tf.scan, tf.while_loop) or a tf.cond inside a tf.function; expected loops "
+            'written with tf_savae.svi.scan. Use it, or hvp="reverse_over_reverse" with keep=None.'
         ) from error
 
 
@@ -65,11 +65,20 @@ def _tape_over_accumulator(objective, parameters, theta, seed, vector):
     sources = [*parameters, *floating(theta)]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
+        made = _operations()
         with forward_mode.accumulate(parameters, vector) as forward:
             total = tf.reduce_sum(objective.value(parameters, theta, seed))
+        forward_mode.refuse_nested_functions(forward, _operations()[len(made) :])
         slope = forward.jvp(total, unconnected_gradients="zero")
     products = dense(tape.gradient(slope, sources), sources)
     return products[: len(parameters)], products[len(parameters) :]
+
+
+def _operations():
+    """Those of the graph under construction, in the order of their making; none in eager mode."""
+    if tf.executing_eagerly():
+        return []
+    return tf.compat.v1.get_default_graph().get_operations()
 
 
 def reverse_over_reverse(objective, parameters, theta, seed, vector):

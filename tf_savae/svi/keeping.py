@@ -4,11 +4,14 @@ The product at lambda_k repeats much of the step at lambda_k: the same states, t
 in the adjoint of its tangents, the very gradients of the step. An operation with hand-written
 derivatives asks for a `slot` when it runs and fills it when its gradient is taken; the loop of
 steps stores what the slots hold; and in the product the operation asks for it with `replayed`.
-Operations are matched by their order, which is the same in every trace of one objective.
+Operations are matched by their order, which is the same in every trace of one objective: each asks
+for one or the other, once, whether it depends on lambda or not.
 """
 
 import contextlib
 import threading
+
+import tensorflow as tf
 
 from tf_savae.ground import checks
 
@@ -20,9 +23,9 @@ LEVELS = ("states", "all")
 class _Slot(dict):
     """What one operation keeps: named tensors. `level` says how much it should keep."""
 
-    def __init__(self, level):
+    def __init__(self, kind, level):
         super().__init__()
-        self.level = level
+        self.kind, self.level = kind, level
 
 
 class _Contexts(threading.local):
@@ -38,18 +41,30 @@ class _Recording:
         self.level, self.slots = level, []
 
     def entries(self):
-        """One dict of tensors for each operation, in the order in which they ran."""
-        return [dict(held) for held in self.slots]
+        """{kind: {name: tensor}} of each operation, in the order in which they ran.
+
+        Raises:
+          ValueError: a tensor was made in the body of a loop or function, and ended with it.
+        """
+        here = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        for tensor in tf.nest.flatten([dict(held) for held in self.slots]):
+            if tf.is_tensor(tensor) and getattr(tensor, "graph", here) is not here:
+                raise ValueError(
+                    f"keep={self.level!r}: expected operations that keep something outside of "
+                    "tf_savae.svi.scan, tf.while_loop, tf.cond and tf.function; the decoder has "
+                    "one inside. Take it out, or leave keep None."
+                )
+        return [{held.kind: dict(held)} for held in self.slots]
 
 
 @contextlib.contextmanager
 def recording(level):
-    """Collects in `slots` what operations keep while a gradient is taken; `level` None: nothing.
+    """Collects what operations keep while a gradient is taken; `level` None: nothing.
 
     >>> with recording("all") as kept:
-    ...     slot()["square"] = 4.0
+    ...     slot("power")["square"] = 4.0
     >>> kept.entries()
-    [{'square': 4.0}]
+    [{'power': {'square': 4.0}}]
     """
     before = _contexts.recording
     kept = _Recording(level)
@@ -60,11 +75,16 @@ def recording(level):
         _contexts.recording = before
 
 
-def slot():
-    """The place of the operation that asks, to be filled with tensors; None: keep nothing."""
+def slot(kind):
+    """The place of the operation that asks, to be filled with tensors; None: keep nothing.
+
+    In a product, where an operation asks that no tangent reaches, its entry is passed by.
+    """
+    if _contexts.replaying is not None:
+        replayed(kind)
     if _contexts.recording is None:
         return None
-    held = _Slot(_contexts.recording.level)
+    held = _Slot(kind, _contexts.recording.level)
     _contexts.recording.slots.append(held)
     return held
 
@@ -73,21 +93,38 @@ def slot():
 def replaying(entries):
     """Hands `entries`, those of a recording, to the operations in their order.
 
-    >>> with replaying([{"square": 4.0}]):
-    ...     replayed()
+    Raises:
+      RuntimeError: the operations were not those of the recording.
+
+    >>> with replaying([{"power": {"square": 4.0}}]):
+    ...     replayed("power")
     {'square': 4.0}
     """
     before = _contexts.replaying
-    _contexts.replaying = iter(entries) if entries else None
+    _contexts.replaying = left = list(reversed(entries)) if entries else None
     try:
         yield
     finally:
         _contexts.replaying = before
+    if left:
+        _mismatch(f"{len(left)} operations of the step did not run in its product")
 
 
-def replayed():
+def replayed(kind):
     """What the operation that asks kept in the step: a dict, empty where nothing was kept."""
-    return {} if _contexts.replaying is None else next(_contexts.replaying)
+    if _contexts.replaying is None:
+        return {}
+    entry = _contexts.replaying.pop() if _contexts.replaying else {}
+    if kind not in entry:
+        _mismatch(f"a {kind} runs in the product where the step had {list(entry) or 'nothing'}")
+    return entry[kind]
+
+
+def _mismatch(what):
+    raise RuntimeError(
+        f"keep: {what}; expected an objective that runs the same operations in the same order "
+        "whenever it is called. Leave keep None."
+    )
 
 
 def product_for(keep, adjoint, hvp):

@@ -124,7 +124,8 @@ def _kept_spec(objective, initial, theta, settings):
     entries = traced.structured_outputs
     if not tf.nest.flatten(entries):
         raise ValueError(
-            f"keep: expected a decoder with operations that can keep something (token_nll, lstm), "
-            f"got one that has none; keep={settings.keep!r} would change nothing. Leave it None."
+            f"keep: expected a decoder with operations that keep something at {settings.keep!r} "
+            '(networks.token_nll; networks.lstm at "all"), got one without; keep would change '
+            "nothing. Leave it None."
         )
     return entries

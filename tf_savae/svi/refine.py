@@ -87,8 +87,9 @@ def refine(
         "forward_over_reverse", where the decoder's operations can (`tf_savae.networks.token_nll`
         and `lstm`; text and oracle). None: nothing; memory constant in K, 8F a step. "states":
         tensors of the size of hidden states; 7F where the softmax dominates. "all": logits and
-        activations too; 6F, in memory that grows with K as that of "unrolled" does, and compile
-        time that does not. The derivative is the same in all three.
+        activations too; 6F, in memory that grows with K (all K steps, also for "truncated") as
+        that of "unrolled" does, and compile time that does not. The derivative is the same in all
+        three.
 
     Returns:
       The refined nest, of the structure of `initial`; with `return_trace` a pair of it and a
