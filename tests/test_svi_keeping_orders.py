@@ -1,4 +1,4 @@
-"""Decoders that could be misread: several operations, some without z, functions inside, penalties."""
+"""Decoders that could be misread: several operations, some without z, functions, penalties."""
 
 import numpy as np
 import pytest
