@@ -67,6 +67,8 @@ def in_process(**task):
         )
     except subprocess.TimeoutExpired:
         return {"problem": f"not done in {FLAGS.timeout:.0f} s"}
+    if done.returncode < 0:
+        return {"problem": f"ended by signal {-done.returncode}"}
     if done.returncode:
         return {"problem": (done.stderr.strip().splitlines() or ["?"])[-1][:300]}
     return json.loads(done.stdout.strip().splitlines()[-1])
