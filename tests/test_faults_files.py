@@ -247,3 +247,16 @@ def test_json_of_any_size_and_depth(tmp_path):
         read_json(path)
     path.write_text(json.dumps({"a": 1}))
     assert read_json(path) == {"a": 1}
+
+
+def test_checkpoints_of_an_earlier_version_are_not_passed_over(tmp_path):
+    """Training from the start would write over them."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    value = tf.Variable(1.0)
+    manager = tf.train.CheckpointManager(tf.train.Checkpoint(value=value), str(folder), 3)
+    manager.save()
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(ValueError, match="those of an earlier version"):
+        Snapshots(folder, tf.train.Checkpoint(value=value), keep=3).read()
+    assert sorted(path.name for path in folder.iterdir()) == before

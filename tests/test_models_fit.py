@@ -109,7 +109,7 @@ def test_any_form_of_data_is_measured_and_used_up_once(make, caplog):
     for x in (data(8), make()):
         model = dense_model(hvp="auto")
         model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
-        with caplog.at_level("INFO"):
+        with caplog.at_level("INFO", logger="absl"):
             history = model.fit(x, batch_size=4, shuffle=False, verbose=0).history
         losses.append(history["loss"])
         assert model._hvp in ("forward_over_reverse", "reverse_over_reverse")

@@ -91,6 +91,12 @@ class Snapshots:
                 f"{self.folder}: expected a whole checkpoint that fits this model, got none: "
                 f"{'; '.join(problems)}. Restore its files, or delete the workdir to train anew."
             )
+        if os.path.lexists(self.folder / "checkpoint"):
+            raise ValueError(
+                f"{self.folder}: expected checkpoints with checksums, got those of an earlier "
+                "version, which this one cannot read. Finish the run with that version, or delete "
+                "the workdir to train anew."
+            )
         return False
 
     def _path(self, number, part):
