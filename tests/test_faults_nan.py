@@ -79,6 +79,28 @@ def test_a_bad_batch_takes_the_place_of_its_step():
     assert _same(*states)
 
 
+def test_a_bad_batch_adds_nothing_to_an_accumulated_update():
+    """Two batches make an update; each draws its own noise, and one of NaN gives zeros."""
+    x = data(4, "float32")
+    weights = []
+    for bad in (True, False):
+        optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+        model = compiled(dense_model("vae"), x, jit_compile=False, optimizer=optimizer)
+        step = tf.function(model.train_step, autograph=False)
+        start = model.get_weights()
+        first = float(step((tf.constant(x),))["loss"])
+        assert _same(model.get_weights(), start)
+        if bad:
+            step((tf.constant(_with_nan(x)),))
+        else:
+            model.reset_metrics()
+            second = float(step((tf.constant(x),))["loss"])
+            assert second != first
+        weights.append([v.numpy() for v in model.trainable_variables])
+        assert int(gate.batches(optimizer).value) == 2 and int(optimizer.iterations) == 1
+    assert all(np.isfinite(w).all() for w in weights[0]) and not _same(*weights)
+
+
 def test_an_infinite_gradient_of_a_finite_loss_is_skipped():
     finite = [tf.constant([1.0, 2.0]), None]
     slices = tf.IndexedSlices(tf.constant([[np.inf]]), tf.constant([3]), tf.constant([9, 1]))

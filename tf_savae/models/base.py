@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
-from tf_savae.models import keras_strategy
+from tf_savae.models import gate, keras_strategy
 from tf_savae.models.building import first_batch
 from tf_savae.models.compilation import resolve_jit_compile
 from tf_savae.models.data_checks import check_arrays
@@ -117,7 +117,7 @@ class BoundModel(Steps, keras.Model):
         """Refinement descends the annealed objective, in validation during training too."""
         if self.optimizer is None:
             return tf.ones([])
-        return self._beta_at(self.optimizer.iterations)
+        return self._beta_at(gate.batches(self.optimizer))
 
     @property
     def metrics(self):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_savae.models import replicas
 
-__all__ = ["all_finite", "apply_gradients", "select"]
+__all__ = ["all_finite", "apply_gradients", "batches", "select"]
 
 
 def all_finite(loss, gradients):
@@ -37,6 +37,15 @@ def select(finite, new, old):
     return tf.where(finite, new, old)
 
 
+def batches(optimizer):
+    """The Keras variable that counts batches; `optimizer.iterations` may count updates instead.
+
+    >>> int(batches(keras.optimizers.SGD()).value)
+    0
+    """
+    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+
+
 def apply_gradients(optimizer, gradients, variables, finite):
     """Updates weights and optimizer; all but its count of steps stays where not `finite`.
 
@@ -58,15 +67,29 @@ def apply_gradients(optimizer, gradients, variables, finite):
         return tf.constant(True)
 
     def count():
-        optimizer.iterations.assign_add(1)
+        batches(optimizer).assign_add(1)
         return tf.constant(False)
 
     if scales_losses(optimizer):
+        update()
+    elif optimizer.gradient_accumulation_steps:
+        # The batch may be the one at which what others gave is applied: it gives nothing itself.
+        gradients = [_nothing_unless(finite, gradient) for gradient in gradients]
         update()
     elif tf.distribute.has_strategy():
         _restored_unless(finite, update, _all_but_steps(optimizer, variables))
     else:
         tf.cond(finite, update, count)
+
+
+def _nothing_unless(finite, gradient):
+    """A gradient, or zeros where not `finite`; None stays None."""
+    if gradient is None:
+        return None
+    if isinstance(gradient, tf.IndexedSlices):
+        values = select(finite, gradient.values, tf.zeros_like(gradient.values))
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return select(finite, gradient, tf.zeros_like(gradient))
 
 
 def _restored_unless(finite, update, variables):
@@ -79,7 +102,7 @@ def _restored_unless(finite, update, variables):
 
 
 def _all_but_steps(optimizer, variables):
-    return [*variables, *(v for v in optimizer.variables if v is not optimizer.iterations)]
+    return [*variables, *(v for v in optimizer.variables if v is not batches(optimizer))]
 
 
 def scales_losses(optimizer):

@@ -25,7 +25,7 @@ class Steps:
         A batch whose loss or gradient is not finite changes nothing but the count of steps.
         """
         part = self._part(data)
-        step = tf.convert_to_tensor(self.optimizer.iterations.value)
+        step = tf.convert_to_tensor(gate.batches(self.optimizer).value)
         beta = self._beta_at(step)
         loss, gradients, stability, outcome, weights, statistics = replicas.run(
             self, "train", self._differentiate, part.share, part, step, beta

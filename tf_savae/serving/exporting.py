@@ -79,7 +79,7 @@ def export(
         described = {s.name: describe(s, functions[s.name]) for s in chosen}
         write_documentation(extra, _facts(model, vocabulary, limits, xla), described)
         requests = {s.name: s.example() for s in chosen}
-        write_warmup(extra / "tf_serving_warmup_requests", Path(path).name, requests)
+        write_warmup(extra / "tf_serving_warmup_requests", Path(path).resolve().name, requests)
     return written["path"]
 
 

@@ -3,7 +3,6 @@
 import functools
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
@@ -12,6 +11,7 @@ from tf_savae.svi import hvp as hvps
 from tf_savae.svi import keeping, loop
 from tf_savae.svi.early_stopping import descend_until
 from tf_savae.svi.evaluation import Objective
+from tf_savae.svi.step_sizes import step_sizes
 
 __all__ = ["ADJOINTS", "Trace", "refine"]
 
@@ -115,7 +115,7 @@ def refine(
     objective = Objective(negative_elbo, initial, theta, samples)
     settings = loop.Settings(
         steps=steps,
-        step_size=_step_sizes(step_size, initial),
+        step_size=step_sizes(step_size, initial),
         momentum=checks.unit_interval("momentum", momentum, closed=False),
         clip_norm=checks.positive("clip_norm", clip_norm, optional=True),
         adjoint_clip_norm=checks.positive("adjoint_clip_norm", adjoint_clip_norm, optional=True),
@@ -207,53 +207,6 @@ def _checked_depth(adjoint, steps, truncate):
     if depth > steps:
         raise ValueError(f"truncate: expected at most steps={steps}, got {depth}.")
     return depth
-
-
-def _step_sizes(step_size, initial):
-    """One step-size tensor for each leaf of `initial`, of the leaf's dtype."""
-    leaves = tf.nest.flatten(initial)
-    if tf.nest.is_nested(step_size):
-        _check_structure(step_size, initial)
-        sizes = tf.nest.flatten(step_size)
-    else:
-        sizes = [step_size] * len(leaves)
-    return [_step_size(size, leaf) for size, leaf in zip(sizes, leaves, strict=True)]
-
-
-def _check_structure(step_size, initial):
-    try:
-        tf.nest.assert_same_structure(step_size, initial)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"step_size: expected one number, or a nest of the structure of initial; got "
-            f"{step_size!r}."
-        ) from error
-
-
-def _step_size(size, leaf):
-    if not tf.is_tensor(size):
-        _check_constant(size)
-        size = np.asarray(size, leaf.dtype.as_numpy_dtype)
-    size = tf.cast(size, leaf.dtype)
-    if not _broadcasts(size.shape, leaf.shape):
-        raise ValueError(
-            f"step_size: shape {size.shape.as_list()} does not broadcast to the parameter's shape "
-            f"{leaf.shape.as_list()}."
-        )
-    return size
-
-
-def _check_constant(size):
-    values = np.asarray(size)
-    if values.dtype.kind not in "fiu" or not np.all(np.isfinite(values) & (values >= 0)):
-        raise ValueError(f"step_size: expected finite numbers >= 0, got {size!r}.")
-
-
-def _broadcasts(shape, target):
-    try:
-        return tf.broadcast_static_shape(shape, target).as_list() == target.as_list()
-    except ValueError:
-        return False
 
 
 def _probe(backward_probe, leaf):

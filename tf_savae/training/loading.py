@@ -82,26 +82,25 @@ def _record(folder):
             f"{path}: expected the record of a run with one system (train_text.py, "
             "train_image.py), got something else. Give the workdir of such a run."
         )
-    _check_configuration(path, configuration)
+    record = {**record, "configuration": _complete(path, configuration)}
     if not isinstance(record.get("data", {}), dict):
         raise ValueError(f"{path}: expected digests of the run's data, got {record['data']!r}.")
     return record
 
 
-def _check_configuration(path, configuration):
-    """Raises unless the fields that this version knows are there and in their ranges."""
+def _complete(path, configuration):
+    """The configuration, with this version's defaults for what an earlier one did not write.
+
+    Raises:
+      ValueError: a value is out of its range.
+    """
     known = TextConfig if "vocabulary_size" in configuration else ImageConfig
     wanted = known().identity()
-    missing = [name for name in wanted if name not in configuration]
-    if missing:
-        raise ValueError(
-            f"{path}: expected the configuration of a run of this version, got one without "
-            f"{', '.join(missing[:5])}. It is damaged, or of another version."
-        )
     try:
-        known(**{name: configuration[name] for name in wanted})
+        known(**{name: configuration[name] for name in wanted if name in configuration})
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: expected the configuration of a run, got {error}") from error
+    return {**wanted, **configuration}
 
 
 def _vocabulary(folder, identity):

@@ -62,7 +62,7 @@ def run(config, workdir, task):
 
 def _run(config, folder, task, processes):
     if folder.writes:
-        folder.check("configuration", config.identity())
+        _check(config, folder)
     data = task.load(config)
     processes.in_turn(lambda: _claim(config, folder, task, data))
     report = folder.read_json(_REPORT)
@@ -78,11 +78,24 @@ def _run(config, folder, task, processes):
 def _claim(config, folder, task, data):
     """Makes the folder this run's, or finds that it is."""
     identity = {"configuration": config.identity(), "data": data.identity()}
-    for kind, known in identity.items():
-        folder.check(kind, known)
-    task.keep(folder, data)
-    folder.claim({**identity, "versions": versions()})
+    if not folder.writes and folder.read_json("run.json") is None:
+        raise ValueError(
+            f"workdir {folder.path}: expected the run that the chief has begun there, found none. "
+            "Give a folder that all machines share."
+        )
+    _check(config, folder)
+    folder.check("data", identity["data"])
+    if folder.writes:
+        # First whose it is: a folder with anything else in it is refused after kill -9.
+        folder.claim({**identity, "versions": versions()})
+        task.keep(folder, data)
     _mention_other_versions(folder)
+
+
+def _check(config, folder):
+    """Refuses the folder of another configuration; what one of an earlier version lacks is ours."""
+    defaults = type(config)().identity()
+    folder.check("configuration", config.identity(), defaults)
 
 
 def _mention_other_versions(folder):
@@ -103,6 +116,12 @@ def _train_and_report(config, folder, data, task, processes):
     if checkpoints.restore():
         logging.info("resuming at step %d", int(model.optimizer.iterations.numpy()))
         write_history(folder, checkpoints.state.get("history", []))
+    elif folder.read_json("history.json"):  # It is written after a checkpoint.
+        raise ValueError(
+            f"workdir {folder.path}: expected the checkpoints of a run that has trained, and they "
+            "are gone; training from the start would write over it. Restore the folder "
+            "checkpoints, or delete the workdir to train anew."
+        )
     processes.check_same("step", int(model.optimizer.iterations.numpy()))
     with processes.scope():
         _settle_hvp(config, model, data, checkpoints)

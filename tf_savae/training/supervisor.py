@@ -164,7 +164,7 @@ class _Supervisor:
             self._send(self._signal)
         status = self._watch()
         for printer in printers:
-            printer.join()
+            printer.join(timeout=self._limits.grace)  # A grandchild may hold the pipe.
         return status
 
     def _start(self, addresses, index):

@@ -97,12 +97,13 @@ class Workdir:
         """Writes a JSON file whole or not at all."""
         write_whole(self / name, json.dumps(value, indent=2) + "\n")
 
-    def check(self, kind, identity):
+    def check(self, kind, identity, defaults=None):
         """Refuses the folder if it holds a run whose `kind` of identity is another.
 
         Args:
           kind: what is compared, such as "configuration" or "data"; the key in run.json.
           identity: flat dict of what must agree.
+          defaults: values of what a run begun with an earlier version did not write down.
 
         Raises:
           ValueError: it holds another run (the differing fields are named), or other files.
@@ -117,6 +118,7 @@ class Workdir:
                 f"{self.path / _RUN}: expected the record of a run, with its {kind}, got something "
                 "else. Give another --workdir."
             )
+        theirs = {**(defaults or {}), **theirs}
         names = [n for n in {**theirs, **identity} if theirs.get(n) != identity.get(n)]
         if names:
             lines = [f"  {n}: {theirs.get(n)!r} there, {identity.get(n)!r} now" for n in names]

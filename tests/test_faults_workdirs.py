@@ -1,0 +1,76 @@
+"""Folders of runs that were cut off at a bad moment, or begun by an earlier version."""
+
+import json
+import shutil
+import types
+
+import pytest
+import text_runs
+
+from tf_savae.training import run, text
+from tf_savae.training.loading import load_run
+from tf_savae.training.strategy import Follower
+
+CHANGES = {"system": "vae", "epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    return text_runs.write_texts(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="module")
+def finished(texts, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    text.train_and_evaluate(text_runs.config(texts, **CHANGES), workdir)
+    return workdir
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(texts, copy):
+    (copy / "report.json").unlink()
+    for manifest in (copy / "checkpoints").glob("*.json"):
+        manifest.unlink()
+    before = (copy / "history.json").read_text()
+    with pytest.raises(ValueError, match="they are gone; training from the start would write over"):
+        text.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
+    assert (copy / "history.json").read_text() == before
+
+
+def test_a_run_that_an_earlier_version_began(texts, copy):
+    """It has not written down what there was no choice of; it had the default."""
+    path = copy / "run.json"
+    record = json.loads(path.read_text())
+    assert record["configuration"].pop("keep") == "none"
+    path.write_text(json.dumps(record))
+    report = text.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
+    assert report == json.loads((copy / "report.json").read_text())
+    assert load_run(copy).configuration["keep"] == "none"
+    with pytest.raises(ValueError, match="keep: 'none' there, 'all' now"):
+        text.train_and_evaluate(text_runs.config(texts, keep="all", **CHANGES), copy)
+
+
+def test_a_run_cut_off_before_its_vocabulary_was_written(texts, tmp_path, monkeypatch):
+    config, workdir = text_runs.config(texts, **CHANGES), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(text, "_keep_vocabulary", text_runs.long_work)
+        with pytest.raises(AssertionError, match="long work"):
+            text.train_and_evaluate(config, workdir)
+    assert (workdir / "run.json").exists() and not (workdir / "vocabulary.txt").exists()
+    assert text.train_and_evaluate(config, workdir)["epochs"] == 1
+    assert (workdir / "vocabulary.txt").exists()
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_worker_that_sees_another_folder_than_the_chief(texts, tmp_path, made):
+    workdir = tmp_path / "run"
+    if made:
+        workdir.mkdir()
+    data = types.SimpleNamespace(identity=dict)
+    with pytest.raises(ValueError, match="Give a folder that all machines share"):
+        run._claim(text_runs.config(texts, **CHANGES), Follower(workdir), None, data)
+    assert not made or not list(workdir.iterdir())

@@ -1,0 +1,64 @@
+"""Step sizes as `refine` takes them, checked and made tensors."""
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["step_sizes"]
+
+
+def step_sizes(step_size, initial):
+    """One step-size tensor for each leaf of `initial`, of the leaf's dtype.
+
+    Args:
+      step_size: a number or tensor, or a nest of them like `initial`.
+      initial: nest of float tensors [B, ...].
+
+    Raises:
+      ValueError: a step size is negative or not finite, or does not broadcast to its leaf.
+
+    >>> [float(size) for size in step_sizes((0.1, 0.2), (tf.zeros([2, 3]), tf.zeros([2, 3])))]
+    [0.10000000149011612, 0.20000000298023224]
+    """
+    leaves = tf.nest.flatten(initial)
+    if tf.nest.is_nested(step_size):
+        _check_structure(step_size, initial)
+        sizes = tf.nest.flatten(step_size)
+    else:
+        sizes = [step_size] * len(leaves)
+    return [_step_size(size, leaf) for size, leaf in zip(sizes, leaves, strict=True)]
+
+
+def _check_structure(step_size, initial):
+    try:
+        tf.nest.assert_same_structure(step_size, initial)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"step_size: expected one number, or a nest of the structure of initial; got "
+            f"{step_size!r}."
+        ) from error
+
+
+def _step_size(size, leaf):
+    if not tf.is_tensor(size):
+        _check_constant(size)
+        size = np.asarray(size, leaf.dtype.as_numpy_dtype)
+    size = tf.cast(size, leaf.dtype)
+    if not _broadcasts(size.shape, leaf.shape):
+        raise ValueError(
+            f"step_size: shape {size.shape.as_list()} does not broadcast to the parameter's shape "
+            f"{leaf.shape.as_list()}."
+        )
+    return size
+
+
+def _check_constant(size):
+    values = np.asarray(size)
+    if values.dtype.kind not in "fiu" or not np.all(np.isfinite(values) & (values >= 0)):
+        raise ValueError(f"step_size: expected finite numbers >= 0, got {size!r}.")
+
+
+def _broadcasts(shape, target):
+    try:
+        return tf.broadcast_static_shape(shape, target).as_list() == target.as_list()
+    except ValueError:
+        return False
