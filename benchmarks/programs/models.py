@@ -33,8 +33,8 @@ def model_of(case, steps, method="exact_forward", dtype="float32"):
       dtype: Keras dtype policy: "float32", "float64" or "mixed_bfloat16".
 
     >>> from programs.sizes import CASES
-    >>> model_of(CASES["tiny_text"], 2).optimizer.built
-    True
+    >>> model_of(CASES["tiny_text"], 2).refinement.steps
+    2
     """
     if method not in ours.METHODS:
         raise ValueError(f"method: expected one of {', '.join(ours.METHODS)}, got {method!r}.")

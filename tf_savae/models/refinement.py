@@ -1,5 +1,7 @@
 """`SemiAmortizedRefinement`: K differentiable SVI steps as a Keras layer."""
 
+import concurrent.futures
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -230,8 +232,10 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         if self.adjoint not in ("exact", "truncated") or not self.steps:
             return None
         rows = tf.nest.flatten(parameters)[0].shape[0] or 32
-        with tf.init_scope():
-            initial, x = (zeros_of(spec_of(nest), rows) for nest in (parameters, x))
+        specs = spec_of(parameters), spec_of(x)
+
+        def measured():
+            initial, x = (zeros_of(spec, rows) for spec in specs)
             generator = PureGenerator(self.decoder, self._prior_of(initial), self.family)
             seed = seeds.as_seed(0)
             return fastest_hvp(
@@ -239,6 +243,11 @@ class SemiAmortizedRefinement(keras.layers.Layer):
                 initial,
                 generator.theta(x, seed, True),
             )
+
+        # A call may be under way of being traced. A thread begins outside of any graph, as does
+        # `tf.init_scope`, which however stops accumulators: forward mode would give zeros.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(measured).result()
 
     def _seed_of_call(self, seed, training):
         if seed is not None or not training:
