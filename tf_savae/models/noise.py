@@ -1,11 +1,37 @@
-"""Samples of the posterior that do not depend on which replica draws them."""
+"""Posteriors whose samples are drawn otherwise: by row, by replica, each row as if alone."""
 
 import tensorflow as tf
 
 from tf_savae.ground import shares
 from tf_savae.probability import Family
 
-__all__ = ["family_of_share"]
+__all__ = ["DrawnOtherwise", "family_of_share"]
+
+
+class DrawnOtherwise(Family):
+    """A family's posteriors, but for their samples, which come from `draw`.
+
+    >>> from tf_savae.probability import DiagonalGaussian
+    >>> class Means(DrawnOtherwise):
+    ...     def draw(self, parameters, seed):
+    ...         return parameters[0]
+    >>> zeros = DiagonalGaussian().zeros(1, 2)
+    >>> Means(DiagonalGaussian()).distribution(zeros).sample(seed=0).numpy().tolist()
+    [[0.0, 0.0]]
+    """
+
+    def __init__(self, family):
+        self._family = family
+
+    def distribution(self, parameters):
+        posterior = self._family.distribution(parameters)
+        # On the object and not in a wrapper around it: closed-form KLs go by its class.
+        posterior.sample = lambda seed: self.draw(parameters, seed)
+        return posterior
+
+    def draw(self, parameters, seed):
+        """z [B, Z] from the posteriors with these parameters; differentiable in them."""
+        raise NotImplementedError
 
 
 def family_of_share(family):
@@ -24,19 +50,14 @@ def family_of_share(family):
     return family if share is None else _OfShare(family, share)
 
 
-class _OfShare(Family):
-    """A family whose samples are rows of the global batch's; everything else is its own."""
+class _OfShare(DrawnOtherwise):
+    """Samples are rows of the global batch's."""
 
     def __init__(self, family, share):
-        self._family, self._share = family, share
+        super().__init__(family)
+        self._share = share
 
-    def distribution(self, parameters):
-        posterior = self._family.distribution(parameters)
-        # On the object and not in a wrapper around it: closed-form KLs go by its class.
-        posterior.sample = lambda seed: self._draw(parameters, seed)
-        return posterior
-
-    def _draw(self, parameters, seed):
+    def draw(self, parameters, seed):
         """z [B, Z]: a sample of the global batch, in which other replicas' rows are stand-ins."""
         count = tf.shape(tf.nest.flatten(parameters)[0])[0]
         places = tf.range(self._share.size()) - self._share.first

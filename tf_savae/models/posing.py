@@ -22,14 +22,15 @@ class PosesProblems:
         """lambda_0: the encoder's parameters (the prior's where there is no encoder)."""
         return self._encoded(self._standard(x), seeds.as_seed(0), training)[0]
 
-    def generator(self):
+    def generator(self, family=None):
         """The pure function of decoder and prior; make one per traced function."""
-        return PureGenerator(self.decoder, self.prior, family_of_share(self.family))
+        family = family_of_share(self.family) if family is None else family
+        return PureGenerator(self.decoder, self.prior, family)
 
-    def problem(self, x, seed, beta=1.0, training=False, probe=None, steps=None):
-        """One batch as the training rules and the evaluations see it."""
+    def problem(self, x, seed, beta=1.0, training=False, probe=None, steps=None, family=None):
+        """One batch as training rules and evaluations see it; `family` may draw otherwise."""
         x = self._standard(x)
-        generator = self.generator()
+        generator = self.generator(family)
         outer, inner = seeds.split(seed, 2)
         steps = self.inference_steps if steps is None else steps
 

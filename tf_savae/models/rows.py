@@ -4,14 +4,12 @@ Row i draws from (seed, i): the prior's z, the noise of refinement, the posterio
 decoder draws.
 """
 
-import dataclasses
 import inspect
 
 import tensorflow as tf
 
-from tf_savae.networks import PureGenerator
+from tf_savae.models.noise import DrawnOtherwise
 from tf_savae.networks.rows import map_rows, row_seeds
-from tf_savae.probability import Family
 
 __all__ = [
     "check_built",
@@ -106,10 +104,7 @@ def posterior_of_rows(model, x, seed, first=0, steps=None):
     steps = model.inference_steps if steps is None else steps
 
     def refine(x, seed, first):
-        problem = model.problem(x, seed, steps=steps)
-        family = _ByRow(model.family, first)
-        generator = PureGenerator(model.decoder, model.prior, family)
-        problem = dataclasses.replace(problem, generator=generator)
+        problem = model.problem(x, seed, steps=steps, family=_ByRow(model.family, first))
         refined, _ = problem.refined(problem.encode(), adjoint="stop")
         return refined
 
@@ -128,17 +123,12 @@ def posterior_codes(model, parameters, seed, first=0):
     return draw(parameters, seed, tf.constant(first))
 
 
-class _ByRow(Family):
-    """A family whose samples belong to their rows; everything else is the family's own."""
+class _ByRow(DrawnOtherwise):
+    """Samples belong to their rows."""
 
     def __init__(self, family, first):
-        self._family, self._first = family, first
-
-    def distribution(self, parameters):
-        posterior = self._family.distribution(parameters)
-        # On the object and not in a wrapper around it: closed-form KLs go by its class.
-        posterior.sample = lambda seed: self.draw(parameters, seed)
-        return posterior
+        super().__init__(family)
+        self._first = first
 
     def draw(self, parameters, seed):
         """z [B, Z] from row i's own seed; differentiable in the parameters."""

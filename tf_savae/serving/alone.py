@@ -5,16 +5,15 @@ row depends on the seed alone, not on the row's place. Row i of every answer her
 model answers for the batch of the one example i.
 """
 
-import dataclasses
 import types
 
 import tensorflow as tf
 
 from tf_savae.ground import seeds
+from tf_savae.models.noise import DrawnOtherwise
 from tf_savae.models.rows import decode_rows, prior_codes
-from tf_savae.networks import PureGenerator
 from tf_savae.networks.rows import row_seeds
-from tf_savae.probability import Family, importance_weighted_log_likelihood
+from tf_savae.probability import importance_weighted_log_likelihood
 
 __all__ = ["Alone", "decoding", "prior_rows"]
 
@@ -80,11 +79,8 @@ class Alone:
         return z, tf.repeat(_first_row(noise)[None], tf.shape(z)[0], axis=0)
 
     def _problem(self, x, seed, steps, key=None):
-        model = self.model
-        family = _EachAlone(model.family, key)
-        problem = model.problem(x, seed, steps=steps)
-        generator = PureGenerator(model.decoder, model.prior, family)
-        return dataclasses.replace(problem, generator=generator)
+        family = _EachAlone(self.model.family, key)
+        return self.model.problem(x, seed, steps=steps, family=family)
 
     def _refined(self, problem, initial):
         return self.model.refinement.refine(
@@ -97,8 +93,8 @@ class Alone:
         )
 
 
-class _EachAlone(Family):
-    """A family whose rows all draw with one noise: that of a batch of one.
+class _EachAlone(DrawnOtherwise):
+    """All rows draw with one noise: that of a batch of one.
 
     Args:
       family: the family.
@@ -106,13 +102,8 @@ class _EachAlone(Family):
     """
 
     def __init__(self, family, key=None):
-        self._family, self._key = family, key or (lambda seed: seed)
-
-    def distribution(self, parameters):
-        posterior = self._family.distribution(parameters)
-        # On the object and not in a wrapper around it: closed-form KLs go by its class.
-        posterior.sample = lambda seed: self.draw(parameters, seed)
-        return posterior
+        super().__init__(family)
+        self._key = key or (lambda seed: seed)
 
     def draw(self, parameters, seed):
         """z [B, Z]; differentiable in the parameters. The noise itself is drawn once."""
