@@ -22,13 +22,22 @@ METHODS = {  # adjoint, Hessian-vector product, and what steps keep for it
 }
 
 
-def model_of(case, steps, method="exact_forward", dtype="float32"):
+def model_of(case, steps, method="exact_forward", dtype="float32", optimizer="sgd"):
     """Our model of a case, with weights from a fixed seed, compiled as jit_compile="auto" chooses.
+
+    Args:
+      case: a `Case`.
+      steps: K; 0 is the VAE.
+      method: a key of `METHODS`: adjoint, Hessian-vector product, what is kept.
+      dtype: Keras dtype policy: "float32", "float64" or "mixed_bfloat16".
+      optimizer: as of `Model.compile`.
 
     >>> from peers.cases import CASES
     >>> model_of(CASES["tiny_oracle"], 3).built
     True
     """
+    if method not in METHODS:
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}.")
     tf.keras.utils.set_random_seed(1)
     encoder, decoder = _networks(case, dtype)
     adjoint, hvp, keep = METHODS[method]
@@ -51,8 +60,8 @@ def model_of(case, steps, method="exact_forward", dtype="float32"):
         dtype=dtype,
         prior=tf_savae.networks.StandardNormalPrior(case.latent, dtype=dtype),
     )
-    model.compile("sgd", jit_compile="auto")
-    model._ensure_built(_tensor(batch(case, 1), dtype))
+    model.compile(optimizer, jit_compile="auto")
+    model._ensure_built(tf.constant(batch(case, 1)))
     return model
 
 
