@@ -12,9 +12,9 @@ import argparse
 import json
 import os
 import resource
-import subprocess
-import sys
 import time
+
+from peers.child import answer_of
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -107,11 +107,10 @@ def measure(adjoint, hvp, mode, steps, width):
 
 def measured_apart(*arguments):
     """`measure` in a child process, so that its peak is its own."""
-    command = [sys.executable, __file__, "--child", json.dumps(arguments)]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    if finished.returncode:
-        raise RuntimeError(f"{arguments} failed:\n{finished.stderr[-2000:]}")
-    return json.loads(finished.stdout.splitlines()[-1])
+    row = answer_of(__file__, arguments)
+    if "problem" in row:
+        raise RuntimeError(f"{arguments} failed: {row['problem']}")
+    return row
 
 
 def shown(row):

@@ -10,13 +10,13 @@ that tf.distribute.TPUStrategy runs. Needs the extra: pip install 'tf_savae[tpu]
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from absl import app, flags
 from peers import results
+from peers.child import answer_of
 from programs import findings, sizes, tpu
 
 FLAGS = flags.FLAGS
@@ -59,19 +59,7 @@ def _lower(name, steps, precision, method, path):
 
 def in_process(**task):
     """The answer of a child, or {"problem": why there is none}."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--child", json.dumps(task)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_WAIT_POLICY": "PASSIVE"}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=FLAGS.timeout, env=environment
-        )
-    except subprocess.TimeoutExpired:
-        return {"problem": f"not done in {FLAGS.timeout:.0f} s"}
-    if done.returncode < 0:
-        return {"problem": f"ended by signal {-done.returncode}"}
-    if done.returncode:
-        return {"problem": (done.stderr.strip().splitlines() or ["?"])[-1][:300]}
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return answer_of(Path(__file__).resolve(), task, FLAGS.timeout)
 
 
 def measured(name, targets, folder):

@@ -10,15 +10,13 @@ rate, measured in the same run. Ratios within one run mean something; seconds do
 
 import json
 import os
-import platform
 import resource
 import statistics
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 from absl import app, flags
+from peers import results
+from peers.child import answer_of
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("cases", ["oracle", "text_small", "text_medium", "text_paper"], "which sizes")
@@ -160,21 +158,6 @@ def child(request):
 # The parent.
 
 
-def in_process(task):
-    """The figures of one child, or why there are none."""
-    command = [sys.executable, __file__, "--child", json.dumps(task)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_WAIT_POLICY": "PASSIVE"}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=FLAGS.timeout, env=environment
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": f"not done in {FLAGS.timeout:.0f} s"}
-    if done.returncode:
-        return {"error": (done.stderr.strip().splitlines() or ["?"])[-1][:200]}
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
 def run_case(case, rows):
     """Measures and prints every variant of a case."""
     steps = FLAGS.steps or CASES[case][6]
@@ -185,7 +168,7 @@ def run_case(case, rows):
         forward = None
         for variant in wanted:
             task = dict(case=case, variant=variant, steps=steps, repeats=repeats, jit=jit)
-            figures = in_process(task)
+            figures = answer_of(__file__, task, FLAGS.timeout)
             if variant == "forward" and "seconds" in figures:
                 forward = figures["seconds"]
             rows.append({**task, **figures, "counted": counted(variant, steps)})
@@ -196,8 +179,8 @@ def table_row(row, forward):
     """One line of the Markdown table."""
     name = f"| {row['case']} | {row['steps']} | {'XLA' if row['jit'] else 'graph'} "
     name += f"| {row['variant']} "
-    if "error" in row:
-        return f"{name}| {row['error']} |"
+    if "problem" in row:
+        return f"{name}| {row['problem']} |"
     ratio = row["seconds"] / forward if forward else float("nan")
     return (
         f"{name}| {1e3 * row['seconds']:.1f} | {ratio:.1f} | {row['counted']} "
@@ -205,23 +188,10 @@ def table_row(row, forward):
     )
 
 
-def machine():
-    """What the figures were measured on."""
-    from importlib.metadata import version
-
-    names = ("tensorflow", "keras", "tensorflow-probability")
-    return {
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    }
-
-
 def main(argv):
     if FLAGS.child:
         return child(FLAGS.child)
-    rate = in_process("rate")
+    rate = answer_of(__file__, "rate", FLAGS.timeout)
     print(f"matrix products: {rate.get('gflops', 0):.0f} GFLOP/s (float32)\n")
     print("| case | K | mode | variant | ms | times F | counted | measured / counted | compile s "
           "| peak MiB |")
@@ -229,11 +199,9 @@ def main(argv):
     rows = []
     for case in FLAGS.cases:
         run_case(case, rows)
-    output = Path(FLAGS.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figures = {"machine": machine(), "matrix_rate": rate, "rows": rows}
-    output.write_text(json.dumps(figures, indent=1) + "\n")
-    print(f"\nwritten to {output}")
+    machine = results.machine(len(os.sched_getaffinity(0)))
+    results.write(FLAGS.output, {"machine": machine, "matrix_rate": rate, "rows": rows})
+    print(f"\nwritten to {FLAGS.output}")
 
 
 if __name__ == "__main__":
