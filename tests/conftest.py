@@ -60,6 +60,14 @@ def float64(same_start):
     keras.config.set_dtype_policy("float64")
 
 
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """A folder with small texts, train.txt, valid.txt and test.txt: see `text_runs`."""
+    import text_runs
+
+    return text_runs.write_texts(tmp_path_factory.mktemp("texts"))
+
+
 @pytest.fixture(scope="session")
 def data_dir():
     """The folder of real data sets: TF_SAVAE_DATA, else ../shared/data beside the project."""

@@ -32,11 +32,6 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def texts(tmp_path_factory):
-    return text_runs.write_texts(tmp_path_factory.mktemp("texts"))
-
-
-@pytest.fixture(scope="module")
 def shown(texts, tmp_path_factory):
     """(workdir of a run, [(epoch, epochs in the checkpoint when it was shown)])."""
     workdir, seen = tmp_path_factory.mktemp("shown") / "run", []

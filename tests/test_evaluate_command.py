@@ -34,11 +34,6 @@ QUICK = {
 
 
 @pytest.fixture(scope="module")
-def texts(tmp_path_factory):
-    return text_runs.write_texts(tmp_path_factory.mktemp("texts"))
-
-
-@pytest.fixture(scope="module")
 def workdir(texts, tmp_path_factory):
     return evaluate_runs.text_run(texts, tmp_path_factory.mktemp("run") / "run")
 

@@ -15,11 +15,6 @@ CHANGES = {"system": "vae", "epochs": 1}
 
 
 @pytest.fixture(scope="module")
-def texts(tmp_path_factory):
-    return text_runs.write_texts(tmp_path_factory.mktemp("texts"))
-
-
-@pytest.fixture(scope="module")
 def finished(texts, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished") / "run"
     text.train_and_evaluate(text_runs.config(texts, **CHANGES), workdir)

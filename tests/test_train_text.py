@@ -43,11 +43,6 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.fixture(scope="module")
-def texts(tmp_path_factory):
-    return text_runs.write_texts(tmp_path_factory.mktemp("texts"))
-
-
-@pytest.fixture(scope="module")
 def finished(texts, tmp_path_factory):
     """An uninterrupted SA-VAE run: (its workdir, its report)."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
