@@ -117,7 +117,7 @@ def test_xla_asked_for_and_impossible():
 
 
 def test_cudnn_lstm_under_a_second_derivative(monkeypatch):
-    monkeypatch.setattr(compilation, "_gpus", lambda: ["GPU:0"])
+    monkeypatch.setattr(compilation, "gpus", lambda: ["GPU:0"])
     layers = [keras.layers.RepeatVector(2), keras.layers.LSTM(3), keras.layers.Dense(6)]
     decoder = DistributionDecoder(keras.Sequential(layers), "normal")
     for make in (

@@ -65,5 +65,5 @@ def test_auto_chooses_by_layers_and_machine(monkeypatch):
     dense, convolution = keras.layers.Dense(2), keras.layers.Conv2DTranspose(2, 3)
     assert compilation.resolve_jit_compile("auto", [dense]) is True
     assert compilation.resolve_jit_compile("auto", [dense, convolution]) is False
-    monkeypatch.setattr(compilation, "_gpus", lambda: ["GPU:0"])
+    monkeypatch.setattr(compilation, "accelerators", lambda: ["GPU:0"])
     assert compilation.resolve_jit_compile("auto", [convolution]) is True

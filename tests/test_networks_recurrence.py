@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_savae.networks import LSTM, lstm, time_steps
+from tf_savae.networks import LSTM, lstm, orientation, time_steps
 from tf_savae.networks.layers import last_state
 from tf_savae.svi import forward_mode
 
@@ -16,6 +16,14 @@ UNITS = 3
 def shortest(request, monkeypatch):
     """Loops over time, and what takes their place where there are few steps."""
     monkeypatch.setattr(time_steps, "_SHORT", request.param)
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["examples_first", "features_first"])
+def features_first(request, monkeypatch):
+    """Both orientations of the loop: features come first for large weights alone."""
+    if request.param:
+        monkeypatch.setattr(orientation, "_LEAST", 0)
+        monkeypatch.setattr(orientation, "_ROWS", range(1, 9))
 
 
 def _inputs(steps=4, rows=2):
@@ -112,3 +120,18 @@ def test_last_state_of_rows_of_several_lengths():
     hidden = tf.reshape(tf.range(12.0), [3, 2, 2])
     got = last_state(hidden, tf.constant([3, 0]))
     np.testing.assert_array_equal(got, [[8.0, 9.0], [2.0, 3.0]])
+
+
+def test_features_come_first_for_few_rows_and_large_weights_on_a_cpu(monkeypatch):
+    monkeypatch.setattr(orientation, "_LEAST", 2**22)
+    monkeypatch.setattr(orientation, "_ROWS", range(9, 49))
+    large, small = tf.zeros([1024, 4096]), tf.zeros([512, 2048])
+
+    def chosen(rows, kernel):
+        return orientation.faster(rows, kernel).features_first
+
+    assert all(chosen(rows, large) for rows in (16, 32))
+    assert not any(chosen(rows, large) for rows in (None, 1, 64))
+    assert not chosen(32, small)
+    monkeypatch.setattr(orientation, "accelerators", lambda: ["GPU:0"])
+    assert not chosen(32, large)

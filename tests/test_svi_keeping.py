@@ -11,7 +11,14 @@ import tensorflow as tf
 from executed_products import executed_products
 
 import tf_savae
-from tf_savae.networks import OracleDecoder, OracleEncoder, softmax, time_steps, token_nll
+from tf_savae.networks import (
+    OracleDecoder,
+    OracleEncoder,
+    orientation,
+    softmax,
+    time_steps,
+    token_nll,
+)
 from tf_savae.svi import forward_mode, keeping, refine
 from tf_savae.training import assembly, oracle_systems
 from tf_savae.training.oracle_config import OracleConfig
@@ -29,8 +36,11 @@ def _gradient(mode, keep, **options):
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
 @pytest.mark.parametrize("keep", LEVELS)
 @pytest.mark.parametrize("short", [0, 8], ids=["loop", "written_out"])
-def test_the_derivative_is_that_of_a_plain_loop(short, keep, mode, monkeypatch):
+@pytest.mark.parametrize("least", [0, 2**22], ids=["features_first", "examples_first"])
+def test_the_derivative_is_that_of_a_plain_loop(least, short, keep, mode, monkeypatch):
     monkeypatch.setattr(time_steps, "_SHORT", short)
+    monkeypatch.setattr(orientation, "_LEAST", least)
+    monkeypatch.setattr(orientation, "_ROWS", range(1, 49))
     options = dict(steps=5, momentum=0.5)
     expected, norms = svi_reference.plain_gradient("fused_text", clip_norm=CLIP, **options)
     assert (norms > CLIP).any() and (norms < CLIP).any()

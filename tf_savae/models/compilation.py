@@ -1,8 +1,9 @@
 """Whether a model is compiled with XLA, and what makes that impossible."""
 
 import keras
-import tensorflow as tf
 from absl import logging
+
+from tf_savae.ground.devices import accelerators, gpus
 
 __all__ = ["check_second_derivatives", "resolve_jit_compile"]
 
@@ -49,7 +50,7 @@ def resolve_jit_compile(jit_compile, layers):
 def _choose(inner, blocking):
     if blocking:
         return False, f"{', '.join(blocking)} cannot be compiled"
-    if _accelerators():
+    if accelerators():
         return True, "an accelerator is present"
     if any(isinstance(layer, _CONVOLUTIONS) for layer in inner):
         return False, "convolution gradients in a loop are slow under XLA on a CPU"
@@ -63,7 +64,7 @@ def check_second_derivatives(decoder):
       ValueError: a GPU is present and an LSTM or GRU of the decoder may use cuDNN, whose backward
         pass has no derivative.
     """
-    if not _gpus():
+    if not gpus():
         return
     for layer in flatten(decoder):
         if isinstance(layer, _CUDNN_LAYERS) and getattr(layer, "use_cudnn", False) is not False:
@@ -77,11 +78,3 @@ def check_second_derivatives(decoder):
 def flatten(layer):
     """The layer and all layers inside it."""
     return list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []
-
-
-def _gpus():
-    return tf.config.list_physical_devices("GPU")
-
-
-def _accelerators():
-    return _gpus() or tf.config.list_physical_devices("TPU")

@@ -13,10 +13,12 @@ from tf_savae.svi import forward_mode
 __all__ = ["kept_dual"]
 
 
-def kept_dual(pointwise, inputs, inputs_dot, kernel, state, state_dot, kept):
+def kept_dual(cell, side, inputs, inputs_dot, kernel, state, state_dot, kept):
     """h after each step and its tangent, [T, B, H] each; see `recurrence` for the arguments.
 
     Args:
+      cell: the pointwise function of a pre-activation, as it lies inside the loop.
+      side: the `Orientation` there.
       kept: dict: "befores" (states before each step, each [T, B, *]), "activations" [T, B, G],
         "outputs" [T, B, H], and the adjoints "bars" (of the states after each step, like
         "befores") and "first_bars" (of the first state).
@@ -26,13 +28,13 @@ def kept_dual(pointwise, inputs, inputs_dot, kernel, state, state_dot, kept):
     @tf.custom_gradient
     def run(inputs, inputs_dot, kernel, *states):
         del inputs
-        dots, outputs_dot = _tangents(pointwise, kept, inputs_dot, kernel, states[count:])
+        dots, outputs_dot = _tangents(cell, side, kept, inputs_dot, kernel, states[count:])
 
         def pull(upstream, _):
             forward_mode.refuse_third_derivatives("lstm")
             # The adjoint of the tangents is what the step kept: `upstream_dot` led to it there.
             rows_bar, rows_dot_bar, first_bars = _backward(
-                pointwise, kept, dots, upstream, kernel
+                cell, side, kept, dots, upstream, kernel
             )
             kernel_bar = _product(kept["befores"][0], rows_bar)
             kernel_bar += _product(dots["befores"][0], rows_dot_bar)
@@ -48,34 +50,35 @@ def _product(befores, bars):
     return tf.matmul(*flat, transpose_a=True)
 
 
-def _step(pointwise, primals, dots):
+def _step(cell, primals, dots):
     """The next state and its tangent, from (activation, *state) and their tangents."""
     with forward_mode.accumulate(list(primals), list(dots)) as forward:
-        following = pointwise(primals[0], tuple(primals[1:]))
+        following = cell(primals[0], tuple(primals[1:]))
     return following, forward.jvp(following, unconnected_gradients="zero")
 
 
-def _tangents(pointwise, kept, inputs_dot, kernel, state_dot):
+def _tangents(cell, side, kept, inputs_dot, kernel, state_dot):
     """{"befores", "activations"} of the tangents, and the tangents of h after each step."""
     steps = length(inputs_dot)
     specs = [*state_dot, inputs_dot[0], state_dot[0]]
     arrays = [tf.TensorArray(s.dtype, steps, element_shape=s.shape) for s in specs]
-    rows, *known = map(time_slices, (inputs_dot, kept["activations"], *kept["befores"]))
+    known = [time_slices(t) for t in (inputs_dot, kept["activations"], *kept["befores"])]
+    weights = side.turn(kernel)
 
     def body(time, dots, arrays):
-        activation_dot = rows.read(time) + tf.matmul(dots[0], kernel)
-        primals = [array.read(time) for array in known]
-        _, following = _step(pointwise, primals, [activation_dot, *dots])
-        entries = [*dots, activation_dot, following[0]]
+        here, *primals = [side.turn(rows.read(time)) for rows in known]
+        activation_dot = here + side.project(dots[0], weights)
+        _, following = _step(cell, primals, [activation_dot, *dots])
+        entries = map(side.turn, [*dots, activation_dot, following[0]])
         arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
         return tuple(following), arrays
 
-    _, arrays = over_time(steps, body, (tuple(state_dot), arrays))
+    _, arrays = over_time(steps, body, (tuple(map(side.turn, state_dot)), arrays))
     stacks = [array.stack() for array in arrays]
     return {"befores": stacks[:-2], "activations": stacks[-2]}, stacks[-1]
 
 
-def _backward(pointwise, kept, dots, upstream, kernel):
+def _backward(cell, side, kept, dots, upstream, kernel):
     """Gradients in inputs and their tangents [T, B, G], and in the first state."""
     steps = length(upstream)
     count = len(kept["befores"])
@@ -86,7 +89,7 @@ def _backward(pointwise, kept, dots, upstream, kernel):
 
     def body(done, bars, arrays):
         time = steps - 1 - done
-        here, *values = [array.read(time) for array in known]
+        here, *values = [side.turn(rows.read(time)) for rows in known]
         primals, tangents = values[: count + 1], values[count + 1 : 2 * count + 2]
         bars_dot = values[2 * count + 2 :]
         bars = (bars[0] + here, *bars[1:])
@@ -94,17 +97,18 @@ def _backward(pointwise, kept, dots, upstream, kernel):
         sources = [primals[0], *primals[2:], tangents[0]]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            following, following_dot = _step(pointwise, primals, tangents)
+            following, following_dot = _step(cell, primals, tangents)
         *pulled, dot_bar = tape.gradient(
             [*following, *following_dot],
             sources,
             output_gradients=[*bars, *bars_dot],
             unconnected_gradients="zero",
         )
-        hidden_bar = tf.matmul(pulled[0], kernel, transpose_b=True)
-        arrays = [a.write(time, e) for a, e in zip(arrays, (pulled[0], dot_bar), strict=True)]
+        hidden_bar = side.project_back(pulled[0], kernel)
+        entries = map(side.turn, (pulled[0], dot_bar))
+        arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
         return (hidden_bar, *pulled[1:]), arrays
 
-    zeros = tuple(tf.zeros_like(bars[0]) for bars in kept["bars"])
+    zeros = tuple(tf.zeros_like(side.turn(bars[0])) for bars in kept["bars"])
     first_bars, arrays = over_time(steps, body, (zeros, arrays))
-    return arrays[0].stack(), arrays[1].stack(), first_bars
+    return arrays[0].stack(), arrays[1].stack(), tuple(map(side.turn, first_bars))

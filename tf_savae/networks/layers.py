@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tf_savae.ground import checks
 from tf_savae.ground.serialization import export
-from tf_savae.networks.recurrence import lstm, lstm_cell
+from tf_savae.networks.recurrence import lstm, lstm_step
 from tf_savae.networks.softmax import token_nll
 
 __all__ = ["LSTM", "ParameterHead", "TokenSoftmax", "last_state"]
@@ -68,7 +68,7 @@ class LSTM(keras.layers.Layer):
         """One step for sampling: pre-activations [B, 4H] and (h, c) to the next (h, c)."""
         state = tuple(tf.cast(part, self.compute_dtype) for part in state)
         recurrent = tf.matmul(state[0], self._computed(self.recurrent_kernel))
-        return lstm_cell(projected + recurrent, state)
+        return lstm_step(projected + recurrent, state)
 
     def call(self, inputs):
         return self.run(self.project(inputs))

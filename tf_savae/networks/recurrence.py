@@ -9,10 +9,11 @@ the dual recurrence is the same recurrence, over twice the rows, with the same W
 import tensorflow as tf
 
 from tf_savae.networks.kept_recurrence import kept_dual
+from tf_savae.networks.orientation import EXAMPLES_FIRST, faster
 from tf_savae.networks.time_steps import length, over_time, time_slices
 from tf_savae.svi import forward_mode, keeping
 
-__all__ = ["lstm", "lstm_cell", "recurrence"]
+__all__ = ["lstm", "lstm_step", "recurrence"]
 
 
 def lstm(inputs, kernel, hidden, cell):
@@ -30,14 +31,16 @@ def lstm(inputs, kernel, hidden, cell):
     >>> states.shape.as_list()
     [3, 2, 2]
     """
-    return recurrence(lstm_cell, inputs, kernel, (hidden, cell))
+    return recurrence(_lstm_cell, inputs, kernel, (hidden, cell))
 
 
-def lstm_cell(activation, state):
-    """The elementwise part of an LSTM step: (h, c) from pre-activations [B, 4H] and (h, c)."""
-    size = activation.shape[-1] // 4
-    # reshape + unstack: the gradient of a split or slice is a pad that XLA rejects in loops.
-    gates = tf.unstack(tf.reshape(activation, [-1, 4, size]), axis=1)
+def lstm_step(activation, state):
+    """(h, c) [B, H] after a step, from its pre-activation [B, 4H] and (h, c) before it."""
+    return EXAMPLES_FIRST.cell(_lstm_cell)(activation, state)
+
+
+def _lstm_cell(gates, state):
+    """The elementwise part of an LSTM step: (h, c) from four pre-activations and (h, c)."""
     cell = tf.sigmoid(gates[1]) * state[1] + tf.sigmoid(gates[0]) * tf.tanh(gates[2])
     return tf.sigmoid(gates[3]) * tf.tanh(cell), cell
 
@@ -46,11 +49,12 @@ def recurrence(pointwise, inputs, kernel, state):
     """Runs state = pointwise(inputs_t + h W, state) over time; the state's first tensor is h.
 
     Args:
-      pointwise: maps (pre-activation [B, G], tuple of state tensors [B, *]) to the next state;
-        elementwise over examples, and of h only through the pre-activation.
+      pointwise: maps (G / H gates, tuple of state tensors), all of one shape, to the next state;
+        elementwise, as they may lie as [B, H] or as [H, B], and of h only through the gates, which
+        are the pre-activation cut into equal parts.
       inputs: [T, B, G].
       kernel: [H, G].
-      state: tuple of tensors [B, *], the first h [B, H].
+      state: tuple of tensors [B, H], the first h.
 
     Returns:
       h after each step, [T, B, H].
@@ -58,7 +62,9 @@ def recurrence(pointwise, inputs, kernel, state):
     state = tuple(state)
     tangents = forward_mode.tangents_of([inputs, *state])
     if tangents is None:
-        return _differentiable(pointwise, inputs, kernel, state, keeping.slot("recurrence"))
+        side = faster(inputs.shape[1], kernel)
+        slot = keeping.slot("recurrence")
+        return _differentiable(side.cell(pointwise), side, inputs, kernel, state, slot)
     with forward_mode.paused():
         hidden, hidden_dot = _with_tangents(pointwise, inputs, kernel, state, tangents)
     return forward_mode.attach([hidden], [hidden_dot])[0]
@@ -68,44 +74,48 @@ def _with_tangents(pointwise, inputs, kernel, state, tangents):
     """h after each step and its tangent, [T, B, H] each."""
     kept = keeping.replayed("recurrence")
     if kept:
-        return kept_dual(pointwise, inputs, tangents[0], kernel, state, tangents[1:], kept)
+        side = faster(inputs.shape[1], kernel)
+        cell = side.cell(pointwise)
+        return kept_dual(cell, side, inputs, tangents[0], kernel, state, tangents[1:], kept)
     rows = tf.concat([inputs, tangents[0]], axis=1)
     states = tuple(
         tf.concat([s, dot], axis=0) for s, dot in zip(state, tangents[1:], strict=True)
     )
-    both = _differentiable(_dual(pointwise), rows, kernel, states)
+    # Examples first: with twice the rows nothing is gained by turning.
+    cell = _dual(EXAMPLES_FIRST.cell(pointwise))
+    both = _differentiable(cell, EXAMPLES_FIRST, rows, kernel, states)
     shape = [length(inputs), 2, -1, state[0].shape[-1]]
     return tf.unstack(tf.reshape(both, shape), axis=1)
 
 
-def _dual(pointwise):
+def _dual(cell):
     """Steps primal rows and tangent rows, stacked as [2B, *], together."""
 
     def halves(tensor):
         return tf.unstack(tf.reshape(tensor, [2, -1, *tensor.shape[1:]]), axis=0)
 
-    def dual_pointwise(activation, state):
+    def dual_cell(activation, state):
         primals, tangents = zip(*[halves(t) for t in (activation, *state)], strict=True)
         with forward_mode.accumulate(list(primals), list(tangents)) as forward:
-            following = pointwise(primals[0], primals[1:])
+            following = cell(primals[0], primals[1:])
         dots = forward.jvp(following, unconnected_gradients="zero")
         return tuple(tf.concat([n, d], axis=0) for n, d in zip(following, dots, strict=True))
 
-    return dual_pointwise
+    return dual_cell
 
 
-def _differentiable(pointwise, inputs, kernel, state, slot=None):
+def _differentiable(cell, side, inputs, kernel, state, slot=None):
     """h after each step; what the loops meet is kept in `slot`, unless that is None."""
     keeps_bars = slot is not None and slot.level == "all"
 
     @tf.custom_gradient
     def run(inputs, kernel, *state):
-        befores, activations, outputs = _forward_loop(pointwise, inputs, kernel, state)
+        befores, activations, outputs = _forward_loop(cell, side, inputs, kernel, state)
 
         def pull(upstream):
             forward_mode.refuse_third_derivatives("lstm")
             inputs_bar, state_bar, bars = _backward_loop(
-                pointwise, befores, activations, kernel, upstream, keeps_bars
+                cell, side, befores, activations, kernel, upstream, keeps_bars
             )
             if keeps_bars:
                 slot.update(
@@ -128,27 +138,26 @@ def _differentiable(pointwise, inputs, kernel, state, slot=None):
     return run(inputs, kernel, *state)
 
 
-def _forward_loop(pointwise, inputs, kernel, state):
+def _forward_loop(cell, side, inputs, kernel, state):
     """States before each step (stacked), pre-activations, and h after each step."""
     steps = length(inputs)
     specs = [*state, inputs[0], state[0]]
     arrays = [tf.TensorArray(s.dtype, steps, element_shape=s.shape) for s in specs]
-
-    rows = time_slices(inputs)
+    rows, weights = time_slices(inputs), side.turn(kernel)
 
     def body(time, state, arrays):
-        activation = rows.read(time) + tf.matmul(state[0], kernel)
-        following = pointwise(activation, state)
-        entries = [*state, activation, following[0]]
+        activation = side.turn(rows.read(time)) + side.project(state[0], weights)
+        following = cell(activation, state)
+        entries = map(side.turn, [*state, activation, following[0]])
         arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
         return tuple(following), arrays
 
-    _, arrays = over_time(steps, body, (state, arrays))
+    _, arrays = over_time(steps, body, (tuple(map(side.turn, state)), arrays))
     stacks = [array.stack() for array in arrays]
     return stacks[:-2], stacks[-2], stacks[-1]
 
 
-def _backward_loop(pointwise, befores, activations, kernel, upstream, keeps_bars):
+def _backward_loop(cell, side, befores, activations, kernel, upstream, keeps_bars):
     """Gradients in the inputs [T, B, G] and in the first state; those in the states on the way.
 
     The last, gradients in the state after each step [T, B, *], only where `keeps_bars`.
@@ -159,28 +168,27 @@ def _backward_loop(pointwise, befores, activations, kernel, upstream, keeps_bars
         tf.TensorArray(s.dtype, steps, element_shape=s.shape[1:], clear_after_read=False)
         for s in specs
     ]
-    upstream, activations, *befores_rows = map(time_slices, (upstream, activations, *befores))
+    known = [time_slices(tensor) for tensor in (upstream, activations, *befores)]
 
     def body(done, bars, arrays):
         time = steps - 1 - done
-        bars = (bars[0] + upstream.read(time), *bars[1:])
-        activation = activations.read(time)
-        state = tuple(rows.read(time) for rows in befores_rows)
+        here, activation, *state = [side.turn(rows.read(time)) for rows in known]
+        bars = (bars[0] + here, *bars[1:])
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([activation, *state[1:]])
-            following = pointwise(activation, state)
+            following = cell(activation, state)
         pulled = tape.gradient(
             following,
             [activation, *state[1:]],
             output_gradients=bars,
             unconnected_gradients="zero",
         )
-        hidden_bar = tf.matmul(pulled[0], kernel, transpose_b=True)
-        entries = [pulled[0], *(bars if keeps_bars else [])]
+        hidden_bar = side.project_back(pulled[0], kernel)
+        entries = map(side.turn, [pulled[0], *(bars if keeps_bars else [])])
         arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
         return (hidden_bar, *pulled[1:]), arrays
 
-    zeros = tuple(tf.zeros_like(before[0]) for before in befores)
+    zeros = tuple(tf.zeros_like(side.turn(before[0])) for before in befores)
     state_bar, arrays = over_time(steps, body, (zeros, arrays))
     inputs_bar, *bars = [array.stack() for array in arrays]
-    return inputs_bar, state_bar, bars
+    return inputs_bar, tuple(map(side.turn, state_bar)), bars
