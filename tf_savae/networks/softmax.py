@@ -2,12 +2,13 @@
 
 First and second derivatives are written by hand, so that the logits are made once and every
 derivative is matrix products of p - onehot(target), in reverse mode and in forward mode. In forward
-mode, that is in Hessian-vector products, more than 2**23 logits are never there at once: the
-derivative makes them itself, some tokens at a time. In a graph nobody asks for the value, so that
-nothing is made twice. Beyond 2**26 logits the value and its gradient do not hold them all either:
-the value brings its gradient in `hidden` along, piece by piece (under XLA only if it is asked for),
-and only the gradient of the kernel makes them again. That is where the number of tokens is known
-and steps do not keep logits for their products; reverse over reverse stores the pieces again.
+mode, that is in Hessian-vector products, more than 2**23 logits are never there at once (2**25
+where steps keep all of them): the derivative makes them itself, some tokens at a time. In a graph
+nobody asks for the value, so that nothing is made twice. Beyond 2**26 logits the value and its
+gradient do not hold them all either: the value brings its gradient in `hidden` along, piece by
+piece (under XLA only if it is asked for), and only the gradient of the kernel makes them again.
+That is where the number of tokens is known and steps do not keep logits for their products; reverse
+over reverse stores the pieces again.
 """
 
 import tensorflow as tf
@@ -18,6 +19,7 @@ from tf_savae.svi import forward_mode, keeping
 __all__ = ["token_nll"]
 
 _PIECE = 2**23  # Logits held at once in a Hessian-vector product: 32 MiB in float32.
+_KEPT = 4  # Times as many where steps keep "all": fewer sums of [H, V] for a little more memory.
 _WHOLE = 2**26  # More logits than these, 256 MiB, are never held at once.
 
 
@@ -29,7 +31,8 @@ def token_nll(hidden, kernel, bias, targets, piece=_PIECE, whole=_WHOLE):
       kernel: [H, V].
       bias: [V].
       targets: int32 [N], in [0, V).
-      piece: how many of the N V logits a Hessian-vector product in forward mode holds at once.
+      piece: how many of the N V logits a Hessian-vector product in forward mode holds at once;
+        four times as many where refinement keeps "all", which holds K times all of them.
       whole: how many logits the value and its gradient hold at once; where there are more, they
         hold `piece`, and the gradient of the kernel costs one matrix product more. Not where N is
         unknown in tracing, and not where refinement keeps "all".
@@ -50,6 +53,7 @@ def token_nll(hidden, kernel, bias, targets, piece=_PIECE, whole=_WHOLE):
             return _primal(slot)(hidden, kernel, bias, targets)
         return _primal_in_pieces(most, slot)(hidden, kernel, bias, targets)
     kept = keeping.replayed("softmax")
+    most = _KEPT * most if "residual" in kept else most
     with forward_mode.paused():
         one = count is not None and count <= most
         dual = _dual(kept) if one else _dual_in_pieces(most, kept)
