@@ -1,6 +1,8 @@
 """The fused softmax loss against TensorFlow's own, to second order."""
 
+import collections
 import functools
+import re
 
 import numpy as np
 import pytest
@@ -143,6 +145,35 @@ def test_no_tensor_of_all_logits_is_compiled(whole):
 
     program = gradient.experimental_get_compiler_ir(*tensors)(stage="optimized_hlo")
     assert ("f64[3,5]" in program) == (whole == 15)
+
+
+def _passes(program, rows, words):
+    """What the entry of a compiled program makes of size [rows, words]: Counter {operation: n}."""
+    entry = program[program.index("\nENTRY") :]
+    return collections.Counter(re.findall(rf"= \w+\[{rows},{words}\]\S* ([\w-]+)\(", entry))
+
+
+def test_passes_over_the_logits_in_the_compiled_programs():
+    """One product and three fused passes for value and gradient; two and six for a product."""
+    rng = np.random.default_rng(0)
+    shapes = [(64, 48), (48, 512), (512,)]
+    tensors = [tf.constant(rng.normal(size=shape), tf.float32) for shape in shapes]
+    targets = tf.constant(rng.integers(0, 512, 64), tf.int32)
+
+    def first(*tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            nll = token_nll(*tensors, targets)
+        return tape.gradient(nll, tensors)
+
+    def second(*tensors):
+        return _forward_then_reverse(token_nll, tensors, targets, 2.0 * tensors[0])
+
+    for function, products, fused in ((first, 1, 3), (second, 2, 6)):
+        compiled = tf.function(function, jit_compile=True).experimental_get_compiler_ir(*tensors)
+        passes = _passes(compiled(stage="optimized_hlo"), 64, 512)
+        assert passes["dot"] == products and 0 < passes["fusion"] <= fused
+        assert set(passes) <= {"dot", "fusion", "bitcast", "parameter", "get-tuple-element"}
 
 
 def test_an_unknown_number_of_rows_is_not_filled_up_to_a_whole_piece():
