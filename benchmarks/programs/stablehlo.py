@@ -8,6 +8,7 @@ import tensorflow as tf
 from programs.models import batch_of, model_of
 from programs.sizes import case_of
 from programs.train_step import PureStep
+from tf_savae.ground import devices
 
 __all__ = ["Lowered", "lower"]
 
@@ -62,7 +63,8 @@ def lower(name, steps, precision="tf32", method="exact_forward"):
         # With its specs: a signature of tensors would be lowered with their values.
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in (*state, x)]
         function = tf.function(flat, jit_compile=True, autograph=False)
-        held = function.get_concrete_function(*specs).captured_inputs
+        with devices.elsewhere():
+            held = function.get_concrete_function(*specs).captured_inputs
         if held:
             raise RuntimeError(f"{name}: expected a pure program, but it holds {held}.")
         generate = function.experimental_get_compiler_ir(*specs)

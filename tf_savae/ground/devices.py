@@ -1,8 +1,13 @@
 """What TensorFlow may compute on besides the CPU."""
 
+import contextlib
+import contextvars
+
 import tensorflow as tf
 
-__all__ = ["accelerators", "gpus"]
+__all__ = ["accelerators", "elsewhere", "gpus"]
+
+_ELSEWHERE = contextvars.ContextVar("elsewhere", default=False)
 
 
 def gpus():
@@ -15,9 +20,22 @@ def gpus():
 
 
 def accelerators():
-    """GPUs, or else TPUs, that this process sees.
+    """GPUs, or else TPUs, that programs traced now can run on; empty where there is a CPU alone.
 
-    >>> any(device.device_type == "CPU" for device in accelerators())
-    False
+    >>> with elsewhere():
+    ...     bool(accelerators())
+    True
     """
+    if _ELSEWHERE.get():
+        return ["an accelerator of another machine"]
     return gpus() or tf.config.list_physical_devices("TPU")
+
+
+@contextlib.contextmanager
+def elsewhere():
+    """Programs traced inside are for an accelerator of another machine, whatever this one has."""
+    token = _ELSEWHERE.set(True)
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(token)
