@@ -7,8 +7,9 @@ The first trains one small SA-VAE on text in one process, in two processes, and 
 which one, chosen at random, is killed with SIGKILL at a random time and started again by
 bin/launch_workers.py, as often as --kills says: all have to end with the same weights, those killed
 with the same bits as those that were not. The second times steps of one process on one core, and of
-two processes on a core each, in turns; the CPU time of a process says what a step costs it however
-busy the machine is.
+two processes on a core each, in turns: together, and apart, as a measure of what two cores of this
+machine can do at best. The CPU time of a process says what a step costs it however busy the machine
+is.
 """
 
 import argparse
@@ -208,35 +209,68 @@ def _timed_sum(processes, size, repeats=20):
 
 def measured(processes, batch, options):
     """In processes of its own: (seconds a step, CPU seconds of the chief, of a sum, bytes)."""
-    own = ["--worker", f"--batch={batch}", f"--steps={options.steps}"]
-    own = [sys.executable, str(Path(__file__).resolve()), *own, f"--svi_steps={options.svi_steps}"]
+    own = _worker(batch, options)
     launcher = [sys.executable, str(ROOT / "bin" / "launch_workers.py"), "--restarts=0"]
     if processes > 1:
         own = [*launcher, f"--workers={processes}", "--", *own]
     limits = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
     limits = limits if processes == 1 else {"TF_NUM_INTRAOP_THREADS": "1"}  # Sums need another.
-    done = subprocess.run(own, env={**os.environ, **limits}, capture_output=True, text=True)
-    found = re.search(r"RESULT (\[.*\])", done.stdout)
-    if done.returncode or not found:
-        raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
+    return _result(_started(own, limits))
+
+
+def measured_apart(processes, batch, options):
+    """The same of so many processes at once that share nothing but the machine: their means.
+
+    What they lose to one alone is the machine's (memory, caches, a core behind two), and not that
+    of training together.
+    """
+    own = _worker(batch // processes, options)
+    started = []
+    for index in range(processes):
+        spec = json.dumps({"task": {"index": index}})
+        limits = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CONFIG": spec}
+        started.append(_started(own, limits))
+    return [statistics.mean(values) for values in zip(*map(_result, started), strict=True)]
+
+
+def _worker(batch, options):
+    script = [sys.executable, str(Path(__file__).resolve()), "--worker", f"--batch={batch}"]
+    return [*script, f"--steps={options.steps}", f"--svi_steps={options.svi_steps}"]
+
+
+def _started(command, limits):
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, env={**os.environ, **limits}, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+def _result(process):
+    output, errors = process.communicate()
+    found = re.search(r"RESULT (\[.*\])", output)
+    if process.returncode or not found:
+        raise SystemExit(output[-3000:] + errors[-3000:])
     return json.loads(found[1])
 
 
 def scale(options):
     """Rows of step times, measured in turns; the same global batch, and the same batch a core."""
-    cases = [(1, 32), (2, 32), (2, 64), (1, 64)]
+    cases = [(1, 32, "alone"), (2, 32, "together"), (2, 64, "together"), (1, 64, "alone")]
+    cases.append((2, 64, "apart"))
     laps = {case: [] for case in cases}
     for _ in range(options.rounds):
         for case in cases:
-            laps[case].append([*measured(*case, options), os.getloadavg()[0]])
+            measure = measured_apart if case[2] == "apart" else measured
+            laps[case].append([*measure(*case[:2], options), os.getloadavg()[0]])
             print(case, laps[case][-1], flush=True)
     rows = []
-    for (processes, batch), values in laps.items():
+    for (processes, batch, way), values in laps.items():
         seconds = [value[0] for value in values]
         rows.append(
             {
                 "processes": processes,
                 "global_batch": batch,
+                "way": way,
                 "step_ms": 1e3 * statistics.median(seconds),
                 "least_step_ms": 1e3 * min(seconds),
                 "sum_ms": 1e3 * statistics.median(value[2] for value in values),
