@@ -106,17 +106,22 @@ def table(rows):
 
 
 def draw(rows, path):
-    """A row of panels for each measure, a panel for each axis."""
+    """A row of panels for each measure, a panel for each axis.
+
+    Time is in log-log scale, where its slope is the exponent; the others start from zero.
+    """
     from matplotlib.figure import Figure
 
     axes = list(dict.fromkeys(row["axis"] for row in rows))
     figure = Figure(figsize=(3.2 * len(axes), 2.8 * len(_MEASURES)), layout="constrained")
-    grid = figure.subplots(len(_MEASURES), len(axes), squeeze=False)
+    grid = figure.subplots(len(_MEASURES), len(axes), squeeze=False, sharey="row")
     for panels, (name, label) in zip(grid, _MEASURES.items(), strict=True):
         for panel, axis in zip(panels, axes, strict=True):
             _panel(panel, curves([row for row in rows if row["axis"] == axis]), name)
             panel.set_xlabel(axis)
         panels[0].set_ylabel(label)
+        if name != "ms":
+            panels[0].set_ylim(0, 1.05 * max(row[name] for row in rows if name in row))
     grid[0][0].legend(fontsize=7)
     figure.savefig(path, dpi=110)
 
@@ -126,7 +131,12 @@ def _panel(panel, found, name):
         values = [point["value"] for point in points]
         panel.plot(values, [point[name] for point in points], marker="o", label=contender)
     panel.set_xscale("log")
-    panel.set_yscale("log")
+    panel.set_xticks(values, [str(value) for value in values])
+    panel.set_xticks([], minor=True)
+    if name == "ms":
+        panel.set_yscale("log")
+        panel.yaxis.set_minor_formatter("")
+        panel.yaxis.set_major_formatter("{x:.0f}")
 
 
 def main(argv):
