@@ -143,7 +143,7 @@ SIZES = {"vocabulary_size": 2000, "embedding_size": 48, "units": 64, "latent_siz
 LENGTH = 40
 
 
-def timed_worker(batch, steps, hvp_steps):
+def timed_worker(batch, steps, hvp_steps, jit_compile):
     """Times steps of one process, or of one of two; the chief prints the median in seconds."""
     spec = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 1}}'))
     index = spec["task"]["index"]
@@ -151,14 +151,14 @@ def timed_worker(batch, steps, hvp_steps):
     from tf_savae.training.strategy import team
 
     with team("multiworker" if "cluster" in spec else "none") as processes:
-        (seconds, busy), model = _timed_fit(processes, batch, steps, hvp_steps)
+        (seconds, busy), model = _timed_fit(processes, batch, steps, hvp_steps, jit_compile)
         bytes_a_step = 4 * sum(v.value.shape.num_elements() for v in model.trainable_variables)
         joining = _timed_sum(processes, bytes_a_step // 4)
         if processes.is_chief:
             print("RESULT", json.dumps([seconds, busy, joining, bytes_a_step]), flush=True)
 
 
-def _timed_fit(processes, batch, steps, refinement_steps):
+def _timed_fit(processes, batch, steps, refinement_steps, jit_compile):
     import keras
     import numpy as np
 
@@ -180,7 +180,7 @@ def _timed_fit(processes, batch, steps, refinement_steps):
             ),
             latent_size=SIZES["latent_size"],
         )
-        model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+        model.compile(keras.optimizers.Adam(1e-3), jit_compile=jit_compile)
     model.fit(x, batch_size=batch, shuffle=False, verbose=0, callbacks=[clock])
     clocks = zip(*times[1:], strict=True)  # Without the first step, which is traced.
     laps = [[b - a for a, b in itertools.pairwise(clock)] for clock in clocks]
@@ -235,7 +235,8 @@ def measured_apart(processes, batch, options):
 
 def _worker(batch, options):
     script = [sys.executable, str(Path(__file__).resolve()), "--worker", f"--batch={batch}"]
-    return [*script, f"--steps={options.steps}", f"--svi_steps={options.svi_steps}"]
+    own = [*script, f"--steps={options.steps}", f"--svi_steps={options.svi_steps}"]
+    return [*own, "--xla"] if options.xla else own
 
 
 def _started(command, limits):
@@ -279,8 +280,8 @@ def scale(options):
                 "load": [round(value[4], 2) for value in values],
             }
         )
-    settings = {**SIZES, "length": LENGTH, "svi_steps": options.svi_steps, "rounds": options.rounds}
-    return {"settings": settings, "rows": rows}
+    asked = {name: getattr(options, name) for name in ("svi_steps", "rounds", "xla")}
+    return {"settings": {**SIZES, "length": LENGTH, **asked}, "rows": rows}
 
 
 def main():
@@ -292,12 +293,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20, help="timed steps of a measurement")
     parser.add_argument("--svi_steps", type=int, default=5)
+    parser.add_argument("--xla", action="store_true", help="compile what is timed")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--json", help="where to write what was found")
     options = parser.parse_args()
     if options.worker:
-        return timed_worker(options.batch, options.steps, options.svi_steps)
+        return timed_worker(options.batch, options.steps, options.svi_steps, options.xla)
     found = scale(options) if options.scale else prove(options.kills, options.seed, options.epochs)
     text = json.dumps(found, indent=1)
     print(text)
