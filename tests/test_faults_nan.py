@@ -179,3 +179,31 @@ def test_an_optimizer_that_scales_losses_skips_by_itself():
     logs = tf.function(model.train_step, autograph=False)((tf.constant(_with_nan(x)),))
     assert _same([v.numpy() for v in model.variables], before)
     assert float(optimizer.dynamic_scale) == scale / 2 and float(logs["skipped"]) == 1.0
+
+
+def _endless(kernel):
+    """A regularizer of value 0 whose gradient is NaN: the root of 0."""
+    return tf.sqrt(tf.reduce_sum(0.0 * kernel))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_gradients_that_no_scale_makes_finite_end_training(jit_compile):
+    """While the scale falls to 2**-10 nothing is counted: overflow is what it falls for."""
+    x = data(4, "float32")
+    encoder = keras.Sequential(
+        [keras.layers.Dense(3, kernel_regularizer=_endless), dense_encoder()]
+    )
+    optimizer = keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.Adam(0.01), initial_scale=2.0**-6
+    )
+    model = compiled(
+        dense_model("vae", encoder=encoder), x, jit_compile=jit_compile, optimizer=optimizer
+    )
+    before, seen = [v.numpy() for v in model.variables], []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(float(logs["skipped"]))
+    )
+    with pytest.raises(NonFiniteError, match="the last 3 batches in a row"):
+        model.fit(_dataset(*[x] * 12), verbose=0, callbacks=[watch])
+    assert seen[:6] == [0.0, 0.0, 0.0, 0.0, 1.0, 2.0]
+    assert _same([v.numpy() for v in model.variables], before)

@@ -115,6 +115,12 @@ def log_probs_of_parts(decoder):
 
     Raises:
       ValueError: the decoder has none of these methods.
+
+    >>> import keras
+    >>> from tf_savae import networks
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
+    >>> log_probs_of_parts(decoder)(tf.ones([5, 3]), tf.zeros([5, 2])).shape.as_list()
+    [5, 3]
     """
     if hasattr(decoder, "token_log_probs"):
         return decoder.token_log_probs

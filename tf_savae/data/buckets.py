@@ -104,6 +104,9 @@ def plan_batches(
 
     Raises:
         ValueError: an argument out of range, or a sequence longer than the last boundary.
+
+    >>> [batch.rows.tolist() for batch in plan_batches(np.array([3, 9, 4, 3]), 2, [4, 9])]
+    [[0, 2], [3], [1]]
     """
     _check_plan(lengths, batch_size, boundaries, seed, epoch)
     rng = np.random.default_rng([seed, epoch])

@@ -62,6 +62,11 @@ def image_stream(images, batch_size, *, seed=0, start_step=0):
 
     Raises:
       ValueError: an argument is out of its range, or there are fewer than B images.
+
+    >>> from tf_savae.data import ImageSet
+    >>> images = ImageSet.of(np.ones([5, 2, 2]), "example")
+    >>> [x.shape.as_list() for x, _, _ in image_stream(images, 2).take(3)]
+    [[2, 2, 2, 1], [2, 2, 2, 1], [2, 2, 2, 1]]
     """
     checks.non_negative_int("seed", seed)
     checks.non_negative_int("start_step", start_step)
@@ -85,6 +90,10 @@ def image_steps_per_epoch(images, batch_size):
 
     Raises:
       ValueError: there is not one.
+
+    >>> from tf_savae.data import ImageSet
+    >>> image_steps_per_epoch(ImageSet.of(np.ones([5, 2, 2]), "example"), 2)
+    2
     """
     checks.positive_int("batch_size", batch_size)
     if len(images) < batch_size:

@@ -30,6 +30,13 @@ def load_images(source, *, data_dir=None):
       ValueError: it cannot be read, or holds no images of one size with values 0..1 or 0..255.
       TypeError: it holds no numbers.
       ModuleNotFoundError: a .mat file, and scipy is not installed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/images.npy", np.ones([5, 2, 2]))
+    ...     parts = load_images(f"{folder}/images.npy")
+    >>> {name: len(images) for name, images in parts.items()}
+    {'all': 5}
     """
     if is_tfds(source):
         arrays = tfds_parts(str(source), data_dir)

@@ -27,7 +27,11 @@ _BAD_BYTE = re.compile("[\udc80-\udcff]")
 
 
 class LineReport(NamedTuple):
-    """What happened to the lines of one source: nothing is dropped without being counted."""
+    """What happened to the lines of one source: nothing is dropped without being counted.
+
+    >>> LineReport("a.txt", 3, 2, 9, 1, 0, 0, 200, "truncate").summary()
+    'a.txt: 3 lines read, 2 kept, 9 words, 1 empty skipped'
+    """
 
     source: str  # path or resolved TFDS name
     lines: int  # lines read, whatever became of them
@@ -76,6 +80,13 @@ def read_lines(
         FileNotFoundError: there is no such file.
         ValueError: no line has a word, the file is not text or is damaged, TFDS does not know the
             name, or an argument is out of range.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+    ...     print("the  cat", "", "a dog sat", sep="\\n", file=file, flush=True)
+    ...     lines, report = read_lines(file.name, max_words=2)
+    >>> lines, report.empty, report.long
+    (['the cat', 'a dog'], 1, 1)
     """
     _check_policy(max_words, long_lines)
     if is_tfds(source):

@@ -92,6 +92,11 @@ def training_stream(
 
     Raises:
         ValueError: as `batches`, at the call and not at the first batch.
+
+    >>> from tf_savae.data import TextCorpus, Vocabulary
+    >>> corpus = TextCorpus.encode(["a b", "b"], Vocabulary(["a", "b"]))
+    >>> [tokens.shape.as_list() for tokens, _, _ in training_stream(corpus, 2, buckets=1).take(3)]
+    [[2, 4], [2, 4], [2, 4]]
     """
     if start_step < 0:
         raise ValueError(f"start_step must not be negative, got {start_step}")
@@ -122,12 +127,21 @@ def steps_per_epoch(
 
     Raises:
         ValueError: as `batches`.
+
+    >>> from tf_savae.data import TextCorpus, Vocabulary
+    >>> corpus = TextCorpus.encode(["a b", "b", "a"], Vocabulary(["a", "b"]))
+    >>> steps_per_epoch(corpus, 2, buckets=1)
+    2
     """
     return count_batches(corpus.lengths, batch_size, _boundaries(corpus, boundaries, buckets))
 
 
 def pad_rows(rows: Sequence[np.ndarray], batch_size: int, length: int) -> np.ndarray:
-    """int32 [B, T]: `rows` padded to `length`, then all-`<pad>` rows."""
+    """int32 [B, T]: `rows` padded to `length`, then all-`<pad>` rows.
+
+    >>> pad_rows([np.array([2, 4, 3])], 2, 4).tolist()
+    [[2, 4, 3, 0], [0, 0, 0, 0]]
+    """
     tokens = np.full((batch_size, length), PAD, np.int32)
     for target, row in zip(tokens, rows, strict=False):
         target[: len(row)] = row

@@ -99,7 +99,15 @@ def load_corpus(
     long_lines: str = "truncate",
     data_dir: str | os.PathLike | None = None,
 ) -> TextCorpus:
-    """`read_lines`, then `TextCorpus.encode`: arguments and errors as there."""
+    """`read_lines`, then `TextCorpus.encode`: arguments and errors as there.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+    ...     print("the cat", file=file, flush=True)
+    ...     corpus = load_corpus(file.name, Vocabulary(["the", "cat"]))
+    >>> len(corpus), corpus.unknown_words
+    (1, 0)
+    """
     lines, report = read_lines(
         source, max_words=max_words, long_lines=long_lines, data_dir=data_dir
     )

@@ -104,7 +104,14 @@ def reconstruct(
 
 
 def posterior_means(model, x, seed=0, *, steps=None, batch_size=_BATCH, label=None):
-    """The means of the refined posteriors of x [N, ...], float32 [N, Z]; arguments as there."""
+    """The means of the refined posteriors of x [N, ...], float32 [N, Z]; arguments as there.
+
+    >>> from tf_savae import models, networks
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
+    >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
+    >>> posterior_means(model, np.ones([5, 3], "float32"), steps=1).shape
+    (5, 2)
+    """
     seed = seeds.split(seed, 3)[0]
 
     def code(x, first):
@@ -126,6 +133,13 @@ def decode(model, z, seed=0, *, common_noise=False, batch_size=_BATCH, label=Non
 
     Raises:
       ValueError: as `sample`.
+
+    >>> from tf_savae import models, networks
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
+    >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
+    >>> bound = model.negative_elbo(np.ones([5, 3], "float32"), steps=0)  # Makes the weights.
+    >>> decode(model, np.zeros([4, 2], "float32")).x.shape
+    (4, 3)
     """
     z = tf.convert_to_tensor(z)
     check_options(model.decoder, options)

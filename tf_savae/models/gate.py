@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from tf_savae.models import replicas
 
-__all__ = ["all_finite", "apply_gradients", "batches", "select"]
+__all__ = ["all_finite", "apply_gradients", "batches", "scales_losses", "select", "usable"]
+
+_LEAST_SCALE = 2.0**-10  # A loss that overflows with less is not too large for half precision.
 
 
 def all_finite(loss, gradients):
@@ -26,6 +28,26 @@ def all_finite(loss, gradients):
     values = [v.values if isinstance(v, tf.IndexedSlices) else v for v in values]
     # A NaN or infinite entry makes its sum so: one fast pass over each gradient.
     return tf.reduce_all(tf.math.is_finite(tf.stack([tf.reduce_sum(v) for v in values])))
+
+
+def usable(optimizer, loss, gradients):
+    """Whether a batch counts: where it does not, it is skipped, left out of metrics and counted.
+
+    An optimizer that scales losses expects gradients to overflow, skips the update and halves the
+    scale: what is not finite at a scale of 2**-10 either is no overflow.
+
+    Args:
+      optimizer: a keras.optimizers.Optimizer.
+      loss, gradients: as for `all_finite`; the gradients of the scaled loss.
+
+    >>> bool(usable(keras.optimizers.SGD(), tf.constant(1.0), [tf.constant(float("inf"))]))
+    False
+    """
+    finite = all_finite(loss, gradients)
+    if not scales_losses(optimizer):
+        return finite
+    scale = optimizer.dynamic_scale if optimizer.built else optimizer.initial_scale
+    return finite | (all_finite(loss, []) & (tf.convert_to_tensor(scale) > _LEAST_SCALE))
 
 
 def select(finite, new, old):

@@ -9,9 +9,9 @@ import tensorflow as tf
 from tf_savae.ground import checks, seeds
 from tf_savae.ground.serialization import export
 from tf_savae.models.building import spec_of, zeros_of
-from tf_savae.models.compilation import check_second_derivatives
 from tf_savae.models.fall_back import better_of
 from tf_savae.models.parameters import check_parameters
+from tf_savae.models.refinement_checks import check_generator, step_sizes, truncation
 from tf_savae.networks.base import StandardNormalPrior
 from tf_savae.networks.stateless import PureGenerator
 from tf_savae.probability import as_family
@@ -80,7 +80,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         # Variational parameters and data keep full precision whatever the decoder computes in.
         super().__init__(**{"autocast": False, **kwargs})
         self.steps = checks.non_negative_int("steps", steps)
-        self.step_size = _checked_sizes(step_size)
+        self.step_size = step_sizes(step_size)
         self.momentum = checks.unit_interval("momentum", momentum, closed=False)
         self.clip_norm = checks.positive("clip_norm", clip_norm, optional=True)
         self.adjoint = checks.choice("adjoint", adjoint, ADJOINTS)
@@ -88,7 +88,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             checks.choice("hvp", hvp, tuple(hvps.METHODS))
         self.hvp = keeping.product_for(keep, adjoint, hvp)
         self.keep = keep
-        self.truncate = _checked_truncate(truncate, adjoint, self.steps)
+        self.truncate = truncation(truncate, adjoint, self.steps)
         self.adjoint_clip_norm = checks.positive(
             "adjoint_clip_norm", adjoint_clip_norm, optional=True
         )
@@ -100,7 +100,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
                 "step_size: expected numbers > 0 with learn_step_size=True, which trains their "
                 f"logarithms; got {step_size!r}."
             )
-        _check_generator(decoder, adjoint, hvp)
+        check_generator(decoder, adjoint, hvp)
         self.decoder, self.prior = decoder, prior
         self.family = as_family(family)
         self.seed = seed
@@ -325,36 +325,3 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
-
-
-def _checked_sizes(step_size):
-    if isinstance(step_size, (list, tuple)):
-        if not step_size:
-            raise ValueError(f"step_size: expected at least one number, got {step_size!r}.")
-        return tuple(checks.positive("step_size", size) for size in step_size)
-    return checks.positive("step_size", step_size, zero=True)
-
-
-def _checked_truncate(truncate, adjoint, steps):
-    if adjoint != "truncated":
-        if truncate is not None:
-            raise ValueError(
-                f'truncate: is for adjoint="truncated", got adjoint={adjoint!r}; leave it None.'
-            )
-        return None
-    depth = checks.non_negative_int("truncate", truncate)
-    if depth > steps:
-        raise ValueError(f"truncate: expected at most steps={steps}, got {depth}.")
-    return depth
-
-
-def _check_generator(decoder, adjoint, hvp):
-    if decoder is None:
-        return
-    if not hasattr(decoder, "log_prob_prepared"):
-        raise ValueError(
-            "decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in "
-            f"DistributionDecoder), got {type(decoder).__name__}."
-        )
-    if adjoint == "unrolled" or (adjoint != "stop" and hvp != "finite_difference"):
-        check_second_derivatives(decoder)

@@ -31,7 +31,7 @@ class Steps:
             self, "train", self._differentiate, part.share, part, step, beta
         )
         loss, gradients, statistics = replicas.total((loss, gradients, statistics))
-        finite = gate.all_finite(loss, [] if gate.scales_losses(self.optimizer) else gradients)
+        finite = gate.usable(self.optimizer, loss, gradients)
         gate.apply_gradients(self.optimizer, gradients, self.trainable_variables, finite)
         _assign(self.__dict__["_written"], statistics, finite)
         self._tracked.update(outcome, weights, beta, self._tokens(part.x), stability, finite)

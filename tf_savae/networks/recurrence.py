@@ -58,6 +58,12 @@ def recurrence(pointwise, inputs, kernel, state):
 
     Returns:
       h after each step, [T, B, H].
+
+    >>> def elman(gates, state):
+    ...     return (tf.tanh(gates[0]),)
+    >>> state = (tf.zeros([2, 4]),)
+    >>> recurrence(elman, tf.ones([3, 2, 4]), tf.eye(4), state).shape.as_list()
+    [3, 2, 4]
     """
     state = tuple(state)
     tangents = forward_mode.tangents_of([inputs, *state])

@@ -105,6 +105,15 @@ class PureGenerator:
 
     `theta` is the dict that `theta()` makes: the trainable weights as tensors, and what the
     decoder prepares from x once for all refinement steps.
+
+    >>> from tf_savae import networks, probability
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
+    >>> prior, x = networks.StandardNormalPrior(2), tf.ones([5, 3])
+    >>> decoder_is_built, prior_is_built = decoder(x, tf.zeros([5, 2])), prior.build()
+    >>> generator = PureGenerator(decoder, prior, probability.DiagonalGaussian())
+    >>> theta = generator.theta(x, [0, 1])
+    >>> generator.terms([tf.zeros([5, 2]), tf.zeros([5, 2])], theta, [0, 2]).nll.shape.as_list()
+    [5]
     """
 
     def __init__(self, decoder, prior, family):

@@ -1,0 +1,56 @@
+"""What the settings of `SemiAmortizedRefinement` have to be."""
+
+from tf_savae.ground import checks
+from tf_savae.models.compilation import check_second_derivatives
+
+__all__ = ["check_generator", "step_sizes", "truncation"]
+
+
+def step_sizes(step_size):
+    """A float, or a tuple of floats, one for each parameter tensor.
+
+    Raises:
+      ValueError: one of them is no number or negative, or a tuple holds 0 or nothing.
+
+    >>> step_sizes([0.1, 0.2])
+    (0.1, 0.2)
+    """
+    if isinstance(step_size, (list, tuple)):
+        if not step_size:
+            raise ValueError(f"step_size: expected at least one number, got {step_size!r}.")
+        return tuple(checks.positive("step_size", size) for size in step_size)
+    return checks.positive("step_size", step_size, zero=True)
+
+
+def truncation(truncate, adjoint, steps):
+    """How many last steps adjoint="truncated" crosses back; None with any other adjoint.
+
+    Raises:
+      ValueError: no integer in [0, steps], or given for another adjoint.
+
+    >>> truncation(2, "truncated", 5)
+    2
+    """
+    if adjoint != "truncated":
+        if truncate is not None:
+            raise ValueError(
+                f'truncate: is for adjoint="truncated", got adjoint={adjoint!r}; leave it None.'
+            )
+        return None
+    depth = checks.non_negative_int("truncate", truncate)
+    if depth > steps:
+        raise ValueError(f"truncate: expected at most steps={steps}, got {depth}.")
+    return depth
+
+
+def check_generator(decoder, adjoint, hvp):
+    """Raises ValueError for a layer that is no `Decoder`, or lacks the derivatives asked for."""
+    if decoder is None:
+        return
+    if not hasattr(decoder, "log_prob_prepared"):
+        raise ValueError(
+            "decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in "
+            f"DistributionDecoder), got {type(decoder).__name__}."
+        )
+    if adjoint == "unrolled" or (adjoint != "stop" and hvp != "finite_difference"):
+        check_second_derivatives(decoder)
