@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tf_savae.ground import seeds
-from tf_savae.networks import TextDecoder
+from tf_savae.networks import TextDecoder, sampling
 from tf_savae.networks.rows import map_rows, row_seeds, row_uniforms
 from tf_savae.networks.sampling import choice_by_row, sample_tokens
 
@@ -130,6 +130,28 @@ def test_restrictions_keep_exactly_their_sets():
     assert support(top_k=3, top_p=0.7) == [1, 2]  # 3/8 and 3/8 of the three reach 0.7.
     assert support(forbidden=(1, 4)) == [0, 2, 3]
     assert support(temperature=0.0, forbidden=(1,)) == [2]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("top_p", [1e-4, 0.2718281, 0.7310585, 0.9999])
+def test_the_nucleus_is_the_sorted_one(top_p, jit_compile):
+    """Rows with many ties and zeros, one certain word, and words too rare to count."""
+    rng = np.random.default_rng(0)
+    weights = rng.integers(0, 4, [300, 23]) * 10.0 ** -rng.integers(0, 9, [300, 1])
+    weights[:, 7] += 1.0
+    weights[0] = np.arange(23) == 5
+    probabilities = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    wide = probabilities.astype(np.float64)
+    order = np.argsort(-wide, axis=1, kind="stable")
+    before = np.cumsum(np.take_along_axis(wide, order, 1), axis=1)
+    assert np.abs(before - top_p).min() > 1e-12  # No sum is a matter of rounding.
+    before = np.roll(before, 1, axis=1)
+    before[:, 0] = 0.0
+    inside = np.zeros_like(wide, bool)
+    np.put_along_axis(inside, order, before < top_p, 1)
+    nucleus = tf.function(sampling._nucleus, jit_compile=jit_compile, autograph=False)
+    found = nucleus(tf.constant(probabilities), top_p).numpy()
+    np.testing.assert_array_equal(found, np.where(inside, probabilities, 0.0))
 
 
 def test_a_beam_as_wide_as_there_are_sequences_finds_the_best():

@@ -14,6 +14,8 @@ __all__ = [
     "tempered",
 ]
 
+_ONE = 0x3F800000  # The bits of 1.0 in float32.
+
 
 def sample_tokens(step, state, rows, length, seed, temperature=1.0, start=2, end=3, pad=0):
     """Samples `length` tokens per row with one noise for the whole batch.
@@ -161,15 +163,40 @@ def tempered(logits, temperature, draw, likeliest):
 
 def _kept(logits, top_k, top_p):
     """Ids [B, N] (None: all in order) and probabilities [B, N], 0 for what is left out."""
-    if top_k is None and top_p is None:
-        return None, tf.nn.softmax(logits)
-    size = logits.shape[-1] if top_k is None else min(top_k, logits.shape[-1])
-    values, tokens = tf.math.top_k(logits, size)
+    if top_k is None:
+        probabilities = tf.nn.softmax(logits)
+        return None, probabilities if top_p is None else _nucleus(probabilities, top_p)
+    values, tokens = tf.math.top_k(logits, min(top_k, logits.shape[-1]))
     probabilities = tf.nn.softmax(values)
     if top_p is not None:
         before = tf.cumsum(tf.cast(probabilities, tf.float64), axis=1, exclusive=True)
         probabilities = tf.where(before < top_p, probabilities, 0.0)
     return tokens, probabilities
+
+
+def _nucleus(probabilities, top_p):
+    """`probabilities` [B, V], 0 outside of the nucleus.
+
+    Without sorting them, which XLA does slowly on a CPU: the least probability inside is found by
+    halving. That is exact, as floats from 0 to 1 are ordered as the integers of the same bits.
+    """
+    keys = tf.bitcast(probabilities, tf.int32)
+    wide = tf.cast(probabilities, tf.float64)
+
+    def above(key):
+        return tf.reduce_sum(tf.where(keys > key[:, None], wide, 0.0), axis=1)
+
+    def halved(low, high):  # What is above `low` reaches top_p, what is above `high` does not.
+        middle = low + (high - low) // 2
+        reaches = above(middle) >= top_p
+        return tf.where(reaches, middle, low), tf.where(reaches, high, middle)
+
+    ends = tf.fill([tf.shape(keys)[0]], -1), tf.fill([tf.shape(keys)[0]], _ONE)
+    _, least = tf.while_loop(lambda *_: True, halved, ends, maximum_iterations=30)
+    equal = keys == least[:, None]
+    before = tf.cumsum(tf.where(equal, wide, 0.0), axis=1, exclusive=True)
+    inside = equal & (above(least)[:, None] + before < top_p)
+    return tf.where(inside | (keys > least[:, None]), probabilities, 0.0)
 
 
 def _draw(probabilities, uniform):

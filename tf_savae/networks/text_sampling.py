@@ -36,8 +36,7 @@ class SamplesText:
           seed: int or stateless seed [2], from which row i gets its own noise; or [B, 2], one seed
             for each row. Row i's noise does not depend on B.
           length: T; rows that have not ended by then are cut there.
-          temperature, top_k, top_p: of decoding "sample", as in `sampling.choice_by_row`. top_p
-            alone sorts the whole vocabulary at each step; beside top_k, that many words.
+          temperature, top_k, top_p: of decoding "sample", as in `sampling.choice_by_row`.
           decoding: "sample", "greedy" or "beam" (the best row that `beam_search` finds).
           beam_size, length_penalty: of decoding "beam".
         """
