@@ -54,10 +54,26 @@ def infer(model, case, encoder, decoder, x, noise):
     theta = (decoder, model.prepare(decoder, x))
     step = _step(_objective(model, x), case)
     start = _start(model.encode(encoder, x))
-    return lax.scan(lambda s, n: (step(s, theta, n)[0], None), start, noise[:-1])[0][0]
+    return _scan(case)(lambda s, n: (step(s, theta, n)[0], None), start, noise[:-1])[0][0]
 
 
-def _through_scan(model, case, unroll, checkpoint):
+def _scan(case):
+    """lax.scan, written out for images: XLA:CPU takes the gradients of convolutions inside a loop,
+    even one of a single turn (what lax.scan makes of `unroll=True` there), on one thread."""
+    return _written_out if case.model == "image" else lax.scan
+
+
+def _written_out(body, carry, rows, reverse=False):
+    """lax.scan as a Python loop."""
+    count = len(jax.tree.leaves(rows)[0])
+    kept = [None] * count
+    for index in reversed(range(count)) if reverse else range(count):
+        row = jax.tree.map(lambda leaf, i=index: leaf[i], rows)
+        carry, kept[index] = body(carry, row)
+    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *kept) if kept else None
+
+
+def _through_scan(model, case, checkpoint):
     """jax.grad of the loss after a scan over the steps."""
 
     def loss(weights, x, noise):
@@ -71,8 +87,8 @@ def _through_scan(model, case, unroll, checkpoint):
 
         body = jax.checkpoint(body) if checkpoint else body
         start = _start(model.encode(encoder, x))
-        (lam, _), _ = lax.scan(
-            lambda state, row: (body(state, theta, row), None), start, noise[:-1], unroll=unroll
+        (lam, _), _ = _scan(case)(
+            lambda state, row: (body(state, theta, row), None), start, noise[:-1]
         )
         return negative_elbo(lam, theta, noise[-1]) / len(x)
 
@@ -95,7 +111,7 @@ def _products(negative_elbo, reverse):
     return reverse_over_forward if reverse else forward_over_reverse
 
 
-def _by_hand(model, case, unroll, reverse):
+def _by_hand(model, case, reverse):
     """Algorithm 1: a scan that keeps lambda_k and its gradient, and a scan back of products."""
 
     def run(encoder, decoder, x, noise):
@@ -119,12 +135,12 @@ def _by_hand(model, case, unroll, reverse):
             velocity_bar = jax.tree.map(lambda u: case.momentum * u, velocity_bar)
             return (_add(lam_bar, lam_product, -1.0), velocity_bar, theta_bar), None
 
-        (lam, _), path = lax.scan(forth, _start(start), noise[:-1], unroll=unroll)
+        (lam, _), path = _scan(case)(forth, _start(start), noise[:-1])
         total = jax.value_and_grad(negative_elbo, (0, 1))
         loss, bars = total(lam, theta, noise[-1])
         lam_bar, theta_bar = jax.tree.map(lambda g: g / len(x), bars)
         begin = (lam_bar, [jnp.zeros_like(b) for b in lam_bar], theta_bar)
-        bars, _ = lax.scan(back, begin, path, reverse=True, unroll=unroll)
+        bars, _ = _scan(case)(back, begin, path, reverse=True)
         lam_bar, _, (decoder_bar, prepared_bar) = bars
         decoder_bar = _add(decoder_bar, pull_prepared(prepared_bar)[0], 1.0)
         return loss / len(x), (pull_encoder(lam_bar)[0], decoder_bar)
@@ -138,8 +154,6 @@ def _add(left, right, factor):
 
 def loss_and_gradients(model, case, method):
     """The function for a method: "vae", "scan", "checkpoint", "by_hand" or "by_hand_reverse"."""
-    # XLA:CPU is far slower at the gradients of convolutions inside a loop than written out.
-    unroll = True if case.model == "image" else 1
     if method in ("vae", "scan", "checkpoint"):
-        return _through_scan(model, case, unroll, method == "checkpoint")
-    return _by_hand(model, case, unroll, method == "by_hand_reverse")
+        return _through_scan(model, case, method == "checkpoint")
+    return _by_hand(model, case, method == "by_hand_reverse")
