@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tf_savae.ground import checks
 from tf_savae.ground.serialization import export
+from tf_savae.networks.convolution import Convolution
 
 __all__ = ["GatedLayer", "gate"]
 
@@ -61,24 +62,27 @@ class GatedLayer(keras.layers.Layer):
         self.out = self._convolution(channels, 1)
 
     def _convolution(self, filters, size, **kwargs):
-        return keras.layers.Conv2D(filters, size, dtype=self.dtype_policy, **kwargs)
+        return Convolution(filters, size, dtype=self.dtype_policy, **kwargs)
 
     def from_above(self, above):
         """Vertical pre-activations [B, H, W, 2C] of whole images [B, H, W, *]."""
         if self.first:  # Down by one row: the last row is above nothing.
             above = above[:, :-1]
-        return self.vertical_window(tf.pad(above, [[0, 0], [self.reach, 0], [0, 0], [0, 0]]))
+        return self._vertical_below(above, self.reach)
 
     def vertical_window(self, rows):
         """Vertical pre-activations of `rows` [B, taps - 1 + R, W, *]: [B, R, W, 2C]."""
-        sides = [self.reach, self.reach]
-        return self.vertical(tf.pad(rows, [[0, 0], [0, 0], sides, [0, 0]]))
+        return self._vertical_below(rows, 0)
+
+    def _vertical_below(self, rows, blank):
+        """With `blank` empty rows above the first."""
+        return self.vertical(rows, pads=((blank, 0), (self.reach, self.reach)))
 
     def from_left(self, left):
         """Horizontal pre-activations [B, H, W, 2C] of whole images, without the link's share."""
         if self.first:
             left = left[:, :, :-1]
-        return self.horizontal(tf.pad(left, [[0, 0], [0, 0], [self.reach, 0], [0, 0]]))
+        return self.horizontal(left, pads=((0, 0), (self.reach, 0)))
 
     def activate(self, left, before=None):
         """Horizontal output from pre-activations (link included); `before` is the residual."""
