@@ -106,8 +106,13 @@ class PixelCNNDecoder(Decoder):
         maps = tf.reshape(rows, [-1, *self.image_shape, self.latent_maps])
         above, left = self._halves(self.from_maps(tf.cast(maps, self.compute_dtype)))
         left += self.stack[0].link(above)
-        both = tf.reshape(tf.stack([above, left], axis=1), [self.latent_size + 1, -1])
-        return Prepared(None, above[-1:], left[-1:], both[: self.latent_size])
+        # split: the gradient of each slice is a whole array, zeros but for the slice.
+        sizes = [self.latent_size, 1]
+        (above, constant_above), (left, constant_left) = (
+            tf.split(part, sizes) for part in (above, left)
+        )
+        latent = tf.reshape(tf.stack([above, left], axis=1), [self.latent_size, -1])
+        return Prepared(None, constant_above, constant_left, latent)
 
     def _halves(self, features):
         shape = [-1, *self.image_shape, 2, 2 * self.channels]
