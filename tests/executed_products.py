@@ -16,6 +16,7 @@ PRODUCTS = {
     "BatchMatMulV2",
     "Einsum",
     "Conv2D",
+    "_FusedConv2D",
     "Conv2DBackpropInput",
     "Conv2DBackpropFilter",
 }

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from executed_products import executed_products
 from image_models import LATENT, SHAPE, all_images, codes, decoder, images, model
 
 import tf_savae
@@ -132,6 +133,38 @@ def test_exact_gradients_agree(float64):
             np.testing.assert_allclose(ours, plain, rtol=1e-8, atol=1e-11)
     # Else none of this would show that refinement was differentiated at all.
     assert max(np.abs(a - b).max() for a, b in zip(amortized, expected, strict=True)) > 1e-3
+
+
+def test_gradients_cost_what_is_counted(float64):
+    """In z alone two passes and no gradient of a kernel, in all weights three, per convolution."""
+    net, x, z = decoder(kernel_sizes=(5, 3, 3)), images(3), tf.constant(codes(3))
+    net(x, z)  # Makes the weights.
+    prepared = net.prepare(x)
+    kernels = [layer.kernel for layer in net._flatten_layers() if hasattr(layer, "kernel")]
+
+    def value(z):
+        return tf.reduce_sum(net.log_prob_prepared(prepared, z))
+
+    def gradient(*sources):
+        def run(z):
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                total = value(z)
+            found = tape.gradient(total, [z, *sources])
+            return [g for g in found if g is not None]
+
+        return run
+
+    def executed(function):
+        counted = executed_products(tf.function(function, autograph=False), z)
+        del counted["MatMul"]  # z's share of the first layer.
+        return counted
+
+    once, in_z, in_all = executed(value), executed(gradient()), executed(gradient(*kernels))
+    assert once.total() == len(kernels) - 4  # Those of `prepare`: x's three, and z's maps.
+    assert in_z.total() == 2 * once.total() and not in_z["Conv2DBackpropFilter"]
+    assert in_all.total() == 3 * once.total()
+    assert in_all["Conv2DBackpropFilter"] == once.total()
 
 
 def test_encoder_serves_any_family():
