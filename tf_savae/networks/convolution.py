@@ -96,6 +96,7 @@ def _kernel_gradient(x, upstream, shape, pads, back):
     @tf.custom_gradient
     def run(x, upstream):
         def pull(bar):
+            bar = tf.ensure_shape(bar, shape)  # Loops forget it.
             return convolve(upstream, _turn(bar), back), convolve(x, bar, pads)
 
         gradient = tf.raw_ops.Conv2DBackpropFilter(
