@@ -4,8 +4,10 @@
 The same model, weights, data, noise and precision for all. Every exact contender's gradients must
 agree with ours to 1e-4 before any time is taken; the error of finite differences is printed. Each
 contender lives in a process of its own; they are timed in turns, in an order drawn anew for each
-round. What is timed is the loss and the gradients of all weights for one batch. Needs the extra
-`bench`. Ratios within one run mean something; seconds do not.
+round. What is timed is the loss and the gradients of all weights for one batch. The machine's rates
+of matrix products and convolutions are measured before each round: times are shown as multiples of
+the counted FLOPs at their medians too. Needs the extra `bench`. Ratios within one run mean
+something; seconds do not.
 """
 
 import dataclasses
@@ -27,7 +29,7 @@ flags.DEFINE_list("contenders", [], "which FRAMEWORK:METHOD, or FRAMEWORK; all b
 flags.DEFINE_list("steps", [], "numbers K; the case's own by default; 0 is the VAE")
 flags.DEFINE_list("infer", ["1", "64"], "batch sizes of the inference contest; 0 leaves it out")
 flags.DEFINE_integer("infer_steps", 20, "K of the inference contest")
-flags.DEFINE_integer("rounds", 5, "turns that each contender has")
+flags.DEFINE_integer("rounds", 5, "turns that each contender has", lower_bound=1)
 flags.DEFINE_float("seconds", 1.0, "of timing per turn, at least one run")
 flags.DEFINE_float("limit", 600.0, "seconds of timing per contender and event; one turn is had")
 flags.DEFINE_float("timeout", 1800.0, "seconds after which a contender is given up")
@@ -50,7 +52,7 @@ def events():
 
 def chosen(event):
     """The event's contenders that the flags ask for; our first one always, as the reference."""
-    everyone = contenders_for(event.kind, event.steps)
+    everyone = contenders_for(event.kind, event.steps, CASES[event.case].model)
     wanted = [n for n in everyone if {n, n.partition(":")[0]} & set(FLAGS.contenders)]
     if not FLAGS.contenders:
         wanted = [n for n in everyone if n != "torch:fd_wide" or event.steps <= 5]
@@ -69,21 +71,29 @@ def tell(row):
     print("  " + text, file=sys.stderr, flush=True)
 
 
-def counted(event):
-    """The counted floors of a training event, FLOPs."""
-    if event.kind != "train":
+def counted(row):
+    """The counted floors of a training event: FLOPs, and seconds at the rates of its rounds."""
+    if row["kind"] != "train":
         return {}
-    case = CASES[event.case]
-    flops = [floor.counted_flops(case, event.steps, unrolled) for unrolled in (False, True)]
-    return {"counted_flops": flops[0], "counted_flops_unrolled": flops[1]}
+    case = CASES[row["case"]]
+    rate = 1e9 * row.get("convolution_gflops" if case.model == "image" else "matmul_gflops", 0)
+    found = {}
+    for suffix, unrolled in (("", False), ("_unrolled", True)):
+        flops = floor.counted_flops(case, row["steps"], unrolled)
+        found["counted_flops" + suffix] = flops
+        if rate:
+            found["counted_seconds" + suffix] = flops / rate
+    return found
 
 
 def measured_rates(rules):
+    """GFLOP/s by name; nothing where they cannot be measured, for which no contest is given up."""
     try:
         with Worker(rules.threads, rules.timeout) as worker:
             return worker.ask("rates")
     except WorkerError as problem:
-        return {"problem": str(problem)}
+        print(f"  no rates: {problem}", file=sys.stderr, flush=True)
+        return {}
 
 
 def main(argv):
@@ -93,14 +103,13 @@ def main(argv):
     planned = events()
     figures = {
         "machine": results.machine(threads),
-        "rates": measured_rates(rules),
         "rules": dataclasses.asdict(rules),
         "rows": [],
     }
-    print(f"rates, GFLOP/s: {figures['rates']}\n")
     for event in planned:
         print(f"{event}", file=sys.stderr, flush=True)
-        rows = [{**row, **counted(event)} for row in run(event, chosen(event), rules, tell)]
+        rows = run(event, chosen(event), rules, tell, pace=lambda: measured_rates(rules))
+        rows = [{**row, **counted(row)} for row in rows]
         figures["rows"] += rows
         print(results.table(rows), flush=True)
         results.write(FLAGS.output, figures)

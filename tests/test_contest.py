@@ -89,8 +89,9 @@ class _FakeWorker:
 def rows(monkeypatch):
     monkeypatch.setattr(rounds, "Worker", _FakeWorker)
     names = ("ours:x", "jax:scan", "jax:by_hand", "torch:fd", "torch:unrolled")
-    rules = rounds.Rules(threads=1, rounds=3)
-    return rounds.run(rounds.Event("tiny_oracle", 3), names, rules, report=lambda row: None)
+    rules, rates = rounds.Rules(threads=1, rounds=3), iter([90.0, 300.0, 100.0])
+    event, pace = rounds.Event("tiny_oracle", 3), lambda: {"matmul_gflops": next(rates)}
+    return rounds.run(event, names, rules, report=lambda row: None, pace=pace)
 
 
 def test_no_time_for_who_disagrees(rows):
@@ -99,6 +100,7 @@ def test_no_time_for_who_disagrees(rows):
     assert unrolled["problem"] == "out of memory" and "median" not in unrolled
     assert by_hand["runs"] == ours_row["runs"] == 6 and by_hand["median"] == pytest.approx(0.6)
     assert differences["error"] == pytest.approx(2e-2, rel=1e-3) and "median" in differences
+    assert {row["matmul_gflops"] for row in rows} == {100.0}  # The median of the rounds.
 
 
 def test_results_are_read_back_and_shown(rows, tmp_path):
@@ -108,9 +110,9 @@ def test_results_are_read_back_and_shown(rows, tmp_path):
     assert back["rows"] == rows
     assert back["machine"]["tensorflow"] and back["machine"]["threads"] == 1
     assert [p.name for p in path.parent.iterdir()] == ["contest.json"]
-    text = results.table(rows)
+    text = results.table([{**row, "counted_seconds": 0.25} for row in rows])
     assert "### tiny_oracle, step, K = 3" in text
-    assert "| ours:x | eager | 600.00 | 500.00 to 700.00 | 1.00 |" in text
+    assert "| ours:x | eager | 600.00 | 500.00 to 700.00 | 1.00 | 2.40 |" in text
     assert "best exact peer jax:by_hand takes 1.00 times" in text
     assert "| jax:scan | disagrees: weight by 2.0e-04 |" in text
 
@@ -138,7 +140,7 @@ def test_exact_gradients_agree_in_double_precision(name):
     case = CASES[name]
     for steps in case.steps:
         data = ours.prepare(case, steps, dtype="float64")
-        first, *others = contenders_for("train", steps)
+        first, *others = contenders_for("train", steps, case.model)
         loss, reference = make(first, case, steps, data, "float64").gradients()
         for contender in others:
             value, gradients = make(contender, case, steps, data, "float64").gradients()
@@ -152,7 +154,8 @@ def test_exact_gradients_agree_in_double_precision(name):
 def test_refined_posteriors_agree_in_double_precision(name):
     case = CASES[name]
     data = ours.prepare(case, 3, rows=2, dtype="float64")
-    answers = [make(n, case, 3, data, "float64").infer() for n in contenders_for("infer", 3)]
+    names = contenders_for("infer", 3, case.model)
+    answers = [make(name, case, 3, data, "float64").infer() for name in names]
     for answer in answers[1:]:
         for part, reference in zip(answer, answers[0], strict=True):
             np.testing.assert_allclose(part, reference, rtol=1e-10, atol=1e-12)

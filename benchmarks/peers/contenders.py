@@ -18,18 +18,22 @@ _TRAIN = (
     "torch:fd_wide",
     "torch:fd_central",
 )
+_KEEPING = ("ours:exact_states", "ours:exact_all")
 _FRAMEWORKS = ("ours", "jax", "torch")
 
 
-def contenders_for(kind, steps):
+def contenders_for(kind, steps, model):
     """All contenders of an event; without steps, and at inference, one of each framework.
 
-    >>> contenders_for("train", 0)
+    >>> contenders_for("train", 0, "oracle")
     ('ours:vae', 'jax:vae', 'torch:vae')
     """
     if kind == "infer":
         return tuple(f"{framework}:infer" for framework in _FRAMEWORKS)
-    return _TRAIN if steps else tuple(f"{framework}:vae" for framework in _FRAMEWORKS)
+    if not steps:
+        return tuple(f"{framework}:vae" for framework in _FRAMEWORKS)
+    # Decoders of images have nothing that steps can keep.
+    return tuple(n for n in _TRAIN if model != "image" or n not in _KEEPING)
 
 
 def is_exact(contender):

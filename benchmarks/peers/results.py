@@ -17,6 +17,7 @@ _COLUMNS = (
     "ms",
     "quartiles",
     "x ours",
+    "x count",
     "compile s",
     "peak MiB",
     "growth MiB",
@@ -106,7 +107,9 @@ def _line(row, ours):
         return f"| {row['contender']} | {problem} |" + " |" * (len(_COLUMNS) - 2)
     ratio = f"{row['median'] / ours['median']:.2f}" if ours else ""
     quartiles = f"{1e3 * row['lower_quartile']:.2f} to {1e3 * row['upper_quartile']:.2f}"
+    floor = row.get("counted_seconds")
     cells = [row["contender"], row["mode"], f"{1e3 * row['median']:.2f}", quartiles, ratio]
+    cells += [f"{row['median'] / floor:.2f}" if floor else ""]
     cells += [f"{row['compile_seconds']:.1f}", f"{row['peak_mib']:.0f}"]
     cells += [f"{row['growth_mib']:.0f}", f"{row['error']:.1e}"]
     return "| " + " | ".join(cells) + " |"

@@ -98,12 +98,14 @@ class _Contender:
         self.stop()
 
 
-def run(event, names, rules, report=print):
+def run(event, names, rules, report=print, pace=dict):
     """Rows of figures, one per contender, in the order of `names`; the first is the reference.
 
     A contender that fails, or whose gradients disagree though it is exact, gets a row with
     "problem" and no time. Those that hold too much memory to wait beside the others start anew
-    for each turn.
+    for each turn. `pace` is called before each round and answers with the machine's rates as they
+    are then, by name; each row has their medians: rates of another minute say little about times
+    taken on a machine that others use.
     """
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -120,11 +122,11 @@ def run(event, names, rules, report=print):
         contenders = [_Contender(name, event, rules, data) for name in names]
         try:
             _agree(contenders, folder / "answers.npz", report)
-            _take_turns([c for c in contenders if c.runs], rules, report)
+            rates = _take_turns([c for c in contenders if c.runs], rules, report, pace)
         finally:
             for contender in contenders:
                 contender.stop()
-    return [_row(contender) for contender in contenders]
+    return [{**_row(contender), **rates} for contender in contenders]
 
 
 def _agree(contenders, path, report):
@@ -151,11 +153,13 @@ def _agree(contenders, path, report):
         report(contender.row)
 
 
-def _take_turns(contenders, rules, report):
-    """Rounds in which each has its turn, in another order each time."""
+def _take_turns(contenders, rules, report, pace):
+    """Rounds in which each has its turn, in another order each time; medians of `pace`."""
     order = random.Random(0)
     waiting = {c for c in contenders if c._worker is not None}
+    rates = []
     for number in range(rules.rounds):
+        rates.append(pace())
         for contender in order.sample(contenders, len(contenders)):
             if not contender.runs or (number and contender.spent > rules.limit):
                 continue
@@ -166,6 +170,11 @@ def _take_turns(contenders, rules, report):
             if contender not in waiting:
                 contender.stop()
         report({"round": number + 1, "of": rules.rounds})
+    return _medians([rate for rate in rates if rate])
+
+
+def _medians(rates):
+    return {name: statistics.median(rate[name] for rate in rates) for name in next(iter(rates), {})}
 
 
 def _row(contender):
