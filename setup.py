@@ -51,7 +51,7 @@ setup(
     scripts=sorted(glob("bin/*.py")),
     python_requires=">=3.11,<3.13",
     install_requires=REQUIREMENTS,
-    extras_require={"serving": SERVING, "test": TEST, "bench": BENCH},
+    extras_require={"serving": SERVING, "test": TEST, "bench": BENCH, "tpu": TPU},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

@@ -2,12 +2,13 @@
 """Our training step against PyTorch's and JAX's: python benchmarks/contest.py
 
 The same model, weights, data, noise and precision for all. Every exact contender's gradients must
-agree with ours to 1e-4 before any time is taken; the error of finite differences is printed. Each
-contender lives in a process of its own; they are timed in turns, in an order drawn anew for each
-round. What is timed is the loss and the gradients of all weights for one batch. The machine's rates
-of matrix products and convolutions are measured before each round: times are shown as multiples of
-the counted FLOPs at their medians too. Needs the extra `bench`. Ratios within one run mean
-something; seconds do not.
+agree with ours to 1e-4 before any time is taken (images: 2e-2, as float32 convolutions of other
+libraries round that much, see docs/performance.md); the error of finite differences is printed.
+Each contender lives in a process of its own; they are timed in turns, in an order drawn anew for
+each round. What is timed is the loss and the gradients of all weights for one batch. The machine's
+rates of matrix products and convolutions are measured before each round: times are shown as
+multiples of the counted FLOPs at their medians too. Needs the extra `bench`. Ratios within one run
+mean something; seconds do not.
 """
 
 import dataclasses

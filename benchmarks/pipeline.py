@@ -19,7 +19,7 @@ from peers import results
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 FLAGS = flags.FLAGS
 flags.DEFINE_string("text", None, "a text file, one sentence a line, plain or compressed")
-flags.DEFINE_string("images", None, "what --train_images of bin/train_image.py takes")
+flags.DEFINE_string("images", None, "what --images of bin/train_image.py takes")
 flags.DEFINE_integer("batch_size", 32, "of text; images come by 50, as the paper's", lower_bound=1)
 flags.DEFINE_list("buckets", ["1", "2", "4", "8", "16"], "numbers of lengths")
 flags.DEFINE_integer("batches", 300, "how many to time", lower_bound=2)

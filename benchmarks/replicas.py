@@ -1,6 +1,6 @@
 """Several processes that train together: killed at random times, and how step time scales.
 
-    python benchmarks/replicas.py --kills=12 --json=benchmarks/results/replicas_kills.json
+    python benchmarks/replicas.py --kills=6 --epochs=2 --json=benchmarks/results/replicas_kills.json
     python benchmarks/replicas.py --scale --json=benchmarks/results/replicas_scale.json
 
 The first trains one small SA-VAE on text in one process, in two processes, and in two processes of

@@ -4,11 +4,11 @@ python benchmarks/soak.py --kills=24 --output=benchmarks/results/soak.json
 
 Runs of bin/train_text.py (SA-VAE, --config=tiny, a checkpoint every 3 steps) and of
 bin/train_oracle.py (--quick, smaller) are killed and restarted until they are finished, again and
-again until there were enough kills. Half of the kills come at a random time, the others at a random
-change of the run's folder, so that they hit writing. train_text.py goes on from its latest
-checkpoint; train_oracle.py keeps none, and starts again. Compared are all weights of model.keras,
-every number of report.json and history.json (text), results.json and landscape.npz (oracle), clocks
-left out.
+again until there were enough kills. Half of the attempts are aimed at a random time, the others at
+a random change of the run's folder, so that they hit writing; who has ended before is not killed.
+train_text.py goes on from its latest checkpoint; train_oracle.py keeps none, and starts again.
+Compared are all weights of model.keras, every number of report.json and history.json (text),
+results.json and landscape.npz (oracle), clocks left out.
 """
 
 import argparse

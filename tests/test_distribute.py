@@ -1,7 +1,7 @@
 """Replicas and processes that train together end with the weights of one process.
 
-benchmarks/replicas.py has the longer proof: more models, XLA through refinement, and workers killed
-at random times.
+benchmarks/replicas.py has the longer proof: a run of bin/train_text.py whose workers are killed at
+random times, again and again.
 """
 
 import inspect
