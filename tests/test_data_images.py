@@ -179,7 +179,9 @@ def _damaged(folder):
     whole = write_npz(folder / "whole.npz", images=grey(50, 20)).read_bytes()
     (folder / "cut.npz").write_bytes(whole[:500])
     (folder / "none.npy").write_bytes(b"no array")
-    (folder / "bad.amat").write_text("0 1 2\n0 1 x\n")
+    (folder / "bad.amat").write_text("0 1 0\n0 1 x\n")
+    (folder / "grey.amat").write_text("0 255 0 128\n1 0 0 1\n")
+    (folder / "long.amat").write_text("0 1 0 010\n1 0 0 1\n")
     (folder / "ragged.amat").write_text("0 1 0\n0 1\n")
     (folder / "a.txt").write_text("0")
     (folder / "empty").mkdir()
@@ -194,7 +196,9 @@ def _damaged(folder):
     [
         ("cut.npz", "cut.npz is not a whole, valid .npz file"),
         ("none.npy", "none.npy is not a whole, valid .npy file"),
-        ("bad.amat", "expected rows of 0 and 1 separated by blanks"),
+        ("bad.amat", "expected rows of 0 and 1 separated by blanks, got 'x'"),
+        ("grey.amat", "grey.amat: expected rows of 0 and 1 .*, got '128' .* Save grey images as"),
+        ("long.amat", "expected rows of 0 and 1 separated by blanks, got '010'"),
         ("ragged.amat", "expected rows of one length, got 5 numbers in 2 lines"),
         ("a.txt", "expected a name that ends in .npz, .npy, .mat, .amat, got '.txt'"),
         ("empty", "expected .png images in it or below it"),

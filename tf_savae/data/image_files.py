@@ -23,6 +23,7 @@ _PARTS = {
 _MAT_READER = Path(__file__).with_name("mat_reader.py")
 _MAT_SECONDS = 600
 _SINGLE = ("images", "image", "x", "data")
+_BITS = {b"0", b"1", b"00", b"01", b"+0", b"+1", b"-0"}  # How zero and one are written in .amat.
 
 
 def read_arrays(path, field=None):
@@ -115,13 +116,16 @@ def _mat(path):
 
 def _amat(path):
     """Rows of zeros and ones separated by blanks, one image a line (Larochelle & Murray 2011)."""
-    try:
-        raw = path.read_bytes()
-        digits = np.array(raw.split(), dtype="S2")
-        lines = sum(1 for line in raw.splitlines() if line.strip())
-        rows = digits.astype(np.uint8)
-    except ValueError as error:
-        raise ValueError(f"{path}: expected rows of 0 and 1 separated by blanks: {error}") from None
+    raw = path.read_bytes()
+    words = raw.split()
+    lines = sum(1 for line in raw.splitlines() if line.strip())
+    others = set(words) - _BITS  # Before NumPy's fixed width, which cuts 255 to 25.
+    if others:
+        raise ValueError(
+            f"{path}: expected rows of 0 and 1 separated by blanks, got "
+            f"{ascii(min(others)[:20].decode('latin-1'))} among them. Save grey images as .npz."
+        )
+    rows = np.array(words, dtype="S2").astype(np.uint8)
     if not lines or len(rows) % lines:
         raise ValueError(
             f"{path}: expected rows of one length, got {len(rows):,} numbers in {lines:,} lines"
