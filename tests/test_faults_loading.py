@@ -48,6 +48,19 @@ def _layer(name, module="keras.layers", registered=None, **config):
     return {"class_name": name, "module": module, "registered_name": registered, "config": config}
 
 
+def _with_full_covariance(config, latent_size):
+    family = config["config"]["family"]
+    family["registered_name"] = "tf_savae>FullCovarianceGaussian"  # What Keras goes by.
+    config["config"].update(objective="svi", encoder=None, latent_size=latent_size)
+
+
+@keras.saving.register_keras_serializable("test_faults_loading")
+class _Negative(keras.layers.Layer):
+    """Two negative sizes: their product is one that a file could hold."""
+
+    def build(self, input_shape):
+        self.add_weight(shape=(-1, -8), initializer="zeros")
+
 
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -67,6 +80,17 @@ def _layer(name, module="keras.layers", registered=None, **config):
         (
             lambda c: c["build_config"].update(data_spec=[[10**6, 10**6], "float32"]),
             "expected examples of a size that can be",
+        ),
+        (
+            lambda c: c["config"].update(objective="svi", encoder=None, latent_size=2**33),
+            "latent_size=8,589,934,592, which the file is too small to hold",
+        ),
+        (lambda c: _with_full_covariance(c, 2**20), "latent_size=1,048,576, which the file"),
+        (lambda c: c["config"].update(latent_size=-3), "latent_size that is an integer >= 0"),
+        (lambda c: c["config"]["prior"]["config"].update(latent_size=2.5), "integer >= 0, got 2.5"),
+        (
+            lambda c: _with_layer(c, _layer("Negative", None, "test_faults_loading>_Negative")),
+            r"expected weights of a shape that can be, got \(-1, -8\)",
         ),
     ],
 )

@@ -19,6 +19,7 @@ _REFUSED = {
     "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup",
     "IntegerLookup", "TextVectorization", "MultiWorkerMirroredStrategy",
 }  # fmt: skip
+_SQUARE = "FullCovarianceGaussian"  # The family with a matrix for each code.
 _lock = threading.Lock()
 
 
@@ -27,15 +28,15 @@ def load_model_file(path):
 
     Before anything is made of it: the archive's checksums are compared, its members
     are those of a model and take no more room than they have in the file, and its configuration
-    names only classes of Keras and registered ones, none that runs code or reads other files. While
-    weights are made they are counted: a file makes no more numbers than it could hold.
+    names only classes of Keras and registered ones, none that runs code or reads other files, and
+    no latent code larger than the file. While weights are made they are counted: a file makes no
+    more numbers than it could hold.
 
     Raises:
       ValueError: it is damaged, of another kind, or wants one of these.
     """
     try:
-        size = _check_archive(path)
-        with _counted(size // 2 + _SPARE):
+        with _counted(_check_archive(path)):
             return keras.saving.load_model(path, safe_mode=True)
     except MemoryError as error:
         raise ValueError(f"{path}: expected a Keras model, got one too large to load.") from error
@@ -51,7 +52,7 @@ def _first_line(error):
 
 
 def _check_archive(path):
-    """Raises unless the archive holds a model and nothing else; the bytes of its weights."""
+    """Raises unless the archive holds a model and nothing else; the most numbers it may make."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if sorted(names) != sorted(_MEMBERS):
@@ -67,13 +68,19 @@ def _check_archive(path):
         damaged = archive.testzip()
         if damaged is not None:
             raise ValueError(f"the checksum of {damaged} is another one than when it was written")
-        _check_config(json.loads(archive.read("config.json")))
-        return archive.getinfo("model.weights.h5").file_size
+        most = archive.getinfo("model.weights.h5").file_size // 2 + _SPARE  # Numbers of 2 bytes.
+        _check_config(json.loads(archive.read("config.json")), most)
+        return most
 
 
-def _check_config(config):
-    """Raises if the configuration names what it may not; walks it without recursion."""
-    left = [config]
+def _check_config(config, most):
+    """Raises if the configuration names what it may not; walks it without recursion.
+
+    Args:
+      config: nest of dicts and lists.
+      most: how many numbers a latent code's parameters may have.
+    """
+    left, sizes, square = [config], [], False
     while left:
         part = left.pop()
         if isinstance(part, list):
@@ -82,8 +89,24 @@ def _check_config(config):
             left += part.values()
             if "class_name" in part:
                 _check_class(part)
+                square |= _SQUARE in f"{part['class_name']} {part.get('registered_name')}"
             if "data_spec" in part:
                 _check_spec(part["data_spec"])
+            if part.get("latent_size") is not None:
+                sizes.append(part["latent_size"])
+    for size in sizes:
+        _check_latent_size(size, most, square)
+
+
+def _check_latent_size(size, most, square):
+    """Where there is no encoder the parameters of a code are no weights, and are not counted."""
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise ValueError(f"expected a latent_size that is an integer >= 0, got {size!r}")
+    if (size**2 if square else size) > most:
+        raise ValueError(
+            f"expected a latent code of a size that can be, got latent_size={size:,}, which the "
+            "file is too small to hold"
+        )
 
 
 def _check_class(part):
@@ -125,7 +148,10 @@ def _counted(most):
     def add_weight(self, shape=None, *args, **kwargs):
         nonlocal left
         if threading.get_ident() == own:
-            left -= math.prod(n or 1 for n in (shape if shape is not None else ()))
+            sizes = [n or 1 for n in (shape if shape is not None else ())]
+            if any(n < 0 for n in sizes):
+                raise ValueError(f"expected weights of a shape that can be, got {tuple(shape)}")
+            left -= math.prod(sizes)
             if left < 0:
                 raise ValueError(
                     f"its layers want weights of shape {tuple(shape)} and more, which the file is "
