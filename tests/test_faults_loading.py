@@ -180,6 +180,27 @@ def test_a_header_that_promises_more_than_the_file_holds(tmp_path):
         load_images(tmp_path / "pictures")
 
 
+def test_a_folder_of_images_that_expands_without_end(tmp_path, monkeypatch):
+    """Each of them may grow into 2**16 bytes, and all of them together may not."""
+    monkeypatch.setattr("tf_savae.data.limits._ALWAYS", 2**16)
+    png = tf.io.encode_png(np.zeros([200, 200, 1], np.uint8)).numpy()
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(png)
+        if not number:
+            assert load_images(tmp_path)["all"].shape == (200, 200)
+    monkeypatch.setattr(tf.io, "decode_png", text_runs.long_work)
+    stored = rf"{4 * len(png):,} bytes expand to 160,000"
+    with pytest.raises(ValueError, match=rf"{tmp_path.name}: its {stored}"):
+        load_images(tmp_path)
+
+
+def test_another_format_by_the_name_of_png(tmp_path):
+    """TensorFlow would decode it, and its size is not where that of a .png stands."""
+    (tmp_path / "a.png").write_bytes(tf.io.encode_jpeg(np.zeros([8, 8, 1], np.uint8)).numpy())
+    with pytest.raises(ValueError, match="a.png is not a whole, valid .png image"):
+        load_images(tmp_path)
+
+
 def test_arrays_that_hold_pickles(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{"a": 1}], object))
     np.savez(tmp_path / "b.npz", images=np.array([{"a": 1}], object))
