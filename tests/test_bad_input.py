@@ -1,10 +1,15 @@
 """Bad input: one clear error each, at the door."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 from keras_models import (
+    FEATURES,
+    LATENT,
     compiled,
     data,
     dense_decoder,
@@ -160,6 +165,43 @@ def test_encoder_whose_parameters_disagree():
     encoder = keras.Model(x, [keras.layers.Dense(2)(x), keras.layers.Dense(1)(x)])
     with pytest.raises(ValueError, match=r"expected parameters of DiagonalGaussian with shapes"):
         dense_model(encoder=encoder)(data())
+
+
+@pytest.mark.parametrize(
+    ("outputs", "x", "rows"),
+    [
+        (1, [4], "1"),  # Would be every example's likelihood under every code.
+        (1, [4, FEATURES], "1"),  # One output would count for all features.
+        (FEATURES, [4], "6"),
+        (FEATURES, [1, FEATURES], "6"),
+        (FEATURES, [4, FEATURES, 1], "6"),
+    ],
+)
+def test_data_of_another_shape_than_the_likelihood(outputs, x, rows):
+    decoder = DistributionDecoder(keras.layers.Dense(outputs), "normal")
+    expected = rf"x: expected shape \[4, {rows}\], .* got {re.escape(str(x))}. Give the network"
+    with pytest.raises(ValueError, match=expected):
+        decoder(tf.zeros(x), tf.zeros([4, LATENT]))
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "x"),
+    [
+        (lambda mean: tfp.distributions.Normal(mean[:, 0], 1.0), [4]),
+        (lambda mean: tfp.distributions.MultivariateNormalDiag(mean), [4, 3]),
+        (lambda logits: tfp.distributions.Categorical(logits=logits), [4]),
+        (lambda logits: tfp.distributions.OneHotCategorical(logits=logits), [4, 3]),
+    ],
+)
+def test_data_of_the_likelihood_s_own_shape(likelihood, x):
+    """Batch and event together; sizes that a graph does not know pass."""
+    decoder = DistributionDecoder(keras.layers.Dense(3), likelihood)
+    z = tf.zeros([4, LATENT])
+    assert decoder(tf.zeros(x), z).shape == (4,)
+    with pytest.raises(ValueError, match="x: expected shape"):
+        decoder(tf.zeros([*x, 2]), z)
+    unknown = tf.TensorSpec([None, *x[1:]]), tf.TensorSpec([None, LATENT])
+    assert tf.function(decoder.log_prob, input_signature=unknown)(tf.zeros(x), z).shape == (4,)
 
 
 def test_parts_of_wrong_kind():

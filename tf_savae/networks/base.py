@@ -98,8 +98,15 @@ class DistributionDecoder(Decoder):
         return make(outputs)
 
     def log_prob(self, x, z, seed=None, training=False):
+        """log p(x | z), [B] nats: z [B, Z], x of the shape that `distribution(z)` draws.
+
+        Raises:
+          ValueError: x has another shape.
+        """
         distribution = self.distribution(z, training)
-        log_prob = distribution.log_prob(tf.cast(x, distribution.dtype))
+        x = tf.cast(x, distribution.dtype)
+        _check_same_shape(x, distribution)
+        log_prob = distribution.log_prob(x)
         return tf.reduce_sum(log_prob, axis=list(range(1, log_prob.shape.rank)))
 
     def sample(self, z, seed=None):
@@ -124,6 +131,17 @@ _LIKELIHOODS = {
     "bernoulli": lambda logits: tfd.Bernoulli(logits=logits, dtype=logits.dtype),
     "normal": lambda mean: tfd.Normal(mean, tf.ones_like(mean)),
 }
+
+
+def _check_same_shape(x, distribution):
+    """What differs would be broadcast: examples mixed, or one output counted for many features."""
+    wanted = distribution.batch_shape.concatenate(distribution.event_shape)
+    if not x.shape.is_compatible_with(wanted):
+        raise ValueError(
+            f"x: expected shape {wanted.as_list()}, which the likelihood of the network's output "
+            f"has, got {x.shape.as_list()}. Give the network one output for each number of x, or "
+            "reshape one of them; examples come first in both."
+        )
 
 
 class Prior(keras.layers.Layer):
