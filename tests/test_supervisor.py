@@ -115,6 +115,35 @@ time.sleep(60)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("closed")])
+@pytest.mark.parametrize("unsaid", ["[worker", "[launch"])
+def test_who_cannot_print_goes_on_supervising(tmp_path, unsaid, error):
+    """The worker says more than a pipe holds: if nobody drained it, it would never end."""
+    program = f"""
+import pathlib
+mark = pathlib.Path({str(tmp_path / "began")!r})
+again = mark.exists()
+mark.touch()
+print(("x" * 99 + "\\n") * 3000)
+sys.exit(0 if again else 3)
+"""
+    said = []
+
+    def say(line):
+        if line.startswith(unsaid):
+            raise error
+        said.append(line)
+
+    command = [sys.executable, "-c", INDEX + program]
+    cut_off = threading.Timer(30, os.kill, (os.getpid(), signal.SIGTERM))
+    cut_off.start()
+    try:
+        assert supervisor.supervise(command, 1, limits=QUICK, say=say) == 0
+    finally:
+        cut_off.cancel()
+    assert len(said) == (5 if unsaid == "[worker" else 2 * 3001)
+
+
 def test_one_machine_of_several_runs_its_own_worker():
     status, lines = _run("print(os.environ['TF_CONFIG'])", hosts=["a:1", "b:2"], index=1)
     (said,) = [line for line in lines if line.startswith("[worker")]

@@ -5,6 +5,7 @@ trains here resumes at its latest checkpoint, so all are stopped and started aga
 in a row.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -74,7 +75,8 @@ def supervise(command, workers=2, *, hosts=(), index=None, limits=None, say=prin
       hosts: addresses of the workers of all machines, instead; `index` is then this machine's.
       index: which of `hosts` to run here.
       limits: `Limits`.
-      say: called with each line of the supervisor and of the workers.
+      say: called with each line of the supervisor and of the workers; a line that it cannot say
+        (OSError, ValueError) is lost, and nothing else is.
 
     Returns:
       The exit status: 0 where all ended well, 128 + n where signal n ended the supervisor, else
@@ -183,7 +185,7 @@ class _Supervisor:
     def _print(self, index, process):
         def lines():
             for line in process.stdout:
-                self._say(f"[worker {index}] {line.rstrip()}")
+                self._tell(f"[worker {index}] {line.rstrip()}")
 
         thread = threading.Thread(target=lines, daemon=True)
         thread.start()
@@ -213,7 +215,15 @@ class _Supervisor:
         return code if code >= 0 else 128 - code
 
     def _log(self, text):
-        self._say(f"[launch {time.strftime('%H:%M:%S')}] {text}")
+        self._tell(f"[launch {time.strftime('%H:%M:%S')}] {text}")
+
+    def _tell(self, line):
+        """Says a line where that can be done: a full disk or a closed pipe ends no training.
+
+        A worker whose output nobody reads any more would wait for ever once its pipe is full.
+        """
+        with contextlib.suppress(OSError, ValueError):  # ValueError: closed, or not encodable.
+            self._say(line)
 
 
 def _status(process):
