@@ -8,17 +8,20 @@ import sys
 from pathlib import Path
 
 import evaluate_runs
+import image_files
 import image_runs
 import keras
 import numpy as np
 import pytest
 import text_runs
 
+from tf_savae import data
 from tf_savae.training import evaluate
 from tf_savae.training.evaluate_config import EvaluateConfig
 from tf_savae.training.evaluate_data import read_split
 from tf_savae.training.evaluate_output import Output
-from tf_savae.training.loading import load_run
+from tf_savae.training.image_data import load_image_sets
+from tf_savae.training.loading import Run, load_run
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "evaluate.py"
 QUICK = {
@@ -156,6 +159,53 @@ def test_images_by_the_same_command(tmp_path):
     other = image_runs.write_images(tmp_path / "more", counts=(20, 8, 9), seed=1)
     with pytest.raises(ValueError, match="none of the run's splits"):
         evaluate.evaluate_run(_config(tmp_path, file=str(other / "images.npz")), run)
+
+
+def _run_on_images(folder, **places):
+    """A run, without its model, on images of 6 x 6 in several places; and its three sets."""
+    np.save(folder / "many.npy", image_files.grey(60, 6))
+    np.save(folder / "few.npy", image_files.grey(7, 6, 1))
+    np.save(folder / "some.npy", image_files.grey(40, 6, 2))
+    parts = {name: image_files.grey(9, 6, n + 3) for n, name in enumerate(("train", "test"))}
+    image_files.write_npz(folder / "parts.npz", **parts)
+    places = {name: str(folder / place) for name, place in places.items()}
+    config = image_runs.config(folder, **places, max_eval_images=6)
+    sets = load_image_sets(config)
+    return Run(folder, "image", None, config.identity(), sets.identity(), None), sets, places
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {},
+        {"test_images": "few.npy"},
+        {"test_images": "some.npy"},
+        {"test_images": "parts.npz"},
+        {"valid_images": "few.npy"},
+        {"valid_images": "some.npy", "test_images": "parts.npz"},
+    ],
+)
+def test_images_from_several_places_are_found_again(tmp_path, places):
+    """Every split, in the file that the training was given for it."""
+    run, sets, places = _run_on_images(tmp_path, images="many.npy", **places)
+    for part in ("train", "valid", "test"):
+        file = places.get(f"{part}_images", places["images"])
+        split = read_split(run, _config(tmp_path, file=file, split=part))
+        expected = getattr(sets, part)
+        assert split.examples == len(expected)
+        if part != "train":  # Its grey images are drawn here.
+            found = np.concatenate([x[w.numpy() > 0] for x, _, w in split.dataset()])
+            np.testing.assert_array_equal(found[..., 0], expected.levels)
+
+
+def test_images_from_another_place_than_the_split_s_are_refused(tmp_path, monkeypatch):
+    run, _, places = _run_on_images(tmp_path, images="many.npy", test_images="few.npy")
+    for part, name in (("test", "images"), ("train", "test_images")):
+        with pytest.raises(ValueError, match=f"expected the {part} data .* none of the run's"):
+            read_split(run, _config(tmp_path, file=places[name], split=part))
+    monkeypatch.setattr(data, "load_images", lambda source: {"test": run})  # As of tfds:NAME:test.
+    with pytest.raises(ValueError, match="expected images to train on, got only test"):
+        read_split(run, _config(tmp_path, file=places["test_images"], split="train"))
 
 
 # Bad input: one clear error each, before any long work and before any folder is made.

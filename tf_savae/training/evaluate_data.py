@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 
 from tf_savae import data
-from tf_savae.training.image_data import load_sets
+from tf_savae.training.image_data import readings
 from tf_savae.training.text_data import _digest
 
 __all__ = ["READERS", "Split", "read_split"]
@@ -126,8 +126,7 @@ def _images(run, config):
                 f"the parts {', '.join(parts)}. Name a field, as in FILE@FIELD."
             )
     else:
-        images = load_sets(config.file, run.configuration)[config.split]
-        check_digest(run, config, images.digest())
+        images = _reading(run, config)
     if not images.binary:
         images = images.binarized([run.configuration["data_seed"], 3])
     images = images.select(_first(config.max_examples))
@@ -140,6 +139,22 @@ def _images(run, config):
         return data.image_batches(images.select(data.spread(count, len(images))), size)
 
     return Split(len(images), batches, None, "image")
+
+
+def _reading(run, config):
+    """The run's split: the reading of the file that has its digest.
+
+    Raises:
+      ValueError: none has; the message is about the first one.
+    """
+    first = None
+    for images in readings(config.file, run.configuration, config.split):
+        digest = images.digest()
+        if digest == run.data.get(config.split):
+            return images
+        first = first or (images, digest)
+    check_digest(run, config, first[1])
+    return first[0]
 
 
 READERS = {"text": _text, "image": _images}

@@ -1,6 +1,7 @@
 """The three sets of images of a run: read, split, and binarised for evaluation."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ from absl import logging
 
 from tf_savae import data
 
-__all__ = ["Images", "load_image_sets", "load_sets"]
+__all__ = ["Images", "load_image_sets", "load_sets", "readings"]
 
 _PARTS = ("train", "valid", "test")
+_LIMITS = {"train": "max_train_images", "valid": "max_eval_images", "test": "max_eval_images"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,20 +88,63 @@ def load_sets(source, settings, others=None):
             found = data.load_images(place)
             parts[part] = found.get(part, found.get("all"))
             _check_found(place, part, found)
-    sets = data.split_images(
+    sets = _split(parts, settings)
+    sets = {part: _used(images, part, settings) for part, images in sets.items()}
+    _check_sizes(sets)
+    return sets
+
+
+def readings(source, settings, part):
+    """Yields each `ImageSet` that the images of `source` may be as a `part` of a run.
+
+    A run does not say whether other parts came from places of their own, as --valid_images and
+    --test_images name them; it knows its parts' digests, which tell which reading is right. The
+    first one is that of a run whose images all came from `source`.
+
+    Args:
+      source: as for `tf_savae.data.load_images`; what the training was given for this part.
+      settings: dict of an `ImageConfig`'s fields, such as a run's configuration.
+      part: "train", "valid" or "test".
+
+    Raises:
+      FileNotFoundError: as `tf_savae.data.load_images`.
+      ValueError: it cannot be read, or in no way as this part.
+    """
+    parts = data.load_images(source)
+    elsewhere = [other for other in ("valid", "test") if other != part]
+    problem, possible = None, False
+    for count in range(len(elsewhere) + 1):
+        for others in itertools.combinations(elsewhere, count):
+            # Any images stand for those of another place: they decide no number of this part.
+            stand_ins = dict.fromkeys(others, next(iter(parts.values())))
+            try:
+                images = _split({**parts, **stand_ins}, settings)[part]
+            except ValueError as error:  # Too few, say, for what was in another place.
+                problem = problem or error
+                continue
+            possible = True
+            yield _used(images, part, settings)
+    if part != "train" and (part in parts or "all" in parts):
+        possible = True
+        yield _used(parts.get(part, parts.get("all")), part, settings)
+    if not possible:
+        raise problem
+
+
+def _split(parts, settings):
+    return data.split_images(
         parts,
         valid_size=settings["valid_size"],
         test_size=settings["test_size"],
         seed=settings["data_seed"],
     )
-    limits = {"train": "max_train_images", "valid": "max_eval_images", "test": "max_eval_images"}
-    for number, part in enumerate(_PARTS):
-        generator = np.random.default_rng([settings["data_seed"], number])
-        sets[part] = _some(sets[part], settings[limits[part]], generator)
-        if part != "train":
-            sets[part] = sets[part].binarized(generator)
-    _check_sizes(sets)
-    return sets
+
+
+def _used(images, part, settings):
+    """The images of a part that a run uses, those of evaluation binary."""
+    generator = np.random.default_rng([settings["data_seed"], _PARTS.index(part)])
+    images = _some(images, settings[_LIMITS[part]], generator)
+    return images if part == "train" else images.binarized(generator)
 
 
 def _check_found(place, part, found):
