@@ -4,12 +4,14 @@ import json
 import os
 import resource
 import signal
+import stat
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_savae.data import Vocabulary
 from tf_savae.training import snapshots, workdir
 from tf_savae.training.files import inside, read_json, write_whole
 from tf_savae.training.snapshots import Snapshots
@@ -140,6 +142,28 @@ def test_a_full_disk_leaves_the_text_file_that_was_there(tmp_path, full_disk):
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_what_a_failed_write_began_is_removed(tmp_path):
+    """Whatever ended it: here a text that is none, not a fault of the disk."""
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(tmp_path / "history.json", "\udc80")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["open", "fsync"])
+def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch, name):
+    """One that may be written and not read, or on a network: the file is in force all the same."""
+    real = getattr(os, name)
+
+    def only_files(path, *args):
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            raise OSError(22, "Invalid argument")
+        return real(path, *args)
+
+    monkeypatch.setattr(os, name, only_files)
+    write_whole(tmp_path / "run.json", "{}")
+    assert (tmp_path / "run.json").read_text() == "{}"
+
+
 def test_a_full_disk_is_seen_before_long_work(tmp_path, full_disk):
     with pytest.raises(ValueError, match="can be made and written, got OSError: File too large"):
         Workdir(tmp_path / "run")
@@ -181,6 +205,8 @@ def test_what_killed_writers_left_is_cleared_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("half")
     Workdir(tmp_path).release()
     assert len(list(tmp_path.iterdir())) == 4  # Not yet a run's folder: nothing is touched.
+    (tmp_path / ".vocabulary.txt.7.tmp").write_text("half")
+    (tmp_path / ".run.json.7.tmp").symlink_to(tmp_path / "gone")
     write_whole(tmp_path / "run.json", "{}")
     Workdir(tmp_path).release()
     assert {p.name for p in tmp_path.iterdir()} == {"run.json", ".lock", ".notes.tmp"}
@@ -226,6 +252,34 @@ def test_the_lock_is_no_way_to_empty_a_file(tmp_path):
     with pytest.raises(ValueError, match="can be made and written"):
         Workdir(run)
     assert victim.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_in_place_of_an_unfinished_file_is_never_written_through(tmp_path, there):
+    """A shared folder may hold one for every process id."""
+    victim = tmp_path / "precious"
+    if there:
+        victim.write_text("years of work")
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("probe", "run.json", "vocabulary.txt"):
+        (run / f".{name}.{os.getpid()}.tmp").symlink_to(victim)
+    folder = Workdir(run)
+    folder.claim({"configuration": {}})
+    Vocabulary(["word"]).save(folder / "vocabulary.txt")
+    folder.release()
+    assert victim.read_text() == "years of work" if there else not victim.exists()
+    assert {p.name for p in run.iterdir()} == {".lock", "run.json", "vocabulary.txt"}
+    assert not any(p.is_symlink() for p in run.iterdir())
+
+
+def test_a_link_in_place_of_the_file_is_replaced(tmp_path):
+    victim = tmp_path / "precious"
+    victim.write_text("years of work")
+    (tmp_path / "history.json").symlink_to(victim)
+    write_whole(tmp_path / "history.json", "new")
+    assert victim.read_text() == "years of work"
+    assert (tmp_path / "history.json").read_text() == "new"
 
 
 @pytest.mark.parametrize("content", ["[]", "3", '{"configuration": [1]}', "null"])

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tf_savae.ground.files import write_whole
+
 PAD, UNK, START, END = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 # Written out in a text these would pass for structure, so they are read as unknown words.
@@ -118,7 +120,13 @@ class Vocabulary:
             OSError: the folder is missing or cannot be written.
         """
         header = f"{_MAGIC} {_FORMAT} {len(self)} {self.fingerprint()}"
-        _write_whole(Path(path), "\n".join((header, *self._tokens)) + "\n")
+        try:
+            write_whole(path, "\n".join((header, *self._tokens)) + "\n")
+        except OSError as error:
+            raise OSError(
+                f"cannot write the vocabulary to {path}: {error}; give a path in a folder that "
+                "exists and can be written"
+            ) from error
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Vocabulary":
@@ -221,23 +229,3 @@ def _check_header(path: str | os.PathLike, header: list[str], tokens: list[str])
             f"{path}: damaged vocabulary: the tokens were changed since it was saved (their "
             "SHA-256 differs from the header's); restore it or build it again"
         )
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Writes beside `path` first and then renames, which is atomic on one file system."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(
-            f"cannot write the vocabulary to {path}: {error}; give a path in a folder that exists "
-            "and can be written"
-        ) from error
-    finally:
-        # A path below a plain file has no such temporary file, and unlinking it is an error too.
-        if temporary.exists():
-            temporary.unlink()

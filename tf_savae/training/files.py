@@ -1,12 +1,13 @@
 """Files of a run: written whole or not at all, and read as what anybody may have put there."""
 
-import contextlib
 import hashlib
 import json
 import os
 from pathlib import Path
 
-__all__ = ["digest", "inside", "read_json", "sync_folder", "write_whole"]
+from tf_savae.ground import files
+
+__all__ = ["digest", "inside", "read_json", "write_whole"]
 
 _LARGEST_JSON = 2**26  # Bytes; a history of 10,000 epochs has a twentieth of it.
 
@@ -17,32 +18,13 @@ def write_whole(path, text):
     Raises:
       OSError: it could not be written (a full disk, say); the file that was there stays.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
+        files.write_whole(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise OSError(
             f"{path}: could not be written ({error.strerror or error}). What was there stays. "
             "Make room, or mend the folder, and call the same command again."
         ) from error
-    sync_folder(path.parent)
-
-
-def sync_folder(folder):
-    """Sees to it that names made in `folder` survive a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # Some network file systems cannot.
-            os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def inside(folder, name):

@@ -13,7 +13,7 @@ __all__ = ["Workdir"]
 
 _RUN = "run.json"
 _UNFINISHED = re.compile(
-    r"\.(probe|(run|report|results|history)\.(json|csv))\.\d+\.tmp|\.\d+\.keras"
+    r"\.(probe|(run|report|results|history)\.(json|csv)|vocabulary\.txt)\.\d+\.tmp|\.\d+\.keras"
 )
 
 
@@ -62,6 +62,7 @@ class Workdir:
         """A lock can be held in a folder that takes no new file; long work would end there."""
         probe = self.path / f".probe.{os.getpid()}.tmp"
         try:
+            probe.unlink(missing_ok=True)  # In a container every process may have the same id.
             with open(probe, "xb") as handle:
                 handle.write(b"x" * 4096)
                 handle.flush()
@@ -74,7 +75,9 @@ class Workdir:
     def _remove_unfinished(self):
         """What processes left that were killed while they wrote."""
         for entry in self.path.iterdir():
-            if _UNFINISHED.fullmatch(entry.name) and entry.is_file():
+            if not _UNFINISHED.fullmatch(entry.name):
+                continue
+            if entry.is_symlink() or entry.is_file():  # A link goes, wherever it leads.
                 with contextlib.suppress(OSError):
                     entry.unlink()
 
