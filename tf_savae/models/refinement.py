@@ -17,6 +17,7 @@ from tf_savae.networks.stateless import PureGenerator
 from tf_savae.probability import as_family
 from tf_savae.svi import ADJOINTS, fastest_hvp, keeping, refine
 from tf_savae.svi import hvp as hvps
+from tf_savae.svi.refine import check_adjoint_clip
 
 __all__ = ["SemiAmortizedRefinement"]
 
@@ -92,6 +93,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         self.adjoint_clip_norm = checks.positive(
             "adjoint_clip_norm", adjoint_clip_norm, optional=True
         )
+        check_adjoint_clip(adjoint_clip_norm, adjoint)
         self.samples = checks.positive_int("samples", samples)
         self.fall_back = checks.non_negative_int("fall_back", fall_back)
         self.learn_step_size = bool(learn_step_size)

@@ -13,7 +13,7 @@ from tf_savae.svi.early_stopping import descend_until
 from tf_savae.svi.evaluation import Objective
 from tf_savae.svi.step_sizes import step_sizes
 
-__all__ = ["ADJOINTS", "Trace", "refine"]
+__all__ = ["ADJOINTS", "Trace", "check_adjoint_clip", "refine"]
 
 ADJOINTS = ("exact", "unrolled", "truncated", "stop")
 
@@ -78,11 +78,13 @@ def refine(
       truncate: steps crossed exactly by adjoint "truncated", 0 to K.
       adjoint_clip_norm: bound on an example's adjoint on its way back, as a multiple of its norm
         at step K; None does not clip. A biased but bounded gradient where refinement is unstable.
+        Not with adjoint "unrolled", whose way back is TensorFlow's.
       samples: posterior samples per step, averaged.
       early_stopping: nats; only with adjoint "stop": an example rests at its best parameters
         after a step that improves its ELBO by less. All steps then share one noise.
       backward_probe: zeros [B, 2]; its "gradient" reports the stability of the backward pass:
-        adjoint growth (norm at step 0 over norm at step K) and the largest curvature met.
+        adjoint growth (norm at step 0 over norm at step K) and the largest curvature met. Nothing
+        is reported with adjoint "unrolled" and "stop".
       keep: what steps keep for the products of adjoint "exact" or "truncated" with hvp
         "forward_over_reverse", where the decoder's operations can (`tf_savae.networks.token_nll`
         and `lstm`; text and oracle). None: nothing; memory constant in K, 8F a step. "states":
@@ -106,9 +108,11 @@ def refine(
     >>> refined.numpy().round(3).tolist()
     [[1.0, 1.0]]
     """
-    initial = checks.floating_nest("initial", initial)
-    theta = tf.nest.map_structure(tf.convert_to_tensor, theta)
+    # Identities: a tensor may stand in several places, and each has a derivative of its own.
+    initial = tf.nest.map_structure(tf.identity, checks.floating_nest("initial", initial))
+    theta = tf.nest.map_structure(_own, theta)
     checks.choice("adjoint", adjoint, ADJOINTS)
+    check_adjoint_clip(adjoint_clip_norm, adjoint)
     steps = _checked_steps(steps, adjoint, return_trace)
     flat = tf.nest.flatten(initial)
     samples = checks.positive_int("samples", samples)
@@ -133,6 +137,24 @@ def refine(
     if return_trace == "path":
         return refined, Trace(values, norms, taken)
     return refined, _trace(objective, final, flat_theta, settings, values, norms, taken)
+
+
+def _own(leaf):
+    """A float leaf as a tensor that is nothing else's; others as tensors."""
+    tensor = tf.convert_to_tensor(leaf)
+    return tf.identity(tensor) if tensor.dtype.is_floating else tensor
+
+
+def check_adjoint_clip(adjoint_clip_norm, adjoint):
+    """Raises ValueError for a bound on an adjoint that this library does not take back itself.
+
+    >>> check_adjoint_clip(None, "unrolled")
+    """
+    if adjoint_clip_norm is not None and adjoint == "unrolled":
+        raise ValueError(
+            'adjoint_clip_norm: is for adjoint "exact" or "truncated", got adjoint="unrolled", '
+            "which TensorFlow differentiates without bounding anything; leave it None."
+        )
 
 
 def _crossing(adjoint, steps, truncate, early_stopping):
