@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tf_savae.ground import devices
-from tf_savae.networks import LSTM, lstm, orientation, time_steps
+from tf_savae.networks import LSTM, lstm, orientation, recurrence, time_steps
 from tf_savae.networks.layers import last_state
 from tf_savae.svi import forward_mode
 
@@ -136,3 +136,14 @@ def test_features_come_first_for_few_rows_and_large_weights_on_a_cpu(monkeypatch
     assert not chosen(32, small)
     with devices.elsewhere():
         assert not chosen(32, large)
+
+
+def test_weights_that_no_derivative_would_reach_are_refused():
+    def run(weight):
+        def peephole(gates, state):
+            return (tf.tanh(gates[0] * weight),)
+
+        return recurrence(peephole, tf.ones([3, 2, 4]), tf.eye(4), (tf.zeros([2, 4]),))
+
+    with pytest.raises(ValueError, match="recurrence: pointwise uses .* from outside"):
+        tf.function(run, autograph=False)(tf.ones([4]))

@@ -125,6 +125,38 @@ def test_reverse_over_forward(mode):
     assert svi_reference.relative_error(got, products(looped)(START, INPUTS)) < 1e-12
 
 
+def test_what_the_cell_captures_moves_in_eager_mode_and_is_refused_in_graphs():
+    """h_0 = tanh(z), and each step adds z U: both depend on what is differentiated."""
+
+    def dual(z, run):
+        def of(z):
+            shift = z @ KERNEL
+
+            def moved(state, inputs):
+                state = tf.tanh(state @ KERNEL + inputs + shift)
+                return state, state**2
+
+            return run(moved, tf.tanh(z))
+
+        return _directional(of, [z], [tf.ones_like(z)])
+
+    def unrolled(step, state):
+        outputs = []
+        for t in range(TIME):
+            state, output = step(state, INPUTS[t])
+            outputs.append(output)
+        return state, tf.stack(outputs)
+
+    def scanned(step, state):
+        return scan(step, state, INPUTS)
+
+    got, expected = dual(START, scanned), dual(START, unrolled)
+    assert svi_reference.relative_error(got, expected) < 1e-13
+    with pytest.raises(ValueError, match="scan: the cell uses a tensor from outside"):
+        svi_reference.in_mode(lambda z: dual(z, scanned), "graph")(START)
+    assert forward_mode.tangents_of([START]) is None
+
+
 def test_an_accumulator_around_a_tape_is_told_off():
     with pytest.raises(forward_mode.LoopInForwardOverReverse):
         with forward_mode.accumulate([START], [START], surrounds_tape=True):

@@ -31,7 +31,7 @@ def lstm(inputs, kernel, hidden, cell):
     >>> states.shape.as_list()
     [3, 2, 2]
     """
-    return recurrence(_lstm_cell, inputs, kernel, (hidden, cell))
+    return _recurrence(_lstm_cell, inputs, kernel, (hidden, cell))
 
 
 def lstm_step(activation, state):
@@ -51,13 +51,17 @@ def recurrence(pointwise, inputs, kernel, state):
     Args:
       pointwise: maps (G / H gates, tuple of state tensors), all of one shape, to the next state;
         elementwise, as they may lie as [B, H] or as [H, B], and of h only through the gates, which
-        are the pre-activation cut into equal parts.
+        are the pre-activation cut into equal parts. It uses numbers of its own, no tensors from
+        outside: no derivative would reach them.
       inputs: [T, B, G].
       kernel: [H, G].
       state: tuple of tensors [B, H], the first h.
 
     Returns:
       h after each step, [T, B, H].
+
+    Raises:
+      ValueError: in a graph `pointwise` uses a float tensor from outside.
 
     >>> def elman(gates, state):
     ...     return (tf.tanh(gates[0]),)
@@ -66,6 +70,28 @@ def recurrence(pointwise, inputs, kernel, state):
     [3, 2, 4]
     """
     state = tuple(state)
+    _refuse_captures(pointwise, inputs, state)
+    return _recurrence(pointwise, inputs, kernel, state)
+
+
+def _refuse_captures(pointwise, inputs, state):
+    """A gradient written by hand knows nothing of what `pointwise` reads besides its arguments."""
+    if tf.executing_eagerly():  # There a small tensor from outside looks like a constant.
+        return
+    specs = tuple(tf.TensorSpec.from_tensor(tensor) for tensor in state)
+    gates = [specs[0]] * (inputs.shape[-1] // state[0].shape[-1])
+    with forward_mode.paused():
+        traced = tf.function(pointwise, autograph=False).get_concrete_function(gates, specs)
+    captured = [tensor for tensor in traced.captured_inputs if tensor.dtype.is_floating]
+    if captured:
+        raise ValueError(
+            f"recurrence: pointwise uses {captured[0].name} from outside, and no derivative would "
+            "reach it; expected a function of the gates and the state alone. Multiply weights "
+            "into inputs and kernel, or write the loop with tf_savae.svi.scan."
+        )
+
+
+def _recurrence(pointwise, inputs, kernel, state):
     tangents = forward_mode.tangents_of([inputs, *state])
     if tangents is None:
         side = faster(inputs.shape[1], kernel)

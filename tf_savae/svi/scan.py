@@ -15,7 +15,8 @@ def scan(cell, initial, inputs):
     scan: each step carries (state, tangent), and a small accumulator is opened around one cell
     step inside the loop, because no accumulator passes through a while loop in graph mode.
     Tangents reach the cell through `initial` and `inputs` only: tensors that the cell captures
-    (its weights) are constants of the directional derivative, as they are in refinement.
+    (its weights) are constants of the directional derivative, as they are in refinement. A
+    captured tensor that does depend on the variational parameters is an error in graphs.
 
     Args:
       cell: maps (nest of state tensors, nest of slices) to (next state, nest of outputs); float
@@ -26,13 +27,18 @@ def scan(cell, initial, inputs):
     Returns:
       The final state, and the outputs stacked to [T, ...].
 
+    Raises:
+      ValueError: in a graph a directional derivative is taken, and the cell captures a tensor
+        that has one.
+
     >>> total, sums = scan(lambda s, x: (s + x, s + x), tf.zeros([]), tf.range(4.0))
     >>> sums.numpy().tolist()
     [0.0, 1.0, 3.0, 6.0]
     """
     tangents = forward_mode.tangents_of([*tf.nest.flatten(initial), *tf.nest.flatten(inputs)])
-    if tangents is None:
+    if tangents is None or tf.executing_eagerly():  # Then accumulators follow every step.
         return _loop(cell, initial, inputs)
+    _refuse_moving_captures(cell, initial, inputs)
     count = len(tf.nest.flatten(initial))
     initial_dual = (initial, tf.nest.pack_sequence_as(initial, tangents[:count]))
     inputs_dual = (inputs, tf.nest.pack_sequence_as(inputs, tangents[count:]))
@@ -44,6 +50,18 @@ def scan(cell, initial, inputs):
         tf.nest.flatten((state, outputs)), tf.nest.flatten((state_dot, outputs_dot))
     )
     return tf.nest.pack_sequence_as((state, outputs), joined)
+
+
+def _refuse_moving_captures(cell, initial, inputs):
+    """The dual scan would take for a constant what the cell captures."""
+    captured = _traced(cell, initial, inputs).captured_inputs
+    captured = [tensor for tensor in captured if tensor.dtype.is_floating]
+    if forward_mode.tangents_of(captured) is not None:
+        raise ValueError(
+            "scan: the cell uses a tensor from outside that depends on the variational parameters "
+            "(z, say), whose part of the derivative would be lost; expected it in `initial` (as "
+            "state that stays as it is) or in `inputs`."
+        )
 
 
 def _dual(cell):
@@ -73,7 +91,7 @@ def _loop(cell, initial, inputs):
     def slices(index):
         return tf.nest.pack_sequence_as(inputs, [tf.gather(leaf, index) for leaf in leaves])
 
-    output_spec = _output_spec(cell, initial, inputs, leaves)
+    output_spec = _traced(cell, initial, inputs).structured_outputs[1]
     arrays = [
         tf.TensorArray(spec.dtype, length, element_shape=spec.shape)
         for spec in tf.nest.flatten(output_spec)
@@ -97,11 +115,10 @@ def _loop(cell, initial, inputs):
     return state, tf.nest.pack_sequence_as(output_spec, stacked)
 
 
-def _output_spec(cell, initial, inputs, leaves):
-    """Shapes and dtypes of one step's outputs, by tracing the cell once without running it."""
-    state_spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, initial)
-    input_spec = tf.nest.pack_sequence_as(
-        inputs, [tf.TensorSpec(leaf.shape[1:], leaf.dtype) for leaf in leaves]
-    )
-    traced = tf.function(cell, autograph=False).get_concrete_function(state_spec, input_spec)
-    return traced.structured_outputs[1]
+def _traced(cell, initial, inputs):
+    """One step as a function that does not run: what it captures, and shapes of its outputs."""
+    initial, inputs = tf.nest.map_structure(tf.convert_to_tensor, (initial, inputs))
+    specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, (initial, inputs))
+    slices = tf.nest.map_structure(lambda s: tf.TensorSpec(s.shape[1:], s.dtype), specs[1])
+    with forward_mode.paused():
+        return tf.function(cell, autograph=False).get_concrete_function(specs[0], slices)
