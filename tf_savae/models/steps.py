@@ -115,7 +115,8 @@ def _written(statistics):
         if any(variable is other for other in variables[:index]):
             raise ValueError(  # One of the two updates would be lost.
                 f"{variable.path}: a layer with moving statistics (BatchNormalization) is in both "
-                "encoder and decoder; expected one of its own in each."
+                "encoder and decoder, or in both prepare and log_prob of the decoder; expected one "
+                "of its own in each."
             )
     return variables, [value for _, value in statistics]
 

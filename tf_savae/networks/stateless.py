@@ -53,7 +53,9 @@ class _State:
         if self.random and share is not None:
             seed = seeds.fold(seed, share.first)  # Keras draws for these rows alone.
         for index, state in enumerate(self.random):
-            value = tf.bitcast(seeds.fold(seed, 1000 + index), tf.uint32)
+            # Folded twice: Keras counts on from here, and would arrive at the next generator's.
+            stream = seeds.fold(seeds.fold(seed, 1000 + index), 0)
+            value = tf.bitcast(stream, tf.uint32)
             mapping.append((state, tf.cast(value, state.dtype)))
         return keras.StatelessScope(state_mapping=mapping, collect_losses=True)
 
@@ -119,14 +121,14 @@ class PureGenerator:
     def __init__(self, decoder, prior, family):
         self.decoder, self.prior, self.family = decoder, prior, family
         self._state = _State([decoder, prior])
-        self._losses_of_prepare = []
+        self._effects_of_prepare = Effects([], [])
 
     def theta(self, x, seed, training=False):
         """Weights as tensors and the prepared x: everything the ELBO depends on but lambda."""
         weights = [tf.convert_to_tensor(v.value) for v in self._state.weights]
         with self._state.scope(weights, seed) as scope:
             prepared = self.decoder.prepare(x, seed, training)
-        self._losses_of_prepare = list(scope.losses)
+        self._effects_of_prepare = self._state.effects(scope)
         return {"weights": weights, "prepared": prepared}
 
     def terms(self, parameters, theta, seed, training=False):
@@ -164,7 +166,7 @@ class PureGenerator:
         return nll, self._effects(scope)
 
     def _effects(self, scope):
-        return self._state.effects(scope) + Effects([], self._losses_of_prepare)
+        return self._state.effects(scope) + self._effects_of_prepare
 
     def _log_prob(self, theta, z, seed, training):
         value = self.decoder.log_prob_prepared(theta["prepared"], z, seed=seed, training=training)
