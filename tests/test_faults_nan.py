@@ -109,6 +109,25 @@ def test_an_infinite_gradient_of_a_finite_loss_is_skipped():
     assert not bool(gate.all_finite(tf.constant(np.nan), finite))
 
 
+def test_a_gradient_whose_norm_overflows_is_skipped():
+    """1e20 is finite, its square is not: clipping by that norm makes NaN of all weights."""
+    weight = keras.Variable(np.ones(2, np.float32))
+    optimizer = keras.optimizers.SGD(0.1, global_clipnorm=5.0)
+    gradients, loss = [tf.constant([1e20, 0.0])], tf.constant(1.0)
+    finite = gate.usable(optimizer, loss, gradients)
+    assert not bool(finite)
+    gate.apply_gradients(optimizer, gradients, [weight], finite)
+    np.testing.assert_array_equal(weight.numpy(), np.ones(2))
+    assert bool(gate.usable(optimizer, loss, [tf.constant([1e18, 0.0])]))
+
+
+def test_gradients_of_several_precisions():
+    mixed = [tf.constant([300.0], tf.float16), tf.constant([1.0], tf.bfloat16), tf.constant([2.0])]
+    assert bool(gate.all_finite(tf.constant(1.0), mixed))  # 300 squared is more than float16 has.
+    mixed.append(tf.constant([np.inf], tf.float16))
+    assert not bool(gate.all_finite(tf.constant(1.0), mixed))
+
+
 def test_sparse_gradients_and_an_unbuilt_optimizer():
     """Embeddings' gradients are IndexedSlices; slots made inside the first step are held too."""
     x = tokens(4, 5)

@@ -15,7 +15,10 @@ _LEAST_SCALE = 2.0**-10  # A loss that overflows with less is not too large for 
 
 
 def all_finite(loss, gradients):
-    """Whether the loss and every gradient hold finite numbers alone: a bool scalar.
+    """Whether loss, gradients and the gradients' norm are finite: a bool scalar.
+
+    A gradient of finite entries above 1e19 has a norm that is not, in float32: clipping by it
+    makes NaN of all weights, and an optimizer's second moment is lost for good.
 
     Args:
       loss: scalar.
@@ -24,10 +27,16 @@ def all_finite(loss, gradients):
     >>> bool(all_finite(tf.constant(1.0), [tf.constant([1.0, float("inf")]), None]))
     False
     """
-    values = [loss, *(g for g in gradients if g is not None)]
-    values = [v.values if isinstance(v, tf.IndexedSlices) else v for v in values]
-    # A NaN or infinite entry makes its sum so: one fast pass over each gradient.
-    return tf.reduce_all(tf.math.is_finite(tf.stack([tf.reduce_sum(v) for v in values])))
+    values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in gradients]
+    # A NaN or infinite entry makes its sum of squares so: one fast pass over each gradient.
+    squares = [_sum_of_squares(value, loss.dtype) for value in values if value is not None]
+    return tf.math.is_finite(tf.add_n([loss, *squares]))
+
+
+def _sum_of_squares(gradient, dtype):
+    """A scalar of `dtype`; half precision, whose squares overflow at once, is widened before."""
+    wide = gradient if gradient.dtype.size >= 4 else tf.cast(gradient, tf.float32)
+    return tf.cast(2.0 * tf.nn.l2_loss(wide), dtype)
 
 
 def usable(optimizer, loss, gradients):
