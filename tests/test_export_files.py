@@ -1,7 +1,9 @@
 """What an export writes: versions, documentation, warm-up; words in the graph; refusals."""
 
 import json
+import os
 import re
+import stat
 
 import keras_models
 import numpy as np
@@ -119,6 +121,41 @@ def test_a_version_is_whole_or_not_there(tmp_path):
     with pytest.raises(ValueError, match="could not be written: OSError: .*disk full.*Nothing"):
         with new_version(tmp_path):
             raise OSError(28, "disk full")
+    assert not list(tmp_path.iterdir())
+
+
+def _fsync_of(kind, error, calls):
+    """os.fsync that fails for files or for folders, and notes the inodes of what it was given."""
+    real = os.fsync
+
+    def fsync(descriptor):
+        status = os.fstat(descriptor)
+        calls.append(status.st_ino)
+        if kind(status.st_mode):
+            raise error
+        real(descriptor)
+
+    return fsync
+
+
+def test_a_file_system_that_cannot_sync_folders(tmp_path, monkeypatch):
+    """The version is there and whole, so it would be wrong to say that nothing is left of it."""
+    calls = []
+    monkeypatch.setattr(os, "fsync", _fsync_of(stat.S_ISDIR, OSError(22, "Invalid"), calls))
+    with new_version(tmp_path) as written:
+        (written["path"] / "variables").mkdir()
+        (written["path"] / "variables" / "a").write_text("a")
+    assert written["path"] == tmp_path / "1"
+    everything = [tmp_path, *tmp_path.rglob("*")]
+    assert set(calls) == {path.stat().st_ino for path in everything} and len(everything) == 4
+    assert calls[-1] == tmp_path.stat().st_ino  # The name of the version after all that is in it.
+
+
+def test_a_file_that_cannot_be_synced_is_not_exported(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", _fsync_of(stat.S_ISREG, OSError(5, "Input/output error"), []))
+    with pytest.raises(ValueError, match="could not be written: .*Input/output.*Nothing is left"):
+        with new_version(tmp_path) as written:
+            (written["path"] / "a").write_text("a")
     assert not list(tmp_path.iterdir())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tf_savae.ground import checks
+from tf_savae.ground.files import sync_file, sync_folder
 
 __all__ = ["new_version"]
 
@@ -46,6 +47,8 @@ def new_version(base, version=None):
         ) from error
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
+    # From the rename on servers see it: no error here may say that there is nothing.
+    sync_folder(base)
 
 
 def _make(base):
@@ -89,22 +92,13 @@ def _place(incoming, base, version):
             if number not in _numbers(base):
                 raise
             continue
-        _sync_folder(base)
         return target
 
 
 def _sync(folder):
     """To disk with everything before the rename, which must not overtake it."""
-    for path in folder.rglob("*"):
+    for path in (folder, *folder.rglob("*")):
         if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
+            sync_file(path)
         else:
-            _sync_folder(path)
-
-
-def _sync_folder(folder):
-    descriptor = os.open(folder, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+            sync_folder(path)
