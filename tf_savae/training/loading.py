@@ -122,7 +122,10 @@ def _model(path):
             "training command again, with the same flags, until it has printed its report."
         )
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: expected a Keras model file, got a damaged or other file.")
+        raise ValueError(
+            f"{path}: expected a Keras model file, got a damaged or other file. Call the training "
+            "command again, with the same flags: it writes the model anew, from the best weights."
+        )
     model = load_model_file(path)
     if not isinstance(model, (SemiAmortizedVAE, AutoregressiveModel)):
         raise ValueError(

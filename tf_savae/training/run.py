@@ -2,13 +2,14 @@
 
 import os
 import sys
+import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
 from absl import logging
 
+from tf_savae.ground.files import sync_file, sync_folder
 from tf_savae.models import NonFiniteError
 from tf_savae.models.building import first_batch
 from tf_savae.training.boards import boards
@@ -38,7 +39,8 @@ def run(config, workdir, task):
     """Trains what `config` says in `workdir`, or resumes it, and reports on the test data.
 
     A run killed at any moment continues at its latest checkpoint when called again, and ends with
-    the numbers of an uninterrupted one. A finished run is not trained again.
+    the numbers of an uninterrupted one. A finished run is not trained again; where its model is
+    gone or damaged it is written anew from the best weights.
 
     Args:
       config: `RunConfig`.
@@ -69,6 +71,7 @@ def _run(config, folder, task, processes):
     if report is None:
         report = _train_and_report(config, folder, data, task, processes)
     elif folder.writes:
+        _mend_model(config, folder, data, task)
         print(f"The run in {folder.path} is finished; its report:")
     if folder.writes:
         print_report(report)
@@ -135,14 +138,37 @@ def _train_and_report(config, folder, data, task, processes):
 
 def _report(config, folder, data, model, checkpoints, count):
     """Tests the best weights and writes what a finished run leaves."""
+    _take_best(folder, checkpoints)
+    report = test_report(config, data, model, checkpoints.state)
+    _save_model(folder, model)
+    folder.write_json(_REPORT, {**report, "replicas": count})
+
+
+def _take_best(folder, checkpoints):
     if not checkpoints.restore_best():
         raise ValueError(
             f"{folder.path}: expected the weights of the best epoch in its folder best, and they "
             "are gone. Restore them, or delete the workdir to train anew."
         )
-    report = test_report(config, data, model, checkpoints.state)
+
+
+def _mend_model(config, folder, data, task):
+    """Writes the model of a finished run anew where its file is gone or no archive."""
+    path = folder / _MODEL
+    if zipfile.is_zipfile(path):
+        return
+    logging.warning(
+        "%s is %s: it is written anew, from the weights of the best epoch",
+        path,
+        "damaged" if path.exists() else "gone",
+    )
+    # Outside the team's scope, in which the other processes would have to make a model too.
+    model = task.build(config, data)
+    checkpoints = Checkpoints(folder, model)
+    checkpoints.restore()  # The file also holds the optimizer, and which product was measured.
+    _settle_hvp(config, model, data, checkpoints)
+    _take_best(folder, checkpoints)
     _save_model(folder, model)
-    folder.write_json(_REPORT, {**report, "replicas": count})
 
 
 def _settle_hvp(config, model, data, checkpoints):
@@ -198,14 +224,21 @@ def _verbosity(folder):
 
 
 def _save_model(folder, model):
-    """The best weights as a Keras file, which appears whole or not at all."""
-    temporary = Path(folder / f".{os.getpid()}.keras")
+    """The best weights as a Keras file, which appears whole or not at all.
+
+    It is on the disk before the report is, which alone marks the run as finished.
+    """
+    path = folder / _MODEL
+    temporary = path.with_name(f".{os.getpid()}.keras")
     try:
+        temporary.unlink(missing_ok=True)  # Keras would write through a link.
         model.save(temporary)
-        os.replace(temporary, folder / _MODEL)
+        sync_file(temporary)
+        os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OSError(
-            f"{folder / _MODEL}: could not be written ({error.strerror or error}). Make room and "
-            "call the same command again: nothing is trained twice."
+            f"{path}: could not be written ({error.strerror or error}). Make room and call the "
+            "same command again: nothing is trained twice."
         ) from error
+    sync_folder(folder.path)

@@ -8,7 +8,8 @@ import shutil
 import tensorflow as tf
 from absl import logging
 
-from tf_savae.training.files import digest, inside, read_json, sync_folder, write_whole
+from tf_savae.ground.files import sync_file, sync_folder
+from tf_savae.training.files import digest, inside, read_json, write_whole
 
 __all__ = ["Snapshots"]
 
@@ -51,7 +52,7 @@ class Snapshots:
         number = max(self.numbers(), default=0) + 1
         prefix = self._path(number, "")
         try:
-            self.folder.mkdir(exist_ok=True)
+            self._make()
             self._remove_unfinished()
             self._checkpoint.write(str(prefix))
             sums = {part: self._facts(number, part) for part in _PARTS}
@@ -69,6 +70,12 @@ class Snapshots:
         for old in self.numbers()[self._keep :]:
             self._remove(old)
         return prefix
+
+    def _make(self):
+        """The folder, whose name has to last as long as what will be in it."""
+        if not self.folder.is_dir():
+            self.folder.mkdir()
+            sync_folder(self.folder.parent)
 
     def read(self):
         """Restores the newest whole snapshot, and says which newer ones are damaged.
@@ -104,8 +111,7 @@ class Snapshots:
 
     def _facts(self, number, part):
         path = self._path(number, part)
-        with open(path, "rb") as handle:
-            os.fsync(handle.fileno())
+        sync_file(path)
         return {"bytes": path.stat().st_size, "sha256": digest(path)}
 
     def _write_manifest(self, number, sums):
