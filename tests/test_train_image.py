@@ -15,6 +15,7 @@ import text_runs
 from tf_savae.training import callbacks, image
 from tf_savae.training.image_config import IMAGE_CONFIGS, ImageConfig
 from tf_savae.training.image_data import load_image_sets, load_sets
+from tf_savae.training.strategy import Team
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "train_image.py"
 OTHERS = ["svi", "vae_svi", "vae_svi_kl"]
@@ -180,6 +181,51 @@ def test_other_images_are_refused(finished, tmp_path, no_long_work):
     other = image_runs.write_images(tmp_path, seed=1)
     with pytest.raises(ValueError, match=r"(?s)other data:.*  train: '\w+' there"):
         image.train_and_evaluate_images(image_runs.config(other, **LONG), workdir)
+
+
+class _Built(Exception):
+    """In place of a model: what comes before it was passed."""
+
+
+def _go_on(monkeypatch, images, workdir, replicas, **changes):
+    def build(config, sets):
+        raise _Built
+
+    monkeypatch.setattr(image, "build_image_model", build)
+    monkeypatch.setattr(Team, "size", replicas)
+    image.train_and_evaluate_images(image_runs.config(images, **{**LONG, **changes}), workdir)
+
+
+def test_another_number_of_replicas_is_refused_once_a_run_has_trained(
+    images, tmp_path, monkeypatch
+):
+    """Batch normalisation takes its statistics from each replica's rows."""
+    record = tmp_path / "run.json"
+    for replicas in (4, 1, 2):
+        with pytest.raises(_Built):
+            _go_on(monkeypatch, images, tmp_path, replicas)
+        assert json.loads(record.read_text())["replicas"] == replicas
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "ckpt-1.json").write_text("{}")
+    before = text_runs.contents(tmp_path)
+    with pytest.raises(ValueError, match="has trained on 2 replicas, and now there are 4. Expect"):
+        _go_on(monkeypatch, images, tmp_path, 4)
+    assert text_runs.contents(tmp_path) == before
+    with pytest.raises(_Built):
+        _go_on(monkeypatch, images, tmp_path, 2)
+
+
+@pytest.mark.parametrize("system", ["vae", "svi"])
+def test_a_run_that_does_not_say_its_number_of_replicas_has_one(
+    images, tmp_path, monkeypatch, system
+):
+    with pytest.raises(_Built):
+        _go_on(monkeypatch, images, tmp_path, 1, system=system)
+    assert "replicas" not in json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "history.json").write_text("[]")
+    refused = ValueError if system == "vae" else _Built  # Without an encoder any number is right.
+    with pytest.raises(refused):
+        _go_on(monkeypatch, images, tmp_path, 4, system=system)
 
 
 @pytest.mark.parametrize("name", ["images", "valid_images", "test_images"])

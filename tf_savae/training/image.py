@@ -1,12 +1,21 @@
 """Training on images: `train_and_evaluate_images(config, workdir)`, resumable after kill -9."""
 
+import functools
+import json
 import os
 
+import tensorflow as tf
+
+from tf_savae.training.files import write_whole
 from tf_savae.training.image_data import load_image_sets
 from tf_savae.training.image_model import build_image_model
 from tf_savae.training.run import Task, run
+from tf_savae.training.strategy import Follower, Team
 
 __all__ = ["train_and_evaluate_images"]
+
+_RUN = "run.json"
+_NO_ENCODER = ("autoregressive", "svi")
 
 
 def train_and_evaluate_images(config, workdir):
@@ -24,11 +33,43 @@ def train_and_evaluate_images(config, workdir):
       The report, a dict as in report.json; nats per image.
 
     Raises:
-      ValueError: the images cannot be used, or the folder cannot be written or holds another run.
+      ValueError: the images cannot be used, the folder cannot be written or holds another run, or
+        its run has trained on another number of replicas.
       FileNotFoundError: a file or folder of images is missing.
     """
     _check_places(config)
-    return run(config, workdir, Task(load_image_sets, build_image_model))
+    return run(config, workdir, Task(load_image_sets, functools.partial(_build, workdir)))
+
+
+def _build(workdir, config, images):
+    """The compiled model, once the team that trains it is known to be the run's."""
+    if config.system not in _NO_ENCODER:
+        _settle_replicas(workdir)
+    return build_image_model(config, images)
+
+
+def _settle_replicas(workdir):
+    """Refuses to go on with another number of replicas; a run that has not trained takes this one.
+
+    The encoder's batch normalisation sees each replica's rows by themselves, so that their number
+    decides the run's numbers. run.json says it where it is not 1. Called in the strategy's scope.
+    """
+    processes = Team(tf.distribute.get_strategy())
+    folder = Follower(workdir)  # This process holds the folder already, or only reads it.
+    record = folder.read_json(_RUN)
+    begun = record.get("replicas", 1)
+    if begun == processes.size:
+        return
+    if any((folder / "checkpoints").glob("ckpt-*.json")) or (folder / "history.json").exists():
+        raise ValueError(
+            f"strategy: the run in {workdir} has trained on {begun} replicas, and now there are "
+            f"{processes.size}. Expected the same number: the encoder's batch normalisation takes "
+            "its statistics from the rows of each replica, so another one changes the numbers. "
+            "Give the --strategy and devices that it began with, or another --workdir; nothing was "
+            "changed."
+        )
+    if processes.is_chief:
+        write_whole(folder / _RUN, json.dumps({**record, "replicas": processes.size}, indent=2))
 
 
 def _check_places(config):

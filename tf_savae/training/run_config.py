@@ -67,7 +67,9 @@ class RunConfig:
         "tf.distribute: none, mirrored (the devices of this machine), multiworker (the processes "
         "that TF_CONFIG names) or tpu; batch_size is that of all replicas together",
         choices=STRATEGIES,
-        place=True,  # Any number of replicas computes the same, up to rounding.
+        # Any number of replicas computes the same, up to rounding. Where it does not, for batch
+        # normalisation, image.py holds a run to its number, which this name does not say.
+        place=True,
     )
     # Report and checkpoints.
     iw_samples: int = setting(500, "S of the importance-weighted NLL")
