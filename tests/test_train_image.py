@@ -213,6 +213,9 @@ def test_another_number_of_replicas_is_refused_once_a_run_has_trained(
     assert text_runs.contents(tmp_path) == before
     with pytest.raises(_Built):
         _go_on(monkeypatch, images, tmp_path, 2)
+    (tmp_path / "report.json").write_text("{}")  # Its model is gone, and is made anew by one.
+    with pytest.raises(_Built):
+        _go_on(monkeypatch, images, tmp_path, 1)
 
 
 @pytest.mark.parametrize("system", ["vae", "svi"])

@@ -52,10 +52,13 @@ def _settle_replicas(workdir):
     """Refuses to go on with another number of replicas; a run that has not trained takes this one.
 
     The encoder's batch normalisation sees each replica's rows by themselves, so that their number
-    decides the run's numbers. run.json says it where it is not 1. Called in the strategy's scope.
+    decides the run's numbers. run.json says it where it is not 1. Called in the strategy's scope,
+    but for a finished run, which trains no more.
     """
     processes = Team(tf.distribute.get_strategy())
     folder = Follower(workdir)  # This process holds the folder already, or only reads it.
+    if (folder / "report.json").exists():
+        return
     record = folder.read_json(_RUN)
     begun = record.get("replicas", 1)
     if begun == processes.size:
