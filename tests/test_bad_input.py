@@ -21,7 +21,7 @@ from keras_models import (
 
 import tf_savae
 from tf_savae.models import NonFiniteError, compilation
-from tf_savae.networks import DistributionDecoder
+from tf_savae.networks import DistributionDecoder, TextDecoder
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,8 @@ def test_bad_arrays(model, x, error, message):
         model.fit(x, verbose=0)
     with pytest.raises(error, match=message):
         model.evaluate(x, verbose=0)
+    with pytest.raises(error, match=message):
+        model.predict(x, verbose=0)
 
 
 def test_targets_are_refused(model):
@@ -224,7 +226,15 @@ def test_token_ids_out_of_range():
     model.compile("adam", jit_compile=False)
     x = tokens()
     x[0, 1] = 20
-    for call in (lambda: model.fit(x, verbose=0), lambda: model.infer(x)):
+    baseline = tf_savae.AutoregressiveModel(TextDecoder(20, 4, 5, latent_size=0))
+    for call in (
+        lambda: model.fit(x, verbose=0),
+        lambda: model.infer(x),
+        lambda: model.predict(x, verbose=0),
+        lambda: baseline.predict(x, verbose=0),
+        lambda: baseline.log_likelihood(x),
+        lambda: baseline.log_likelihood(x.tolist()),
+    ):
         with pytest.raises(ValueError, match="expected token ids from 0 to 19 .*got 20"):
             call()
     with pytest.raises(ValueError, match=r"expected integer token ids \[B, T\], got dtype float"):

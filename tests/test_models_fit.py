@@ -19,6 +19,7 @@ from keras_models import (
 
 import tf_savae
 from tf_savae.models.guards import instabilities
+from tf_savae.networks import TextDecoder
 
 
 def _ones(rows, zeros=0):
@@ -169,6 +170,27 @@ def test_answers_have_shapes_and_seeds(trained):
     np.testing.assert_array_equal(trained.generate(3, seed=4), trained.generate(3, seed=4))
     assert trained.reconstruct(x, seed=5).shape == (5, 6)
     assert trained.predict(x, verbose=0).shape == (5, 2)
+
+
+class _OfPair(tf_savae.Decoder):
+    """A likelihood of two parts of x, without a latent code."""
+
+    def log_prob(self, x, z, seed=None, training=False):
+        return -tf.reduce_sum(x["left"], axis=1) - 2 * tf.reduce_sum(x["right"], axis=1)
+
+
+def test_a_baseline_answers_for_a_nest_and_for_plain_lists():
+    x = {"left": data(5), "right": data(5)[:, :2]}
+    model = tf_savae.AutoregressiveModel(_OfPair())
+    expected = -x["left"].sum(axis=1) - 2 * x["right"].sum(axis=1)
+    np.testing.assert_allclose(model.log_likelihood(x), expected, rtol=1e-5)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="x: expected finite numbers, got 1 NaN"):
+        model.log_likelihood({**x, "right": np.where(x["right"] == x["right"][0, 0], np.nan, 0.0)})
+    rows = tokens(2)
+    baseline = tf_savae.AutoregressiveModel(TextDecoder(20, 4, 5, latent_size=0))
+    one = baseline.log_likelihood(rows.tolist())
+    np.testing.assert_array_equal(one, baseline.log_likelihood(rows))
 
 
 def test_a_plain_vae_answers_with_its_own_posterior():

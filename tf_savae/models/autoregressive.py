@@ -78,8 +78,19 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
         return self.decoder(x, None, training=training)
 
     def log_likelihood(self, x, seed=None):
-        """log p(x), [B] nats, exact."""
-        return self(tf.convert_to_tensor(x))
+        """log p(x), [B] nats, exact.
+
+        Args:
+          x: data [B, ...]; lists of numbers are one array, any other nest stays one.
+          seed: not used: nothing is drawn.
+
+        Raises:
+          ValueError: x cannot be data of this model.
+        """
+        numbers = all(isinstance(leaf, (int, float)) for leaf in keras.tree.flatten(x))
+        x = tf.convert_to_tensor(x) if numbers else tf.nest.map_structure(tf.convert_to_tensor, x)
+        self._check_arrays(x)
+        return self(x)
 
     def generate(self, n, seed=None, first=0, **options):
         """n samples of x; sample i depends on (seed, first + i) alone.

@@ -167,10 +167,22 @@ class BoundModel(Steps, keras.Model):
         self._check_data(x, y, kwargs.get("sample_weight"))
         return super().evaluate(keras_strategy.as_shared(x, self), **kwargs)
 
+    def predict(self, x, *args, **kwargs):
+        """As `keras.Model.predict`.
+
+        Raises:
+          ValueError: x holds what cannot be data of this model.
+        """
+        self._check_arrays(x)
+        return super().predict(x, *args, **kwargs)
+
+    def _check_arrays(self, x):
+        check_arrays(x, getattr(self.decoder, "vocabulary_size", None))
+
     def _check_data(self, x, y, sample_weight):
         if y is not None:
             raise ValueError(f"y: {NO_TARGETS}")
-        check_arrays(x, getattr(self.decoder, "vocabulary_size", None))
+        self._check_arrays(x)
         if sample_weight is not None:
             checks.finite("sample_weight", sample_weight)
 

@@ -20,7 +20,8 @@ class BuildsFromData:
     def _ensure_built(self, x):
         """Creates the weights before the first step is traced; x is one batch or less."""
         if self._data_spec is None:
-            self._data_spec = spec_of(x)
+            # Past Keras, which tracks attributes that are dicts: this is no state of the model.
+            self.__dict__["_data_spec"] = spec_of(x)
         if not self.built:
             self._make_parts(x)
             self.built = True

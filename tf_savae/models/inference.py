@@ -3,7 +3,6 @@
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
-from tf_savae.models.data_checks import check_arrays
 from tf_savae.models.rows import (
     check_built,
     decode_rows,
@@ -156,7 +155,7 @@ class Inference:
     def _arrays(self, x):
         """x as tensors in the weights' precision, checked; makes the weights if there are none."""
         x = self._standard(x)
-        check_arrays(x, getattr(self.decoder, "vocabulary_size", None))
+        self._check_arrays(x)
         self._ensure_built(x)
         return x
 
