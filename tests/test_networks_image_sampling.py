@@ -58,6 +58,29 @@ def test_temperature(float64):
     np.testing.assert_array_equal(net.sample(z, seed=1, temperature=1e-9), sharp)
 
 
+def test_temperatures_share_one_graph(float64):
+    """Numbers and tensors alike, and what a graph of the user's own computes."""
+    net, z = decoder(), codes(3)
+    net(np.zeros([3, *SHAPE, 1]), z)
+    net.logit.bias.assign([0.1])
+    drawn = {t: net.sample(z, seed=1, temperature=t).numpy() for t in (0, 0.5, 0.7, 1.0, 3)}
+    for temperature, images in drawn.items():
+        for tensor in (tf.constant(temperature, tf.float64), tf.Variable(float(temperature))):
+            np.testing.assert_array_equal(net.sample(z, seed=1, temperature=tensor), images)
+        inside = tf.function(lambda z, t=temperature: net.sample(z, seed=1, temperature=t))
+        np.testing.assert_array_equal(inside(z), images)
+    (graph,) = net.__dict__["_draws"].values()
+    assert graph.experimental_get_tracing_count() == 1
+    assert (drawn[0.5] != drawn[3]).any()
+
+
+def test_models_generate_at_a_tensor_s_temperature():
+    net = tf_savae.AutoregressiveModel(decoder(latent_size=0))
+    net(np.zeros([1, *SHAPE, 1], "float32"))
+    drawn = net.generate(3, seed=2, temperature=tf.constant(0.5))
+    np.testing.assert_array_equal(net.generate(3, seed=2, temperature=0.5), drawn)
+
+
 def test_samples_follow_the_weights():
     """The graph of the drawing is kept, the weights in it are not."""
     net, z = decoder(), codes(2)

@@ -45,23 +45,27 @@ def sample_pixels(decoder, z, seed, temperature=1.0):
     own = row_seeds(seed, tf.shape(z)[0])
     if tf.inside_function():
         return _draw(decoder, z, own, temperature)
-    return _compiled(decoder, z.dtype, temperature)(z, own)
+    return _compiled(decoder, z.dtype)(z, own, tf.cast(temperature, tf.float64))
 
 
-def _compiled(decoder, dtype, temperature):
-    """The drawing as a graph, made once per decoder: run eagerly, 784 steps take long."""
+def _compiled(decoder, dtype):
+    """The drawing as a graph, made once per decoder: run eagerly, 784 steps take long.
+
+    The temperature is an argument of it: as a constant, each new one would leave a graph behind.
+    """
     functions = decoder.__dict__.setdefault("_draws", {})
-    if (dtype, temperature) not in functions:
+    if dtype not in functions:
         specs = [
             tf.TensorSpec([None, decoder.latent_size], dtype),
             tf.TensorSpec([None, 2], tf.int32),
+            tf.TensorSpec([], tf.float64),
         ]
-        functions[dtype, temperature] = tf.function(
-            lambda z, own: _draw(decoder, z, own, temperature),
+        functions[dtype] = tf.function(
+            lambda z, own, temperature: _draw(decoder, z, own, temperature),
             input_signature=specs,
             autograph=False,
         )
-    return functions[dtype, temperature]
+    return functions[dtype]
 
 
 def _draw(decoder, z, row_seed, temperature):
