@@ -2,6 +2,7 @@
 
 import re
 
+import image_models
 import keras
 import numpy as np
 import pytest
@@ -241,6 +242,36 @@ def test_token_ids_out_of_range():
         model.fit(tokens().astype("float32"), verbose=0)
     with pytest.raises(ValueError, match=r"expected integer token ids \[B, T\]"):
         model.fit(tokens()[0], verbose=0)
+
+
+def _doors(model, x):
+    """Everything that takes an array of data."""
+    return (
+        lambda: model.fit(x, verbose=0),
+        lambda: model.fit(np.zeros_like(x), validation_data=(x,), verbose=0),
+        lambda: model.evaluate(x, verbose=0),
+        lambda: model.predict(x, verbose=0),
+        lambda: model.infer(x),
+        lambda: model.negative_elbo(x),
+        lambda: model.log_likelihood(x),
+        lambda: model.reconstruct(x),
+    )
+
+
+@pytest.mark.parametrize("kind", ["dense", "image"])
+def test_binary_likelihoods_are_of_numbers_from_0_to_1(kind):
+    """Else the bound has no bound: the likelihood of 255 grows with the logit."""
+    if kind == "dense":
+        model, x = dense_model("vae", decoder=dense_decoder("bernoulli")), data() > 0
+    else:
+        model, x = image_models.model("vae"), image_models.images(4) > 0
+    model.compile("adam", jit_compile=False)
+    for wrong, said in ((255 * x.astype("uint8"), "255"), (-1.0 * x.astype("float32"), "-1.0")):
+        for door in _doors(model, wrong):
+            with pytest.raises(ValueError, match=f"x: expected numbers from 0 to 1, .* got {said}"):
+                door()
+    model.fit(0.5 * x.astype("float32"), verbose=0)  # Probabilities may be data.
+    assert np.isfinite(model.negative_elbo(x.astype("float32"))).all()
 
 
 @pytest.mark.parametrize("steps", [-1, 1.5])

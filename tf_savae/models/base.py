@@ -177,7 +177,9 @@ class BoundModel(Steps, keras.Model):
         return super().predict(x, *args, **kwargs)
 
     def _check_arrays(self, x):
-        check_arrays(x, getattr(self.decoder, "vocabulary_size", None))
+        decoder = self.decoder
+        size, limits = (getattr(decoder, n, None) for n in ("vocabulary_size", "data_range"))
+        check_arrays(x, size, limits)
 
     def _check_data(self, x, y, sample_weight):
         if y is not None:

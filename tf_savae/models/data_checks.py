@@ -9,16 +9,17 @@ from tf_savae.ground import checks
 __all__ = ["check_arrays"]
 
 
-def check_arrays(x, vocabulary_size=None):
+def check_arrays(x, vocabulary_size=None, data_range=None):
     """Checks every array and eager tensor of x; anything else (a dataset) passes.
 
     Args:
       x: nest of arrays [B, ...].
       vocabulary_size: V; integer arrays of rank 2 then hold token ids in [0, V).
+      data_range: (low, high) of what the likelihood is of; None where it is of any number.
 
     Raises:
       ValueError: no examples, a scalar, NaN or infinity, unequal numbers of examples, or a token id
-        out of range.
+        or another number out of range.
       TypeError: numbers were expected.
 
     >>> check_arrays(np.ones([2, 3]))
@@ -32,6 +33,8 @@ def check_arrays(x, vocabulary_size=None):
         _check_numbers(array)
         if vocabulary_size is not None:
             _check_tokens(np.asarray(array), vocabulary_size)
+        if data_range is not None:
+            _check_range(np.asarray(array), *data_range)
     if len({array.shape[0] for array in arrays}) > 1:
         shapes = [tuple(array.shape) for array in arrays]
         raise ValueError(f"x: expected arrays with one number of examples, got shapes {shapes}.")
@@ -61,4 +64,17 @@ def _check_tokens(array, vocabulary_size):
         raise ValueError(
             f"x: expected token ids from 0 to {vocabulary_size - 1} (vocabulary_size="
             f"{vocabulary_size}), got {wrong}. Encode the text with the model's own vocabulary."
+        )
+
+
+def _check_range(array, low, high):
+    if not array.size:
+        return
+    least, largest = array.min(), array.max()
+    if least < low or largest > high:
+        wrong = least if least < low else largest
+        raise ValueError(
+            f"x: expected numbers from {low} to {high}, which the decoder's likelihood is of, got "
+            f"{wrong}. Scale the data (pixels of 0 to 255: divide them by 255), or choose another "
+            "likelihood."
         )

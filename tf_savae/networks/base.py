@@ -20,6 +20,10 @@ class Decoder(keras.layers.Layer):
     `prepare`: it then runs once per batch and not in each of the K refinement steps, and its
     result is what `log_prob_prepared` receives.
 
+    Attributes:
+      data_range: (low, high) where the likelihood is of numbers from low to high alone, so that a
+        model refuses arrays with others; None where it is of any.
+
     >>> class Bernoulli(Decoder):
     ...     def __init__(self):
     ...         super().__init__()
@@ -29,6 +33,8 @@ class Decoder(keras.layers.Layer):
     >>> Bernoulli()(tf.zeros([2, 4]), tf.zeros([2, 3])).shape.as_list()
     [2]
     """
+
+    data_range = None
 
     def __init__(self, **kwargs):
         # The data and z keep their precision; the layers inside cast for themselves.
@@ -88,6 +94,11 @@ class DistributionDecoder(Decoder):
             checks.choice("likelihood", likelihood, tuple(_LIKELIHOODS))
         self.network = network
         self.likelihood = likelihood
+
+    @property
+    def data_range(self):
+        """(0, 1) for "bernoulli", None for other likelihoods."""
+        return (0, 1) if self.likelihood == "bernoulli" else None
 
     def distribution(self, z, training=False):
         """p(x | z), a TFP distribution."""

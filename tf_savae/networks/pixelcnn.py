@@ -50,6 +50,7 @@ class PixelCNNDecoder(Decoder):
 
     # `sample` takes a seed for each row: whoever draws many rows need not draw them one by one.
     seeds_by_row = True
+    data_range = (0, 1)
 
     def __init__(
         self,
@@ -182,7 +183,8 @@ class PixelCNNDecoder(Decoder):
           z: [B, Z]; [B, 0] without a latent code.
           seed: int or stateless seed [2], from which row i of z gets its own noise; or [B, 2], one
             seed for each row. Row i's noise does not depend on B, nor on the device.
-          temperature: divides the logits; 0 takes the more probable value of each pixel.
+          temperature: divides the logits, a number or a scalar tensor; 0 takes the more probable
+            value of each pixel.
         """
         return sample_pixels(self, z, 0 if seed is None else seed, temperature)
 
