@@ -210,6 +210,50 @@ def test_no_steps_is_the_amortized_posterior(trained):
     np.testing.assert_allclose(posterior.stddev(), np.exp(0.5 * log_variance), rtol=1e-5)
 
 
+def _posteriors(model, x):
+    return model.infer(x).mean(), model.reconstruct(x, mean=True)
+
+
+def _bounds(model, x):
+    return model.negative_elbo(x), model.log_likelihood(x, samples=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "answers"),
+    [
+        ("steps", 1, _posteriors),
+        ("steps", 0, _bounds),
+        ("step_size", 0.03, _posteriors),
+        ("step_size", [0.1, 0.03], _posteriors),
+        ("momentum", 0.0, _posteriors),
+        ("clip_norm", 0.1, _posteriors),
+        ("samples", 3, _posteriors),
+    ],
+)
+def test_answers_follow_the_settings_of_refinement(name, value, answers):
+    """Set on a model that has answered, as by a user who tries another K."""
+    model, x = compiled(dense_model(), data()), data()
+    before = answers(model, x)
+    setattr(model.refinement, name, value)
+    now = answers(model, x)
+    del model.__dict__["_functions"]
+    for ours, anew, old in zip(now, answers(model, x), before, strict=True):
+        np.testing.assert_array_equal(ours, anew)
+        assert np.abs(ours - old).max() > 1e-4
+
+
+def test_steps_that_were_asked_for_stay_when_the_layers_own_change():
+    """Also for rows of another number, for which the function is traced again."""
+    model, x = compiled(dense_model(), data()), data()
+    few = model.infer(x[:3], steps=3).mean()
+    del model.__dict__["_functions"]
+    model.infer(x)
+    model.infer(x, steps=3)
+    assert len(model.__dict__["_functions"]) == 1
+    model.refinement.steps = 0
+    np.testing.assert_array_equal(model.infer(x[:3], steps=3).mean(), few)
+
+
 def test_early_stopping_ends_after_a_step_that_gains_too_little(trained):
     """No step gains a million nats: the first is also the last."""
     x = data(5)

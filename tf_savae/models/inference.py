@@ -9,6 +9,7 @@ from tf_savae.models.rows import (
     posterior_codes,
     posterior_of_rows,
     prior_codes,
+    refinement_key,
 )
 from tf_savae.probability import importance_weighted_log_likelihood
 
@@ -39,6 +40,7 @@ class Inference:
             amortized one; where it is worse the answer is the encoder's. By default the
             refinement layer's own; 0 never falls back.
         """
+        steps = self._steps(steps)
         options = (early_stopping, samples, fall_back)
         run = self._compiled(
             ("infer", steps, *options),
@@ -50,8 +52,7 @@ class Inference:
         self, x, steps=None, seed=0, early_stopping=None, samples=None, fall_back=None
     ):
         """lambda_K for x: no gradient crosses, dropout off, beta 1; arguments as for `infer`."""
-        steps = self.inference_steps if steps is None else steps
-        checks.non_negative_int("steps", steps)
+        steps = checks.non_negative_int("steps", self._steps(steps))
         if samples is None:
             least = 1 if early_stopping is None else _STOPPING_SAMPLES
             samples = max(self.refinement.samples, least)
@@ -77,6 +78,7 @@ class Inference:
         One sample of z per example, drawn afresh after the last step. steps=0 gives the amortized
         bound. Refining on test data is fair: any posterior gives a bound.
         """
+        steps = self._steps(steps)
 
         def run(x, seed):
             problem = self.problem(x, seed, steps=steps)
@@ -92,6 +94,7 @@ class Inference:
         `samples`.
         """
         checks.positive_int("samples", samples)
+        steps = self._steps(steps)
 
         def run(x, seed):
             first, second = seeds.split(seed, 2)
@@ -159,12 +162,15 @@ class Inference:
         self._ensure_built(x)
         return x
 
+    def _steps(self, steps):
+        return self.inference_steps if steps is None else steps
+
     def _compiled(self, key, function):
-        """`function(x, seed)` as a tf.function, made once per key."""
+        """`function(x, seed)` as a tf.function, made once per key and settings of refinement."""
         if "_functions" not in self.__dict__:
             self.__dict__["_functions"] = {}
         functions = self.__dict__["_functions"]
-        key = (*key, self.refinement.fall_back)  # A user may set it on a trained model.
+        key = (*key, refinement_key(self))
         if key not in functions:
             jit = self.jit_compile is True if self.compiled else False
             functions[key] = tf.function(function, jit_compile=jit, autograph=False)

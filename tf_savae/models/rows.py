@@ -6,9 +6,11 @@ decoder draws.
 
 import inspect
 
+import numpy as np
 import tensorflow as tf
 
 from tf_savae.models.noise import DrawnOtherwise
+from tf_savae.models.refinement import SemiAmortizedRefinement
 from tf_savae.networks.rows import map_rows, row_seeds
 
 __all__ = [
@@ -18,7 +20,16 @@ __all__ = [
     "posterior_codes",
     "posterior_of_rows",
     "prior_codes",
+    "refinement_key",
 ]
+
+# K is given to each function; the others are no settings of one refinement.
+_NO_SETTINGS = ("steps", "decoder", "prior", "family", "seed", "kwargs")
+_SETTINGS = tuple(
+    name
+    for name in inspect.signature(SemiAmortizedRefinement).parameters
+    if name not in _NO_SETTINGS
+)
 
 
 def check_built(model):
@@ -108,8 +119,21 @@ def posterior_of_rows(model, x, seed, first=0, steps=None):
         refined, _ = problem.refined(problem.encode(), adjoint="stop")
         return refined
 
-    run = _function(model, ("posterior_of_rows", steps), refine, _uses_xla(model))
+    key = ("posterior_of_rows", steps, refinement_key(model))
+    run = _function(model, key, refine, _uses_xla(model))
     return run(x, seed, tf.constant(first))
+
+
+def refinement_key(model):
+    """How the model refines, K aside, as a key: a user may set any of it on a trained model."""
+    settings = (getattr(model.refinement, name) for name in _SETTINGS)
+    return (*map(_plain, settings), model.free_bits)
+
+
+def _plain(setting):
+    if setting is None or isinstance(setting, str) or callable(setting):
+        return setting
+    return tuple(np.ravel(setting).tolist())  # Also of lists and arrays, which are no keys.
 
 
 def posterior_codes(model, parameters, seed, first=0):
