@@ -119,10 +119,17 @@ HOSTILE_ROWS = {
     "a scalar": (np.int32(2), r"x: expected shape \[any, any\]"),
     "floats": (X.astype(np.float32), "to be int32 but float"),
 }
+LONG_TEXT = "text: expected at most 12 words in at most 4096 bytes"
 BAD_TEXT = "text: expected UTF-8, got other bytes"
 HOSTILE_TEXTS = {
-    "10,000 words": ([b"w1 " * 10_000], "text: expected at most 12 words"),
-    "long word": ([b"w" * 1_000_000], None),
+    "13 words": ([b"w1 " * 13], "text: expected at most 12 words(?! in)"),
+    "13 words of two texts": ([b"w1", b"w1 " * 13], "text: expected at most 12 words(?! in)"),
+    "10,000 words": ([b"w1 " * 10_000], LONG_TEXT),
+    "long word": ([b"w" * 4096], None),
+    "longer word": ([b"w" * 4097], LONG_TEXT),
+    "blanks": ([b"w1" + b" " * 1_000_000], LONG_TEXT),
+    "long and not UTF-8": ([b"\xff" * 1_000_000], LONG_TEXT),
+    "one long of two": ([b"w1", b"w" * 1_000_000], LONG_TEXT),
     "not UTF-8": ([b"w1 \xff\xfe"], BAD_TEXT),
     "half a character": (["日".encode()[:2]], BAD_TEXT),
     "overlong": ([b"\xc0\xaf"], BAD_TEXT),

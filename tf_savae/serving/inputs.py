@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.serving.doors import example_checks, reads_text, rows_within, within
+from tf_savae.serving.limits import text_bytes
 from tf_savae.serving.signature import Input
 
 __all__ = ["SharedInputs"]
@@ -59,7 +60,7 @@ class SharedInputs:
             tf.string,
             [None],
             "UTF-8, words with blanks between them, unknown ones are <unk>; at most "
-            f"{most.words} words, B from 1 to {most.rows}",
+            f"{most.words} words in {text_bytes(most.words)} bytes, B from 1 to {most.rows}",
             (rows_within(most.rows),),
             np.array([b"the"], object),
         )

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tf_savae.data import Vocabulary
+from tf_savae.serving.limits import text_bytes
 
 __all__ = ["GraphVocabulary"]
 
@@ -44,10 +45,10 @@ class GraphVocabulary:
     def encode(self, text):
         """Strings [B] to int32 [B, T]: <s>, the words' ids, </s>, <pad> up to the longest.
 
-        In the graph it is an error when a string is not UTF-8 or has too many words.
+        In the graph it is an error when a string is not UTF-8, or has too many words or bytes.
         """
         # "strict" would end the program's run in any case; this names the input.
-        text = self._checked(text)
+        text = self._checked(self._short_enough(text))
         text = tf.strings.strip(tf.strings.regex_replace(text, _BLANKS, " "))
         words = tf.strings.split(text, " ")
         words = tf.ragged.boolean_mask(words, words != "")
@@ -58,6 +59,14 @@ class GraphVocabulary:
         mark = tf.ones_like(text, tf.int32)[:, None]
         rows = tf.concat([_START * mark, ids, _END * mark], axis=1)
         return rows.to_tensor(_PAD)
+
+    def _short_enough(self, text):
+        """Before anything else: whatever looks at all of a text makes several copies of it."""
+        most = text_bytes(self._most)
+        message = f"text: expected at most {self._most} words in at most {most} bytes"
+        fits = tf.reduce_all(tf.strings.length(text) <= most)
+        with tf.control_dependencies([tf.debugging.Assert(fits, [message])]):
+            return tf.identity(text)
 
     def _checked(self, text):
         clean = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
