@@ -18,7 +18,7 @@ __all__ = [
     "within",
 ]
 
-_PAD, _START = 0, 2
+_PAD, _START, _END = 0, 2, 3
 
 
 def checked_input(tensor, name, shape, *checks):
@@ -114,11 +114,15 @@ def _length_within(most):
 
 
 def _is_text(x):
-    """<s>, at least one more token, and <pad> nowhere but at the end."""
-    word = x != _PAD
-    ends_once = tf.reduce_all(word[:, :-1] | ~word[:, 1:])
-    begins = tf.reduce_all((x[:, 0] == _START) & word[:, 1])
-    return ends_once & begins, "expected rows <s> (id 2), words, </s> (3), <pad> (0) at the end"
+    """<s> at the beginning, </s> after the last word, <pad> after that, and none elsewhere."""
+    filled = x != _PAD
+    padded_at_the_end = tf.reduce_all(filled[:, :-1] | ~filled[:, 1:])
+    first = tf.range(tf.shape(x)[1]) == 0
+    last = filled & tf.concat([~filled[:, 1:], tf.ones_like(filled[:, :1])], axis=1)
+    begins = tf.reduce_all((x == _START) == first)
+    ends = tf.reduce_all((x == _END) == last)
+    holds = padded_at_the_end & begins & ends
+    return holds, "expected rows <s> (id 2), words, </s> (3), <pad> (0) at the end"
 
 
 def _finite(x):
