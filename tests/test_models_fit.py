@@ -242,6 +242,33 @@ def test_answers_follow_the_settings_of_refinement(name, value, answers):
         assert np.abs(ours - old).max() > 1e-4
 
 
+def test_keras_functions_follow_the_settings_of_refinement():
+    """`predict` and `evaluate`, whose traced functions Keras keeps until the next `compile`."""
+    model, x = compiled(dense_model(), data()), data()
+    codes, bound = model.predict(x, verbose=0), model.evaluate(x, verbose=0, return_dict=True)
+    kept = model.predict_function
+    model.predict(x, verbose=0)
+    assert model.predict_function is kept
+    model.refinement.steps = 0
+    unrefined = model.encode(tf.constant(x))[0].numpy()
+    np.testing.assert_allclose(model.predict(x, verbose=0), unrefined, rtol=1e-5)
+    assert np.abs(codes - unrefined).max() > 1e-3
+    again = model.evaluate(x, verbose=0, return_dict=True)
+    assert abs(again["bound"] - bound["bound"]) > 1e-4
+
+
+def test_inference_descends_the_elbo_whatever_the_free_bits():
+    """They are of the objective that is trained; a bound that is measured has none."""
+    x = data()
+    plain, free = (compiled(dense_model(model={"free_bits": b}), x) for b in (0.0, 50.0))
+    free.set_weights(plain.get_weights())
+    for answers in (
+        lambda model: model.infer(x, steps=5).mean(),
+        lambda model: model.negative_elbo(x, steps=5),
+    ):
+        np.testing.assert_allclose(answers(free), answers(plain), rtol=1e-6)
+
+
 def test_steps_that_were_asked_for_stay_when_the_layers_own_change():
     """Also for rows of another number, for which the function is traced again."""
     model, x = compiled(dense_model(), data()), data()

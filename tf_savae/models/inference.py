@@ -162,6 +162,18 @@ class Inference:
         self._ensure_built(x)
         return x
 
+    def make_predict_function(self, force=False):
+        return super().make_predict_function(self._refines_otherwise("predict") or force)
+
+    def make_test_function(self, force=False):
+        return super().make_test_function(self._refines_otherwise("test") or force)
+
+    def _refines_otherwise(self, name):
+        """Whether Keras' function of this name was traced with other settings of refinement."""
+        known = self.__dict__.setdefault("_traced_settings", {})
+        before, known[name] = known.get(name), (self.inference_steps, refinement_key(self))
+        return before != known[name]
+
     def _steps(self, steps):
         return self.inference_steps if steps is None else steps
 

@@ -27,8 +27,13 @@ class PosesProblems:
         family = family_of_share(self.family) if family is None else family
         return PureGenerator(self.decoder, self.prior, family)
 
-    def problem(self, x, seed, beta=1.0, training=False, probe=None, steps=None, family=None):
-        """One batch as training rules and evaluations see it; `family` may draw otherwise."""
+    def problem(
+        self, x, seed, beta=1.0, training=False, probe=None, steps=None, family=None, free_bits=0.0
+    ):
+        """One batch as training rules and evaluations see it; `family` may draw otherwise.
+
+        `beta` and `free_bits` are of the objective that is trained: inference descends the ELBO.
+        """
         x = self._standard(x)
         generator = self.generator(family)
         outer, inner = seeds.split(seed, 2)
@@ -53,7 +58,7 @@ class PosesProblems:
             refine=refine,
             steps=steps,
             beta=beta,
-            free_bits=self.free_bits,
+            free_bits=free_bits,
             seed=inner,
             training=training,
         )

@@ -104,7 +104,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         return 0 if self.objective == "vae" else self.refinement.steps
 
     def _outcome(self, x, seed, beta, training, probe):
-        problem = self.problem(x, seed, beta, training, probe)
+        problem = self.problem(x, seed, beta, training, probe, free_bits=self.free_bits)
         return OBJECTIVES[self.objective](problem)
 
     def _tokens(self, x):
@@ -223,6 +223,11 @@ def _check_refinement(refinement, objective):
             'refinement: adjoint="stop" lets no gradient reach the encoder; objective="savae" '
             'expects "exact", "unrolled" or "truncated". For a constant lambda_K use '
             'objective="vae_svi".'
+        )
+    if objective == "vae_svi_kl" and not refinement.steps:
+        raise ValueError(
+            'refinement: expected steps >= 1 with objective="vae_svi_kl", whose encoder learns '
+            'from what the steps find; got 0. For none use objective="vae".'
         )
     if refinement.learn_step_size and (objective != "savae" or not refinement.steps):
         raise ValueError(

@@ -1,7 +1,8 @@
 """VAE + SVI + KL (Hjelm et al. 2016, https://arxiv.org/abs/1511.06382).
 
 The encoder is trained to propose what SVI found: KL(q(lambda_0) || q(lambda_K)) with lambda_K
-constant; theta on the ELBO at lambda_K held constant.
+constant; theta on the ELBO at lambda_K held constant. An example that falls back to lambda_0
+teaches the encoder nothing.
 """
 
 import tensorflow as tf
