@@ -147,3 +147,14 @@ def test_weights_that_no_derivative_would_reach_are_refused():
 
     with pytest.raises(ValueError, match="recurrence: pointwise uses .* from outside"):
         tf.function(run, autograph=False)(tf.ones([4]))
+
+
+def test_constants_may_come_from_outside():
+    def run(inputs):
+        half = tf.constant(0.5)
+        start = np.zeros([2, 4], np.float32)
+        kernel = np.eye(4, dtype=np.float32)
+        return recurrence(lambda gates, state: (half * gates[0],), inputs, kernel, (start,))
+
+    found = tf.function(run, autograph=False)(tf.ones([2, 2, 4]))
+    np.testing.assert_allclose(found[1], np.full([2, 4], 0.75))

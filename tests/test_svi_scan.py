@@ -140,6 +140,15 @@ def test_what_the_cell_captures_moves_in_eager_mode_and_is_refused_in_graphs():
 
         return _directional(of, [z], [tf.ones_like(z)])
 
+    def still(z):
+        """Neither the state nor the inputs move: the captured tensor alone does."""
+
+        def of(z):
+            shift = z @ KERNEL
+            return scan(lambda s, x: (tf.tanh(s + shift + x), s), tf.zeros_like(START), INPUTS)
+
+        return _directional(of, [z], [tf.ones_like(z)])
+
     def unrolled(step, state):
         outputs = []
         for t in range(TIME):
@@ -154,6 +163,8 @@ def test_what_the_cell_captures_moves_in_eager_mode_and_is_refused_in_graphs():
     assert svi_reference.relative_error(got, expected) < 1e-13
     with pytest.raises(ValueError, match="scan: the cell uses a tensor from outside"):
         svi_reference.in_mode(lambda z: dual(z, scanned), "graph")(START)
+    with pytest.raises(ValueError, match="scan: the cell uses a tensor from outside"):
+        svi_reference.in_mode(still, "graph")(START)
     assert forward_mode.tangents_of([START]) is None
 
 

@@ -51,8 +51,8 @@ def recurrence(pointwise, inputs, kernel, state):
     Args:
       pointwise: maps (G / H gates, tuple of state tensors), all of one shape, to the next state;
         elementwise, as they may lie as [B, H] or as [H, B], and of h only through the gates, which
-        are the pre-activation cut into equal parts. It uses numbers of its own, no tensors from
-        outside: no derivative would reach them.
+        are the pre-activation cut into equal parts. It uses no tensors from outside that want a
+        derivative, which would not reach them; only in graphs is that checked.
       inputs: [T, B, G].
       kernel: [H, G].
       state: tuple of tensors [B, H], the first h.
@@ -61,7 +61,7 @@ def recurrence(pointwise, inputs, kernel, state):
       h after each step, [T, B, H].
 
     Raises:
-      ValueError: in a graph `pointwise` uses a float tensor from outside.
+      ValueError: in a graph `pointwise` uses a float tensor from outside that is no constant.
 
     >>> def elman(gates, state):
     ...     return (tf.tanh(gates[0]),)
@@ -69,7 +69,8 @@ def recurrence(pointwise, inputs, kernel, state):
     >>> recurrence(elman, tf.ones([3, 2, 4]), tf.eye(4), state).shape.as_list()
     [3, 2, 4]
     """
-    state = tuple(state)
+    inputs, kernel = tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel)
+    state = tuple(tf.convert_to_tensor(tensor) for tensor in state)
     _refuse_captures(pointwise, inputs, state)
     return _recurrence(pointwise, inputs, kernel, state)
 
@@ -83,6 +84,7 @@ def _refuse_captures(pointwise, inputs, state):
     with forward_mode.paused():
         traced = tf.function(pointwise, autograph=False).get_concrete_function(gates, specs)
     captured = [tensor for tensor in traced.captured_inputs if tensor.dtype.is_floating]
+    captured = [tensor for tensor in captured if tf.get_static_value(tensor) is None]
     if captured:
         raise ValueError(
             f"recurrence: pointwise uses {captured[0].name} from outside, and no derivative would "

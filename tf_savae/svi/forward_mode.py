@@ -18,6 +18,7 @@ from tensorflow.python.eager import execute, forwardprop, forwardprop_util
 __all__ = [
     "LoopInForwardOverReverse",
     "accumulate",
+    "active",
     "attach",
     "paused",
     "refuse_nested_functions",
@@ -141,6 +142,11 @@ def _is_zero(tangent):
 
 
 pywrap_tfe.TFE_Py_RegisterJVPFunction(_jvp)
+
+
+def active():
+    """Whether a directional derivative is being taken."""
+    return bool(_modes.stack)
 
 
 def tangents_of(tensors):

@@ -36,9 +36,12 @@ def scan(cell, initial, inputs):
     [0.0, 1.0, 3.0, 6.0]
     """
     tangents = forward_mode.tangents_of([*tf.nest.flatten(initial), *tf.nest.flatten(inputs)])
-    if tangents is None or tf.executing_eagerly():  # Then accumulators follow every step.
+    if tf.executing_eagerly():  # Accumulators follow every step.
         return _loop(cell, initial, inputs)
-    _refuse_moving_captures(cell, initial, inputs)
+    if forward_mode.active():
+        _refuse_moving_captures(cell, initial, inputs)
+    if tangents is None:
+        return _loop(cell, initial, inputs)
     count = len(tf.nest.flatten(initial))
     initial_dual = (initial, tf.nest.pack_sequence_as(initial, tangents[:count]))
     inputs_dual = (inputs, tf.nest.pack_sequence_as(inputs, tangents[count:]))
