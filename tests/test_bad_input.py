@@ -22,6 +22,7 @@ from keras_models import (
 
 import tf_savae
 from tf_savae.models import NonFiniteError, compilation
+from tf_savae.models.data_checks import check_arrays
 from tf_savae.networks import DistributionDecoder, TextDecoder
 
 
@@ -207,6 +208,33 @@ def test_data_of_the_likelihood_s_own_shape(likelihood, x):
     assert tf.function(decoder.log_prob, input_signature=unknown)(tf.zeros(x), z).shape == (4,)
 
 
+def test_a_likelihood_of_ones_own_may_mean_that_of_features():
+    """Draws that share a mean, and flows, which do not tell their batch shape."""
+    normal = tfp.distributions.Normal
+    shared = DistributionDecoder(
+        keras.layers.Dense(3),
+        lambda mean: tfp.distributions.Independent(normal(mean[:, None, :], 1.0), 1),
+    )
+    z = tf.random.normal([4, LATENT])
+    means = shared.network(z)[:, None, :]
+    x = tf.random.normal([4, 5, 3])
+    expected = tf.reduce_sum(normal(means, 1.0).log_prob(x), axis=[1, 2])
+    np.testing.assert_allclose(shared(x, z), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="x: expected shape"):
+        shared(x[:1], z)
+
+    def flow(mean):
+        def shift_and_log_scale(half, units, **kwargs):
+            return mean[:, :units], tf.zeros_like(half)
+
+        return tfp.distributions.TransformedDistribution(
+            tfp.distributions.MultivariateNormalDiag(tf.zeros(4)),
+            tfp.bijectors.RealNVP(2, shift_and_log_scale_fn=shift_and_log_scale),
+        )
+
+    assert DistributionDecoder(keras.layers.Dense(2), flow)(tf.zeros([4, 4]), z).shape == (4,)
+
+
 def test_parts_of_wrong_kind():
     with pytest.raises(ValueError, match="decoder: expected a tf_savae.networks.Decoder"):
         dense_model(decoder=keras.layers.Dense(6))
@@ -235,6 +263,7 @@ def test_token_ids_out_of_range():
         lambda: baseline.predict(x, verbose=0),
         lambda: baseline.log_likelihood(x),
         lambda: baseline.log_likelihood(x.tolist()),
+        lambda: baseline.log_likelihood(list(x)),
     ):
         with pytest.raises(ValueError, match="expected token ids from 0 to 19 .*got 20"):
             call()
@@ -272,6 +301,18 @@ def test_binary_likelihoods_are_of_numbers_from_0_to_1(kind):
                 door()
     model.fit(0.5 * x.astype("float32"), verbose=0)  # Probabilities may be data.
     assert np.isfinite(model.negative_elbo(x.astype("float32"))).all()
+
+
+def test_the_range_is_that_of_data_of_one_array():
+    """What else is in a dict may be a label, which the likelihood is not of."""
+    check_arrays({"image": np.ones([2, 3]), "label": np.array([0, 7])}, data_range=(0, 1))
+    with pytest.raises(ValueError, match="x: expected numbers from 0 to 1, .* got 7"):
+        check_arrays([np.array([0, 7])], data_range=(0, 1))
+
+
+def test_no_steps_to_learn_from():
+    with pytest.raises(ValueError, match="refinement: expected steps >= 1 with objective"):
+        dense_model("vae_svi_kl", steps=0)
 
 
 @pytest.mark.parametrize("steps", [-1, 1.5])

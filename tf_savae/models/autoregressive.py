@@ -81,14 +81,16 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
         """log p(x), [B] nats, exact.
 
         Args:
-          x: data [B, ...]; lists of numbers are one array, any other nest stays one.
+          x: data [B, ...]; a list that can be one array is one, any other nest stays one.
           seed: not used: nothing is drawn.
 
         Raises:
           ValueError: x cannot be data of this model.
         """
-        numbers = all(isinstance(leaf, (int, float)) for leaf in keras.tree.flatten(x))
-        x = tf.convert_to_tensor(x) if numbers else tf.nest.map_structure(tf.convert_to_tensor, x)
+        try:
+            x = tf.convert_to_tensor(x)
+        except (TypeError, ValueError):
+            x = tf.nest.map_structure(tf.convert_to_tensor, x)
         self._check_arrays(x)
         return self(x)
 

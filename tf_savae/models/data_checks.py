@@ -15,7 +15,8 @@ def check_arrays(x, vocabulary_size=None, data_range=None):
     Args:
       x: nest of arrays [B, ...].
       vocabulary_size: V; integer arrays of rank 2 then hold token ids in [0, V).
-      data_range: (low, high) of what the likelihood is of; None where it is of any number.
+      data_range: (low, high) of what the likelihood is of, where x is one array; None where it is
+        of any number.
 
     Raises:
       ValueError: no examples, a scalar, NaN or infinity, unequal numbers of examples, or a token id
@@ -33,7 +34,7 @@ def check_arrays(x, vocabulary_size=None, data_range=None):
         _check_numbers(array)
         if vocabulary_size is not None:
             _check_tokens(np.asarray(array), vocabulary_size)
-        if data_range is not None:
+        if data_range is not None and not isinstance(x, dict) and len(arrays) == 1:
             _check_range(np.asarray(array), *data_range)
     if len({array.shape[0] for array in arrays}) > 1:
         shapes = [tuple(array.shape) for array in arrays]

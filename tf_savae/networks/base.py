@@ -94,11 +94,7 @@ class DistributionDecoder(Decoder):
             checks.choice("likelihood", likelihood, tuple(_LIKELIHOODS))
         self.network = network
         self.likelihood = likelihood
-
-    @property
-    def data_range(self):
-        """(0, 1) for "bernoulli", None for other likelihoods."""
-        return (0, 1) if self.likelihood == "bernoulli" else None
+        self.data_range = (0, 1) if likelihood == "bernoulli" else None
 
     def distribution(self, z, training=False):
         """p(x | z), a TFP distribution."""
@@ -116,7 +112,7 @@ class DistributionDecoder(Decoder):
         """
         distribution = self.distribution(z, training)
         x = tf.cast(x, distribution.dtype)
-        _check_same_shape(x, distribution)
+        _check_shape(x, distribution, callable(self.likelihood))
         log_prob = distribution.log_prob(x)
         return tf.reduce_sum(log_prob, axis=list(range(1, log_prob.shape.rank)))
 
@@ -144,10 +140,16 @@ _LIKELIHOODS = {
 }
 
 
-def _check_same_shape(x, distribution):
-    """What differs would be broadcast: examples mixed, or one output counted for many features."""
+def _check_shape(x, distribution, own):
+    """What differs would be broadcast: examples mixed, or one output counted for many features.
+
+    A likelihood of the user's `own` may mean that of features; and some distributions, such as
+    flows, do not tell their batch shape.
+    """
     wanted = distribution.batch_shape.concatenate(distribution.event_shape)
-    if not x.shape.is_compatible_with(wanted):
+    told = not own or distribution.batch_shape.rank != 0
+    fits = x.shape.rank == wanted.rank and x.shape[:1].is_compatible_with(wanted[:1])
+    if told and not (fits if own else x.shape.is_compatible_with(wanted)):
         raise ValueError(
             f"x: expected shape {wanted.as_list()}, which the likelihood of the network's output "
             f"has, got {x.shape.as_list()}. Give the network one output for each number of x, or "
