@@ -162,3 +162,11 @@ def test_the_gap_uses_the_reported_noise_only_once(model):
     first, again = (inference_gap(model, _dataset(6), seed=3, **settings) for _ in range(2))
     np.testing.assert_array_equal(first.optimal, again.optimal)
     assert not np.allclose(first.optimal, first.history[:, -1])
+
+
+def test_an_example_whose_weights_are_all_zero():
+    """Its likelihood is 0, not NaN, and the others' numbers are their own."""
+    found = weighting_of([[-np.inf, 0.0], [-np.inf, 0.0]])
+    assert found.nll.tolist() == [np.inf, 0.0]
+    assert found.effective_samples.tolist() == [0.0, 2.0]
+    assert found.spread.tolist() == [np.inf, 0.0]

@@ -315,6 +315,19 @@ def test_importance_weights_of_zero():
     assert estimate.numpy().tolist() == [float("-inf"), pytest.approx(np.log(0.25))]
 
 
+def test_small_importance_weights_after_weights_of_zero():
+    """log w of -inf, -inf, -800, -800: the mean is half of exp(-800)."""
+    q = p.DiagonalGaussian().distribution((tf.zeros([1, 1]), tf.zeros([1, 1])))
+    count = tf.Variable(0)
+
+    def log_likelihood(z, seed):
+        count.assign_add(1)
+        return tf.constant([float("-inf") if count < 3 else -800.0])
+
+    estimate = p.importance_weighted_log_likelihood(log_likelihood, q, p.standard_normal(1), 4, 0)
+    assert estimate.numpy() == pytest.approx([-800 + np.log(0.5)], rel=1e-12)
+
+
 def test_importance_sample_count_is_checked():
     with pytest.raises(ValueError, match="samples: expected an integer >= 1, got 0"):
         p.importance_weighted_log_likelihood(None, None, None, 0, 0)

@@ -95,9 +95,13 @@ def weighting_of(log_weights):
     log_weights = np.asarray(log_weights)
     count = len(log_weights)
     largest = log_weights.max(axis=0)
-    scaled = np.exp(log_weights - largest)
+    # Weights of 0 alone (log -inf): their differences would not be numbers.
+    shift = np.where(np.isneginf(largest), 0.0, largest)
+    scaled = np.exp(log_weights - shift)
     total = scaled.sum(axis=0)
-    effective = np.square(total) / np.square(scaled).sum(axis=0)
-    variance = np.maximum(count / effective - 1.0, 0.0) / max(count - 1, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effective = np.nan_to_num(np.square(total) / np.square(scaled).sum(axis=0), nan=0.0)
+        variance = np.maximum(count / effective - 1.0, 0.0) / max(count - 1, 1)
+        nll = -(shift + np.log(total / count))
     spread = np.sqrt(variance) if count > 1 else np.full_like(largest, np.nan)
-    return ImportanceWeighting(-(largest + np.log(total / count)), effective, spread)
+    return ImportanceWeighting(nll, effective, spread)

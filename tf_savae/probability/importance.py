@@ -46,7 +46,7 @@ def importance_weighted_log_likelihood(log_likelihood, posterior, prior, samples
         # Weights of 0 alone (log -inf): their differences would not be numbers.
         shift = tf.where(tf.math.is_inf(higher), tf.zeros_like(higher), higher)
         total = total * tf.exp(largest - shift) + tf.exp(weight - shift)
-        return index + 1, shift, total
+        return index + 1, higher, total
 
     first = log_weight(0)
     _, largest, total = tf.while_loop(
