@@ -62,7 +62,8 @@ def test_the_folder_of_snapshots_lasts_as_long_as_they_do(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("content", "word"), [(None, "gone"), (b"", "damaged"), (bytes(5000), "damaged")]
+    ("content", "word"),
+    [(None, "gone"), (b"", "damaged"), (bytes(5000), "damaged"), ("a flipped bit", "damaged")],
 )
 def test_a_finished_run_without_its_model_gets_it_again(
     texts, finished, tmp_path, monkeypatch, caplog, content, word
@@ -70,10 +71,13 @@ def test_a_finished_run_without_its_model_gets_it_again(
     whole, _ = finished
     copy = shutil.copytree(whole, tmp_path / "run")
     path = copy / "model.keras"
+    if content == "a flipped bit":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 4
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises((FileNotFoundError, ValueError), match="Call the training command again"):
+    with pytest.raises((FileNotFoundError, ValueError), match="[Cc]all the training command again"):
         load_run(copy)
 
     monkeypatch.setattr(run, "_train_and_report", text_runs.long_work)

@@ -218,17 +218,26 @@ def test_another_number_of_replicas_is_refused_once_a_run_has_trained(
         _go_on(monkeypatch, images, tmp_path, 1)
 
 
-@pytest.mark.parametrize("system", ["vae", "svi"])
-def test_a_run_that_does_not_say_its_number_of_replicas_has_one(
-    images, tmp_path, monkeypatch, system
+def test_without_an_encoder_any_number_of_replicas_is_right(images, tmp_path, monkeypatch):
+    for replicas in (1, 4):
+        with pytest.raises(_Built):
+            _go_on(monkeypatch, images, tmp_path, replicas, system="svi")
+        (tmp_path / "history.json").write_text("[]")
+
+
+def test_a_run_of_an_earlier_version_does_not_say_its_replicas(
+    images, tmp_path, monkeypatch, caplog
 ):
+    record = tmp_path / "run.json"
     with pytest.raises(_Built):
-        _go_on(monkeypatch, images, tmp_path, 1, system=system)
-    assert "replicas" not in json.loads((tmp_path / "run.json").read_text())
+        _go_on(monkeypatch, images, tmp_path, 1)
+    earlier = {k: v for k, v in json.loads(record.read_text()).items() if k != "replicas"}
+    record.write_text(json.dumps(earlier))
     (tmp_path / "history.json").write_text("[]")
-    refused = ValueError if system == "vae" else _Built  # Without an encoder any number is right.
-    with pytest.raises(refused):
-        _go_on(monkeypatch, images, tmp_path, 4, system=system)
+    with caplog.at_level("WARNING"), pytest.raises(_Built):
+        _go_on(monkeypatch, images, tmp_path, 2)
+    assert "does not say on how many replicas it began; it goes on with 2" in caplog.text
+    assert json.loads(record.read_text())["replicas"] == 2
 
 
 @pytest.mark.parametrize("name", ["images", "valid_images", "test_images"])

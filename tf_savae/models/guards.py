@@ -5,7 +5,7 @@ from absl import logging
 
 from tf_savae.ground import checks
 
-__all__ = ["NonFiniteError", "StopOnNonFinite", "WarnOfInstability"]
+__all__ = ["NonFiniteError", "StopOnNonFinite", "TooManySkippedError", "WarnOfInstability"]
 
 
 _NOTABLE = 0.002  # Share of the bound: a loss below it may be noise.
@@ -18,6 +18,10 @@ class NonFiniteError(ArithmeticError):
     >>> issubclass(NonFiniteError, ArithmeticError)
     True
     """
+
+
+class TooManySkippedError(NonFiniteError):
+    """Of `StopOnNonFinite`: the weights are good, and the batches were skipped."""
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -68,7 +72,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
             self._stop("all batches of this epoch")
 
     def _stop(self, which):
-        raise NonFiniteError(
+        raise TooManySkippedError(
             f"{which} gave a loss or gradient that is NaN or infinite. Expected finite numbers: "
             "look for NaN in the data, a learning rate or refinement step_size that is too large, "
             "or half-precision overflow. These batches were skipped: the weights are those of the "

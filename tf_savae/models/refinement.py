@@ -326,4 +326,6 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         for name in ("decoder", "prior", "family", "hvp"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
+        if config.get("adjoint") == "unrolled":  # Of an earlier version, which took no notice.
+            config["adjoint_clip_norm"] = None
         return cls(**config)

@@ -5,6 +5,7 @@ import json
 import tensorflow as tf
 
 from tf_savae.models import NonFiniteError
+from tf_savae.models.guards import TooManySkippedError
 from tf_savae.svi.hvp import METHODS
 from tf_savae.training.snapshots import Snapshots
 
@@ -80,12 +81,17 @@ class Checkpoints:
         Returns:
           A `NonFiniteError` that also says where the last good state is.
         """
-        where = "Nothing was saved after the latest checkpoint."
-        if int(self._model.optimizer.iterations.numpy()) % steps_per_epoch:
-            try:
-                where = f"They were saved as {self.save()}."
-            except (NonFiniteError, OSError) as problem:
-                where = f"They were not saved: {problem}"
+        again = (
+            "Nothing was saved after the latest checkpoint, from which the same command meets the "
+            "same batches again."
+        )
+        skipped = isinstance(error, TooManySkippedError)
+        if not skipped or not int(self._model.optimizer.iterations.numpy()) % steps_per_epoch:
+            return NonFiniteError(f"{error} {again}")
+        try:
+            where = f"They were saved as {self.save()}."
+        except (NonFiniteError, OSError) as problem:
+            return NonFiniteError(f"{error} They were not saved: {problem} {again}")
         return NonFiniteError(
             f"{error} {where} The same command goes on after these batches; --skip_limit says how "
             "many of an epoch may be skipped."

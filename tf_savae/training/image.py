@@ -5,6 +5,7 @@ import json
 import os
 
 import tensorflow as tf
+from absl import logging
 
 from tf_savae.training.files import write_whole
 from tf_savae.training.image_data import load_image_sets
@@ -52,18 +53,27 @@ def _settle_replicas(workdir):
     """Refuses to go on with another number of replicas; a run that has not trained takes this one.
 
     The encoder's batch normalisation sees each replica's rows by themselves, so that their number
-    decides the run's numbers. run.json says it where it is not 1. Called in the strategy's scope,
-    but for a finished run, which trains no more.
+    decides the run's numbers. run.json says it; an earlier version's does not, and then it cannot
+    be known. Called in the strategy's scope, but for a finished run, which trains no more.
     """
     processes = Team(tf.distribute.get_strategy())
     folder = Follower(workdir)  # This process holds the folder already, or only reads it.
     if (folder / "report.json").exists():
         return
     record = folder.read_json(_RUN)
-    begun = record.get("replicas", 1)
+    begun = record.get("replicas")
     if begun == processes.size:
         return
-    if any((folder / "checkpoints").glob("ckpt-*.json")) or (folder / "history.json").exists():
+    trained = any((folder / "checkpoints").glob("ckpt-*.json"))
+    trained = trained or (folder / "history.json").exists()
+    if trained and begun is None:
+        logging.warning(
+            "the run in %s does not say on how many replicas it began; it goes on with %d, and "
+            "its numbers are those of an uninterrupted one only if these are as many",
+            workdir,
+            processes.size,
+        )
+    elif trained:
         raise ValueError(
             f"strategy: the run in {workdir} has trained on {begun} replicas, and now there are "
             f"{processes.size}. Expected the same number: the encoder's batch normalisation takes "

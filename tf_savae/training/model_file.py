@@ -43,7 +43,8 @@ def load_model_file(path):
     except Exception as error:  # noqa: BLE001 Keras raises many types here.
         raise ValueError(
             f"{path}: expected the model of a tf_savae run, and Keras cannot load it: "
-            f"{type(error).__name__}: {_first_line(error)}. It is damaged, or of another version."
+            f"{type(error).__name__}: {_first_line(error)}. It is damaged (then call the "
+            "training command again, which mends it), or of another version."
         ) from error
 
 

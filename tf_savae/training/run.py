@@ -153,9 +153,9 @@ def _take_best(folder, checkpoints):
 
 
 def _mend_model(config, folder, data, task):
-    """Writes the model of a finished run anew where its file is gone or no archive."""
+    """Writes the model of a finished run anew where its file is gone or damaged."""
     path = folder / _MODEL
-    if zipfile.is_zipfile(path):
+    if _is_whole(path):
         return
     logging.warning(
         "%s is %s: it is written anew, from the weights of the best epoch",
@@ -169,6 +169,15 @@ def _mend_model(config, folder, data, task):
     _settle_hvp(config, model, data, checkpoints)
     _take_best(folder, checkpoints)
     _save_model(folder, model)
+
+
+def _is_whole(path):
+    """Whether a file is an archive whose members have their checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
+        return False
 
 
 def _settle_hvp(config, model, data, checkpoints):

@@ -117,6 +117,17 @@ class RunConfig:
                 f"truncate={self.truncate} with adjoint={self.adjoint!r}."
             )
 
+        if self.system == "vae_svi_kl" and not self.svi_steps:
+            raise ValueError(
+                "svi_steps: expected at least 1 with system='vae_svi_kl', whose encoder learns "
+                "from what the steps find; got 0. For none use system='vae'."
+            )
+        if self.adjoint == "unrolled" and self.adjoint_clip_norm:
+            raise ValueError(
+                "adjoint_clip_norm: expected 0 with adjoint='unrolled', which TensorFlow "
+                f"differentiates without bounding anything; got {self.adjoint_clip_norm}."
+            )
+
     def identity(self):
         """The fields that decide the numbers, as JSON; where files lie is not among them."""
         fields = [f.name for f in dataclasses.fields(self) if not f.metadata.get("place")]
