@@ -31,7 +31,8 @@ def batches(
     """One pass over the corpus.
 
     The last batch of each bucket is filled up to B with all-`<pad>` rows of weight 0, so that its
-    shape is that of the others.
+    shape is that of the others. A loss that is a mean over the rows with weight, as that of `fit`,
+    therefore counts documents of such a batch more than others: by B over their number.
 
     Args:
         corpus: the text.

@@ -43,7 +43,8 @@ def usable(optimizer, loss, gradients):
     """Whether a batch counts: where it does not, it is skipped, left out of metrics and counted.
 
     An optimizer that scales losses expects gradients to overflow, skips the update and halves the
-    scale: what is not finite at a scale of 2**-10 either is no overflow.
+    scale: what is not finite at a scale of 2**-10 either is no overflow. It looks at entries alone:
+    a norm that overflows is caught only without it.
 
     Args:
       optimizer: a keras.optimizers.Optimizer.
