@@ -338,3 +338,10 @@ def test_the_vocabulary_of_another_run_is_refused(workdir, tmp_path):
     load_run(workdir).vocabulary.__class__(["other"]).save(copy / "vocabulary.txt")
     with pytest.raises(ValueError, match="vocabulary that the run was trained with"):
         load_run(copy)
+
+
+def test_a_bound_that_earlier_versions_took_no_notice_of(workdir, tmp_path):
+    record = json.loads((workdir / "run.json").read_text())
+    record["configuration"] |= {"adjoint": "unrolled", "adjoint_clip_norm": 2.0}
+    copy = _damaged(workdir, tmp_path, "run.json", json.dumps(record).encode())
+    assert load_run(copy).configuration["adjoint"] == "unrolled"

@@ -96,8 +96,11 @@ def _complete(path, configuration):
     """
     known = TextConfig if "vocabulary_size" in configuration else ImageConfig
     wanted = known().identity()
+    values = {name: configuration[name] for name in wanted if name in configuration}
+    if values.get("adjoint") == "unrolled":  # Earlier versions took the bound, and no notice of it.
+        values["adjoint_clip_norm"] = 0.0
     try:
-        known(**{name: configuration[name] for name in wanted if name in configuration})
+        known(**values)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: expected the configuration of a run, got {error}") from error
     return {**wanted, **configuration}
