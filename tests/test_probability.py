@@ -303,29 +303,18 @@ def test_importance_weights_far_beyond_the_range_of_exp():
 
 
 def test_importance_weights_of_zero():
-    """log p(x | z) = -inf for all samples, or for all but one of the four."""
-    q = p.DiagonalGaussian().distribution((tf.zeros([2, 1]), tf.zeros([2, 1])))
-    count = tf.Variable(0)
+    """log p(x | z) of four samples: -inf for all; for all but one; before two of exp(-800)."""
+    q = p.DiagonalGaussian().distribution((tf.zeros([3, 1]), tf.zeros([3, 1])))
+    none = float("-inf")
+    logs = tf.constant([[none] * 4, [none, none, 0.0, none], [none, none, -800.0, -800.0]])
+    count = tf.Variable(-1)
 
     def log_likelihood(z, seed):
-        count.assign_add(1)
-        return tf.stack([float("-inf"), 0.0 if count == 3 else float("-inf")])
+        return logs[:, count.assign_add(1)]
 
     estimate = p.importance_weighted_log_likelihood(log_likelihood, q, p.standard_normal(1), 4, 0)
-    assert estimate.numpy().tolist() == [float("-inf"), pytest.approx(np.log(0.25))]
-
-
-def test_small_importance_weights_after_weights_of_zero():
-    """log w of -inf, -inf, -800, -800: the mean is half of exp(-800)."""
-    q = p.DiagonalGaussian().distribution((tf.zeros([1, 1]), tf.zeros([1, 1])))
-    count = tf.Variable(0)
-
-    def log_likelihood(z, seed):
-        count.assign_add(1)
-        return tf.constant([float("-inf") if count < 3 else -800.0])
-
-    estimate = p.importance_weighted_log_likelihood(log_likelihood, q, p.standard_normal(1), 4, 0)
-    assert estimate.numpy() == pytest.approx([-800 + np.log(0.5)], rel=1e-12)
+    expected = [none, np.log(0.25), -800 + np.log(0.5)]
+    assert estimate.numpy().tolist() == pytest.approx(expected, rel=1e-12)
 
 
 def test_importance_sample_count_is_checked():
