@@ -174,9 +174,6 @@ class Inference:
         before, known[name] = known.get(name), (self.inference_steps, refinement_key(self))
         return before != known[name]
 
-    def _steps(self, steps):
-        return self.inference_steps if steps is None else steps
-
     def _compiled(self, key, function):
         """`function(x, seed)` as a tf.function, made once per key and settings of refinement."""
         if "_functions" not in self.__dict__:

@@ -37,7 +37,7 @@ class PosesProblems:
         x = self._standard(x)
         generator = self.generator(family)
         outer, inner = seeds.split(seed, 2)
-        steps = self.inference_steps if steps is None else steps
+        steps = self._steps(steps)
 
         @functools.cache  # One pass through the encoder, however often it is asked for.
         def encoded():

@@ -112,7 +112,7 @@ def posterior_of_rows(model, x, seed, first=0, steps=None):
     Returns:
       The variational parameters, a nest of [B, ...].
     """
-    steps = model.inference_steps if steps is None else steps
+    steps = model._steps(steps)
 
     def refine(x, seed, first):
         problem = model.problem(x, seed, steps=steps, family=_ByRow(model.family, first))

@@ -103,6 +103,9 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         """K of inference unless the caller says otherwise: what training refines by."""
         return 0 if self.objective == "vae" else self.refinement.steps
 
+    def _steps(self, steps):
+        return self.inference_steps if steps is None else steps
+
     def _outcome(self, x, seed, beta, training, probe):
         problem = self.problem(x, seed, beta, training, probe, free_bits=self.free_bits)
         return OBJECTIVES[self.objective](problem)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_savae.networks import DistributionDecoder, PixelCNNDecoder
 
 __all__ = [
+    "after",
     "checked_answer",
     "checked_input",
     "example_checks",
@@ -35,12 +36,12 @@ def checked_input(tensor, name, shape, *checks):
     tensor = tf.compat.v1.placeholder_with_default(tensor, shape=None)
     fits = _fits(tf.shape(tensor), shape)
     wanted = ", ".join("any" if n is None else str(n) for n in shape)
-    tensor = _after(tensor, fits, f"{name}: expected shape [{wanted}]")
+    tensor = after(tensor, fits, f"{name}: expected shape [{wanted}]")
     # Reshaped to the shape it has: `ensure_shape` would tell shape inference of its input, too.
     tensor = tf.ensure_shape(tf.reshape(tensor, tf.shape(tensor)), shape)
     for check in checks:
         holds, message = check(tensor)
-        tensor = _after(tensor, holds, f"{name}: {message}")
+        tensor = after(tensor, holds, f"{name}: {message}")
     return tensor
 
 
@@ -55,7 +56,8 @@ def _fits(actual, shape):
     return tf.cond(tf.equal(tf.size(actual), len(shape)), compare, lambda: tf.constant(False))
 
 
-def _after(tensor, condition, message):
+def after(tensor, condition, message):
+    """`tensor`, once `condition` is known to hold; else an error with the message."""
     with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
         return tf.identity(tensor)
 
@@ -139,7 +141,7 @@ def checked_answer(name, tensor):
     if not tensor.dtype.is_floating:
         return tensor
     finite = tf.reduce_all(tf.math.is_finite(tensor))
-    return _after(
+    return after(
         tensor,
         finite,
         f"{name}: the answer is not finite. Are the examples far from the training data?",

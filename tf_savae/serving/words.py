@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tf_savae.data import Vocabulary
+from tf_savae.serving.doors import after
 from tf_savae.serving.limits import text_bytes
 
 __all__ = ["GraphVocabulary"]
@@ -64,16 +65,11 @@ class GraphVocabulary:
         """Before anything else: whatever looks at all of a text makes several copies of it."""
         most = text_bytes(self._most)
         message = f"text: expected at most {self._most} words in at most {most} bytes"
-        fits = tf.reduce_all(tf.strings.length(text) <= most)
-        with tf.control_dependencies([tf.debugging.Assert(fits, [message])]):
-            return tf.identity(text)
+        return after(text, tf.reduce_all(tf.strings.length(text) <= most), message)
 
     def _checked(self, text):
         clean = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
-        same = tf.reduce_all(clean == text)
-        assertion = tf.debugging.Assert(same, ["text: expected UTF-8, got other bytes"])
-        with tf.control_dependencies([assertion]):
-            return tf.identity(text)
+        return after(text, tf.reduce_all(clean == text), "text: expected UTF-8, got other bytes")
 
     def decode(self, ids):
         """int32 [B, T] to strings [B]: words up to the first </s>, without <s> and <pad>."""
