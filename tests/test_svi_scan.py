@@ -20,10 +20,10 @@ def cell(state, inputs):
     return state, state**2
 
 
-def looped(start, inputs):
+def looped(start, inputs, step=cell):
     outputs = []
     for t in range(TIME):
-        start, output = cell(start, inputs[t])
+        start, output = step(start, inputs[t])
         outputs.append(output)
     return start, tf.stack(outputs)
 
@@ -150,11 +150,7 @@ def test_what_the_cell_captures_moves_in_eager_mode_and_is_refused_in_graphs():
         return _directional(of, [z], [tf.ones_like(z)])
 
     def unrolled(step, state):
-        outputs = []
-        for t in range(TIME):
-            state, output = step(state, INPUTS[t])
-            outputs.append(output)
-        return state, tf.stack(outputs)
+        return looped(state, INPUTS, step)
 
     def scanned(step, state):
         return scan(step, state, INPUTS)

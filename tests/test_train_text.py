@@ -264,6 +264,8 @@ def test_a_damaged_checkpoint_is_named(texts, tmp_path):
         ({"learning_rate": math.nan}, "learning_rate: expected a finite number"),
         ({"vocabulary_size": 4}, "max_size counts the 4 special tokens"),
         ({"adjoint": "truncated"}, "truncate: expected a number > 0 exactly with"),
+        ({"adjoint": "unrolled", "adjoint_clip_norm": 2.0}, "adjoint_clip_norm: expected 0 with"),
+        ({"system": "vae_svi_kl", "svi_steps": 0}, "svi_steps: expected at least 1 with system"),
     ],
 )
 def test_settings_out_of_range(texts, tmp_path, no_long_work, changes, message):
