@@ -12,10 +12,10 @@ _PATHS = ("linear", "spherical")
 def interpolate(start, end, points, path="linear"):
     """Codes on the way from one code to another, both included.
 
-    "spherical" (White 2016, https://arxiv.org/abs/1609.04468) keeps to the norms
-    that the prior makes likely, where a straight line passes nearer to the origin; it turns by
-    equal angles where both codes have one norm. It is
-    the straight line for codes without an angle between them: parallel, opposite, or zero.
+    "spherical" (White 2016, https://arxiv.org/abs/1609.04468) keeps to the norms that the prior
+    makes likely, where a straight line passes nearer to the origin; it turns by equal angles where
+    both codes have one norm. It is the straight line for codes without an angle between them:
+    parallel, opposite, or zero.
 
     Args:
       start, end: [Z].
