@@ -6,11 +6,11 @@ Every batch is (x, None, weights): zeros and ones float32 [B, H, W, 1], no targe
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.data.ahead import made_ahead
 from tf_savae.ground import checks
 
 __all__ = ["image_batches", "image_steps_per_epoch", "image_stream"]
 
-_AHEAD = 4  # batches made ready while the model works
 _ORDER, _INK = 0, 1  # what the numbers of a generator decide
 
 
@@ -113,4 +113,4 @@ def _dataset(fetch, images, batch_size, cardinality):
     # from_generator cannot yield None; Keras reads (x, y, sample_weight) from three places.
     dataset = dataset.map(lambda x, weights: (x, None, weights))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return dataset.prefetch(_AHEAD)
+    return made_ahead(dataset)

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.data.ahead import made_ahead
 from tf_savae.data.buckets import PlannedBatch, bucket_lengths, count_batches, plan_batches
 from tf_savae.data.text import TextCorpus
 from tf_savae.data.vocabulary import PAD
-
-_AHEAD = 4  # batches made ready while the model works: a batch is small
 
 
 def batches(
@@ -174,4 +173,4 @@ def _dataset(
     # from_generator cannot yield None; Keras reads (x, y, sample_weight) from three places.
     dataset = dataset.map(lambda tokens, weights: (tokens, None, weights))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return dataset.prefetch(_AHEAD)
+    return made_ahead(dataset)
