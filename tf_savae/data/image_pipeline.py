@@ -6,7 +6,7 @@ Every batch is (x, None, weights): zeros and ones float32 [B, H, W, 1], no targe
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.data.ahead import made_ahead
+from tf_savae.data.ahead import weighted_batches
 from tf_savae.ground import checks
 
 __all__ = ["image_batches", "image_steps_per_epoch", "image_stream"]
@@ -105,12 +105,5 @@ def image_steps_per_epoch(images, batch_size):
 
 
 def _dataset(fetch, images, batch_size, cardinality):
-    signature = (
-        tf.TensorSpec([batch_size, *images.shape, 1], tf.float32),
-        tf.TensorSpec([batch_size], tf.float32),
-    )
-    dataset = tf.data.Dataset.from_generator(fetch, output_signature=signature)
-    # from_generator cannot yield None; Keras reads (x, y, sample_weight) from three places.
-    dataset = dataset.map(lambda x, weights: (x, None, weights))
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return made_ahead(dataset)
+    rows = tf.TensorSpec([batch_size, *images.shape, 1], tf.float32)
+    return weighted_batches(fetch, rows, cardinality)

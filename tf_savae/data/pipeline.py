@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.data.ahead import made_ahead
+from tf_savae.data.ahead import weighted_batches
 from tf_savae.data.buckets import PlannedBatch, bucket_lengths, count_batches, plan_batches
 from tf_savae.data.text import TextCorpus
 from tf_savae.data.vocabulary import PAD
@@ -165,12 +165,4 @@ def _dataset(
             tokens = pad_rows([corpus.sequences[i] for i in rows], batch_size, length)
             yield tokens, (np.arange(batch_size) < len(rows)).astype(np.float32)
 
-    signature = (
-        tf.TensorSpec([batch_size, None], tf.int32),
-        tf.TensorSpec([batch_size], tf.float32),
-    )
-    dataset = tf.data.Dataset.from_generator(fetch, output_signature=signature)
-    # from_generator cannot yield None; Keras reads (x, y, sample_weight) from three places.
-    dataset = dataset.map(lambda tokens, weights: (tokens, None, weights))
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return made_ahead(dataset)
+    return weighted_batches(fetch, tf.TensorSpec([batch_size, None], tf.int32), cardinality)
