@@ -59,8 +59,8 @@ BAD_OPTIONS = [
     (dict(seed=[1, 2, 3]), ValueError, "seed: expected shape [] or [2], got shape [3]"),
     (dict(seed=1.5), TypeError, "seed: expected an integer dtype, got float32"),
     (dict(seed=2**40), ValueError, "seed: expected ints of 32 bits"),
-    (dict(backward_probe=tf.zeros([3])), ValueError, "backward_probe: expected shape [B, 2], got"),
-    (dict(backward_probe=tf.zeros([3, 3])), ValueError, "backward_probe: expected shape [B, 2]"),
+    (dict(backward_probe=tf.zeros([3])), ValueError, "backward_probe: expected shape [B, 3], got"),
+    (dict(backward_probe=tf.zeros([3, 2])), ValueError, "backward_probe: expected shape [B, 3]"),
 ]
 
 

@@ -43,7 +43,7 @@ def through(steps, momentum, mode="graph", **options):
         return tape.gradient(total, [start, theta, probe])
 
     start = tf.constant([[0.5], [1.0], [-1.0]], tf.float64)
-    arguments = start, tf.zeros([3, 1], tf.float64), tf.zeros([3, 2], tf.float64)
+    arguments = start, tf.zeros([3, 1], tf.float64), tf.zeros([3, 3], tf.float64)
     return [g.numpy() for g in svi_reference.in_mode(run, mode)(*arguments)]
 
 
@@ -87,12 +87,13 @@ def test_curvature_is_a_ratio_of_the_hessian():
     def curved(parameters, theta, seed):
         return 0.5 * tf.einsum("bi,bij,bj->b", parameters, theta, parameters)
 
-    probe = tf.zeros([3, 2], tf.float64)
+    probe = tf.zeros([3, 3], tf.float64)
     with tf.GradientTape() as tape:
         tape.watch(probe)
         options = dict(steps=3, step_size=step_size, momentum=0.5, seed=0, backward_probe=probe)
         refined = refine(curved, tf.ones([3, 4], tf.float64), tf.constant(hessians), **options)
-    growth, curvature = tape.gradient(refined, probe, output_gradients=upstream).numpy().T
+    report = tape.gradient(refined, probe, output_gradients=upstream).numpy()
+    growth, curvature, signal = report.T
     lam, velocity, ratios = upstream, np.zeros((3, 4)), []
     for _ in range(3):
         velocity = velocity + step_size * lam
@@ -102,19 +103,23 @@ def test_curvature_is_a_ratio_of_the_hessian():
     sizes = np.linalg.norm(lam, axis=1) / np.linalg.norm(upstream, axis=1)
     assert curvature == pytest.approx(np.max(ratios, axis=0), rel=1e-12)
     assert growth == pytest.approx(sizes, rel=1e-12)
+    slope = np.einsum("bij,bj->bi", hessians, np.ones((3, 4)))  # Of f at lambda_0.
+    cosine = (lam * slope).sum(1) / np.linalg.norm(lam, axis=1) / np.linalg.norm(slope, axis=1)
+    assert signal == pytest.approx(cosine, rel=1e-12)
     assert (curvature <= np.linalg.eigvalsh(hessians)[:, -1] * (1 + 1e-12)).all()
 
 
 def test_probe_where_nothing_is_crossed():
     _, _, probe = through(6, 0.5, adjoint="truncated", truncate=0)
-    assert probe.tolist() == [[1.0, 0.0]] * 3
+    # Upstream is 1 everywhere; the gradients at the starts 0.5, 1 and -1 have their signs.
+    assert probe.tolist() == [[1.0, 0.0, 1.0], [1.0, 0.0, 1.0], [1.0, 0.0, -1.0]]
 
 
 def test_probe_of_an_upstream_of_zero():
-    probe, start = tf.zeros([3, 2], tf.float64), tf.ones([3, 1], tf.float64)
+    probe, start = tf.zeros([3, 3], tf.float64), tf.ones([3, 1], tf.float64)
     with tf.GradientTape() as tape:
         tape.watch(probe)
         options = dict(steps=3, step_size=STEP, seed=0, backward_probe=probe)
         refined = refine(bowls, start, tf.zeros([1], tf.float64), adjoint_clip_norm=2.0, **options)
     zeros = np.zeros([3, 1])
-    assert tape.gradient(refined, probe, output_gradients=zeros).numpy().tolist() == [[0, 0]] * 3
+    assert tape.gradient(refined, probe, output_gradients=zeros).numpy().tolist() == [[0, 0, 0]] * 3

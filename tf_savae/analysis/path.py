@@ -8,9 +8,10 @@ import tensorflow as tf
 from tf_savae.ground import checks, seeds
 from tf_savae.models.averaging import average_terms
 from tf_savae.models.passes import check_latent, compiled_for, one_pass
+from tf_savae.svi.bound_rule import BoundRule
 from tf_savae.svi.evaluation import Objective
 from tf_savae.svi.loop import Settings, stacked_path
-from tf_savae.svi.rule import norm
+from tf_savae.svi.per_example import norm
 
 __all__ = ["RefinementPath", "follower", "refinement_path"]
 
@@ -84,11 +85,11 @@ def _followed(model, x, seed, steps, noises):
     initial = problem.encode()
     flat, layer = tf.nest.flatten(initial), model.refinement
     objective = Objective(problem.objective, initial, problem.theta, layer.samples)
+    rule = BoundRule(layer.rule(initial), initial)
     settings = Settings(
         steps=steps,
-        step_size=_sizes(layer, initial),
-        momentum=layer.momentum,
-        clip_norm=layer.clip_norm,
+        rule=rule,
+        weights=rule.weights,
         adjoint_clip_norm=None,
         seed=problem.seed,
         hvp=None,
@@ -104,13 +105,6 @@ def _followed(model, x, seed, steps, noises):
     columns = (nll, kl, path.values, path.gradient_norms)
     nll, kl, seen, gradients = (tf.transpose(column) for column in columns)
     return nll, kl, moved, seen, gradients
-
-
-def _sizes(layer, initial):
-    """One step size for each of the family's tensors."""
-    sizes, flat = layer.current_step_size(initial), tf.nest.flatten(initial)
-    sizes = tf.nest.flatten(sizes) if tf.nest.is_nested(sizes) else [sizes] * len(flat)
-    return [tf.cast(size, p.dtype) for size, p in zip(sizes, flat, strict=True)]
 
 
 def _along(problem, initial, stacks, noises, seed):

@@ -1,4 +1,4 @@
-"""Batches for `fit`, made ready while the model works: what the pipelines of this project end in."""
+"""Batches for `fit`, made ready while the model works: the end of every pipeline here."""
 
 import tensorflow as tf
 

@@ -7,7 +7,7 @@ end by that one's own noise would make its average too good.
 import tensorflow as tf
 
 from tf_savae.ground import seeds
-from tf_savae.svi import rule
+from tf_savae.svi import per_example
 
 __all__ = ["better_of"]
 
@@ -47,7 +47,7 @@ def better_of(negative_elbo, initial, refined, theta, seed, samples):
     fell_back = (after > before) | ~tf.math.is_finite(after)
 
     def chosen(old, new):
-        return tf.where(rule.spread(fell_back, new), old, new)
+        return tf.where(per_example.spread(fell_back, new), old, new)
 
     return tf.nest.map_structure(chosen, initial, refined), fell_back
 

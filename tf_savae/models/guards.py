@@ -119,7 +119,7 @@ def instabilities(logs, refinement):
     growth = logs.get("adjoint_growth", 0.0)
     if growth > 10.0:
         found.append(f"the adjoint grows {growth:.3g} times on its way back through the steps")
-    if refinement is not None:
+    if refinement is not None and refinement.largest_step_size() is not None:
         limit = 2.0 * (1.0 + refinement.momentum)
         reach = logs.get("curvature", 0.0) * refinement.largest_step_size()
         if reach > limit:

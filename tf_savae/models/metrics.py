@@ -8,7 +8,7 @@ from tf_savae.models.gate import select
 
 __all__ = ["STABILITY", "TRAINING_ONLY", "BoundMetrics", "Perplexity"]
 
-STABILITY = ("adjoint_growth", "curvature")  # Of the backward pass.
+STABILITY = ("adjoint_growth", "curvature", "encoder_signal")  # Of the backward pass.
 TRAINING_ONLY = ("skipped", *STABILITY)
 
 
@@ -35,9 +35,11 @@ class BoundMetrics:
     amortized_bound (at lambda_0), refinement_gain (objective at lambda_0 less that at lambda_K).
     Without unit: beta, made_worse (share of examples whose objective rose; each end has one sample
     of its own, so half of a gain near zero is worse by chance), fell_back (share of examples that
-    kept lambda_0, where `fall_back` is asked for), adjoint_growth and curvature (of
-    algorithm 1's backward pass, where there is one), perplexity (per predicted token), skipped (how
-    many batches of the epoch gave a loss or gradient that is not finite: they are in no metric).
+    kept lambda_0, where `fall_back` is asked for), adjoint_growth, curvature and encoder_signal (of
+    algorithm 1's backward pass, where there is one; the signal is the cosine between what the
+    adjoint brings to lambda_0 and the gradient of the amortized ELBO there), perplexity (per
+    predicted token), skipped (how many batches of the epoch gave a loss or gradient that is not
+    finite: they are in no metric).
     """
 
     def __init__(self, *, latent, amortized, refined, pulled_back, tokens, falls_back=False):
@@ -60,7 +62,7 @@ class BoundMetrics:
           weights: [B].
           beta: scalar.
           tokens: [B] or None.
-          stability: [B, 2] or None.
+          stability: [B, 3] or None, in the order of `STABILITY`.
           finite: bool scalar, in training: False counts the batch as skipped, and no more.
         """
         bound = outcome.terms.bound

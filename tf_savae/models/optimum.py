@@ -13,7 +13,7 @@ import tensorflow as tf
 from tf_savae.ground import checks, seeds
 from tf_savae.models.averaging import average_bound
 from tf_savae.models.passes import compiled_for
-from tf_savae.svi.rule import spread
+from tf_savae.svi.per_example import spread
 
 __all__ = ["Optimisation", "Optimum"]
 

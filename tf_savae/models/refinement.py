@@ -15,11 +15,15 @@ from tf_savae.models.refinement_checks import check_generator, step_sizes, trunc
 from tf_savae.networks.base import StandardNormalPrior
 from tf_savae.networks.stateless import PureGenerator
 from tf_savae.probability import as_family
-from tf_savae.svi import ADJOINTS, fastest_hvp, keeping, refine
+from tf_savae.svi import ADJOINTS, Momentum, fastest_hvp, keeping, refine
 from tf_savae.svi import hvp as hvps
 from tf_savae.svi.refine import check_adjoint_clip
+from tf_savae.svi.rule_checks import as_rule, check_rule
 
 __all__ = ["SemiAmortizedRefinement"]
+
+_UNSET = object()  # For an argument of which None says something.
+_STEP_SIZE, _MOMENTUM, _CLIP_NORM = 0.05, 0.5, 5.0
 
 
 @export
@@ -36,6 +40,9 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         1 / 32 here). A number, or one number per parameter tensor of the family.
       momentum: in [0, 1).
       clip_norm: bound on each example's SVI gradient; None does not clip.
+      update: the update rule instead of these three: `svi.Momentum`, `svi.NaturalGradient`,
+        `svi.LearnedSteps`, `svi.LearnedUpdate` or one of your own (`tf_savae.svi.update`). A rule
+        that is a Keras layer is trained with the model, through the exact adjoint.
       adjoint, truncate, adjoint_clip_norm, samples: see `tf_savae.svi.refine`.
       hvp: see there too; "auto" measures both exact products before the first training step, and
         logs the times and its choice.
@@ -61,9 +68,9 @@ class SemiAmortizedRefinement(keras.layers.Layer):
     def __init__(
         self,
         steps=20,
-        step_size=0.05,
-        momentum=0.5,
-        clip_norm=5.0,
+        step_size=None,
+        momentum=None,
+        clip_norm=_UNSET,
         adjoint="exact",
         hvp="auto",
         truncate=None,
@@ -76,14 +83,13 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         seed=0,
         keep=None,
         fall_back=0,
+        update=None,
         **kwargs,
     ):
         # Variational parameters and data keep full precision whatever the decoder computes in.
         super().__init__(**{"autocast": False, **kwargs})
         self.steps = checks.non_negative_int("steps", steps)
-        self.step_size = step_sizes(step_size)
-        self.momentum = checks.unit_interval("momentum", momentum, closed=False)
-        self.clip_norm = checks.positive("clip_norm", clip_norm, optional=True)
+        self._set_rule(update, step_size, momentum, clip_norm, learn_step_size)
         self.adjoint = checks.choice("adjoint", adjoint, ADJOINTS)
         if not callable(hvp):
             checks.choice("hvp", hvp, tuple(hvps.METHODS))
@@ -96,12 +102,6 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         check_adjoint_clip(adjoint_clip_norm, adjoint)
         self.samples = checks.positive_int("samples", samples)
         self.fall_back = checks.non_negative_int("fall_back", fall_back)
-        self.learn_step_size = bool(learn_step_size)
-        if self.learn_step_size and not np.all(self.step_size):
-            raise ValueError(
-                "step_size: expected numbers > 0 with learn_step_size=True, which trains their "
-                f"logarithms; got {step_size!r}."
-            )
         check_generator(decoder, adjoint, hvp)
         self.decoder, self.prior = decoder, prior
         self.family = as_family(family)
@@ -110,6 +110,31 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         self.log_step_size = None
         self._example = None
         self._measured_hvp = None
+
+    def _set_rule(self, update, step_size, momentum, clip_norm, learn_step_size):
+        """Either an update rule, or the settings of `Momentum`."""
+        self.learn_step_size = bool(learn_step_size)
+        self.update = update
+        self.step_size = self.momentum = self.clip_norm = None
+        if update is not None:
+            if self.learn_step_size:
+                raise ValueError(
+                    "learn_step_size: expected False with update=, whose rule has its own step "
+                    "sizes; got True. Use update=svi.LearnedSteps()."
+                )
+            clip_norm = None if clip_norm is _UNSET else clip_norm
+            as_rule(update, step_size, momentum, clip_norm)
+            return
+        self.step_size = step_sizes(_STEP_SIZE if step_size is None else step_size)
+        momentum = _MOMENTUM if momentum is None else momentum
+        self.momentum = checks.unit_interval("momentum", momentum, closed=False)
+        clip_norm = _CLIP_NORM if clip_norm is _UNSET else clip_norm
+        self.clip_norm = checks.positive("clip_norm", clip_norm, optional=True)
+        if self.learn_step_size and not np.all(self.step_size):
+            raise ValueError(
+                "step_size: expected numbers > 0 with learn_step_size=True, which trains their "
+                f"logarithms; got {step_size!r}."
+            )
 
     def build(self, parameters_shape=None, x_shape=None):
         if self.learn_step_size:
@@ -145,8 +170,27 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             )
         return tf.nest.pack_sequence_as(initial, list(sizes))
 
+    def rule(self, initial):
+        """The update rule for parameters like `initial`, a nest of tensors [B, ...]."""
+        if self.update is not None:
+            return self.update
+        return Momentum(self.current_step_size(initial), self.momentum, self.clip_norm)
+
+    def build_rule(self, initial):
+        """Makes the weights of a rule that is a layer; raises where the rule does not fit.
+
+        Args:
+          initial: nest of tensors [B, ...], the variational parameters of some examples.
+
+        Raises:
+          ValueError: the rule changes shapes or mixes examples, or does not fit the parameters.
+        """
+        check_rule(self.rule(initial), initial)
+
     def largest_step_size(self):
-        """The largest step size now, a float."""
+        """The largest step size of `Momentum` now, a float; None with another rule."""
+        if self.update is not None:
+            return None
         if self.log_step_size is not None:
             return float(np.exp(np.max(self.log_step_size.numpy())))
         return float(np.max(self.step_size))
@@ -182,9 +226,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         """The arguments of `tf_savae.svi.refine`, and `fall_back`."""
         settings = {
             "steps": self.steps,
-            "step_size": self.current_step_size(initial),
-            "momentum": self.momentum,
-            "clip_norm": self.clip_norm,
+            "update": self.rule(initial),
             "adjoint": self.adjoint,
             "hvp": self.hvp,
             "truncate": self.truncate if self.adjoint == "truncated" else None,
@@ -193,7 +235,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "keep": self.keep,
             "fall_back": self.fall_back,
         }
-        settings.update(overrides)
+        settings |= overrides
         if settings["adjoint"] != "truncated":
             settings["truncate"] = None
         if settings["adjoint"] in ("stop", "unrolled"):  # Inference crosses nothing back.
@@ -297,8 +339,6 @@ class SemiAmortizedRefinement(keras.layers.Layer):
     def get_config(self):
         names = (
             "steps",
-            "momentum",
-            "clip_norm",
             "adjoint",
             "hvp",
             "truncate",
@@ -310,8 +350,12 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "seed",
         )
         own = {name: getattr(self, name) for name in names}
-        sizes = self.step_size
-        own["step_size"] = list(sizes) if isinstance(sizes, tuple) else sizes
+        if self.update is None:
+            sizes = self.step_size
+            own["step_size"] = list(sizes) if isinstance(sizes, tuple) else sizes
+            own |= {"momentum": self.momentum, "clip_norm": self.clip_norm}
+        else:
+            own["update"] = _serialized_rule(self.update)
         if callable(self.hvp):
             own["hvp"] = keras.saving.serialize_keras_object(self.hvp)
         own["family"] = keras.saving.serialize_keras_object(self.family)
@@ -323,9 +367,18 @@ class SemiAmortizedRefinement(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        for name in ("decoder", "prior", "family", "hvp"):
+        for name in ("decoder", "prior", "family", "hvp", "update"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
         if config.get("adjoint") == "unrolled":  # Of an earlier version, which took no notice.
             config["adjoint_clip_norm"] = None
         return cls(**config)
+
+
+def _serialized_rule(rule):
+    if not hasattr(rule, "get_config"):
+        raise ValueError(
+            f"update: {type(rule).__name__} cannot be saved, since it has no get_config; give it "
+            "one, and register it with keras.saving.register_keras_serializable."
+        )
+    return keras.saving.serialize_keras_object(rule)

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tf_savae.ground import seeds
 from tf_savae.models import gate, keras_strategy, replicas
-from tf_savae.models.metrics import TRAINING_ONLY
+from tf_savae.models.metrics import STABILITY, TRAINING_ONLY
 
 __all__ = ["NO_TARGETS", "Steps"]
 
@@ -40,7 +40,7 @@ class Steps:
     def _differentiate(self, part, step, beta):
         """What a train step computes of one part: pure, so that XLA can compile it by itself."""
         seed = self._noise(_TRAIN, step)
-        probe = tf.zeros([_batch_size(part.x), 2], self.variable_dtype)
+        probe = tf.zeros([_batch_size(part.x), len(STABILITY)], self.variable_dtype)
         with tf.GradientTape() as tape:
             tape.watch(probe)
             outcome = self._outcome(part.x, seed, beta, True, probe)

@@ -177,6 +177,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
             self.prior.build()
         if not self.refinement.built:
             self.refinement.build()
+        self.refinement.build_rule(parameters)
         # Also a decoder that calls itself built: one loaded from a file has no weights yet.
         self.decoder(x, tf.zeros_like(posterior.mean()))
 

@@ -1,43 +1,56 @@
 """How a gradient crosses the refinement loop: the loop is written once, the adjoint chosen.
 
-Each adjoint maps (objective, initial, theta, settings, probe) to (refined, values, norms), flat
-lists, and decides what a surrounding tape will see.
+Each adjoint maps (objective, initial, theta, settings, probe) to (refined, `Seen`), flat lists,
+and decides what a surrounding tape will see.
 """
+
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_savae.svi import loop, rule
+from tf_savae.svi import loop, per_example
 from tf_savae.svi.backward import pull_back
 from tf_savae.svi.evaluation import floating, with_floats
 
-__all__ = ["exact", "stop", "unrolled"]
+__all__ = ["Seen", "exact", "stop", "unrolled"]
+
+
+class Seen(NamedTuple):
+    """What the steps saw on their way, as constants; None where it is not known."""
+
+    values: Any  # [K, B], negative ELBO at lambda_0 to lambda_{K-1}, nats.
+    norms: Any  # [K, B], of the SVI gradient before clipping.
+    first: Any  # Flat list of [B, ...]: the SVI gradient at lambda_0, before clipping.
+    taken: Any = None  # [B] int32, steps taken where that may be fewer than K.
 
 
 def exact(objective, initial, theta, settings, probe, depth):
     """Algorithm 1's backward pass: memory constant in K, cost 2F forward and 6F back per step."""
     n = len(initial)
     m = len(floating(theta))
+    w = len(settings.weights)
 
     @tf.custom_gradient
     def refined(*inputs):
         lam, weights = list(inputs[:n]), list(inputs[n : n + m])
-        own = settings._replace(step_size=list(inputs[n + m : 2 * n + m]))
+        own = settings._replace(weights=list(inputs[n + m : n + m + w]))
         full = with_floats(theta, weights)
         final, path = loop.stacked_path(objective, lam, full, own)
 
         def pull(*upstream):
-            # The last two outputs are diagnostics: nothing flows back from them.
+            # The outputs after the first n are diagnostics: nothing flows back from them.
             back = pull_back(objective, full, path, list(upstream[:n]), own, depth)
-            stability = tf.stack([back.growth, back.curvature], axis=1)
-            return [*back.initial, *back.theta, *back.step_size, stability]
+            report = tf.stack([back.growth, back.curvature, back.signal], axis=1)
+            return [*back.initial, *back.theta, *back.rule, report]
 
         if depth == 0:
-            pull = _identity_pull(n, weights, own.step_size)
-        return [*final, path.values, path.gradient_norms], pull
+            pull = _identity_pull(n, [*weights, *own.weights], path)
+        first = [g[0] for g in path.gradients]
+        return [*final, path.values, path.gradient_norms, *first], pull
 
-    outputs = _without_variables(refined, *initial, *floating(theta), *settings.step_size, probe)
-    values, norms = (tf.stop_gradient(o) for o in outputs[n:])
-    return outputs[:n], values, norms
+    outputs = _without_variables(refined, *initial, *floating(theta), *settings.weights, probe)
+    values, norms, *first = (tf.stop_gradient(o) for o in outputs[n:])
+    return outputs[:n], Seen(values, norms, first)
 
 
 def _without_variables(refined, *inputs):
@@ -50,18 +63,22 @@ def _without_variables(refined, *inputs):
         raise ValueError(
             "negative_elbo: reads a trainable tf.Variable that is not in theta, whose gradient "
             'through the refinement would be lost; expected a pure function of (parameters, theta, '
-            "seed). Pass the variable's value in theta, and use what negative_elbo receives."
+            "seed). Pass the variable's value in theta, and use what negative_elbo receives. (An "
+            "update rule may read variables that are attributes of its own, or weights of its "
+            "layer, and no others.)"
         ) from error
 
 
-def _identity_pull(n, weights, step_size):
+def _identity_pull(n, weights, path):
     """The backward pass of `truncate=0`: straight to the initial parameters."""
 
     def pull(*upstream):
         bars = list(upstream[:n])
-        zeros = [tf.zeros_like(t) for t in [*weights, *step_size]]
-        size = rule.norm(bars)
-        return [*bars, *zeros, tf.stack([tf.ones_like(size), tf.zeros_like(size)], axis=1)]
+        zeros = [tf.zeros_like(t) for t in weights]
+        size = per_example.norm(bars)
+        signal = per_example.cosine(bars, [g[0] for g in path.gradients])
+        report = tf.stack([tf.ones_like(size), tf.zeros_like(size), signal], axis=1)
+        return [*bars, *zeros, report]
 
     return pull
 
@@ -70,15 +87,16 @@ def unrolled(objective, initial, theta, settings, probe):
     """Autodiff through K Python-unrolled steps: 6K F, memory and compile time grow with K."""
     del probe
     parameters = list(initial)
-    velocity = [tf.zeros_like(p) for p in initial]
-    values, norms = [], []
+    state = settings.rule.init(settings.weights, parameters)
+    values, norms, first = [], [], None
     for step in range(settings.steps):
-        (parameters, velocity), (value, gradient) = loop.one_step(
-            objective, parameters, velocity, theta, step, settings
+        (parameters, state), (value, gradient) = loop.one_step(
+            objective, parameters, state, theta, step, settings
         )
+        first = first or [tf.stop_gradient(g) for g in gradient]
         values.append(tf.stop_gradient(tf.cast(value, initial[0].dtype)))
-        norms.append(tf.stop_gradient(rule.norm(gradient)))
-    return parameters, tf.stack(values), tf.stack(norms)
+        norms.append(tf.stop_gradient(per_example.norm(gradient)))
+    return parameters, Seen(tf.stack(values), tf.stack(norms), first)
 
 
 def stop(objective, initial, theta, settings, probe):
@@ -86,6 +104,8 @@ def stop(objective, initial, theta, settings, probe):
     del probe
     initial = [tf.stop_gradient(p) for p in initial]
     theta = [tf.stop_gradient(t) for t in theta]
-    settings = settings._replace(step_size=[tf.stop_gradient(a) for a in settings.step_size])
+    settings = settings._replace(weights=[tf.stop_gradient(w) for w in settings.weights])
     final, path = loop.stacked_path(objective, initial, theta, settings)
-    return [tf.stop_gradient(p) for p in final], path.values, path.gradient_norms
+    first = [tf.stop_gradient(g[0]) for g in path.gradients]
+    seen = Seen(tf.stop_gradient(path.values), tf.stop_gradient(path.gradient_norms), first)
+    return [tf.stop_gradient(p) for p in final], seen

@@ -1,12 +1,15 @@
 """The exact adjoint of refinement: the backward loop of algorithm 1 (Kim et al. 2018).
 
-Forward: u_{k+1} = g u_k - c(grad f(lambda_k)), lambda_{k+1} = lambda_k + a u_{k+1}, where c clips
-each example. For an adjoint lbar = dL / dlambda_{k+1} and ubar = dL / du_{k+1} the chain rule is
+Forward: (lambda_{k+1}, s_{k+1}) = r(grad f(lambda_k), s_k, lambda_k; w) with an update rule r, its
+state s and its weights w. For adjoints lbar = dL / dlambda_{k+1} and sbar = dL / ds_{k+1} the chain
+rule is
 
-    ubar += a lbar;   abar += u_{k+1} . lbar;   v = J_c(grad f)' ubar
-    lbar -= H_ll v;   tbar -= H_tl v;           ubar = g ubar
+    (dw, v, sbar, lbar) = J_r' (lbar, sbar)
+    lbar += H_ll v;   tbar += H_tl v;   wbar += dw
 
-with one Hessian-vector product a step, at the stored lambda_k and the step's own seed.
+with one Hessian-vector product a step, at the stored lambda_k and the step's own seed. J_r' is
+taken by a tape over the rule alone, whose tensors are as small as lambda. For the paper's momentum
+steps, u = g u - grad f and lambda = lambda + a u, it is the algorithm's ubar += a lbar, v = -ubar.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +17,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_savae.ground import seeds
-from tf_savae.svi import keeping, rule
+from tf_savae.svi import keeping, per_example
 from tf_savae.svi.evaluation import floating
 
 __all__ = ["Adjoint", "pull_back"]
@@ -25,9 +28,10 @@ class Adjoint(NamedTuple):
 
     initial: list
     theta: list  # One for each float leaf of theta.
-    step_size: list
+    rule: list  # One for each weight of the update rule.
     growth: Any  # [B]: |adjoint at step 0| / |adjoint at step K|.
     curvature: Any  # [B]: largest |v' H v| / |v|^2 met on the way, per example.
+    signal: Any  # [B]: cosine between the adjoint at step 0 and the gradient at lambda_0.
 
 
 def pull_back(objective, theta, path, final_bar, settings, depth):
@@ -47,78 +51,84 @@ def pull_back(objective, theta, path, final_bar, settings, depth):
     sums = [tf.zeros_like(t, _sum_dtype(t)) for t in floating(theta)]
     last = settings.steps - 1
 
-    def body(done, lam_bar, vel_bar, theta_bar, step_bar, curvature):
+    def body(done, lam_bar, state_bar, theta_bar, rule_bar, curvature):
         step = last - done
-        vel_bar = [
-            u + a * lam for u, a, lam in zip(vel_bar, settings.step_size, lam_bar, strict=True)
-        ]
-        step_bar = _add_step_size_terms(step_bar, path, step, lam_bar, settings.step_size)
-        products, theta_products, bend = _product(objective, theta, path, step, vel_bar, settings)
-        lam_bar = [lam - h for lam, h in zip(lam_bar, products, strict=True)]
+        more, vector, state_bar, lam_bar = _through_rule(
+            path, step, [*lam_bar, *state_bar], settings
+        )
+        rule_bar = [w + m for w, m in zip(rule_bar, more, strict=True)]
+        products, theta_products, bend = _product(objective, theta, path, step, vector, settings)
+        lam_bar = [lam + h for lam, h in zip(lam_bar, products, strict=True)]
         theta_bar = [
-            t - tf.cast(h, t.dtype) for t, h in zip(theta_bar, theta_products, strict=True)
+            t + tf.cast(h, t.dtype) for t, h in zip(theta_bar, theta_products, strict=True)
         ]
-        vel_bar = [settings.momentum * u for u in vel_bar]
-        lam_bar, vel_bar = _limited(lam_bar, vel_bar, limit)
-        return done + 1, lam_bar, vel_bar, theta_bar, step_bar, tf.maximum(curvature, bend)
+        lam_bar, state_bar = _limited(lam_bar, state_bar, limit)
+        return done + 1, lam_bar, state_bar, theta_bar, rule_bar, tf.maximum(curvature, bend)
 
-    _, lam_bar, _, theta_bar, step_bar, curvature = tf.while_loop(
+    _, lam_bar, state_bar, theta_bar, rule_bar, curvature = tf.while_loop(
         lambda done, *_: done < depth,
         body,
         (
             tf.constant(0),
             list(final_bar),
-            [tf.zeros_like(b) for b in final_bar],
+            [tf.zeros_like(s[0]) for s in path.states],
             sums,
-            [tf.zeros_like(a) for a in settings.step_size],
-            tf.zeros_like(rule.norm(final_bar)),
+            [tf.zeros_like(w) for w in settings.weights],
+            tf.zeros_like(per_example.norm(final_bar)),
         ),
         parallel_iterations=1,
         maximum_iterations=depth,
     )
+    if depth == settings.steps:  # Else what comes before the last `depth` steps is a constant.
+        lam_bar, rule_bar = _through_init(path, lam_bar, state_bar, rule_bar, settings)
     theta_bar = [tf.cast(b, t.dtype) for b, t in zip(theta_bar, floating(theta), strict=True)]
-    growth = rule.divide_safely(rule.norm(lam_bar), rule.norm(final_bar))
-    return Adjoint(lam_bar, theta_bar, step_bar, growth, curvature)
+    growth = per_example.divide_safely(per_example.norm(lam_bar), per_example.norm(final_bar))
+    signal = per_example.cosine(lam_bar, [g[0] for g in path.gradients])
+    return Adjoint(lam_bar, theta_bar, rule_bar, growth, curvature, signal)
 
 
-def _product(objective, theta, path, step, vel_bar, settings):
-    """H_ll v, H_tl v and the curvature along v = J_c' ubar, at the stored lambda of `step`."""
+def _through_rule(path, step, bars, settings):
+    """`BoundRule.pull_back` at what was stored of `step`."""
+    stored = (path.gradients, path.states, path.parameters)
+    at = [[tf.gather(stack, step) for stack in stacks] for stacks in stored]
+    return settings.rule.pull_back(settings.weights, *at, step, bars)
+
+
+def _through_init(path, lam_bar, state_bar, rule_bar, settings):
+    """Adds what reaches lambda_0 and the rule's weights through the state before the first step."""
+    initial = [p[0] for p in path.parameters]
+    of_rule, of_initial = settings.rule.pull_back_init(settings.weights, initial, state_bar)
+    lam_bar = [b + m for b, m in zip(lam_bar, of_initial, strict=True)]
+    return lam_bar, [b + m for b, m in zip(rule_bar, of_rule, strict=True)]
+
+
+def _product(objective, theta, path, step, vector, settings):
+    """H_ll v, H_tl v and the curvature along v, at the stored lambda of `step`."""
     parameters = [tf.gather(p, step) for p in path.parameters]
-    gradient = [tf.gather(g, step) for g in path.gradients]
-    vector = rule.clip_vjp(gradient, settings.clip_norm, vel_bar)
     seed = seeds.fold(settings.seed, step)
     with keeping.replaying(path.kept(step)):
         products, theta_products = settings.hvp(objective, parameters, theta, seed, vector)
-    bend = rule.divide_safely(
-        tf.abs(rule.inner(vector, products)), rule.inner(vector, vector)
+    bend = per_example.divide_safely(
+        tf.abs(per_example.inner(vector, products)), per_example.inner(vector, vector)
     )
     return products, theta_products, bend
-
-
-def _add_step_size_terms(step_bar, path, step, lam_bar, step_size):
-    """dL / da gains u_{k+1} . lbar at every step: two tiny products, no new evaluation."""
-    moves = [tf.gather(u, step) for u in path.velocities]
-    return [
-        bar + rule.sum_to(move * lam, a)
-        for bar, move, lam, a in zip(step_bar, moves, lam_bar, step_size, strict=True)
-    ]
 
 
 def _limit(final_bar, adjoint_clip_norm):
     if adjoint_clip_norm is None:
         return None
-    return tf.constant(adjoint_clip_norm, final_bar[0].dtype) * rule.norm(final_bar)
+    return tf.constant(adjoint_clip_norm, final_bar[0].dtype) * per_example.norm(final_bar)
 
 
-def _limited(lam_bar, vel_bar, limit):
+def _limited(lam_bar, state_bar, limit):
     """Scales an example's whole adjoint state down once it outgrows its limit."""
     if limit is None:
-        return lam_bar, vel_bar
-    size = rule.norm(lam_bar)
-    scale = tf.where(size > limit, rule.divide_safely(limit, size), tf.ones_like(size))
+        return lam_bar, state_bar
+    size = per_example.norm(lam_bar)
+    scale = tf.where(size > limit, per_example.divide_safely(limit, size), tf.ones_like(size))
     return (
-        [rule.spread(scale, b) * b for b in lam_bar],
-        [rule.spread(scale, b) * b for b in vel_bar],
+        [per_example.spread(scale, b) * b for b in lam_bar],
+        [per_example.spread(scale, b) * b for b in state_bar],
     )
 
 

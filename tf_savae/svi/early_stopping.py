@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tf_savae.svi import rule
+from tf_savae.svi import per_example
 
 __all__ = ["descend_until"]
 
@@ -24,9 +24,9 @@ def descend_until(objective, initial, theta, settings, tolerance):
     steps = tf.convert_to_tensor(settings.steps)
 
     def keep(mask, new, old):
-        return [tf.where(rule.spread(mask, o), n, o) for n, o in zip(new, old, strict=True)]
+        return [tf.where(per_example.spread(mask, o), n, o) for n, o in zip(new, old, strict=True)]
 
-    def body(step, lam, velocity, best, best_value, active, taken):
+    def body(step, lam, state, best, best_value, active, taken):
         value, gradient = objective.gradient(lam, theta, seed)
         value = tf.cast(value, best_value.dtype)
         better = active & (value < best_value)
@@ -34,18 +34,16 @@ def descend_until(objective, initial, theta, settings, tolerance):
         best = keep(better, lam, best)
         best_value = tf.where(better, value, best_value)
         active = enough & (step < steps)
-        moved, moved_velocity = rule.momentum_step(
-            lam, velocity, gradient, settings.step_size, settings.momentum, settings.clip_norm
-        )
+        moved, following = settings.rule.update(settings.weights, gradient, state, lam, step)
         taken = taken + tf.cast(active, tf.int32)
-        lam, velocity = keep(active, moved, lam), keep(active, moved_velocity, velocity)
-        return step + 1, lam, velocity, best, best_value, active, taken
+        lam, state = keep(active, moved, lam), keep(active, following, state)
+        return step + 1, lam, state, best, best_value, active, taken
 
-    ones = tf.ones_like(rule.norm(initial))
+    ones = tf.ones_like(per_example.norm(initial))
     start = (
         tf.constant(0),
         list(initial),
-        [tf.zeros_like(p) for p in initial],
+        settings.rule.init(settings.weights, initial),
         list(initial),
         ones * float("inf"),
         ones > 0,

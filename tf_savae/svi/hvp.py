@@ -12,7 +12,7 @@ from absl import logging
 from tf_savae.ground import checks
 from tf_savae.svi import (
     forward_mode,
-    rule,
+    per_example,
     slice_gradient,  # noqa: F401 Registers a gradient that products under XLA need.
 )
 from tf_savae.svi.evaluation import dense, differentiate, floating, with_floats
@@ -91,7 +91,7 @@ def reverse_over_reverse(objective, parameters, theta, seed, vector):
         def total(lam):
             return tf.reduce_sum(objective.value(lam, weights, seed))
 
-        return tf.reduce_sum(rule.inner(differentiate(total, sources[:count]), vector))
+        return tf.reduce_sum(per_example.inner(differentiate(total, sources[:count]), vector))
 
     products = differentiate(slope, [*parameters, *floating(theta)])
     return products[:count], products[count:]
@@ -104,14 +104,15 @@ def finite_difference(objective, parameters, theta, seed, vector):
     of its own, eps (1 + |lambda_b|) along v_b, so that no example's scale spoils another's; the
     weights 1 / (2 s_b) inside the objective then make the theta part come out as one sum.
     """
-    size = rule.norm(vector)
+    size = per_example.norm(vector)
     eps = 1e-2 if size.dtype == tf.float32 else 1e-5
-    scale = rule.divide_safely(eps * (1.0 + rule.norm(parameters)), size)
-    weights = rule.divide_safely(tf.ones_like(scale), 2.0 * scale)
+    scale = per_example.divide_safely(eps * (1.0 + per_example.norm(parameters)), size)
+    weights = per_example.divide_safely(tf.ones_like(scale), 2.0 * scale)
 
     def moved(sign):
         return [
-            p + sign * rule.spread(scale, p) * v for p, v in zip(parameters, vector, strict=True)
+            p + sign * per_example.spread(scale, p) * v
+            for p, v in zip(parameters, vector, strict=True)
         ]
 
     plus = objective.full_gradient(moved(1.0), theta, seed, weights)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_savae.ground import seeds
-from tf_savae.svi import keeping, rule
+from tf_savae.svi import keeping, per_example
 
 __all__ = ["Path", "Settings", "descend", "stacked_path"]
 
@@ -14,9 +14,8 @@ class Settings(NamedTuple):
     """How to refine, checked and in the form the loops use."""
 
     steps: Any  # K, a Python int (an int tensor where no gradient crosses).
-    step_size: list  # One tensor for each leaf of the parameters.
-    momentum: float
-    clip_norm: float | None
+    rule: Any  # `BoundRule`.
+    weights: list  # Tensors that the rule depends on.
     adjoint_clip_norm: float | None
     seed: Any
     hvp: Any
@@ -28,23 +27,16 @@ class Path(NamedTuple):
 
     parameters: list  # lambda_k, before the step.
     gradients: list  # Raw, before clipping.
-    velocities: list  # u_{k+1}, after the step.
+    states: list  # Of the update rule, before the step.
     values: Any  # [K, B], negative ELBO at lambda_k, nats.
     gradient_norms: Any  # [K, B], before clipping.
     kept: Any  # step -> what its operations kept, as `keeping.replaying` takes it.
 
 
-def one_step(objective, parameters, velocity, theta, step, settings):
-    """Step `step` of algorithm 1. Returns the next (parameters, velocity) and what it saw."""
+def one_step(objective, parameters, state, theta, step, settings):
+    """Step `step` of algorithm 1. Returns the next (parameters, state) and what it saw."""
     values, gradient = objective.gradient(parameters, theta, seeds.fold(settings.seed, step))
-    following = rule.momentum_step(
-        parameters,
-        velocity,
-        gradient,
-        settings.step_size,
-        settings.momentum,
-        settings.clip_norm,
-    )
+    following = settings.rule.update(settings.weights, gradient, state, parameters, step)
     return following, (values, gradient)
 
 
@@ -52,14 +44,14 @@ def descend(objective, initial, theta, settings):
     """K steps that keep nothing but the current state; K may be an int tensor."""
     steps = settings.steps
 
-    def body(step, parameters, velocity):
-        following, _ = one_step(objective, parameters, velocity, theta, step, settings)
+    def body(step, parameters, state):
+        following, _ = one_step(objective, parameters, state, theta, step, settings)
         return step + 1, *following
 
     _, parameters, _ = tf.while_loop(
         lambda step, *_: step < steps,
         body,
-        (tf.constant(0), list(initial), [tf.zeros_like(p) for p in initial]),
+        (tf.constant(0), list(initial), settings.rule.init(settings.weights, initial)),
         parallel_iterations=1,
     )
     return parameters
@@ -71,36 +63,39 @@ def stacked_path(objective, initial, theta, settings):
     batch = initial[0].shape[:1]
     dtype = initial[0].dtype
     spec = _kept_spec(objective, initial, theta, settings)
-    leaves = [tf.TensorSpec.from_tensor(p) for p in initial] * 3
+    state = settings.rule.init(settings.weights, initial)
+    leaves = [tf.TensorSpec.from_tensor(p) for p in [*initial, *initial, *state]]
     leaves += [tf.TensorSpec(batch, dtype)] * 2 + tf.nest.flatten(spec)
     arrays = [
         tf.TensorArray(s.dtype, settings.steps, element_shape=s.shape, clear_after_read=False)
         for s in leaves
     ]
 
-    def body(step, parameters, velocity, arrays):
+    def body(step, parameters, state, arrays):
         with keeping.recording(settings.keep) as kept:
-            (following, moved), (values, gradient) = one_step(
-                objective, parameters, velocity, theta, step, settings
+            following, (values, gradient) = one_step(
+                objective, parameters, state, theta, step, settings
             )
-        entries = [*parameters, *gradient, *moved, tf.cast(values, dtype), rule.norm(gradient)]
+        norm = per_example.norm(gradient)
+        entries = [*parameters, *gradient, *state, tf.cast(values, dtype), norm]
         entries += tf.nest.flatten(kept.entries())
         arrays = [a.write(step, entry) for a, entry in zip(arrays, entries, strict=True)]
-        return step + 1, following, moved, arrays
+        return step + 1, *following, arrays
 
     _, parameters, _, arrays = tf.while_loop(
         lambda step, *_: step < settings.steps,
         body,
-        (tf.constant(0), list(initial), [tf.zeros_like(p) for p in initial], arrays),
+        (tf.constant(0), list(initial), state, arrays),
         parallel_iterations=1,
         maximum_iterations=settings.steps,
     )
-    arrays, kept = arrays[: 3 * count + 2], arrays[3 * count + 2 :]
+    own = 2 * count + len(state) + 2
+    arrays, kept = arrays[:own], arrays[own:]
     stacks = [array.stack() for array in arrays]
     path = Path(
         stacks[:count],
         stacks[count : 2 * count],
-        stacks[2 * count : 3 * count],
+        stacks[2 * count : -2],
         stacks[-2],
         stacks[-1],
         # Read where they lie: stacking them would copy what may be gigabytes.

@@ -9,9 +9,10 @@ from tf_savae.ground import checks, seeds
 from tf_savae.svi import adjoint as adjoints
 from tf_savae.svi import hvp as hvps
 from tf_savae.svi import keeping, loop
+from tf_savae.svi.bound_rule import BoundRule
 from tf_savae.svi.early_stopping import descend_until
 from tf_savae.svi.evaluation import Objective
-from tf_savae.svi.step_sizes import step_sizes
+from tf_savae.svi.rule_checks import as_rule, check_rule
 
 __all__ = ["ADJOINTS", "Trace", "check_adjoint_clip", "refine"]
 
@@ -24,6 +25,7 @@ class Trace(NamedTuple):
     negative_elbo: Any  # [K + 1, B], nats, at lambda_0 to lambda_K, each with its step's noise.
     gradient_norm: Any  # [K, B], norms of the SVI gradient before clipping.
     steps: Any  # [B] int32, steps taken (K unless refinement stopped early).
+    initial_gradient: Any = None  # Nest like `initial`: the SVI gradient at lambda_0, unclipped.
 
 
 def refine(
@@ -32,9 +34,10 @@ def refine(
     theta,
     *,
     steps,
-    step_size,
-    momentum=0.5,
+    step_size=None,
+    momentum=None,
     clip_norm=None,
+    update=None,
     seed,
     adjoint="exact",
     hvp="forward_over_reverse",
@@ -60,11 +63,11 @@ def refine(
         once. Float leaves of any dtype receive gradients; others pass through.
       steps: K >= 0, a Python int; an int32 scalar tensor too where adjoint is "stop" and no trace
         is asked for.
-      step_size: a float, a scalar tensor, or a nest like `initial` of floats or tensors
-        that broadcast against the leaves. Tensors receive their gradient.
-      momentum: in [0, 1).
-      clip_norm: each example's gradient is scaled down to this norm; None does not clip. The
-        clipping is part of the step and is differentiated exactly.
+      step_size, momentum, clip_norm: short forms of `update=svi.Momentum(step_size, momentum,
+        clip_norm)`; momentum is 0.5 by default.
+      update: the update rule, see `tf_savae.svi.update`: `svi.Momentum`, `svi.NaturalGradient`,
+        `svi.LearnedSteps`, `svi.LearnedUpdate`, or a rule of your own. What it depends on receives
+        its gradient.
       seed: int, or int32 tensor [2]. Step k draws its noise from fold(seed, k); a fresh sample
         for the final ELBO is fold(seed, K).
       adjoint: "exact" (algorithm 1's backward pass, memory constant in K), "unrolled" (autodiff
@@ -82,9 +85,10 @@ def refine(
       samples: posterior samples per step, averaged.
       early_stopping: nats; only with adjoint "stop": an example rests at its best parameters
         after a step that improves its ELBO by less. All steps then share one noise.
-      backward_probe: zeros [B, 2]; its "gradient" reports the stability of the backward pass:
-        adjoint growth (norm at step 0 over norm at step K) and the largest curvature met. Nothing
-        is reported with adjoint "unrolled" and "stop".
+      backward_probe: zeros [B, 3]; its "gradient" reports on the backward pass: adjoint growth
+        (norm at step 0 over norm at step K), the largest curvature met, and the encoder's signal
+        (cosine between the adjoint at step 0 and the SVI gradient at lambda_0). Nothing is reported
+        with adjoint "unrolled" and "stop".
       keep: what steps keep for the products of adjoint "exact" or "truncated" with hvp
         "forward_over_reverse", where the decoder's operations can (`tf_savae.networks.token_nll`
         and `lstm`; text and oracle). None: nothing; memory constant in K, 8F a step. "states":
@@ -117,11 +121,13 @@ def refine(
     flat = tf.nest.flatten(initial)
     samples = checks.positive_int("samples", samples)
     objective = Objective(negative_elbo, initial, theta, samples)
+    rule = as_rule(update, step_size, momentum, clip_norm)
+    check_rule(rule, initial)
+    bound = BoundRule(rule, initial)
     settings = loop.Settings(
         steps=steps,
-        step_size=step_sizes(step_size, initial),
-        momentum=checks.unit_interval("momentum", momentum, closed=False),
-        clip_norm=checks.positive("clip_norm", clip_norm, optional=True),
+        rule=bound,
+        weights=bound.weights,
         adjoint_clip_norm=checks.positive("adjoint_clip_norm", adjoint_clip_norm, optional=True),
         seed=seeds.as_seed(seed),
         hvp=hvps.resolve(keeping.product_for(keep, adjoint, hvp)),
@@ -130,13 +136,16 @@ def refine(
     cross = _crossing(adjoint, steps, truncate, early_stopping)
     flat_theta = tf.nest.flatten(theta)
     probe = _probe(backward_probe, flat[0])
-    final, values, norms, taken = cross(objective, flat, flat_theta, settings, probe)
+    bound.init(bound.weights, flat)  # Says now what does not fit.
+    final, seen = cross(objective, flat, flat_theta, settings, probe)
     refined = tf.nest.pack_sequence_as(initial, final)
     if not return_trace:
         return refined
+    first = None if seen.first is None else tf.nest.pack_sequence_as(initial, seen.first)
+    trace = Trace(seen.values, seen.norms, seen.taken, first)
     if return_trace == "path":
-        return refined, Trace(values, norms, taken)
-    return refined, _trace(objective, final, flat_theta, settings, values, norms, taken)
+        return refined, trace
+    return refined, _with_end(trace, objective, final, flat_theta, settings)
 
 
 def _own(leaf):
@@ -158,7 +167,7 @@ def check_adjoint_clip(adjoint_clip_norm, adjoint):
 
 
 def _crossing(adjoint, steps, truncate, early_stopping):
-    """The function that runs the steps for this adjoint: final, values, norms, steps taken."""
+    """The function that runs the steps for this adjoint: (final, `Seen`)."""
     depth = _checked_depth(adjoint, steps, truncate)
     if early_stopping is not None:
         return _stopping_early(adjoint, early_stopping)
@@ -170,7 +179,7 @@ def _crossing(adjoint, steps, truncate, early_stopping):
         run = adjoints.unrolled
     else:
         run = functools.partial(adjoints.exact, depth=depth)
-    return lambda *arguments: (*run(*arguments), None)
+    return run
 
 
 def _no_steps(adjoint, objective, initial, theta, settings, probe):
@@ -179,7 +188,7 @@ def _no_steps(adjoint, objective, initial, theta, settings, probe):
         initial = [tf.stop_gradient(p) for p in initial]
     batch = tf.shape(initial[0])[0]
     empty = tf.zeros([0, batch], initial[0].dtype)
-    return initial, empty, empty, None
+    return initial, adjoints.Seen(empty, empty, None)
 
 
 def _forward_only(objective, initial, theta, settings, probe):
@@ -187,7 +196,7 @@ def _forward_only(objective, initial, theta, settings, probe):
     del probe
     initial = [tf.stop_gradient(p) for p in initial]
     final = loop.descend(objective, initial, theta, settings)
-    return [tf.stop_gradient(p) for p in final], None, None
+    return [tf.stop_gradient(p) for p in final], adjoints.Seen(None, None, None)
 
 
 def _stopping_early(adjoint, tolerance):
@@ -202,7 +211,8 @@ def _stopping_early(adjoint, tolerance):
         del probe
         initial = [tf.stop_gradient(p) for p in initial]
         best, value, taken = descend_until(objective, initial, theta, settings, tolerance)
-        return [tf.stop_gradient(p) for p in best], value[None], None, taken
+        best = [tf.stop_gradient(p) for p in best]
+        return best, adjoints.Seen(value[None], None, None, taken)
 
     return run
 
@@ -233,17 +243,18 @@ def _checked_depth(adjoint, steps, truncate):
 
 def _probe(backward_probe, leaf):
     if backward_probe is None:
-        return tf.zeros([tf.shape(leaf)[0], 2], leaf.dtype)
+        return tf.zeros([tf.shape(leaf)[0], 3], leaf.dtype)
     probe = tf.convert_to_tensor(backward_probe)
-    if probe.shape.rank != 2 or probe.shape[1] != 2:
-        raise ValueError(f"backward_probe: expected shape [B, 2], got {probe.shape.as_list()}.")
+    if probe.shape.rank != 2 or probe.shape[1] != 3:
+        raise ValueError(f"backward_probe: expected shape [B, 3], got {probe.shape.as_list()}.")
     return tf.cast(probe, leaf.dtype)
 
 
-def _trace(objective, final, theta, settings, values, norms, taken):
-    if norms is None:  # Stopped early: only the best value is known.
-        return Trace(values, None, taken)
+def _with_end(trace, objective, final, theta, settings):
+    """The trace with the ELBO at lambda_K: one evaluation more."""
+    if trace.gradient_norm is None:  # Stopped early: only the best value is known.
+        return trace
     seed = seeds.fold(settings.seed, settings.steps)
     last = tf.stop_gradient(objective.value(final, theta, seed))
-    taken = tf.fill(tf.shape(last), settings.steps)
-    return Trace(tf.concat([values, tf.cast(last, values.dtype)[None]], 0), norms, taken)
+    values = tf.concat([trace.negative_elbo, tf.cast(last, trace.negative_elbo.dtype)[None]], 0)
+    return trace._replace(negative_elbo=values, steps=tf.fill(tf.shape(last), settings.steps))

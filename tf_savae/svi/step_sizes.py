@@ -1,9 +1,25 @@
-"""Step sizes as `refine` takes them, checked and made tensors."""
+"""Step sizes as update rules take them, checked and made tensors."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["step_sizes"]
+__all__ = ["check_step_size", "step_sizes"]
+
+
+def check_step_size(step_size):
+    """Returns `step_size`, a number, a tensor or a nest of them, if its numbers can be step sizes.
+
+    Raises:
+      ValueError: a number is negative or not finite.
+
+    >>> check_step_size(0.1)
+    0.1
+    """
+    for size in tf.nest.flatten(step_size):
+        if not _is_tensor(size):
+            _check_constant(size)
+    return step_size
 
 
 def step_sizes(step_size, initial):
@@ -39,9 +55,11 @@ def _check_structure(step_size, initial):
 
 
 def _step_size(size, leaf):
-    if not tf.is_tensor(size):
+    if not _is_tensor(size):
         _check_constant(size)
-        size = np.asarray(size, leaf.dtype.as_numpy_dtype)
+        size = tf.constant(np.asarray(size, leaf.dtype.as_numpy_dtype))
+    elif isinstance(size, keras.Variable):
+        size = size.value
     size = tf.cast(size, leaf.dtype)
     if not _broadcasts(size.shape, leaf.shape):
         raise ValueError(
@@ -49,6 +67,10 @@ def _step_size(size, leaf):
             f"{leaf.shape.as_list()}."
         )
     return size
+
+
+def _is_tensor(size):
+    return tf.is_tensor(size) or isinstance(size, keras.Variable)
 
 
 def _check_constant(size):

@@ -1,0 +1,224 @@
+"""Update rules with weights of their own, trained through the exact adjoint.
+
+They are Keras layers: a model that refines by one of them trains, saves, loads and exports its
+weights with the others.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from tf_savae.ground import checks
+from tf_savae.ground.serialization import export
+from tf_savae.svi.per_example import clip
+
+__all__ = ["LearnedSteps", "LearnedUpdate"]
+
+
+@export
+class LearnedSteps(keras.layers.Layer):
+    """`Momentum` with a learned step size and momentum for each step, tensor and dimension.
+
+    Step k beyond `steps`, as inference may take, uses those of the last one.
+
+    Args:
+      steps: K, for how many steps there are sizes.
+      step_size: where the step sizes start; the logarithms are trained.
+      momentum: where the momentum starts, in (0, 1); its logit is trained.
+      clip_norm: each example's gradient is scaled down to this norm; None does not clip.
+
+    Raises:
+      ValueError: an argument is out of its range.
+
+    >>> rule, parameters = LearnedSteps(steps=3, step_size=0.1), [tf.zeros([2, 4])]
+    >>> rule.build([(2, 4)])
+    >>> moved, _ = rule.update(
+    ...     [tf.ones([2, 4])], rule.init(parameters), parameters, tf.constant(0))
+    >>> moved[0].numpy().round(3).tolist()[0]
+    [-0.1, -0.1, -0.1, -0.1]
+    """
+
+    def __init__(self, steps=5, step_size=0.03, momentum=0.5, clip_norm=5.0, **kwargs):
+        super().__init__(**kwargs)
+        self.steps = checks.positive_int("steps", steps)
+        self.step_size = checks.positive("step_size", step_size)
+        self.momentum = checks.unit_interval("momentum", momentum, closed=False)
+        if not self.momentum:
+            raise ValueError("momentum: expected a number in (0, 1), whose logit is trained; got 0")
+        self.clip_norm = checks.positive("clip_norm", clip_norm, optional=True)
+
+    def build(self, parameters_shape):
+        """Makes the weights.
+
+        Args:
+          parameters_shape: nest of the parameters' shapes, each (B, ...).
+        """
+        shapes = [(self.steps, *shape[1:]) for shape in _shapes(parameters_shape)]
+        logit = math.log(self.momentum / (1.0 - self.momentum))
+        self.log_step_sizes = [
+            self._weight(f"log_step_size_{i}", s, math.log(self.step_size))
+            for i, s in enumerate(shapes)
+        ]
+        self.momentum_logits = [
+            self._weight(f"momentum_logit_{i}", s, logit) for i, s in enumerate(shapes)
+        ]
+        self.built = True
+
+    def _weight(self, name, shape, value):
+        return self.add_weight(shape, keras.initializers.Constant(value), name=name)
+
+    def init(self, parameters):
+        """Velocities of zero."""
+        return tf.nest.map_structure(tf.zeros_like, parameters)
+
+    def update(self, gradient, state, parameters, step):
+        """The next (parameters, velocities) with the sizes of this step."""
+        row = tf.minimum(step, self.steps - 1)
+        flat = tf.nest.flatten(parameters)
+        gradient = clip(tf.nest.flatten(gradient), self.clip_norm)
+        sizes = [tf.exp(_row(w, row, flat[0].dtype)) for w in self.log_step_sizes]
+        rates = [tf.sigmoid(_row(w, row, flat[0].dtype)) for w in self.momentum_logits]
+        velocity = [
+            r * u - g for r, u, g in zip(rates, tf.nest.flatten(state), gradient, strict=True)
+        ]
+        moved = [p + a * u for p, a, u in zip(flat, sizes, velocity, strict=True)]
+        return (
+            tf.nest.pack_sequence_as(parameters, moved),
+            tf.nest.pack_sequence_as(parameters, velocity),
+        )
+
+    def get_build_config(self):
+        """What `build_from_config` needs: a rule is built with the model that it is part of."""
+        return None
+
+    def get_config(self):
+        names = ("steps", "step_size", "momentum", "clip_norm")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@export
+class LearnedUpdate(keras.layers.Layer):
+    """A small network that reads the gradient and the parameters and proposes the next step.
+
+    Iterative amortized inference (Marino et al. 2018, https://arxiv.org/abs/1807.09356), one
+    network for all dimensions and steps. For each latent dimension it reads the gradients
+    (arcsinh), the parameters, for a Gaussian pair (mean, log-variance) also the standard deviation
+    and the mean's natural gradient, and `memory` numbers of its own. It gives, for each parameter
+    tensor, a positive step size for the (bounded) gradient and a small move beside it. At the start
+    it takes plain steps of `step_size`.
+
+    Args:
+      units: of the hidden layer.
+      memory: numbers that each dimension carries from step to step.
+      step_size: where the step sizes start.
+      move: scale of the moves beside the gradient.
+      bound: the gradient that is followed lies in [-bound, bound], entry by entry.
+      seed: int, of the initial weights.
+
+    Raises:
+      ValueError: an argument is out of its range, or the parameters' tensors differ in shape.
+
+    >>> rule, parameters = LearnedUpdate(), (tf.zeros([2, 4]), tf.zeros([2, 4]))
+    >>> rule.build([(2, 4), (2, 4)])
+    >>> gradient = (tf.ones([2, 4]), tf.ones([2, 4]))
+    >>> moved, _ = rule.update(gradient, rule.init(parameters), parameters)
+    >>> moved[0].numpy().round(3).tolist()[0]
+    [-0.03, -0.03, -0.03, -0.03]
+    """
+
+    def __init__(
+        self, units=24, memory=8, step_size=0.03, move=0.05, bound=5.0, seed=0, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.units = checks.positive_int("units", units)
+        self.memory = checks.non_negative_int("memory", memory)
+        self.step_size = checks.positive("step_size", step_size)
+        self.move = checks.positive("move", move, zero=True)
+        self.bound = checks.positive("bound", bound)
+        self.seed = checks.non_negative_int("seed", seed)
+
+    def build(self, parameters_shape):
+        """Makes the weights.
+
+        Args:
+          parameters_shape: nest of the parameters' shapes, each (B, ...).
+        """
+        shapes = _shapes(parameters_shape)
+        if any(shape[1:] != shapes[0][1:] for shape in shapes):
+            raise ValueError(
+                "LearnedUpdate: expected parameter tensors of one shape, such as (mean, "
+                f"log-variance) of a diagonal Gaussian; got {shapes}. Use svi.LearnedSteps."
+            )
+        count = len(shapes)
+        inputs = 2 * count + 2 * (count == 2) + self.memory
+        glorot = keras.initializers.GlorotUniform(self.seed)
+        self.hidden = self.add_weight((inputs, self.units), glorot, name="hidden")
+        self.hidden_bias = self.add_weight((self.units,), "zeros", name="hidden_bias")
+        # Zeros where steps come from: the first update is a plain step, for all it reads.
+        self.steps_out = self.add_weight((self.units, 2 * count), "zeros", name="steps")
+        self.steps_bias = self.add_weight((2 * count,), "zeros", name="steps_bias")
+        glorot = keras.initializers.GlorotUniform(self.seed + 1)
+        self.memory_out = self.add_weight((self.units, self.memory), glorot, name="memory")
+        self.built = True
+
+    def init(self, parameters):
+        """Memory of zeros, [B, ..., memory]."""
+        leaf = tf.nest.flatten(parameters)[0]
+        return tf.tile(tf.zeros_like(leaf)[..., None], [1] * leaf.shape.rank + [self.memory])
+
+    def update(self, gradient, state, parameters):
+        """The next (parameters, memory)."""
+        flat, slopes = tf.nest.flatten(parameters), tf.nest.flatten(gradient)
+        dtype, count = flat[0].dtype, len(flat)
+        seen = tf.concat([tf.stack(_features(slopes, flat), -1), state], -1)
+        hidden = tf.tanh(_dense(seen, self.hidden, dtype) + _of(self.hidden_bias, dtype))
+        outputs = _dense(hidden, self.steps_out, dtype) + _of(self.steps_bias, dtype)
+        outputs = tf.unstack(outputs, num=2 * count, axis=-1)
+        log_size = math.log(self.step_size)
+        moved = [
+            p - tf.exp(log_size + size) * tf.clip_by_value(g, -self.bound, self.bound)
+            + self.move * move
+            for p, g, size, move in zip(
+                flat, slopes, outputs[:count], outputs[count:], strict=True
+            )
+        ]
+        state = 0.5 * (state + tf.tanh(_dense(hidden, self.memory_out, dtype)))
+        return tf.nest.pack_sequence_as(parameters, moved), state
+
+    def get_build_config(self):
+        """What `build_from_config` needs: a rule is built with the model that it is part of."""
+        return None
+
+    def get_config(self):
+        names = ("units", "memory", "step_size", "move", "bound", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _features(slopes, parameters):
+    """What the network reads of each dimension, a list of [B, ...]."""
+    features = [tf.asinh(g) for g in slopes] + list(parameters)
+    if len(parameters) == 2:
+        deviation = tf.exp(0.5 * parameters[1])
+        features += [deviation, slopes[0] * deviation**2]
+    return features
+
+
+def _shapes(nest):
+    """The shapes of a nest of shapes, each a tuple."""
+    if nest and all(n is None or isinstance(n, int) for n in nest):
+        return [tuple(nest)]
+    parts = nest.values() if isinstance(nest, dict) else nest
+    return [shape for part in parts for shape in _shapes(part)]
+
+
+def _of(variable, dtype):
+    return tf.cast(tf.convert_to_tensor(variable), dtype)
+
+
+def _dense(inputs, variable, dtype):
+    return tf.tensordot(inputs, _of(variable, dtype), 1)
+
+
+def _row(variable, row, dtype):
+    return tf.gather(_of(variable, dtype), row)

@@ -1,0 +1,86 @@
+"""Arithmetic per example on flat lists of tensors [B, ...]: norms, inner products, clipping."""
+
+import tensorflow as tf
+
+__all__ = [
+    "clip",
+    "cosine",
+    "divide_safely",
+    "inner",
+    "norm",
+    "spread",
+]
+
+
+def inner(left, right):
+    """Per-example inner product of two sets of tensors [B, ...]: a tensor [B].
+
+    >>> inner([tf.ones([2, 3])], [tf.ones([2, 3])]).numpy().tolist()
+    [3.0, 3.0]
+    """
+    return tf.add_n(
+        [
+            tf.reduce_sum(a * b, axis=list(range(1, a.shape.rank)))
+            for a, b in zip(left, right, strict=True)
+        ]
+    )
+
+
+def norm(tensors):
+    """Per-example Euclidean norm over all tensors: [B].
+
+    >>> norm([tf.constant([[3.0]]), tf.constant([[4.0]])]).numpy().tolist()
+    [5.0]
+    """
+    square = inner(tensors, tensors)
+    zero = tf.equal(square, 0)
+    # The root's derivative at 0 is infinite, and infinity times 0 is not a number.
+    root = tf.sqrt(tf.where(zero, tf.ones_like(square), square))
+    return tf.where(zero, tf.zeros_like(square), root)
+
+
+def spread(per_example, like):
+    """Reshapes [B] to [B, 1, ...] so that it broadcasts against `like` [B, ...].
+
+    >>> spread(tf.zeros([2]), tf.zeros([2, 3, 4])).shape.as_list()
+    [2, 1, 1]
+    """
+    shape = tf.concat([tf.shape(per_example), tf.ones([like.shape.rank - 1], tf.int32)], 0)
+    static = [per_example.shape[0]] + [1] * (like.shape.rank - 1)
+    return tf.ensure_shape(tf.reshape(per_example, shape), static)
+
+
+def cosine(left, right):
+    """Per-example cosine between two sets of tensors [B, ...]: [B], 0 where one of them is 0.
+
+    >>> cosine([tf.constant([[2.0, 0.0]])], [tf.constant([[3.0, 3.0]])]).numpy().round(3).tolist()
+    [0.7070000171661377]
+    """
+    return divide_safely(inner(left, right), norm(left) * norm(right))
+
+
+def divide_safely(numerator, denominator):
+    """numerator / denominator, and 0 where the denominator is 0."""
+    return tf.math.divide_no_nan(numerator, denominator)
+
+
+def _clip_scale(size, clip_norm):
+    limit = tf.constant(clip_norm, size.dtype)  # A cast would round it to float32 on its way.
+    return tf.where(size > limit, divide_safely(limit, size), tf.ones_like(size))
+
+
+def clip(gradient, clip_norm):
+    """Scales each example's gradient down to norm `clip_norm`; None leaves it alone.
+
+    The scale is part of the derivative: where an example is clipped, its Jacobian is
+    (c / |g|) (I - g g' / |g|^2), and the component along the gradient is lost. Treating the factor
+    as a constant is what makes a clipped refinement's derivative wrong.
+
+    >>> gradient = tf.constant([[3.0, 4.0], [0.3, 0.4]], tf.float64)
+    >>> clip([gradient], 1.0)[0].numpy().round(2).tolist()
+    [[0.6, 0.8], [0.3, 0.4]]
+    """
+    if clip_norm is None:
+        return gradient
+    scale = _clip_scale(norm(gradient), clip_norm)
+    return [g * spread(scale, g) for g in gradient]

@@ -1,0 +1,154 @@
+"""Whether an update rule keeps its promises: found before any long work, on a few random rows."""
+
+import weakref
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.svi.bound_rule import BoundRule
+from tf_savae.svi.update import Momentum, NaturalGradient
+
+__all__ = ["as_rule", "check_rule"]
+
+_ROWS = 3
+_KNOWN = weakref.WeakKeyDictionary()  # Rule: the shapes for which it was checked.
+
+
+def as_rule(update, step_size, momentum, clip_norm):
+    """The update rule of these arguments: `update`, or `Momentum` from its short forms.
+
+    Raises:
+      ValueError: both were given, or neither.
+
+    >>> as_rule(None, 0.1, None, None).momentum
+    0.5
+    """
+    short = {"step_size": step_size, "momentum": momentum, "clip_norm": clip_norm}
+    given = [name for name, value in short.items() if value is not None]
+    if update is None:
+        if step_size is None:
+            raise ValueError("step_size: expected a number, or an update rule (update=); got none.")
+        return Momentum(step_size, 0.5 if momentum is None else momentum, clip_norm)
+    if given:
+        raise ValueError(
+            f"{', '.join(given)}: expected nothing beside update=, whose rule has its own; got "
+            f"{', '.join(f'{name}={short[name]!r}' for name in given)}. Give them to the rule."
+        )
+    missing = [name for name in ("init", "update") if not callable(getattr(update, name, None))]
+    if missing or isinstance(update, type):
+        raise ValueError(
+            "update: expected an object with the methods init(parameters) and update(gradient, "
+            f"state, parameters), such as svi.Momentum(0.1); got {update!r}."
+        )
+    return update
+
+
+def check_rule(rule, initial):
+    """Makes the weights of a rule that is a layer, and tries the rule on random rows.
+
+    Args:
+      rule: the update rule.
+      initial: nest of tensors [B, ...], for structure, shapes and dtype.
+
+    Raises:
+      ValueError: `init` or `update` changes shapes, dtypes or structure, or mixes examples.
+
+    >>> check_rule(Momentum(0.1), [tf.zeros([4, 2])])
+    """
+    if type(rule) in (Momentum, NaturalGradient):  # Tested with the package.
+        return
+    leaves = tf.nest.flatten(initial)
+    key = (tuple(tuple(leaf.shape[1:].as_list()) for leaf in leaves), leaves[0].dtype)
+    try:
+        known = _KNOWN.setdefault(rule, set())
+    except TypeError:  # No weak references, or no hash.
+        known = set()
+    if key in known:
+        return
+    with tf.init_scope():
+        if tf.executing_eagerly():
+            _build(rule, initial)
+            _try(rule, initial)
+            known.add(key)
+
+
+def _build(rule, initial):
+    if not isinstance(rule, keras.layers.Layer) or rule.built:
+        return
+    if not getattr(type(rule).build, "_is_default", False):
+        rule.build(tf.nest.map_structure(lambda p: tuple(p.shape), initial))
+    # Layers inside it make theirs when they are called: once outside of any graph and scope.
+    parameters = _random(initial, np.random.default_rng(0))
+    state = rule.init(parameters)
+    step = [tf.constant(0)] if BoundRule(rule, initial).takes_step else []
+    rule.update(parameters, state, parameters, *step)
+    rule.built = True
+
+
+def _try(rule, initial):
+    bound = BoundRule(rule, initial)
+    weights = [_stand_in(weight) for weight in bound.weights]
+    draw = np.random.default_rng(0)
+    parameters, gradient = _random(initial, draw), _random(initial, draw)
+    results = _two_steps(bound, weights, parameters, gradient)
+    others = [
+        tf.nest.map_structure(lambda t: tf.concat([t[:1] + 1.0, t[1:]], 0), nest)
+        for nest in (parameters, gradient)
+    ]
+    for name, before, after in zip(
+        ("parameters", "state"), results, _two_steps(bound, weights, *others), strict=True
+    ):
+        for index, (left, right) in enumerate(zip(before, after, strict=True)):
+            if not np.allclose(left[1:], right[1:], rtol=1e-5, atol=1e-7, equal_nan=True):
+                raise ValueError(
+                    f"update: {type(rule).__name__} mixes examples: another gradient of one row "
+                    f"changes {name} (leaf {index}) of other rows; expected each row [b, ...] to "
+                    "depend on the same row of gradient, state and parameters alone."
+                )
+
+
+def _two_steps(bound, weights, parameters, gradient):
+    """(parameters, state) after two steps, as NumPy; raises where shapes or dtypes change."""
+    parameters, gradient = tf.nest.flatten(parameters), tf.nest.flatten(gradient)
+    first = state = bound.init(weights, parameters)
+    _check_state(bound.name, state, parameters[0].dtype)
+    for step in range(2):
+        moved, following = bound.update(weights, gradient, state, parameters, step)
+        _check_like(bound.name, "parameters", moved, parameters)
+        _check_like(bound.name, "state", following, first)
+        parameters, state = moved, following
+    return [t.numpy() for t in parameters], [t.numpy() for t in state]
+
+
+def _check_state(name, state, dtype):
+    for index, leaf in enumerate(state):
+        if not leaf.dtype.is_floating or leaf.shape[:1].as_list() != [_ROWS]:
+            raise ValueError(
+                f"update: {name}.init: expected a state of {dtype.name} tensors [B, ...] for B = "
+                f"{_ROWS} examples, got {leaf.dtype.name} {leaf.shape.as_list()} (leaf {index})."
+            )
+
+
+def _check_like(name, what, got, expected):
+    shapes = [[(t.dtype.name, t.shape.as_list()) for t in part] for part in (got, expected)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"update: {name}.update: expected {what} of the structure it was given, "
+            f"{shapes[1]}, got {shapes[0]}."
+        )
+
+
+def _random(nest, draw):
+    def random(leaf):
+        shape = [_ROWS, *(2 if n is None else n for n in leaf.shape[1:])]
+        return tf.constant(0.5 * draw.normal(size=shape), leaf.dtype)
+
+    return tf.nest.map_structure(random, nest)
+
+
+def _stand_in(weight):
+    """The weight's value, or, in a graph under construction, small numbers of its shape."""
+    if hasattr(weight, "numpy"):
+        return weight
+    return tf.fill([1 if n is None else n for n in weight.shape], tf.constant(0.1, weight.dtype))

@@ -1,0 +1,120 @@
+"""Update rules: how a refinement step moves the variational parameters, given their gradient.
+
+A rule is any object with two pure methods on nests of per-example tensors [B, ...], as the
+parameters are nested:
+
+    init(parameters) -> state
+    update(gradient, state, parameters) -> (parameters, state)
+
+The state is a nest of float tensors [B, ...]. `update` may take a fourth parameter `step`, the
+number of the step (int32 scalar). Gradients reach the tensors and variables among a rule's
+attributes, and the weights of a rule that is a Keras layer; what it gets from anywhere else is a
+constant.
+"""
+
+import tensorflow as tf
+
+from tf_savae.ground import checks
+from tf_savae.ground.serialization import export
+from tf_savae.svi.per_example import clip
+from tf_savae.svi.step_sizes import check_step_size, step_sizes
+
+__all__ = ["Momentum", "NaturalGradient"]
+
+
+@export
+class Momentum:
+    """Gradient descent with momentum and per-example clipping: u = m u - clip(g); p = p + a u.
+
+    The steps of Kim et al. (2018, https://arxiv.org/abs/1802.02550), algorithm 1, lines 5 to 7.
+
+    Args:
+      step_size: a float, a scalar tensor, or a nest like the parameters of floats or tensors that
+        broadcast against the leaves. Tensors receive their gradient.
+      momentum: in [0, 1).
+      clip_norm: each example's gradient is scaled down to this norm, which is differentiated
+        exactly; None does not clip.
+
+    Raises:
+      ValueError: an argument is out of its range.
+
+    >>> rule, parameters = Momentum(step_size=0.5), [tf.ones([1, 1])]
+    >>> parameters, state = rule.update([tf.ones([1, 1])], rule.init(parameters), parameters)
+    >>> parameters[0].numpy().tolist()
+    [[0.5]]
+    """
+
+    def __init__(self, step_size, momentum=0.5, clip_norm=None):
+        self.step_size = check_step_size(step_size)
+        self.momentum = checks.unit_interval("momentum", momentum, closed=False)
+        self.clip_norm = checks.positive("clip_norm", clip_norm, optional=True)
+
+    def init(self, parameters):
+        """Velocities of zero.
+
+        Raises:
+          ValueError: the step sizes do not fit the parameters.
+        """
+        step_sizes(self.step_size, parameters)
+        return tf.nest.map_structure(tf.zeros_like, parameters)
+
+    def update(self, gradient, state, parameters):
+        """The next (parameters, velocities)."""
+        sizes = step_sizes(self.step_size, parameters)
+        gradient = clip(self._direction(gradient, parameters), self.clip_norm)
+        velocity = [
+            self.momentum * u - g for u, g in zip(tf.nest.flatten(state), gradient, strict=True)
+        ]
+        moved = [
+            p + a * u for p, a, u in zip(tf.nest.flatten(parameters), sizes, velocity, strict=True)
+        ]
+        return (
+            tf.nest.pack_sequence_as(parameters, moved),
+            tf.nest.pack_sequence_as(parameters, velocity),
+        )
+
+    def _direction(self, gradient, parameters):
+        """What is clipped and followed, as a flat list."""
+        del parameters
+        return tf.nest.flatten(gradient)
+
+    def get_config(self):
+        """The constructor's arguments, for Keras' files."""
+        return {name: getattr(self, name) for name in ("step_size", "momentum", "clip_norm")}
+
+    @classmethod
+    def from_config(cls, config):
+        """The rule that `get_config` described."""
+        return cls(**config)
+
+
+@export
+class NaturalGradient(Momentum):
+    """`Momentum` on the natural gradient of a diagonal Gaussian's (mean, log-variance).
+
+    The Fisher information of the mean is 1 / variance and that of the log-variance 1 / 2, so the
+    gradient of the mean is multiplied by the variance and that of the log-variance by 2 (Amari
+    1998; Hoffman et al. 2013, https://arxiv.org/abs/1206.7055). Step sizes then are shares of the
+    way to the optimum of a quadratic bowl, whatever its width. Clipping acts on the product.
+
+    Raises:
+      ValueError: the parameters are not a pair of tensors of one shape.
+
+    >>> rule = NaturalGradient(step_size=0.1, momentum=0.0)
+    >>> parameters = (tf.zeros([1, 1]), tf.math.log([[4.0]]))
+    >>> gradient = (tf.ones([1, 1]), tf.ones([1, 1]))
+    >>> moved, _ = rule.update(gradient, rule.init(parameters), parameters)
+    >>> moved[0].numpy().round(3).tolist()
+    [[-0.4]]
+    """
+
+    def _direction(self, gradient, parameters):
+        leaves = tf.nest.flatten(parameters)
+        shapes = [leaf.shape.as_list() for leaf in leaves]
+        if len(leaves) != 2 or not leaves[0].shape.is_compatible_with(leaves[1].shape):
+            raise ValueError(
+                "NaturalGradient: expected the parameters of a diagonal Gaussian, (mean, "
+                f"log-variance) of one shape, got shapes {shapes}. Use svi.Momentum."
+            )
+        mean, log_variance = tf.nest.flatten(gradient)
+        return [mean * tf.exp(leaves[1]), 2.0 * log_variance]
