@@ -143,7 +143,8 @@ def total(refined, model, name):
             loss = tf.reduce_sum(weights * values)
         parts = {"initial": initial, "theta": theta, "rule": sources}
         found = tape.gradient(loss, parts, unconnected_gradients="zero")
-        return {"loss": loss, "refined": final, **tf.nest.map_structure(tf.convert_to_tensor, found)}
+        found = tf.nest.map_structure(tf.convert_to_tensor, found)
+        return {"loss": loss, "refined": final, **found}
 
     return run
 
@@ -266,7 +267,7 @@ BAD = [
     (dict(update=svi.Momentum), "update: expected an object with the methods init"),
     (dict(update=0.1), "update: expected an object with the methods init"),
     (dict(update=svi.Momentum(0.1), step_size=0.1), "step_size: expected nothing beside update="),
-    (dict(update=svi.Momentum(0.1), momentum=0.5), "momentum: expected nothing beside update="),
+    (dict(update=svi.Momentum(0.1), momentum=0.4), "momentum: expected nothing beside update="),
     (dict(), "step_size: expected a number, or an update rule"),
     (dict(update=svi.Momentum((0.1, 0.2, 0.3))), "step_size: expected one number, or a nest"),
 ]
@@ -311,7 +312,8 @@ def test_a_layer_of_layers_makes_its_weights_by_itself():
 
         def update(self, gradient, state, parameters):
             moves = self.net(tf.stack(gradient, -1))
-            return [p - 0.1 * m for p, m in zip(parameters, tf.unstack(moves, axis=-1))], state
+            moves = tf.unstack(moves, axis=-1)
+            return [p - 0.1 * m for p, m in zip(parameters, moves, strict=True)], state
 
     rule, model = Net(), svi_models.dense()
     refine(model.objective, list(model.initial), model.theta, steps=1, update=rule, seed=0)

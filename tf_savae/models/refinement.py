@@ -22,8 +22,8 @@ from tf_savae.svi.rule_checks import as_rule, check_rule
 
 __all__ = ["SemiAmortizedRefinement"]
 
-_UNSET = object()  # For an argument of which None says something.
-_STEP_SIZE, _MOMENTUM, _CLIP_NORM = 0.05, 0.5, 5.0
+_STEP_SIZE = 0.05
+_DEFAULTS = {"momentum": 0.5, "clip_norm": 5.0}  # Beside an update rule they say nothing.
 
 
 @export
@@ -69,8 +69,8 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         self,
         steps=20,
         step_size=None,
-        momentum=None,
-        clip_norm=_UNSET,
+        momentum=0.5,
+        clip_norm=5.0,
         adjoint="exact",
         hvp="auto",
         truncate=None,
@@ -122,13 +122,11 @@ class SemiAmortizedRefinement(keras.layers.Layer):
                     "learn_step_size: expected False with update=, whose rule has its own step "
                     "sizes; got True. Use update=svi.LearnedSteps()."
                 )
-            clip_norm = None if clip_norm is _UNSET else clip_norm
-            as_rule(update, step_size, momentum, clip_norm)
+            short = {"step_size": step_size, "momentum": momentum, "clip_norm": clip_norm}
+            as_rule(update, _DEFAULTS, **short)
             return
         self.step_size = step_sizes(_STEP_SIZE if step_size is None else step_size)
-        momentum = _MOMENTUM if momentum is None else momentum
         self.momentum = checks.unit_interval("momentum", momentum, closed=False)
-        clip_norm = _CLIP_NORM if clip_norm is _UNSET else clip_norm
         self.clip_norm = checks.positive("clip_norm", clip_norm, optional=True)
         if self.learn_step_size and not np.all(self.step_size):
             raise ValueError(

@@ -17,6 +17,7 @@ from tf_savae.svi.rule_checks import as_rule, check_rule
 __all__ = ["ADJOINTS", "Trace", "check_adjoint_clip", "refine"]
 
 ADJOINTS = ("exact", "unrolled", "truncated", "stop")
+_DEFAULTS = {"momentum": 0.5}  # Beside an update rule they say nothing.
 
 
 class Trace(NamedTuple):
@@ -35,7 +36,7 @@ def refine(
     *,
     steps,
     step_size=None,
-    momentum=None,
+    momentum=0.5,
     clip_norm=None,
     update=None,
     seed,
@@ -64,7 +65,7 @@ def refine(
       steps: K >= 0, a Python int; an int32 scalar tensor too where adjoint is "stop" and no trace
         is asked for.
       step_size, momentum, clip_norm: short forms of `update=svi.Momentum(step_size, momentum,
-        clip_norm)`; momentum is 0.5 by default.
+        clip_norm)`.
       update: the update rule, see `tf_savae.svi.update`: `svi.Momentum`, `svi.NaturalGradient`,
         `svi.LearnedSteps`, `svi.LearnedUpdate`, or a rule of your own. What it depends on receives
         its gradient.
@@ -121,7 +122,9 @@ def refine(
     flat = tf.nest.flatten(initial)
     samples = checks.positive_int("samples", samples)
     objective = Objective(negative_elbo, initial, theta, samples)
-    rule = as_rule(update, step_size, momentum, clip_norm)
+    rule = as_rule(
+        update, _DEFAULTS, step_size=step_size, momentum=momentum, clip_norm=clip_norm
+    )
     check_rule(rule, initial)
     bound = BoundRule(rule, initial)
     settings = loop.Settings(

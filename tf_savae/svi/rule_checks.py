@@ -15,21 +15,25 @@ _ROWS = 3
 _KNOWN = weakref.WeakKeyDictionary()  # Rule: the shapes for which it was checked.
 
 
-def as_rule(update, step_size, momentum, clip_norm):
+def as_rule(update, defaults, **short):
     """The update rule of these arguments: `update`, or `Momentum` from its short forms.
+
+    Args:
+      update: a rule, or None.
+      defaults: values of the short forms that say nothing.
+      short: step_size, momentum and clip_norm.
 
     Raises:
       ValueError: both were given, or neither.
 
-    >>> as_rule(None, 0.1, None, None).momentum
+    >>> as_rule(None, {}, step_size=0.1, momentum=0.5, clip_norm=None).momentum
     0.5
     """
-    short = {"step_size": step_size, "momentum": momentum, "clip_norm": clip_norm}
-    given = [name for name, value in short.items() if value is not None]
     if update is None:
-        if step_size is None:
+        if short["step_size"] is None:
             raise ValueError("step_size: expected a number, or an update rule (update=); got none.")
-        return Momentum(step_size, 0.5 if momentum is None else momentum, clip_norm)
+        return Momentum(**short)
+    given = [name for name, value in short.items() if not _same(value, defaults.get(name))]
     if given:
         raise ValueError(
             f"{', '.join(given)}: expected nothing beside update=, whose rule has its own; got "
@@ -42,6 +46,10 @@ def as_rule(update, step_size, momentum, clip_norm):
             f"state, parameters), such as svi.Momentum(0.1); got {update!r}."
         )
     return update
+
+
+def _same(value, default):
+    return value is default or (np.isscalar(value) and value == default)
 
 
 def check_rule(rule, initial):
