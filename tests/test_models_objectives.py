@@ -16,6 +16,7 @@ from keras_models import (
 )
 
 import tf_savae
+from tf_savae.ground import seeds
 from tf_savae.networks import TextDecoder
 from tf_savae.svi import refine
 
@@ -139,6 +140,80 @@ def test_learned_step_sizes_get_the_total_derivative(float64):
     unrolled = step_gradients(compiled(dense_model(**options, adjoint="unrolled"), x), x)
     assert relative_error(exact, unrolled) < EXACT
     assert exact[-1].shape == (2,) and np.all(np.abs(exact[-1]) > 1e-6)
+
+
+@pytest.mark.parametrize("adjoint", ["exact", "unrolled"])
+@pytest.mark.parametrize("weight", [0.1, 1.0])
+def test_amortized_weight_is_the_explicit_sum(float64, weight, adjoint):
+    """ELBO(lambda_K) trains all; w ELBO(lambda_0), theta held constant, the encoder as well."""
+    x = data()
+    options = {"beta": 0.3, "free_bits": 0.4}
+    plain = compiled(dense_model(adjoint=adjoint, model={**options, "amortized_weight": 0.0}), x)
+
+    def amortized(problem):
+        terms = problem.generator.terms(
+            problem.encode(), problem.theta, problem.first_seed(), True
+        )
+        return terms.nll + 0.3 * tf.maximum(terms.kl, 0.4)
+
+    beside = _gradients_at(plain, x, amortized, beta=0.3, free_bits=0.4)
+    phi = len(plain.encoder.trainable_variables)
+    wanted = step_gradients(plain, x)
+    wanted = [g + weight * a for g, a in zip(wanted[:phi], beside, strict=True)] + wanted[phi:]
+    model = dense_model(adjoint=adjoint, model={**options, "amortized_weight": weight})
+    assert relative_error(step_gradients(compiled(model, x), x), wanted) < EXACT
+
+
+def _gradients_at(model, x, loss, **options):
+    """Gradients in the encoder's weights of the batch mean of `loss(problem)`."""
+    seed = seeds.fold(seeds.fold(model.seed, 0), 0)
+    with tf.GradientTape() as tape:
+        problem = model.problem(tf.convert_to_tensor(x), seed, training=True, **options)
+        value = tf.reduce_mean(loss(problem))
+    gradients = tape.gradient(value, model.encoder.trainable_variables)
+    return [tf.convert_to_tensor(g).numpy() for g in gradients]
+
+
+def test_the_amortized_term_averages_the_samples_of_a_step(float64):
+    """With S = 2 step 0 draws two samples; VAE + SVI's encoder learns from both."""
+    x = data()
+    model = compiled(dense_model("vae_svi", samples=2), x)
+
+    def both(problem):
+        noises = seeds.split(problem.first_seed(), 2)
+        return sum(_elbo_at(problem, problem.encode(), noise) for noise in noises) / 2
+
+    wanted = _gradients_at(model, x, both)  # Before the step moves the weights.
+    got = step_gradients(model, x)[: len(model.encoder.trainable_variables)]
+    assert relative_error(got, wanted) < EXACT
+
+
+def _passes(model, x):
+    """How often a train step's trace evaluates the decoder: loops are traced once."""
+    compiled(model, x)
+    calls, evaluate = [], model.decoder.log_prob_prepared
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        return evaluate(*arguments, **options)
+
+    model.decoder.log_prob_prepared = counted
+    step_gradients(model, x)
+    return len(calls)
+
+
+def test_the_encoders_own_elbo_costs_no_decoder_pass():
+    """VAE + SVI: the steps and the ELBO at lambda_K; SA-VAE: the products besides."""
+    x = data()
+    assert _passes(dense_model("vae_svi"), x) == 2
+    for weight in (0.0, 0.5):
+        assert _passes(dense_model(model={"amortized_weight": weight}), x) == 3
+
+
+@pytest.mark.parametrize("objective", ["svi", "vae", "vae_svi", "vae_svi_kl"])
+def test_amortized_weight_is_for_savae(objective):
+    with pytest.raises(ValueError, match='amortized_weight: is for objective="savae"'):
+        dense_model(objective, model={"amortized_weight": 0.1})
 
 
 def test_autoregressive_row(float64):

@@ -61,6 +61,7 @@ class PosesProblems:
             free_bits=free_bits,
             seed=inner,
             training=training,
+            amortized_weight=self.amortized_weight,
         )
 
     def _standard(self, x):
@@ -95,7 +96,9 @@ class PosesProblems:
         refined, trace, fell_back = self.refinement.refine_or_fall_back(
             objective, initial, theta, seed, **settings
         )
-        return refined, Start(trace.negative_elbo[0], fell_back) if steps else None
+        if not steps:
+            return refined, None
+        return refined, Start(trace.negative_elbo[0], fell_back, trace.initial_gradient)
 
     def _prior_parameters(self, x):
         batch = tf.shape(tf.nest.flatten(x)[0])[0]

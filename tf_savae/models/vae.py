@@ -21,6 +21,8 @@ from tf_savae.svi.hvp import METHODS
 
 __all__ = ["SemiAmortizedVAE"]
 
+_AMORTIZED_WEIGHT = 0.0
+
 
 @export
 class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
@@ -39,6 +41,9 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
       latent_size: Z; needed for "svi" and for encoders with one output tensor.
       beta: KL weight, a number or a schedule of the training step (see `linear_kl_weight`).
       free_bits: nats of KL per example that cost nothing more.
+      amortized_weight: w >= 0, for objective "savae" alone: the encoder is also trained on w times
+        the ELBO at lambda_0, decoder held constant. It keeps the encoder's own posterior good and
+        costs no pass through the decoder. Where K is 0 it has no meaning and is left out.
       seed: int, from which all noise of training and evaluation is derived.
 
     Raises:
@@ -68,6 +73,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         beta=1.0,
         free_bits=0.0,
         seed=0,
+        amortized_weight=None,
         **kwargs,
     ):
         super().__init__(seed=seed, **kwargs)
@@ -87,6 +93,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         self.beta = beta
         self.free_bits = checks.positive("free_bits", free_bits, zero=True)
         self._beta_at = as_kl_weight(beta)
+        self.amortized_weight = _amortized_weight(amortized_weight, objective)
         self.refinement.family = self.family
         self._hvp = self.refinement.hvp
         self._tracked = BoundMetrics(
@@ -185,17 +192,29 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         layers = ("encoder", "decoder", "refinement", "family", "prior")
         config = {name: _serialized(getattr(self, name)) for name in layers}
         config["beta"] = _serialized(self.beta) if callable(self.beta) else self.beta
-        for name in ("objective", "latent_size", "free_bits", "seed"):
+        for name in ("objective", "latent_size", "free_bits", "seed", "amortized_weight"):
             config[name] = getattr(self, name)
         return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
+        config = {"amortized_weight": 0.0, **config}  # Files of an earlier version have none.
         for name in ("encoder", "decoder", "refinement", "family", "prior", "beta"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
+
+
+def _amortized_weight(weight, objective):
+    if weight is None:
+        return _AMORTIZED_WEIGHT if objective == "savae" else 0.0
+    weight = checks.positive("amortized_weight", weight, zero=True)
+    if weight and objective != "savae":
+        raise ValueError(
+            'amortized_weight: is for objective="savae", whose encoder learns from the ELBO at '
+            f"lambda_K; got {weight} with objective={objective!r}. Leave it out."
+        )
+    return weight
 
 
 def _serialized(part):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_savae.ground import seeds
 from tf_savae.networks import Effects
 from tf_savae.probability import ElboTerms
+from tf_savae.svi.per_example import inner
 
 __all__ = ["Outcome", "Problem", "Start", "at_constant_weights"]
 
@@ -18,6 +19,7 @@ class Start(NamedTuple):
 
     objective: Any  # Nats, with the noise of step 0, which computes it anyway.
     fell_back: Any = None  # Bool: which examples kept lambda_0; None where none may.
+    gradient: Any = None  # Nest like lambda_0, [B, ...]: of `objective` there, as a constant.
 
 
 class Outcome(NamedTuple):
@@ -51,6 +53,7 @@ class Problem:
       steps: K.
       beta: KL weight, scalar.
       free_bits: nats.
+      amortized_weight: w of the term w ELBO(lambda_0) that objective "savae" adds for the encoder.
       seed: stateless seed of the batch.
       training: bool.
       encoder_effects: () -> the `Effects` of the encoder's layers.
@@ -67,6 +70,7 @@ class Problem:
     seed: Any
     training: bool
     encoder_effects: Callable = _no_effects
+    amortized_weight: float = 0.0
 
     def objective(self, parameters, theta, seed):
         """The weighted negative ELBO, [B]: what refinement descends and training minimises."""
@@ -87,6 +91,24 @@ class Problem:
     def refined(self, initial, adjoint=None):
         """(lambda_K, `Start` or None)."""
         return self.refine(self.objective, initial, self.theta, self.seed, adjoint)
+
+    def amortized_objective(self, initial, start):
+        """The objective at lambda_0, [B], with a gradient in lambda_0 alone: theta is constant.
+
+        Step 0 of the refinement took that gradient already, so this costs no pass through the
+        decoder: the value is linear in lambda_0 around where it is, with that slope.
+
+        Args:
+          initial: lambda_0.
+          start: the `Start` of refinement; None for K = 0, which costs the pass.
+        """
+        if start is None:
+            fixed = at_constant_weights(self.theta)
+            return self.objective(initial, fixed, self.first_seed())
+        initial = tf.nest.flatten(initial)
+        moved = [p - tf.stop_gradient(p) for p in initial]
+        slope = [tf.stop_gradient(g) for g in tf.nest.flatten(start.gradient)]
+        return tf.stop_gradient(start.objective) + inner(slope, moved)
 
     def amortized_terms(self, initial, start):
         """The `ElboTerms` at lambda_0, without a pass through the decoder: for metrics alone.

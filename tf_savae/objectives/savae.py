@@ -1,14 +1,25 @@
 """SA-VAE (Kim et al. 2018, https://arxiv.org/abs/1802.02550): end to end through refinement.
 
-Theta and the encoder receive the total derivative of the ELBO at lambda_K.
+Theta and the encoder receive the total derivative of the ELBO at lambda_K; the encoder also
+`amortized_weight` times the gradient of the ELBO at lambda_0, with theta held constant.
 """
 
 __all__ = ["savae"]
 
 
 def savae(problem):
-    """The ELBO at parameters refined from the encoder's, differentiated through the K steps."""
+    """The ELBO at parameters refined from the encoder's, differentiated through the K steps.
+
+    With K = 0 lambda_0 is all there is, and the amortized term, a part of the loss already, is
+    left out.
+    """
     initial = problem.encode()
     refined, start = problem.refined(initial)
     amortized = problem.amortized_terms(initial, start)
-    return problem.outcome_at(refined, start=start, amortized=amortized)
+    outcome = problem.outcome_at(refined, start=start, amortized=amortized)
+    if start is None:
+        return outcome._replace(amortized=outcome.terms)
+    if problem.amortized_weight:
+        extra = problem.amortized_weight * problem.amortized_objective(initial, start)
+        outcome = outcome._replace(loss=outcome.loss + extra)
+    return outcome
