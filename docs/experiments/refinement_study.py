@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Does refinement pay, and which? Every system on several data sets, to convergence.
+
+Each job is a line of settings; jobs that are in the output file already are skipped, so the same
+command goes on after an interruption:
+
+    python docs/experiments/refinement_study.py --data=pairs --seeds=0,1,2 --output=study.jsonl \\
+        --jobs='vae; vae_svi K=5 step=0.02; savae rule=network K=3 weight=0.3'
+
+A job is an objective and its settings: K (steps), S (samples of z a step), step (size), rule
+(plain, natural, steps or network), weight (of the amortized term), after (epochs of a VAE first),
+rate (factor of the learning rate), epochs (at most), encoder (linear, small, full), adjoint. A
+model is trained until the validation bound has not improved for some epochs, and the best epoch's
+weights are tested. Time is CPU time of training on one thread, compilation and validation left
+out. One line of JSON a job: test bound, KL, importance-weighted NLL (200 samples) and the encoder's
+own bound, in nats per example.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+from study_data import DATA
+
+from tf_savae import SemiAmortizedRefinement, SemiAmortizedVAE, evaluation, linear_kl_weight, svi
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("data", "pairs", sorted(DATA), "data set")
+flags.DEFINE_list("seeds", ["0"], "of data, weights and noise")
+flags.DEFINE_string("jobs", "vae", "jobs, separated by ;")
+flags.DEFINE_string("output", "study.jsonl", "file that gets a line for each job")
+
+_DEFAULTS = {
+    "K": 5, "S": 1, "step": 0.02, "rule": "plain", "weight": 0.0, "after": 0, "rate": 1.0,
+    "epochs": 0, "encoder": "full", "adjoint": "exact",
+}
+
+
+def main(_):
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    path = Path(FLAGS.output)
+    for text in filter(None, map(str.strip, FLAGS.jobs.split(";"))):
+        for seed in map(int, FLAGS.seeds):
+            key = {"data": FLAGS.data, "seed": seed, "job": text}
+            lines = path.read_text().splitlines() if path.exists() else []
+            if not any(key.items() <= json.loads(line).items() for line in lines):
+                found = {**key, **run(FLAGS.data, seed, text)}
+                with path.open("a") as file:
+                    file.write(json.dumps(found) + "\n")
+                print(json.dumps(found), flush=True)
+
+
+def settings_of(text):
+    """(objective, settings) of a job's line."""
+    objective, *words = text.split()
+    given = dict(word.split("=") for word in words)
+    unknown = set(given) - set(_DEFAULTS)
+    if unknown:
+        raise ValueError(f"jobs: expected settings among {sorted(_DEFAULTS)}, got {unknown}.")
+    settings = {n: type(d)(given.get(n, d)) for n, d in _DEFAULTS.items()}
+    return objective, settings
+
+
+def run(data, seed, text):
+    """Trains and tests one job."""
+    objective, settings = settings_of(text)
+    study = DATA[data](seed, settings["encoder"])
+    keras.utils.set_random_seed(seed)
+    clock = Clock()
+    start = None
+    if settings["after"]:
+        start = build(study, "vae", settings, seed)
+        fit(start, study, clock, settings["after"], seed, patient=False)
+    model = build(study, objective, settings, seed, start)
+    history = fit(model, study, clock, settings["epochs"] or study.epochs, seed, bool(start))
+    best = int(np.argmin(history["val_bound"]))
+    kept = {n: round(history[n][best], 4) for n in ("encoder_signal", "adjoint_growth", "curvature")
+            if n in history}
+    training = {"epochs": settings["after"] + best + 1, "seconds": round(clock.seconds, 1)}
+    training["valid"] = round(min(history["val_bound"]), 3)
+    return {**measure(model, study, seed), **training, **kept}
+
+
+def rule_of(settings):
+    """Arguments of the layer that say how to step."""
+    kind, size = settings["rule"], settings["step"]
+    if kind == "plain":
+        return {"step_size": size}
+    if kind == "natural":
+        return {"update": svi.NaturalGradient(size, clip_norm=5.0)}
+    if kind == "steps":
+        return {"update": svi.LearnedSteps(settings["K"], size)}
+    return {"update": svi.LearnedUpdate(step_size=size)}
+
+
+def build(study, objective, settings, seed, start=None):
+    """A compiled model, with the weights of the VAE `start` if there is one."""
+    steps = linear_kl_weight(study.anneal_steps, start=0.1)
+    more = {"amortized_weight": settings["weight"]} if objective == "savae" else {}
+    refinement = SemiAmortizedRefinement(
+        steps=0 if objective == "vae" else settings["K"], samples=settings["S"],
+        adjoint=settings["adjoint"] if objective == "savae" else "exact", **rule_of(settings))
+    model = SemiAmortizedVAE(
+        None if objective == "svi" else study.encoder(), study.decoder(), objective=objective,
+        latent_size=study.latent_size, refinement=refinement, seed=seed,
+        beta=1.0 if start else steps, **more)
+    rate = study.learning_rate * settings["rate"]
+    model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0), steps_per_execution=20)
+    model(study.train[:1])
+    if start:
+        for part in ("encoder", "decoder"):
+            getattr(model, part).set_weights(getattr(start, part).get_weights())
+    return model
+
+
+def stream(rows, batch_size, seed):
+    """Shuffled batches without end; tf.data's tuner would hold up the ends of epochs."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    data = tf.data.Dataset.from_tensor_slices(rows).shuffle(len(rows), seed=seed).repeat()
+    return data.batch(batch_size).prefetch(4).with_options(options)
+
+
+def batches(rows, size=200):
+    """The rows once, in order."""
+    return tf.data.Dataset.from_tensor_slices(rows).batch(size)
+
+
+class Clock(keras.callbacks.Callback):
+    """CPU seconds of training; the first step of a program, which compiles, counts as others."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds, self._spent = 0.0, []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._spent = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._began = time.process_time()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._spent.append(time.process_time() - self._began)
+
+    def on_epoch_end(self, epoch, logs=None):
+        first = self._spent[1] if epoch == 0 and len(self._spent) > 1 else self._spent[0]
+        self.seconds += first + sum(self._spent[1:])
+
+
+def fit(model, study, clock, epochs, seed, started=False, patient=True):
+    """Trains; returns the history. `started`: from a trained VAE, with no annealing to await."""
+    each = len(study.train) // study.batch_size // 20 * 20
+    annealed = 0 if started else -(-study.anneal_steps // each)
+    best = keras.callbacks.EarlyStopping(
+        "val_bound", mode="min", patience=study.patience, restore_best_weights=True,
+        start_from_epoch=annealed)
+    valid = batches(study.valid).cache()
+    return model.fit(
+        stream(study.train, study.batch_size, seed), epochs=epochs, steps_per_epoch=each,
+        validation_data=valid, callbacks=[clock] + [best] * patient, verbose=0).history
+
+
+def measure(model, study, seed):
+    """Numbers on the test rows, nats per example."""
+    data = batches(study.test)
+    bounds = [evaluation.evaluate_bounds(model, data, seed=s) for s in range(5)]
+    nll = evaluation.importance_weighted_nll(model, data, samples=200, seed=seed)
+    mean = {
+        "bound": [b.bound for b in bounds], "kl": [b.kl for b in bounds], "iw_nll": [nll],
+        "encoder": [b.amortized_bound for b in bounds]}
+    return {name: round(float(np.mean(values)), 3) for name, values in mean.items()}
+
+
+if __name__ == "__main__":
+    app.run(main)

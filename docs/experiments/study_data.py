@@ -1,0 +1,151 @@
+"""The data sets of refinement_study.py, with the small networks that go with each."""
+
+import functools
+import lzma
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.data import Vocabulary
+from tf_savae.networks import (
+    DistributionDecoder,
+    OracleDecoder,
+    OracleEncoder,
+    TextDecoder,
+    TextEncoder,
+)
+
+__all__ = ["DATA", "Study"]
+
+
+class Study(NamedTuple):
+    """A data set, split, and how it is modelled and trained."""
+
+    train: Any
+    valid: Any
+    test: Any
+    encoder: Any  # () -> encoder
+    decoder: Any  # () -> decoder
+    latent_size: int
+    batch_size: int = 50
+    learning_rate: float = 2e-3
+    anneal_steps: int = 400
+    patience: int = 20
+    epochs: int = 400
+
+
+def _dense_networks(features, latent, units, encoder):
+    """(make_encoder, make_decoder): one hidden layer each; `encoder` linear, small or full."""
+
+    def make_encoder():
+        inputs = keras.Input([features])
+        width = {"linear": 0, "small": units // 8, "full": units}[encoder]
+        hidden = keras.layers.Dense(width, activation="relu")(inputs) if width else inputs
+        return keras.Model(inputs, [keras.layers.Dense(latent)(hidden) for _ in range(2)])
+
+    def make_decoder():
+        layers = [keras.layers.Dense(units, activation="tanh"), keras.layers.Dense(features)]
+        return DistributionDecoder(keras.Sequential(layers), "bernoulli")
+
+    return make_encoder, make_decoder
+
+
+def pairs(seed, encoder="full"):
+    """Pairs of 9 prototypes joined by exclusive or: a posterior of explaining away."""
+    draw = np.random.default_rng(100 + seed)
+    prototypes = draw.random((9, 100)) < 0.4
+    first, second = prototypes[draw.integers(9, size=(2, 3600))]
+    rows = (first ^ second ^ (draw.random((3600, 100)) < 0.06)).astype("float32")
+    nets = _dense_networks(100, 6, 64, encoder)
+    return Study(rows[:2000], rows[2000:2600], rows[2600:], *nets, 6)
+
+
+def prototypes(seed, encoder="full"):
+    """The rows of the array tutorial: one of 12 prototypes each, with noise."""
+    draw = np.random.default_rng(seed)
+    made = draw.random((12, 64)) < 0.5
+    labels = draw.integers(12, size=4000)
+    rows = (made[labels] ^ (draw.random((4000, 64)) < 0.08)).astype("float32")
+    nets = _dense_networks(64, 4, 64, encoder)
+    return Study(rows[:2000], rows[2000:3000], rows[3000:], *nets, 4)
+
+
+def _images(train, valid, test, encoder):
+    nets = _dense_networks(784, 16, 200, encoder)
+    return Study(
+        train, valid, test, *nets, 16, batch_size=100, learning_rate=1e-3, anneal_steps=1000,
+        patience=7, epochs=120,
+    )
+
+
+def _folder():
+    return Path(os.environ["TF_SAVAE_DATA"])
+
+
+def mnist(seed, encoder="full"):
+    """10,000 training images of statically binarised MNIST, 1,000 to validate and to test."""
+    packed = np.load(_folder() / "mnist_static/binarized_mnist_packed.npz")
+    parts = {n: np.unpackbits(packed[n], axis=1)[:, :784] for n in ("train", "valid", "test")}
+    rows = np.random.default_rng(seed).permutation(50000)[:10000]
+    train, valid, test = parts["train"][rows], parts["valid"][::10], parts["test"][::10]
+    return _images(*(p.astype("float32") for p in (train, valid, test)), encoder)
+
+
+def omniglot(seed, encoder="full"):
+    """12,000 images of Omniglot at 28 x 28, binarised once with ink as the probability."""
+    images = np.load(_folder() / "omniglot/omniglot28_area.npz")["images"].reshape(-1, 784) / 255.0
+    draw = np.random.default_rng(0)
+    images = images[draw.permutation(len(images))[:12000]]
+    images = (draw.random(images.shape) < images).astype("float32")
+    test, valid, train = images[:1000], images[1000:2000], images[2000:]
+    return _images(train, valid, test, encoder)
+
+
+def oracle(seed, encoder="full"):
+    """Sentences of the oracle experiment's generator, to be learned: 5 words of 1,000."""
+    generator = OracleDecoder(1000, 100, 2, seed=seed)
+    generator(tf.zeros([1, 5], tf.int32), tf.zeros([1, 2]))
+    draw = np.random.default_rng(seed)
+    codes = tf.constant(draw.normal(size=(24000, 2)), tf.float32)
+    rows = generator.sample(codes, seed=[0, seed]).numpy()
+    test, valid, train = rows[:2000], rows[2000:4000], rows[4000:]
+    scales = {"scale": 0.1, "latent_scale": 0.5, "output_scale": 0.1, "seed": seed + 10_000}
+    return Study(
+        train, valid, test, lambda: OracleEncoder(1000, 100, 2),
+        lambda: OracleDecoder(1000, 100, 2, **scales), 2, batch_size=50, learning_rate=2e-3,
+        anneal_steps=4000, patience=5, epochs=40,
+    )
+
+
+def ptb(seed, encoder="full"):
+    """10,000 sentences of Penn Treebank of at most 20 words, vocabulary 3,000."""
+    lines = {}
+    for part in ("train", "valid", "test"):
+        with lzma.open(_folder() / f"ptb/ptb.{part}.txt.xz", "rt") as file:
+            lines[part] = [line for line in file if 0 < len(line.split()) <= 20]
+    draw = np.random.default_rng(seed)
+    train = [lines["train"][i] for i in draw.permutation(len(lines["train"]))[:10000]]
+    vocabulary = Vocabulary.build(train, max_size=3000)
+    encode = functools.partial(_token_rows, vocabulary)
+    sizes = {"vocabulary_size": len(vocabulary), "embedding_size": 64, "units": 64}
+    return Study(
+        encode(train), encode(lines["valid"])[:1000], encode(lines["test"])[:1000],
+        lambda: TextEncoder(**sizes, latent_size=16),
+        lambda: TextDecoder(**sizes, latent_size=16, dropout=0.3), 16, batch_size=50,
+        learning_rate=2e-3, anneal_steps=2000, patience=4, epochs=30,
+    )
+
+
+def _token_rows(vocabulary, sentences):
+    rows = np.zeros([len(sentences), 22], "int32")
+    for row, words in zip(rows, sentences, strict=True):
+        ids = vocabulary.encode(words)
+        row[: len(ids)] = ids
+    return rows
+
+
+DATA = {f.__name__: f for f in (pairs, prototypes, mnist, omniglot, oracle, ptb)}
