@@ -89,7 +89,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         self._beta_at = as_kl_weight(beta)
         self.refinement.family = self.family
         self._hvp = self.refinement.hvp
-        self._tracked = BoundMetrics(
+        self._bound_metrics = BoundMetrics(
             latent=True,
             amortized=self.encoder is not None,
             refined=self.inference_steps > 0,
