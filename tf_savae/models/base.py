@@ -4,10 +4,12 @@ import keras
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
+from tf_savae.ground.settings import ChecksSettings
 from tf_savae.models import gate, keras_strategy
 from tf_savae.models.building import first_batch
 from tf_savae.models.compilation import resolve_jit_compile
 from tf_savae.models.data_checks import check_arrays
+from tf_savae.models.following import FollowInEpochs, FollowsSettings
 from tf_savae.models.guards import StopOnNonFinite, WarnOfInstability
 from tf_savae.models.sample_weights import (
     as_pair,
@@ -20,7 +22,12 @@ from tf_savae.models.steps import NO_TARGETS, Steps
 __all__ = ["BoundModel"]
 
 
-class BoundModel(Steps, keras.Model):
+def _checked_seed(seed):
+    seeds.as_seed(seed)  # Says now what is wrong with it.
+    return seed
+
+
+class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
     """A keras.Model trained on a bound of log p(x); subclasses say which.
 
     The loss is the mean over a batch's examples; with sample weights w it is sum(w loss) / sum(w),
@@ -34,11 +41,16 @@ class BoundModel(Steps, keras.Model):
     size then means that of the global batch, and as long as no layer looks at other rows (batch
     normalisation does) or draws by itself (keras.layers.Dropout), any number of replicas gives the
     weights that one process gives, up to rounding.
+
+    Settings may be assigned on a model that is in use: `model.seed`, `layer.trainable`, a layer's
+    own attributes. Whatever was traced with another value is traced again at its next call. Parts
+    that weights follow from (`decoder`, `latent_size`, ...) are fixed: assigning them raises.
     """
+
+    _changeable = {"seed": _checked_seed}
 
     def __init__(self, *, seed=0, **kwargs):
         super().__init__(**{"autocast": False, **kwargs})  # Data keep their precision.
-        seeds.as_seed(seed)  # Says now what is wrong with it.
         self.seed = seed
         self._evaluation_step = self.add_weight(
             shape=(),
@@ -155,11 +167,12 @@ class BoundModel(Steps, keras.Model):
         self._check_weights()
         x = self._prepared(x, kwargs.get("batch_size"))
         guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
-        callbacks = [*guards, *keras.tree.flatten(callbacks or [])]
+        callbacks = [*guards, *keras.tree.flatten(callbacks or []), FollowInEpochs()]
         return super().fit(self._source(x), y, callbacks=callbacks, **kwargs)
 
     def _prepared(self, x, batch_size=None):
         """What training needs before its first step: weights, a measured product, slots."""
+        self._follow_settings()
         if self._needs_batch():
             x = self._with_first_batch(self._prepare_fit, x, batch_size)
         if self.built and self.compiled and not self.optimizer.built:

@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.ground.serialization import export
+from tf_savae.ground.settings import ChecksSettings
 from tf_savae.models.building import spec_of, zeros_of
 from tf_savae.models.fall_back import better_of
 from tf_savae.models.parameters import check_parameters
-from tf_savae.models.refinement_checks import check_generator, step_sizes, truncation
+from tf_savae.models.refinement_checks import CHANGEABLE, check_generator, step_sizes, truncation
 from tf_savae.networks.base import StandardNormalPrior
 from tf_savae.networks.stateless import PureGenerator
 from tf_savae.probability import as_family
@@ -23,7 +24,7 @@ __all__ = ["SemiAmortizedRefinement"]
 
 
 @export
-class SemiAmortizedRefinement(keras.layers.Layer):
+class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
     """Refines variational parameters by K SVI steps, differentiably (Kim et al. 2018).
 
     Inside `SemiAmortizedVAE` it only holds how to refine. In any other Keras model give it the
@@ -50,6 +51,10 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         standard normal and the family the diagonal Gaussian by default.
       seed: int, from which calls that get no seed draw theirs.
 
+    Inside `SemiAmortizedVAE` any of these but `decoder`, `prior` and `learn_step_size` may be
+    assigned later, and takes effect at the model's next call. In another Keras model, which would
+    go on with the old value, assigning raises once the layer is part of a compiled step.
+
     Raises:
       ValueError: an argument is out of its range.
 
@@ -57,6 +62,8 @@ class SemiAmortizedRefinement(keras.layers.Layer):
     >>> layer.get_config()["steps"]
     3
     """
+
+    _changeable = CHANGEABLE
 
     def __init__(
         self,
@@ -110,6 +117,30 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         self.log_step_size = None
         self._example = None
         self._measured_hvp = None
+
+    def __setattr__(self, name, value):
+        if name in self._changeable and self.__dict__.get("_is_traced"):
+            raise ValueError(
+                f"{name}: this layer is part of a compiled step of a Keras model, which goes on "
+                f"with the old value; got {value!r}. Make a new layer with the same decoder."
+            )
+        if name == "step_size" and self.__dict__.get("log_step_size") is not None:
+            raise ValueError(
+                f"step_size: learned, in the weight log_step_size; got {value!r}. Assign its "
+                "logarithm to that."
+            )
+        super().__setattr__(name, value)
+
+    def product(self):
+        """The Hessian-vector product that the settings ask for."""
+        return keeping.product_for(self.keep, self.adjoint, self.hvp)
+
+    def check_settings(self):
+        """Raises ValueError unless settings that were assigned one by one fit together."""
+        self.product()
+        if self.adjoint == "truncated":
+            truncation(self.truncate, self.adjoint, self.steps)
+        check_adjoint_clip(self.adjoint_clip_norm, self.adjoint)
 
     def build(self, parameters_shape=None, x_shape=None):
         if self.learn_step_size:
@@ -186,7 +217,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "momentum": self.momentum,
             "clip_norm": self.clip_norm,
             "adjoint": self.adjoint,
-            "hvp": self.hvp,
+            "hvp": self.product(),
             "truncate": self.truncate if self.adjoint == "truncated" else None,
             "adjoint_clip_norm": self.adjoint_clip_norm,
             "samples": self.samples,
@@ -214,6 +245,8 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             the layer's `seed`), and always the same one otherwise.
           training: whether the decoder's dropout is on during refinement.
         """
+        if not tf.executing_eagerly():
+            self.__dict__["_is_traced"] = True
         precise = self.variable_dtype
         parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), parameters)
         check_parameters(self.family, parameters)
@@ -226,7 +259,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         def negative_elbo(lam, theta, step_seed):
             return generator.terms(lam, theta, step_seed, training).weighted()
 
-        hvp = self._measured_hvp or self.hvp
+        hvp = (self.hvp == "auto" and self._measured_hvp) or self.product()
         return self.refine(negative_elbo, parameters, theta, inner, hvp=hvp)
 
     def _measure_hvp(self, parameters, x):
@@ -310,6 +343,8 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "seed",
         )
         own = {name: getattr(self, name) for name in names}
+        if self.adjoint != "truncated":
+            own["truncate"] = None
         sizes = self.step_size
         own["step_size"] = list(sizes) if isinstance(sizes, tuple) else sizes
         if callable(self.hvp):

@@ -25,6 +25,7 @@ class Steps:
 
         A batch whose loss or gradient is not finite changes nothing but the count of steps.
         """
+        gate.check_known(self.optimizer, self.trainable_variables)
         part = self._part(data)
         step = tf.convert_to_tensor(gate.batches(self.optimizer).value)
         beta = self._beta_at(step)
@@ -87,7 +88,7 @@ class Steps:
     def predict_step(self, data):
         """`call` on x."""
         part = self._part(data)
-        answers = replicas.run(self, "predict", self, part.share, part.x)
+        answers = replicas.run(self, "predict", self._watched(self), part.share, part.x)
         if part.share is None:
             return answers
         return tf.nest.map_structure(lambda answer: answer[: part.rows], answers)
@@ -103,7 +104,7 @@ class Steps:
 
     def _make_function(self, step_function):
         with keras_strategy.joined_by_graph(self):
-            return super()._make_function(step_function)
+            return super()._make_function(self._watched(step_function))
 
     def make_predict_function(self, force=False):
         with keras_strategy.joined_by_graph(self):
