@@ -42,8 +42,7 @@ def dense_model(objective="savae", *, decoder=None, encoder=None, model=None, **
     return tf_savae.SemiAmortizedVAE(
         dense_encoder() if encoder is None else encoder,
         dense_decoder() if decoder is None else decoder,
-        **{"latent_size": LATENT, **(model or {})},
-        objective=objective,
+        **{"latent_size": LATENT, "objective": objective, **(model or {})},
         refinement=tf_savae.SemiAmortizedRefinement(**settings),
     )
 

@@ -83,14 +83,14 @@ def test_a_train_step_mixes_the_vae_and_the_savae_of_its_rows(float64):
         loss = tf.add_n([tf.reduce_sum(part) for part in rows]) / 6.0
     wanted = [tf.convert_to_tensor(g) for g in tape.gradient(loss, plain.trainable_variables)]
     assert relative_error(gradients, [w.numpy() for w in wanted]) < 1e-11
-    share = float(model._tracked.trackers["fell_back"].result())
+    share = float(model._bound_metrics.trackers["fell_back"].result())
     assert share == pytest.approx(np.mean(fell_back))
 
 
 def test_by_default_nothing_is_compared(float64):
     x = data(4)
     model = compiled(dense_model(**EXPLODING), x)
-    assert "fell_back" not in model._tracked.trackers
+    assert "fell_back" not in model._bound_metrics.trackers
     _, start = train_problem(model, x).refined(model.encode(x))
     assert start.fell_back is None
 

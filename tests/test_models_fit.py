@@ -60,11 +60,11 @@ def test_padding_changes_no_number(float64, objective):
     model = compiled(text_model(objective), x)
     start = model.get_weights()
     gradients = step_gradients(model, x)
-    logs = {name: float(t.result()) for name, t in model._tracked.trackers.items()}
+    logs = {name: float(t.result()) for name, t in model._bound_metrics.trackers.items()}
     model.set_weights(start)
     model.reset_metrics()
     assert relative_error(step_gradients(model, padded), gradients) < 1e-11
-    for name, tracker in model._tracked.trackers.items():
+    for name, tracker in model._bound_metrics.trackers.items():
         assert float(tracker.result()) == pytest.approx(logs[name], rel=1e-10), name
 
 
@@ -89,7 +89,7 @@ def test_history_has_the_bounds(objective):
 def test_what_is_not_measured_is_not_reported():
     """Autodiff through the unrolled steps has no backward pass of ours to look at."""
     model = compiled(dense_model(adjoint="unrolled"), data())
-    assert not {"adjoint_growth", "curvature"} & set(model._tracked.trackers)
+    assert not {"adjoint_growth", "curvature"} & set(model._bound_metrics.trackers)
 
 
 class _Batches(keras.utils.PyDataset):

@@ -41,6 +41,9 @@ DECODERS = {
     "batch_norm": lambda: _decoder(
         LAYERS.Dense(5), LAYERS.BatchNormalization(), LAYERS.Activation("tanh"), LAYERS.Dense(6)
     ),
+    "spectral_norm": lambda: _decoder(
+        LAYERS.SpectralNormalization(LAYERS.Dense(5, "tanh")), LAYERS.Dense(6)
+    ),
     "convolution": lambda: _decoder(*_images(LAYERS.SpatialDropout2D(0.4))),
     "lstm": lambda: _decoder(
         LAYERS.RepeatVector(2), LAYERS.LSTM(3, use_cudnn=False), LAYERS.Dense(6)
@@ -80,6 +83,32 @@ def test_statistics_move_once_a_step():
     before = layer.moving_mean.numpy()
     model.test_step((tf.constant(x),))
     np.testing.assert_array_equal(layer.moving_mean.numpy(), before)
+
+
+@pytest.mark.parametrize("side", ["encoder", "decoder"])
+def test_weights_that_a_layer_sets_are_set(side):
+    """The normalised kernel that a step computes with is what the next one, or evaluate, finds."""
+    layer = LAYERS.SpectralNormalization(LAYERS.Dense(5, "tanh"))
+    parts = {
+        "encoder": {"encoder": keras.Sequential([layer, LAYERS.Dense(4)])},
+        "decoder": {"decoder": _decoder(layer, LAYERS.Dense(6))},
+    }
+    x = data(8)
+    for rate in (0.0, 0.1):
+        model = compiled(dense_model(**parts[side]), x, optimizer=keras.optimizers.SGD(rate))
+        vector, kernel = (v.numpy() for v in layer.normalized_weights())
+        model.fit(x, batch_size=8, verbose=0)
+        np.testing.assert_allclose(layer.vector_u.numpy(), vector, rtol=1e-5)
+        moved = np.abs(layer.kernel.numpy() - kernel).max()
+        assert moved < 1e-6 if rate == 0.0 else 1e-4 < moved < 0.5  # Then the gradient's step.
+
+
+def test_weights_that_a_layer_sets_stay_where_a_batch_is_skipped():
+    layer = LAYERS.SpectralNormalization(LAYERS.Dense(5, "tanh"))
+    model = compiled(dense_model("vae", decoder=_decoder(layer, LAYERS.Dense(6))), data())
+    before = layer.kernel.numpy()
+    model.train_step((tf.constant(np.full([4, 6], np.nan, "float32")),))
+    np.testing.assert_array_equal(layer.kernel.numpy(), before)
 
 
 def test_encoder_statistics_and_dropout():

@@ -80,7 +80,7 @@ class PureStep:
         with self._scope(new) as scope:
             steps._assign(*steps._written(outcome.effects.statistics), finite)
             ones, beta = tf.ones_like(outcome.loss), model._beta_at(self._step(state))
-            model._tracked.update(outcome, ones, beta, model._tokens(x), probe, finite)
+            model._bound_metrics.update(outcome, ones, beta, model._tokens(x), probe, finite)
             new = [scope.get_current_value(v) for v in self.variables]
         return loss, new
 

@@ -39,7 +39,7 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
             )
         self.decoder = decoder
         tokens = hasattr(decoder, "count_tokens")
-        self._tracked = BoundMetrics(
+        self._bound_metrics = BoundMetrics(
             latent=False, amortized=False, refined=False, pulled_back=False, tokens=tokens
         )
 

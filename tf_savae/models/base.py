@@ -4,17 +4,30 @@ import keras
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
+from tf_savae.ground.settings import ChecksSettings
 from tf_savae.models import gate, keras_strategy
 from tf_savae.models.building import first_batch
 from tf_savae.models.compilation import resolve_jit_compile
 from tf_savae.models.data_checks import check_arrays
+from tf_savae.models.following import FollowInEpochs, FollowsSettings
 from tf_savae.models.guards import StopOnNonFinite, WarnOfInstability
+from tf_savae.models.sample_weights import (
+    as_pair,
+    check_no_class_weight,
+    check_sample_weight,
+    with_targets,
+)
 from tf_savae.models.steps import NO_TARGETS, Steps
 
 __all__ = ["BoundModel"]
 
 
-class BoundModel(Steps, keras.Model):
+def _checked_seed(seed):
+    seeds.as_seed(seed)  # Says now what is wrong with it.
+    return seed
+
+
+class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
     """A keras.Model trained on a bound of log p(x); subclasses say which.
 
     The loss is the mean over a batch's examples; with sample weights w it is sum(w loss) / sum(w),
@@ -28,11 +41,16 @@ class BoundModel(Steps, keras.Model):
     size then means that of the global batch, and as long as no layer looks at other rows (batch
     normalisation does) or draws by itself (keras.layers.Dropout), any number of replicas gives the
     weights that one process gives, up to rounding.
+
+    Settings may be assigned on a model that is in use: `model.seed`, `layer.trainable`, a layer's
+    own attributes. Whatever was traced with another value is traced again at its next call. Parts
+    that weights follow from (`decoder`, `latent_size`, ...) are fixed: assigning them raises.
     """
+
+    _changeable = {"seed": _checked_seed}
 
     def __init__(self, *, seed=0, **kwargs):
         super().__init__(**{"autocast": False, **kwargs})  # Data keep their precision.
-        seeds.as_seed(seed)  # Says now what is wrong with it.
         self.seed = seed
         self._evaluation_step = self.add_weight(
             shape=(),
@@ -121,7 +139,7 @@ class BoundModel(Steps, keras.Model):
 
     @property
     def metrics(self):
-        return list(self._tracked.trackers.values())
+        return list(self._bound_metrics.trackers.values())
 
     def reset_metrics(self):
         super().reset_metrics()
@@ -131,69 +149,105 @@ class BoundModel(Steps, keras.Model):
         """As `keras.Model.fit` on x alone.
 
         Args:
-          x, y, callbacks, kwargs: as in Keras; y is None.
+          x, y, callbacks, kwargs: as in Keras; y is None. Arrays may have `sample_weight` [N] of
+            numbers >= 0, and `validation_data` may be (x, None, sample_weight).
           skip_limit: how many batches of an epoch may give a loss or gradient that is not finite;
             they are skipped. Three in a row are too many in any case.
 
         Raises:
-          ValueError: targets were given, or data or weights hold what cannot be trained on.
+          ValueError: targets or class weights were given, or data or weights hold what cannot be
+            trained on.
           NonFiniteError: too many batches gave a NaN or infinite loss or gradient.
         """
-        self._check_data(x, y, kwargs.get("sample_weight"))
-        self._check_validation(kwargs.get("validation_data"))
+        check_no_class_weight(kwargs.get("class_weight"))
+        y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = self._checked_validation(kwargs["validation_data"])
         keras_strategy.check_made_in_scope(self, self.optimizer)
-        with self.distribute_strategy.scope():
-            x = self._prepared(x, kwargs.get("batch_size") or 32)
-        if "validation_data" in kwargs:
-            kwargs["validation_data"] = keras_strategy.as_shared(kwargs["validation_data"], self)
-        guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
-        callbacks = [*guards, *keras.tree.flatten(callbacks or [])]
-        return super().fit(keras_strategy.as_shared(x, self), callbacks=callbacks, **kwargs)
-
-    def _prepared(self, x, batch_size):
-        """Checks the weights, or makes them; returns the data."""
         self._check_weights()
+        x = self._prepared(x, kwargs.get("batch_size"))
+        guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
+        callbacks = [*guards, *keras.tree.flatten(callbacks or []), FollowInEpochs()]
+        return super().fit(self._source(x), y, callbacks=callbacks, **kwargs)
+
+    def _prepared(self, x, batch_size=None):
+        """What training needs before its first step: weights, a measured product, slots."""
+        self._follow_settings()
         if self._needs_batch():
-            batch, x = first_batch(x, batch_size)
-            if batch is not None:
-                self._prepare_fit(batch)
+            x = self._with_first_batch(self._prepare_fit, x, batch_size)
         if self.built and self.compiled and not self.optimizer.built:
             # Here and not in the first step, which would be traced a second time without it.
-            self.optimizer.build(self.trainable_variables)
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        return x
+
+    def _with_weights(self, x, batch_size=None):
+        """Makes the weights from the first batch if there are none yet; returns the data."""
+        return x if self.built else self._with_first_batch(self._ensure_built, x, batch_size)
+
+    def _with_first_batch(self, function, x, batch_size):
+        batch, x = first_batch(x, batch_size or 32)
+        if batch is not None:
+            with self.distribute_strategy.scope():
+                function(batch)
         return x
 
     def evaluate(self, x=None, y=None, **kwargs):
-        """As `keras.Model.evaluate` on x alone; raises as `fit`."""
-        self._check_data(x, y, kwargs.get("sample_weight"))
-        return super().evaluate(keras_strategy.as_shared(x, self), **kwargs)
+        """As `keras.Model.evaluate` on x alone, and `sample_weight` for arrays; raises as `fit`."""
+        y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
+        x = self._with_weights(x, kwargs.get("batch_size"))
+        return super().evaluate(self._source(x), y, **kwargs)
 
-    def predict(self, x, *args, **kwargs):
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """As `keras.Model.train_on_batch` on x alone; raises as `fit`."""
+        check_no_class_weight(class_weight)
+        _, sample_weight = self._checked(x, y, sample_weight)
+        x = self._prepared(x)
+        return super().train_on_batch(x, None, sample_weight, return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """As `keras.Model.test_on_batch` on x alone; raises as `fit`."""
+        _, sample_weight = self._checked(x, y, sample_weight)
+        x = self._with_weights(x)
+        return super().test_on_batch(x, None, sample_weight, return_dict=return_dict)
+
+    def predict(self, x, batch_size=None, **kwargs):
         """As `keras.Model.predict`.
 
         Raises:
           ValueError: x holds what cannot be data of this model.
         """
         self._check_arrays(x)
-        return super().predict(x, *args, **kwargs)
+        x = self._with_weights(x, batch_size)
+        return super().predict(with_targets(x), batch_size, **kwargs)
+
+    def predict_on_batch(self, x):
+        """As `keras.Model.predict_on_batch`; raises as `predict`."""
+        self._check_arrays(x)
+        return super().predict_on_batch(self._with_weights(x))
 
     def _check_arrays(self, x):
         decoder = self.decoder
         size, limits = (getattr(decoder, n, None) for n in ("vocabulary_size", "data_range"))
         check_arrays(x, size, limits)
 
-    def _check_data(self, x, y, sample_weight):
-        if y is not None:
+    def _checked(self, x, y, sample_weight):
+        """(y, sample_weight) as Keras keeps them; raises for what is no data of this model."""
+        if keras_strategy.is_target(y):
             raise ValueError(f"y: {NO_TARGETS}")
         self._check_arrays(x)
-        if sample_weight is not None:
-            checks.finite("sample_weight", sample_weight)
+        return as_pair(x, check_sample_weight(sample_weight, x))
 
-    def _check_validation(self, data):
+    def _checked_validation(self, data):
         """Now, and not at the end of the first epoch."""
-        if data is None or isinstance(data, tf.data.Dataset):
-            return
+        if not isinstance(data, (tuple, list)):
+            self._check_arrays(data)
+            return self._source(data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self._check_data(x, y, sample_weight)
+        return (x, *self._checked(x, y, sample_weight))
+
+    def _source(self, x):
+        return keras_strategy.as_shared(with_targets(x), self)
 
     def _needs_batch(self):
         """Whether `_prepare_fit` has anything to do; looking at a dataset may move its shuffle."""

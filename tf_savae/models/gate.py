@@ -9,7 +9,15 @@ import tensorflow as tf
 
 from tf_savae.models import replicas
 
-__all__ = ["all_finite", "apply_gradients", "batches", "scales_losses", "select", "usable"]
+__all__ = [
+    "all_finite",
+    "apply_gradients",
+    "batches",
+    "check_known",
+    "scales_losses",
+    "select",
+    "usable",
+]
 
 _LEAST_SCALE = 2.0**-10  # A loss that overflows with less is not too large for half precision.
 
@@ -76,6 +84,22 @@ def batches(optimizer):
     0
     """
     return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+
+
+def check_known(optimizer, variables):
+    """Raises ValueError unless the optimizer, if it is built, has slots for each of `variables`.
+
+    >>> check_known(keras.optimizers.SGD(), [])
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    known = {id(v) for v in inner._trainable_variables} if inner.built else None
+    missing = [v.path for v in variables if known is not None and id(v) not in known]
+    if missing:
+        raise ValueError(
+            f"trainable: {missing[0]}{' and others' * (len(missing) > 1)} was frozen when the "
+            "optimizer was built, which knows nothing of it. Call compile again with a new "
+            "optimizer."
+        )
 
 
 def apply_gradients(optimizer, gradients, variables, finite):

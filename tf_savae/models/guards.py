@@ -47,7 +47,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         if not self._batches:  # By now a resumed epoch has its metrics back.
-            self._before = self._skipped = int(self.model._tracked.trackers["skipped"].result())
+            skipped = self.model._bound_metrics.trackers["skipped"].result()
+            self._before = self._skipped = int(skipped)
 
     def on_train_batch_end(self, batch, logs=None):
         new = int((logs or {}).get("skipped", 0)) - self._skipped

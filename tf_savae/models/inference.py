@@ -9,7 +9,6 @@ from tf_savae.models.rows import (
     posterior_codes,
     posterior_of_rows,
     prior_codes,
-    refinement_key,
 )
 from tf_savae.probability import importance_weighted_log_likelihood
 
@@ -162,27 +161,13 @@ class Inference:
         self._ensure_built(x)
         return x
 
-    def make_predict_function(self, force=False):
-        return super().make_predict_function(self._refines_otherwise("predict") or force)
-
-    def make_test_function(self, force=False):
-        return super().make_test_function(self._refines_otherwise("test") or force)
-
-    def _refines_otherwise(self, name):
-        """Whether Keras' function of this name was traced with other settings of refinement."""
-        known = self.__dict__.setdefault("_traced_settings", {})
-        before, known[name] = known.get(name), (self.inference_steps, refinement_key(self))
-        return before != known[name]
-
     def _compiled(self, key, function):
-        """`function(x, seed)` as a tf.function, made once per key and settings of refinement."""
-        if "_functions" not in self.__dict__:
-            self.__dict__["_functions"] = {}
-        functions = self.__dict__["_functions"]
-        key = (*key, refinement_key(self))
+        """`function(x, seed)` as a tf.function, made once per key and settings of the model."""
+        functions = self._functions_now()
         if key not in functions:
             jit = self.jit_compile is True if self.compiled else False
-            functions[key] = tf.function(function, jit_compile=jit, autograph=False)
+            watched = self._watched(function)
+            functions[key] = tf.function(watched, jit_compile=jit, autograph=False)
         return functions[key]
 
 

@@ -111,7 +111,7 @@ def is_target(y):
     >>> is_target(None), is_target(tf.zeros([4, 0])), is_target(tf.zeros([4]))
     (False, False, True)
     """
-    return y is not None and getattr(y, "shape", [None])[1:] != [0]
+    return y is not None and list(getattr(y, "shape", [None])[1:]) != [0]
 
 
 def logs_of(results):

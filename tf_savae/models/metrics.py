@@ -54,6 +54,12 @@ class BoundMetrics:
             self.trackers["perplexity"] = Perplexity()
         self.trackers["skipped"] = keras.metrics.Sum(name="skipped")
 
+    def renewed(self, other):
+        """`other`, the metrics of changed settings, with the trackers that both have."""
+        kept = {name: self.trackers.get(name, tracker) for name, tracker in other.trackers.items()}
+        other.trackers = kept
+        return self if kept.keys() == self.trackers.keys() else other
+
     def update(self, outcome, weights, beta, tokens=None, stability=None, finite=None):
         """Adds one batch.
 

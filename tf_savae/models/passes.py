@@ -44,7 +44,7 @@ def one_pass(function, dataset, seed=0, *, label=None, shows=None):
       The nest, with float64 arrays [N, ...] in the dataset's order.
 
     Raises:
-      ValueError: the dataset has no example.
+      ValueError: the dataset has no example, or a weight is neither 0 nor 1.
 
     >>> data = tf.data.Dataset.range(5).map(lambda i: tf.cast(i, tf.float32)).batch(2)
     >>> one_pass(lambda x, seed: 2.0 * x, data).tolist()
@@ -54,7 +54,7 @@ def one_pass(function, dataset, seed=0, *, label=None, shows=None):
     parts = []
     for index, batch in enumerate(dataset):
         x, _, weights = keras.utils.unpack_x_y_sample_weight(batch)
-        rows = slice(None) if weights is None else np.asarray(weights) > 0
+        rows = slice(None) if weights is None else _kept(weights)
         answer = function(x, seeds.fold(seed, index))
         parts.append(tf.nest.map_structure(lambda t, r=rows: np.asarray(t, np.float64)[r], answer))
         if bar is not None:
@@ -62,6 +62,18 @@ def one_pass(function, dataset, seed=0, *, label=None, shows=None):
     if not parts or not len(tf.nest.flatten(parts[0])[0]):
         raise ValueError("dataset: expected at least one example of weight above 0, got none.")
     return tf.nest.map_structure(lambda *columns: np.concatenate(columns), *parts)
+
+
+def _kept(weights):
+    """Which examples to keep, bool [B]."""
+    weights = np.asarray(weights)
+    other = weights[(weights != 0) & (weights != 1)]
+    if other.size:
+        raise ValueError(
+            "sample_weight: expected 1, or 0 for an example to leave out, since the answers are "
+            f"per example; got {other.flat[0]}. Weigh the answers yourself."
+        )
+    return weights > 0
 
 
 def _bar(dataset, label):

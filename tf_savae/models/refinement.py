@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.ground.serialization import export
+from tf_savae.ground.settings import ChecksSettings
 from tf_savae.models.building import spec_of, zeros_of
 from tf_savae.models.fall_back import better_of
 from tf_savae.models.parameters import check_parameters
-from tf_savae.models.refinement_checks import check_generator, step_sizes, truncation
+from tf_savae.models.refinement_checks import CHANGEABLE, check_generator, truncation
 from tf_savae.networks.base import StandardNormalPrior
 from tf_savae.networks.stateless import PureGenerator
 from tf_savae.probability import as_family
@@ -23,11 +24,12 @@ from tf_savae.svi.rule_checks import as_rule, check_rule
 __all__ = ["SemiAmortizedRefinement"]
 
 _STEP_SIZE = 0.05
+_SHORT_FORMS = ("step_size", "momentum", "clip_norm")  # Of `Momentum`; None with an update rule.
 _DEFAULTS = {"momentum": 0.5, "clip_norm": 5.0}  # Beside an update rule they say nothing.
 
 
 @export
-class SemiAmortizedRefinement(keras.layers.Layer):
+class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
     """Refines variational parameters by K SVI steps, differentiably (Kim et al. 2018).
 
     Inside `SemiAmortizedVAE` it only holds how to refine. In any other Keras model give it the
@@ -57,6 +59,10 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         standard normal and the family the diagonal Gaussian by default.
       seed: int, from which calls that get no seed draw theirs.
 
+    Inside `SemiAmortizedVAE` any of these but `decoder`, `prior` and `learn_step_size` may be
+    assigned later, and takes effect at the model's next call. In another Keras model, which would
+    go on with the old value, assigning raises once the layer is part of a compiled step.
+
     Raises:
       ValueError: an argument is out of its range.
 
@@ -64,6 +70,8 @@ class SemiAmortizedRefinement(keras.layers.Layer):
     >>> layer.get_config()["steps"]
     3
     """
+
+    _changeable = CHANGEABLE
 
     def __init__(
         self,
@@ -114,25 +122,60 @@ class SemiAmortizedRefinement(keras.layers.Layer):
     def _set_rule(self, update, step_size, momentum, clip_norm, learn_step_size):
         """Either an update rule, or the settings of `Momentum`."""
         self.learn_step_size = bool(learn_step_size)
-        self.update = update
-        self.step_size = self.momentum = self.clip_norm = None
         if update is not None:
-            if self.learn_step_size:
-                raise ValueError(
-                    "learn_step_size: expected False with update=, whose rule has its own step "
-                    "sizes; got True. Use update=svi.LearnedSteps()."
-                )
             short = {"step_size": step_size, "momentum": momentum, "clip_norm": clip_norm}
-            as_rule(update, _DEFAULTS, **short)
+            self.update = as_rule(update, _DEFAULTS, **short)
             return
-        self.step_size = step_sizes(_STEP_SIZE if step_size is None else step_size)
-        self.momentum = checks.unit_interval("momentum", momentum, closed=False)
-        self.clip_norm = checks.positive("clip_norm", clip_norm, optional=True)
+        self.update = None
+        self.step_size = _STEP_SIZE if step_size is None else step_size
+        self.momentum, self.clip_norm = momentum, clip_norm
         if self.learn_step_size and not np.all(self.step_size):
             raise ValueError(
                 "step_size: expected numbers > 0 with learn_step_size=True, which trains their "
                 f"logarithms; got {step_size!r}."
             )
+
+    def __setattr__(self, name, value):
+        if name in self._changeable and self.__dict__.get("_is_traced"):
+            raise ValueError(
+                f"{name}: this layer is part of a compiled step of a Keras model, which goes on "
+                f"with the old value; got {value!r}. Make a new layer with the same decoder."
+            )
+        if name in _SHORT_FORMS and value is not None and self.__dict__.get("update") is not None:
+            raise ValueError(
+                f"{name}: the layer refines by its update rule, {type(self.update).__name__}, which "
+                f"has settings of its own; got {value!r}. Assign to update instead."
+            )
+        if name == "update" and value is not None:
+            self._check_update(value)
+        if name == "step_size" and self.__dict__.get("log_step_size") is not None:
+            raise ValueError(
+                f"step_size: learned, in the weight log_step_size; got {value!r}. Assign its "
+                "logarithm to that."
+            )
+        super().__setattr__(name, value)
+        if name == "update" and value is not None:
+            for short in _SHORT_FORMS:
+                super().__setattr__(short, None)
+
+    def _check_update(self, rule):
+        as_rule(rule, {}, step_size=None)
+        if self.learn_step_size:
+            raise ValueError(
+                "learn_step_size: expected False with update=, whose rule has its own step sizes; "
+                "got True. Use update=svi.LearnedSteps()."
+            )
+
+    def product(self):
+        """The Hessian-vector product that the settings ask for."""
+        return keeping.product_for(self.keep, self.adjoint, self.hvp)
+
+    def check_settings(self):
+        """Raises ValueError unless settings that were assigned one by one fit together."""
+        self.product()
+        if self.adjoint == "truncated":
+            truncation(self.truncate, self.adjoint, self.steps)
+        check_adjoint_clip(self.adjoint_clip_norm, self.adjoint)
 
     def build(self, parameters_shape=None, x_shape=None):
         if self.learn_step_size:
@@ -226,7 +269,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "steps": self.steps,
             "update": self.rule(initial),
             "adjoint": self.adjoint,
-            "hvp": self.hvp,
+            "hvp": self.product(),
             "truncate": self.truncate if self.adjoint == "truncated" else None,
             "adjoint_clip_norm": self.adjoint_clip_norm,
             "samples": self.samples,
@@ -254,6 +297,8 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             the layer's `seed`), and always the same one otherwise.
           training: whether the decoder's dropout is on during refinement.
         """
+        if not tf.executing_eagerly():
+            self.__dict__["_is_traced"] = True
         precise = self.variable_dtype
         parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), parameters)
         check_parameters(self.family, parameters)
@@ -266,7 +311,7 @@ class SemiAmortizedRefinement(keras.layers.Layer):
         def negative_elbo(lam, theta, step_seed):
             return generator.terms(lam, theta, step_seed, training).weighted()
 
-        hvp = self._measured_hvp or self.hvp
+        hvp = (self.hvp == "auto" and self._measured_hvp) or self.product()
         return self.refine(negative_elbo, parameters, theta, inner, hvp=hvp)
 
     def _measure_hvp(self, parameters, x):
@@ -348,6 +393,8 @@ class SemiAmortizedRefinement(keras.layers.Layer):
             "seed",
         )
         own = {name: getattr(self, name) for name in names}
+        if self.adjoint != "truncated":
+            own["truncate"] = None
         if self.update is None:
             sizes = self.step_size
             own["step_size"] = list(sizes) if isinstance(sizes, tuple) else sizes

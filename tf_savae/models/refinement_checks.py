@@ -2,8 +2,11 @@
 
 from tf_savae.ground import checks
 from tf_savae.models.compilation import check_second_derivatives
+from tf_savae.probability import as_family
+from tf_savae.svi import ADJOINTS, keeping
+from tf_savae.svi import hvp as hvps
 
-__all__ = ["check_generator", "step_sizes", "truncation"]
+__all__ = ["CHANGEABLE", "check_generator", "step_sizes", "truncation"]
 
 
 def step_sizes(step_size):
@@ -54,3 +57,30 @@ def check_generator(decoder, adjoint, hvp):
         )
     if adjoint == "unrolled" or (adjoint != "stop" and hvp != "finite_difference"):
         check_second_derivatives(decoder)
+
+
+def _hvp(hvp):
+    return hvp if callable(hvp) else checks.choice("hvp", hvp, tuple(hvps.METHODS))
+
+
+def _momentum(value):
+    return checks.unit_interval("momentum", value, closed=False)
+
+
+# What may be assigned later, with the check of each; whether they fit together is seen in use.
+CHANGEABLE = {
+    "steps": lambda value: checks.non_negative_int("steps", value),
+    "update": lambda rule: rule,
+    "step_size": lambda value: None if value is None else step_sizes(value),
+    "momentum": lambda value: None if value is None else _momentum(value),
+    "clip_norm": lambda value: checks.positive("clip_norm", value, optional=True),
+    "adjoint": lambda value: checks.choice("adjoint", value, ADJOINTS),
+    "hvp": _hvp,
+    "truncate": lambda value: None if value is None else checks.non_negative_int("truncate", value),
+    "adjoint_clip_norm": lambda value: checks.positive("adjoint_clip_norm", value, optional=True),
+    "samples": lambda value: checks.positive_int("samples", value),
+    "keep": lambda value: checks.choice("keep", value, (None, *keeping.LEVELS)),
+    "fall_back": lambda value: checks.non_negative_int("fall_back", value),
+    "family": as_family,
+    "seed": lambda value: value,
+}

@@ -6,11 +6,9 @@ decoder draws.
 
 import inspect
 
-import numpy as np
 import tensorflow as tf
 
 from tf_savae.models.noise import DrawnOtherwise
-from tf_savae.models.refinement import SemiAmortizedRefinement
 from tf_savae.networks.rows import map_rows, row_seeds
 
 __all__ = [
@@ -20,16 +18,7 @@ __all__ = [
     "posterior_codes",
     "posterior_of_rows",
     "prior_codes",
-    "refinement_key",
 ]
-
-# K is given to each function; the others are no settings of one refinement.
-_NO_SETTINGS = ("steps", "decoder", "prior", "family", "seed", "kwargs")
-_SETTINGS = tuple(
-    name
-    for name in inspect.signature(SemiAmortizedRefinement).parameters
-    if name not in _NO_SETTINGS
-)
 
 
 def check_built(model):
@@ -119,21 +108,9 @@ def posterior_of_rows(model, x, seed, first=0, steps=None):
         refined, _ = problem.refined(problem.encode(), adjoint="stop")
         return refined
 
-    key = ("posterior_of_rows", steps, refinement_key(model))
+    key = ("posterior_of_rows", steps)
     run = _function(model, key, refine, _uses_xla(model))
     return run(x, seed, tf.constant(first))
-
-
-def refinement_key(model):
-    """How the model refines, K aside, as a key: a user may set any of it on a trained model."""
-    settings = (getattr(model.refinement, name) for name in _SETTINGS)
-    return (*map(_plain, settings), model.free_bits)
-
-
-def _plain(setting):
-    if setting is None or isinstance(setting, str) or callable(setting):
-        return setting
-    return tuple(np.ravel(setting).tolist())  # Also of lists and arrays, which are no keys.
 
 
 def posterior_codes(model, parameters, seed, first=0):
@@ -170,10 +147,11 @@ def _uses_xla(model):
 
 def _function(model, key, function, jit_compile):
     """`function` as a tf.function, made once per key; as it is for what cannot be a key."""
-    functions = model.__dict__.setdefault("_functions", {})
+    functions = model._functions_now()
     try:
         if key not in functions:
-            made = tf.function(function, jit_compile=jit_compile, autograph=False)
+            watched = model._watched(function)
+            made = tf.function(watched, jit_compile=jit_compile, autograph=False)
             functions[key] = made
         return functions[key]
     except TypeError:  # An option that is a tensor or an array.

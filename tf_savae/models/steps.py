@@ -6,6 +6,7 @@ import tensorflow as tf
 from tf_savae.ground import seeds
 from tf_savae.models import gate, keras_strategy, replicas
 from tf_savae.models.metrics import STABILITY, TRAINING_ONLY
+from tf_savae.models.sample_weights import weights_like
 
 __all__ = ["NO_TARGETS", "Steps"]
 
@@ -24,6 +25,7 @@ class Steps:
 
         A batch whose loss or gradient is not finite changes nothing but the count of steps.
         """
+        gate.check_known(self.optimizer, self.trainable_variables)
         part = self._part(data)
         step = tf.convert_to_tensor(gate.batches(self.optimizer).value)
         beta = self._beta_at(step)
@@ -32,10 +34,11 @@ class Steps:
         )
         loss, gradients, statistics = replicas.total((loss, gradients, statistics))
         finite = gate.usable(self.optimizer, loss, gradients)
-        gate.apply_gradients(self.optimizer, gradients, self.trainable_variables, finite)
+        # Before the update, which would be lost where a layer sets a weight that is trained.
         _assign(self.__dict__["_written"], statistics, finite)
-        self._tracked.update(outcome, weights, beta, self._tokens(part.x), stability, finite)
-        return self._tracked.results()
+        gate.apply_gradients(self.optimizer, gradients, self.trainable_variables, finite)
+        self._bound_metrics.update(outcome, weights, beta, self._tokens(part.x), stability, finite)
+        return self._bound_metrics.results()
 
     def _differentiate(self, part, step, beta):
         """What a train step computes of one part: pure, so that XLA can compile it by itself."""
@@ -44,7 +47,7 @@ class Steps:
         with tf.GradientTape() as tape:
             tape.watch(probe)
             outcome = self._outcome(part.x, seed, beta, True, probe)
-            weights = _weights(part.sample_weight, outcome.loss)
+            weights = weights_like(part.sample_weight, outcome.loss)
             loss = self._loss(outcome, weights, part.weight)
             scaled = self.optimizer.scale_loss(loss)
         *gradients, stability = tape.gradient(scaled, [*self.trainable_variables, probe])
@@ -70,9 +73,9 @@ class Steps:
         self._evaluation_step.assign_add(1)
         beta = self._evaluation_beta()
         outcome = replicas.run(self, "test", self._evaluate_part, part.share, part.x, step, beta)
-        weights = _weights(part.sample_weight, outcome.loss)
-        self._tracked.update(outcome, weights, beta, self._tokens(part.x))
-        return self._tracked.results(set(self._tracked.trackers) - set(TRAINING_ONLY))
+        weights = weights_like(part.sample_weight, outcome.loss)
+        self._bound_metrics.update(outcome, weights, beta, self._tokens(part.x))
+        return self._bound_metrics.results(set(self._bound_metrics.trackers) - set(TRAINING_ONLY))
 
     def _evaluate_part(self, x, step, beta):
         seed = self._noise(_EVALUATE, step)
@@ -85,7 +88,7 @@ class Steps:
     def predict_step(self, data):
         """`call` on x."""
         part = self._part(data)
-        answers = replicas.run(self, "predict", self, part.share, part.x)
+        answers = replicas.run(self, "predict", self._watched(self), part.share, part.x)
         if part.share is None:
             return answers
         return tf.nest.map_structure(lambda answer: answer[: part.rows], answers)
@@ -101,7 +104,7 @@ class Steps:
 
     def _make_function(self, step_function):
         with keras_strategy.joined_by_graph(self):
-            return super()._make_function(step_function)
+            return super()._make_function(self._watched(step_function))
 
     def make_predict_function(self, force=False):
         with keras_strategy.joined_by_graph(self):
@@ -114,9 +117,9 @@ def _written(statistics):
     for index, variable in enumerate(variables):
         if any(variable is other for other in variables[:index]):
             raise ValueError(  # One of the two updates would be lost.
-                f"{variable.path}: a layer with moving statistics (BatchNormalization) is in both "
-                "encoder and decoder, or in both prepare and log_prob of the decoder; expected one "
-                "of its own in each."
+                f"{variable.path}: a layer that sets its own weights (BatchNormalization, "
+                "SpectralNormalization) is in both encoder and decoder, or in both prepare and "
+                "log_prob of the decoder; expected one of its own in each."
             )
     return variables, [value for _, value in statistics]
 
@@ -142,15 +145,3 @@ def _clips(optimizer):
 
 def _batch_size(x):
     return tf.shape(tf.nest.flatten(x)[0])[0]
-
-
-def _weights(sample_weight, loss):
-    if sample_weight is None:
-        return tf.ones_like(loss)
-    weights = tf.cast(tf.convert_to_tensor(sample_weight), loss.dtype)
-    if weights.shape.rank != 1:
-        raise ValueError(
-            "sample_weight: expected one weight per example, shape [B]; got shape "
-            f"{weights.shape.as_list()}."
-        )
-    return weights

@@ -60,6 +60,13 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
     [8, 2]
     """
 
+    _changeable = {
+        **BoundModel._changeable,
+        "beta": lambda beta: as_kl_weight(beta) and beta,
+        "free_bits": lambda nats: checks.positive("free_bits", nats, zero=True),
+        "objective": lambda name: checks.choice("objective", name, tuple(OBJECTIVES)),
+    }
+
     def __init__(
         self,
         encoder,
@@ -77,33 +84,57 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         **kwargs,
     ):
         super().__init__(seed=seed, **kwargs)
-        checks.choice("objective", objective, tuple(OBJECTIVES))
+        self.objective = objective
         _check_parts(encoder, decoder, objective, latent_size)
         self.encoder = None if objective == "svi" else encoder
         self.decoder = decoder
         refinement = SemiAmortizedRefinement() if refinement is None else refinement
         _check_refinement(refinement, objective)
         self.refinement = refinement
-        self.objective = objective
         self.family = as_family(family)
         self.latent_size = latent_size
         self.prior = prior
         if prior is None and latent_size is not None:
             self.prior = StandardNormalPrior(latent_size)
         self.beta = beta
-        self.free_bits = checks.positive("free_bits", free_bits, zero=True)
-        self._beta_at = as_kl_weight(beta)
+        self.free_bits = free_bits
         self.amortized_weight = _amortized_weight(amortized_weight, objective)
         self.refinement.family = self.family
-        self._hvp = self.refinement.hvp
-        self._tracked = BoundMetrics(
+        self._hvp = self._hvp_asked = self.refinement.hvp
+        self._bound_metrics = self._metrics_of_settings()
+
+    def _metrics_of_settings(self):
+        return BoundMetrics(
             latent=True,
             amortized=self.encoder is not None,
             refined=self.inference_steps > 0,
             pulled_back=self._uses_products(),
-            tokens=hasattr(decoder, "count_tokens"),
-            falls_back=bool(refinement.fall_back),
+            tokens=hasattr(self.decoder, "count_tokens"),
+            falls_back=bool(self.refinement.fall_back),
         )
+
+    def _beta_at(self, step):
+        return as_kl_weight(self.beta)(step)
+
+    def _settings_changed(self):
+        self._check_settings()
+        if self._hvp_asked != self.refinement.product():
+            self._hvp = self._hvp_asked = self.refinement.product()
+        with self.distribute_strategy.scope():
+            self._bound_metrics = self._bound_metrics.renewed(self._metrics_of_settings())
+
+    def _check_settings(self):
+        """Whether what was assigned since the model was made fits together."""
+        self.refinement.check_settings()
+        _check_refinement(self.refinement, self.objective)
+        if (self.objective == "svi") != (self.encoder is None):
+            raise ValueError(
+                f'objective: "svi" is the one without an encoder, and the model has '
+                f"{'none' if self.encoder is None else 'one'}; got {self.objective!r}. Make a new "
+                "SemiAmortizedVAE: layers given to it keep their weights."
+            )
+        if self.compiled and self._differentiates_twice():
+            check_second_derivatives(self.decoder)
 
     @property
     def inference_steps(self):
@@ -127,7 +158,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         """As `keras.Model.compile`; see `BoundModel.compile`."""
         if self._differentiates_twice():
             check_second_derivatives(self.decoder)
-        self._hvp = self.refinement.hvp
+        self._hvp = self._hvp_asked = self.refinement.product()
         super().compile(optimizer, jit_compile=jit_compile, **kwargs)
 
     def _differentiates_twice(self):
@@ -189,6 +220,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         self.decoder(x, tf.zeros_like(posterior.mean()))
 
     def get_config(self):
+        self._check_settings()
         layers = ("encoder", "decoder", "refinement", "family", "prior")
         config = {name: _serialized(getattr(self, name)) for name in layers}
         config["beta"] = _serialized(self.beta) if callable(self.beta) else self.beta

@@ -6,6 +6,7 @@ import tensorflow_probability as tfp
 
 from tf_savae.ground import checks
 from tf_savae.ground.serialization import export
+from tf_savae.ground.settings import ChecksSettings
 from tf_savae.probability import standard_normal
 
 __all__ = ["Decoder", "DistributionDecoder", "Prior", "StandardNormalPrior"]
@@ -73,7 +74,7 @@ class Decoder(keras.layers.Layer):
 
 
 @export
-class DistributionDecoder(Decoder):
+class DistributionDecoder(ChecksSettings, Decoder):
     """A decoder from any Keras network z -> parameters and a likelihood.
 
     Args:
@@ -183,7 +184,7 @@ class Prior(keras.layers.Layer):
 
 
 @export
-class StandardNormalPrior(Prior):
+class StandardNormalPrior(ChecksSettings, Prior):
     """N(0, I) in `latent_size` dimensions.
 
     >>> StandardNormalPrior(3)(None).event_shape.as_list()

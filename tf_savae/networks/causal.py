@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tf_savae.ground import checks
 from tf_savae.ground.serialization import export
+from tf_savae.ground.settings import ChecksSettings
 from tf_savae.networks.convolution import Convolution
 
 __all__ = ["GatedLayer", "gate"]
@@ -35,7 +36,7 @@ def gate(features):
 
 
 @export
-class GatedLayer(keras.layers.Layer):
+class GatedLayer(ChecksSettings, keras.layers.Layer):
     """Vertical and horizontal convolution, link and gates, in pieces that a decoder composes.
 
     Args:

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tf_savae.ground import checks
 from tf_savae.ground.serialization import export
+from tf_savae.ground.settings import ChecksSettings
 from tf_savae.networks.recurrence import lstm, lstm_step
 from tf_savae.networks.softmax import token_nll
 
@@ -12,7 +13,7 @@ __all__ = ["LSTM", "ParameterHead", "TokenSoftmax", "last_state"]
 
 
 @export
-class LSTM(keras.layers.Layer):
+class LSTM(ChecksSettings, keras.layers.Layer):
     """An LSTM in time-major order whose derivatives of both orders compile with XLA.
 
     `keras.layers.LSTM` is not used because its cuDNN kernel has no second derivative and no XLA
@@ -115,7 +116,7 @@ def last_state(hidden, lengths):
 
 
 @export
-class ParameterHead(keras.layers.Layer):
+class ParameterHead(ChecksSettings, keras.layers.Layer):
     """One linear map from features [B, H] to a family's parameters for `latent_size`.
 
     >>> from tf_savae.probability import DiagonalGaussian
@@ -154,7 +155,7 @@ class ParameterHead(keras.layers.Layer):
 
 
 @export
-class TokenSoftmax(keras.layers.Layer):
+class TokenSoftmax(ChecksSettings, keras.layers.Layer):
     """The projection to the vocabulary, with `nll` fused (see `token_nll`).
 
     >>> TokenSoftmax(10, 4).nll(tf.zeros([3, 4]), tf.zeros([3], tf.int32)).shape.as_list()

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.ground.serialization import export
+from tf_savae.ground.settings import ChecksSettings
 from tf_savae.networks.base import Decoder
 from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax
 from tf_savae.networks.sampling import sample_tokens
@@ -19,7 +20,7 @@ __all__ = ["OracleDecoder", "OracleEncoder"]
 
 
 @export
-class OracleDecoder(Decoder):
+class OracleDecoder(ChecksSettings, Decoder):
     """p(x | z) of the oracle; with the default scales, the oracle's own random weights.
 
     Args:
@@ -121,7 +122,7 @@ class OracleDecoder(Decoder):
 
 
 @export
-class OracleEncoder(keras.layers.Layer):
+class OracleEncoder(ChecksSettings, keras.layers.Layer):
     """An LSTM over the words; its last state gives the variational parameters.
 
     >>> mean, log_variance = OracleEncoder(20, units=8)(tf.constant([[4, 0, 19]]))

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_savae.ground import checks
 from tf_savae.ground.serialization import export
+from tf_savae.ground.settings import ChecksSettings
 from tf_savae.networks.base import Decoder
 from tf_savae.networks.causal import GatedLayer, gate, odd_size
 from tf_savae.networks.pixel_sampling import sample_pixels
@@ -26,7 +27,7 @@ class Prepared(NamedTuple):
 
 
 @export
-class PixelCNNDecoder(Decoder):
+class PixelCNNDecoder(ChecksSettings, Decoder):
     """A Gated PixelCNN whose first layer sees z as extra feature maps; Bernoulli pixels.
 
     z is mapped to `latent_maps` feature maps [H, W], which join the image as channels of the first

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tf_savae.ground import checks
 from tf_savae.ground.serialization import export
+from tf_savae.ground.settings import ChecksSettings
 from tf_savae.networks.layers import ParameterHead
 from tf_savae.probability import as_family
 
@@ -14,7 +15,7 @@ _MOMENTUM = 0.9  # Of the moving statistics: Keras' 0.99 lags behind for hundred
 
 
 @export
-class ResidualBlock(keras.layers.Layer):
+class ResidualBlock(ChecksSettings, keras.layers.Layer):
     """Two 3 x 3 convolutions with batch normalisation beside a shortcut, at half the resolution.
 
     He et al. 2016, https://arxiv.org/abs/1512.03385.
@@ -57,7 +58,7 @@ class ResidualBlock(keras.layers.Layer):
 
 
 @export
-class ResidualEncoder(keras.layers.Layer):
+class ResidualEncoder(ChecksSettings, keras.layers.Layer):
     """Residual blocks, each halving the resolution, then one linear map to the parameters.
 
     Batch normalisation uses the batch's statistics in training and the moving ones otherwise. The

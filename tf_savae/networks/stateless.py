@@ -18,7 +18,7 @@ __all__ = ["Effects", "PureEncoder", "PureGenerator"]
 class Effects(NamedTuple):
     """What layers did besides their outputs."""
 
-    statistics: list  # (variable, new value) of moving statistics.
+    statistics: list  # (variable, new value): moving statistics, and weights that layers set.
     losses: list  # Scalars that layers added: activity regularisers, `add_loss`.
 
     def __add__(self, other):
@@ -59,9 +59,14 @@ class _State:
             mapping.append((state, tf.cast(value, state.dtype)))
         return keras.StatelessScope(state_mapping=mapping, collect_losses=True)
 
-    def effects(self, scope):
-        """The statistics that were written, and the losses that were added, inside `scope`."""
-        pairs = zip(self.statistics, self.constants, strict=True)
+    def effects(self, scope, weights):
+        """What was written, and the losses that were added, inside `scope(weights, seed)`.
+
+        Layers that constrain their own weights in `call` (SpectralNormalization) compute with what
+        they write; if that were lost, the model that was evaluated would not be the one trained.
+        """
+        mine = [*self.weights, *self.statistics]
+        pairs = zip(mine, [*weights, *self.constants], strict=True)
         current = [(v, scope.get_current_value(v), old) for v, old in pairs]
         written = [(v, value) for v, value, old in current if value is not old]
         return Effects(written, list(scope.losses))
@@ -91,7 +96,7 @@ class PureEncoder:
         weights = [tf.convert_to_tensor(v.value) for v in state.weights]
         with state.scope(weights, seed) as scope:
             outputs = self._encoder(x, training=training)
-        return outputs, state.effects(scope)
+        return outputs, state.effects(scope, weights)
 
 
 class PureGenerator:
@@ -128,7 +133,7 @@ class PureGenerator:
         weights = [tf.convert_to_tensor(v.value) for v in self._state.weights]
         with self._state.scope(weights, seed) as scope:
             prepared = self.decoder.prepare(x, seed, training)
-        self._effects_of_prepare = self._state.effects(scope)
+        self._effects_of_prepare = self._state.effects(scope, weights)
         return {"weights": weights, "prepared": prepared}
 
     def terms(self, parameters, theta, seed, training=False):
@@ -145,7 +150,7 @@ class PureGenerator:
                 self.prior.distribution(),
                 draw,
             )
-        return terms, self._effects(scope)
+        return terms, self._effects(scope, theta)
 
     def kl(self, parameters, theta, seed):
         """KL(q || p) alone, [B] nats, with the sample that `terms` draws from this seed."""
@@ -163,10 +168,10 @@ class PureGenerator:
         """-log p(x) of a decoder without a latent code, and the decoder's `Effects`."""
         with self._state.scope(theta["weights"], seed) as scope:
             nll = -self._log_prob(theta, None, seed, training)
-        return nll, self._effects(scope)
+        return nll, self._effects(scope, theta)
 
-    def _effects(self, scope):
-        return self._state.effects(scope) + self._effects_of_prepare
+    def _effects(self, scope, theta):
+        return self._state.effects(scope, theta["weights"]) + self._effects_of_prepare
 
     def _log_prob(self, theta, z, seed, training):
         value = self.decoder.log_prob_prepared(theta["prepared"], z, seed=seed, training=training)

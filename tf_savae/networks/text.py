@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_savae.ground import checks, seeds, shares
 from tf_savae.ground.serialization import export
+from tf_savae.ground.settings import ChecksSettings
 from tf_savae.networks.base import Decoder
 from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax, last_state
 from tf_savae.networks.text_sampling import SamplesText
@@ -59,7 +60,7 @@ def predicted_tokens(x):
 
 
 @export
-class TextEncoder(keras.layers.Layer):
+class TextEncoder(ChecksSettings, keras.layers.Layer):
     """An LSTM over the tokens; its last state gives the variational parameters.
 
     Args:
@@ -120,7 +121,7 @@ class TextEncoder(keras.layers.Layer):
 
 
 @export
-class TextDecoder(SamplesText, Decoder):
+class TextDecoder(ChecksSettings, SamplesText, Decoder):
     """An LSTM language model, given z: z joins every input and sets the first hidden state.
 
     Args:
@@ -134,6 +135,11 @@ class TextDecoder(SamplesText, Decoder):
     >>> decoder(tf.constant([[2, 7, 3, 0]]), tf.zeros([1, 2])).shape.as_list()
     [1]
     """
+
+    _changeable = {
+        "dropout": lambda rate: checks.unit_interval("dropout", rate, closed=False),
+        "word_dropout": lambda rate: checks.unit_interval("word_dropout", rate, closed=False),
+    }
 
     def __init__(
         self,
@@ -151,8 +157,7 @@ class TextDecoder(SamplesText, Decoder):
         self.embedding_size = embedding_size
         self.units = units
         self.latent_size = checks.non_negative_int("latent_size", latent_size)
-        self.dropout = checks.unit_interval("dropout", dropout, closed=False)
-        self.word_dropout = checks.unit_interval("word_dropout", word_dropout, closed=False)
+        self.dropout, self.word_dropout = dropout, word_dropout
         self.initial_scale = checks.positive("initial_scale", initial_scale)
         scale, dtype = self.initial_scale, self.dtype_policy
         self.embedding = _embedding(vocabulary_size, embedding_size, scale, dtype)

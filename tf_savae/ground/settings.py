@@ -1,0 +1,64 @@
+"""Constructor arguments as attributes: checked when they are assigned again, or refused."""
+
+import functools
+import inspect
+
+__all__ = ["ChecksSettings"]
+
+
+class ChecksSettings:
+    """An object whose constructor arguments cannot be changed behind its back.
+
+    A constructor argument that is kept under its own name may be assigned again where the class
+    lists it in `_changeable`: the new value is checked as the first one was, and takes effect at
+    the next call. Any other one raises, since weights, sublayers or metrics were made from it.
+
+    Attributes:
+      _changeable: {name: function that returns the value as it is kept, or raises}.
+
+    >>> class Noise(ChecksSettings):
+    ...     _changeable = {"rate": float}
+    ...     def __init__(self, size, rate):
+    ...         self.size, self.rate = size, rate
+    >>> Noise.__module__ = "tf_savae.example"
+    >>> noise = Noise(3, 0.5)
+    >>> noise.rate = "0.25"
+    >>> noise.rate
+    0.25
+    >>> noise.size = 4
+    Traceback (most recent call last):
+    ValueError: size: fixed once a Noise is made, ...
+    """
+
+    _changeable = {}
+
+    def __setattr__(self, name, value):
+        if name in self._changeable:
+            value = self._changeable[name](value)
+        elif self._is_set(name) and name in _arguments(type(self)):
+            if not _same(self.__dict__[name], value):
+                kind = type(self).__name__
+                raise ValueError(
+                    f"{name}: fixed once a {kind} is made, since other parts follow from it; got "
+                    f"{value!r}. Make a new {kind}: layers given to it keep their weights."
+                )
+        super().__setattr__(name, value)
+
+    def _is_set(self, name):
+        return self.__dict__.get(name) is not None
+
+
+def _same(old, new):
+    try:
+        return old is new or (type(old) is type(new) and bool(old == new))
+    except (TypeError, ValueError):  # Arrays, which compare number by number.
+        return False
+
+
+@functools.cache
+def _arguments(cls):
+    """Names of the arguments of the package's own constructors; a user's subclass has its own."""
+    root = __name__.split(".")[0]
+    ours = [part for part in cls.__mro__ if part.__module__.split(".")[0] == root]
+    made = [vars(part)["__init__"] for part in ours if "__init__" in vars(part)]
+    return {name for init in made for name in inspect.signature(init).parameters} - {"self"}

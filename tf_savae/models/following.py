@@ -1,0 +1,188 @@
+"""Traced functions follow the settings that they were traced with: changed ones trace anew.
+
+A setting is a public attribute of the model, of one of its layers or of its optimizer, and whether
+a layer is trainable. TensorFlow reads such attributes while it traces a function, and never again.
+"""
+
+import types
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["FollowInEpochs", "FollowsSettings", "settings_of"]
+
+# What Keras keeps for itself under public names, and what its callbacks set.
+_NO_SETTINGS = {
+    "build",
+    "built",
+    "call_signature_parameters",
+    "compiled",
+    "history",
+    "inputs",
+    "loss",
+    "name",
+    "outputs",
+    "predict_function",
+    "quantize",
+    "stop_evaluating",
+    "stop_predicting",
+    "stop_training",
+    "test_function",
+    "train_function",
+}
+_PRIVATE = {"_dtype_policy", "_jit_compile", "_learning_rate", "_run_eagerly", "_trainable"}
+_PLAIN = {bool, int, float, complex, str, bytes, type(None)}
+_OPAQUE = {types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type}
+# Layers are looked into by themselves; nothing that is traced depends on initializers.
+_OWNERS = (keras.layers.Layer, keras.Variable, keras.KerasTensor, keras.initializers.Initializer)
+_DEPTH = 2  # Objects inside objects that are looked into: a regularizer, a schedule.
+_SMALL = 4096  # Bytes of an array that is compared by its numbers.
+
+
+class FollowInEpochs(keras.callbacks.Callback):
+    """At the begin of an epoch, what other callbacks have set on the model's layers."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.make_train_function()
+
+
+class FollowsSettings:
+    """The part of `BoundModel` that sees changed settings before a traced function is used."""
+
+    def _follow_settings(self):
+        """Forgets what was traced with other settings than those of now; checks new ones."""
+        now = self._settings_now()
+        if self.__dict__.get("_seen") == now:
+            return
+        self._settings_changed()
+        self.__dict__["_seen"] = self._settings_now()  # What the check itself derived included.
+        self.train_function = self.test_function = self.predict_function = None
+        self.__dict__.pop("_functions", None)
+
+    def _settings_now(self, owners=None):
+        volatile = self.__dict__.get("_volatile", ())
+        settings = settings_of(self, owners)
+        return {key: value for key, value in settings.items() if key not in volatile}
+
+    def _follow_own_settings(self):
+        """As `_follow_settings` for the model and its refinement alone: for every batch."""
+        owners = [self, getattr(self, "refinement", None)]
+        seen = self.__dict__.get("_seen", {})
+        if any(seen.get(key) != value for key, value in self._settings_now(owners).items()):
+            self._follow_settings()
+
+    def _settings_changed(self):
+        """Hook: raises for settings that do not fit together, and derives what follows."""
+
+    def _watched(self, function):
+        """`function`, which when traced tells what its layers change by themselves.
+
+        A layer that counts its calls in an attribute would otherwise be traced anew for ever.
+        """
+
+        def watched(*args, **kwargs):
+            if tf.executing_eagerly():
+                return function(*args, **kwargs)
+            before = settings_of(self)
+            answer = function(*args, **kwargs)
+            after = settings_of(self)
+            changed = {k for k in before.keys() | after.keys() if before.get(k) != after.get(k)}
+            if changed:
+                self.__dict__.setdefault("_volatile", set()).update(changed)
+                seen = self.__dict__.get("_seen", {})
+                self.__dict__["_seen"] = {k: v for k, v in seen.items() if k not in changed}
+            return answer
+
+        return watched
+
+    def _functions_now(self):
+        """The functions that were compiled with the settings of now, by key."""
+        self._follow_settings()
+        return self.__dict__.setdefault("_functions", {})
+
+    # Keras' hooks: a callback may change a setting between two batches.
+
+    def make_train_function(self, force=False):
+        self._make_following("train_function", super().make_train_function, force)
+
+    def make_test_function(self, force=False):
+        self._make_following("test_function", super().make_test_function, force)
+
+    def make_predict_function(self, force=False):
+        self._follow_settings()
+        super().make_predict_function(force)
+
+    def _make_following(self, name, make, force):
+        self._follow_settings()
+        if getattr(self, name) is not None and not force:
+            return
+        make(force)
+        made = getattr(self, name)
+
+        def following(iterator):
+            self._follow_own_settings()
+            if getattr(self, name) is following:
+                return made(iterator)
+            self._make_following(name, make, False)
+            return getattr(self, name)(iterator)
+
+        setattr(self, name, following)
+
+
+def settings_of(model, owners=None):
+    """{(object, name of the attribute): what it is}, to be compared with an earlier one.
+
+    Args:
+      model: a keras.layers.Layer.
+      owners: the objects to look at; by default the model, all its layers and its optimizer.
+
+    >>> layer = keras.layers.Dropout(0.5)
+    >>> before = settings_of(layer)
+    >>> layer.rate = 0.1
+    >>> [name for (_, name), value in settings_of(layer).items() if before[_, name] != value]
+    ['rate']
+    """
+    if owners is None:
+        owners = [*model._flatten_layers(), getattr(model, "optimizer", None)]
+    same = [_Same(owner) for owner in owners if owner is not None]
+    return {(s, name): _key(value, _DEPTH) for s in same for name, value in _attributes(s.thing)}
+
+
+def _attributes(owner):
+    for name, value in vars(owner).items():
+        if name in _PRIVATE if name[:1] == "_" else name not in _NO_SETTINGS:
+            yield name, value
+
+
+class _Same:
+    """Equal to the same object alone, which it keeps from being freed."""
+
+    __slots__ = ("thing",)
+
+    def __init__(self, thing):
+        self.thing = thing
+
+    def __eq__(self, other):
+        return isinstance(other, _Same) and self.thing is other.thing
+
+    def __hash__(self):
+        return id(self.thing)
+
+
+def _key(value, depth):
+    """What compares equal as long as `value` is the same setting."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind, value
+    if kind in _OPAQUE or isinstance(value, _OWNERS):
+        return _Same(value)
+    if isinstance(value, (np.ndarray, np.generic)) and value.nbytes <= _SMALL:
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, (list, tuple)):
+        return kind, [_key(part, depth) for part in value]
+    if isinstance(value, dict):
+        return kind, [(repr(name), _key(part, depth)) for name, part in value.items()]
+    if not depth or not hasattr(value, "__dict__") or tf.is_tensor(value):
+        return _Same(value)
+    return _Same(value), [(name, _key(part, depth - 1)) for name, part in _attributes(value)]
