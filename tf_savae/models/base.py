@@ -8,8 +8,9 @@ from tf_savae.models import gate, keras_strategy
 from tf_savae.models.building import first_batch
 from tf_savae.models.compilation import resolve_jit_compile
 from tf_savae.models.data_checks import check_arrays
-from tf_savae.models.guards import StopOnNonFinite, WarnOfInstability
-from tf_savae.models.steps import NO_TARGETS, Steps
+from tf_savae.models.guards import NoEmptyPass, StopOnNonFinite, WarnOfInstability
+from tf_savae.models.steps import Steps
+from tf_savae.models.streams import NO_TARGETS, BatchChecks, look
 
 __all__ = ["BoundModel"]
 
@@ -130,25 +131,34 @@ class BoundModel(Steps, keras.Model):
     def fit(self, x=None, y=None, *, callbacks=None, skip_limit=10, **kwargs):
         """As `keras.Model.fit` on x alone.
 
+        Batches of a dataset or generator are checked as they are read, those of a PyDataset as far
+        as its first one; NaN after the first batch is left to `skip_limit`.
+
         Args:
           x, y, callbacks, kwargs: as in Keras; y is None.
           skip_limit: how many batches of an epoch may give a loss or gradient that is not finite;
             they are skipped. Three in a row are too many in any case.
 
         Raises:
-          ValueError: targets were given, or data or weights hold what cannot be trained on.
+          ValueError: targets were given, data or weights hold what cannot be trained on, or an
+            epoch found no batch.
           NonFiniteError: too many batches gave a NaN or infinite loss or gradient.
         """
         self._check_data(x, y, kwargs.get("sample_weight"))
         self._check_validation(kwargs.get("validation_data"))
         keras_strategy.check_made_in_scope(self, self.optimizer)
-        with self.distribute_strategy.scope():
-            x = self._prepared(x, kwargs.get("batch_size") or 32)
-        if "validation_data" in kwargs:
-            kwargs["validation_data"] = keras_strategy.as_shared(kwargs["validation_data"], self)
         guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
-        callbacks = [*guards, *keras.tree.flatten(callbacks or [])]
-        return super().fit(keras_strategy.as_shared(x, self), callbacks=callbacks, **kwargs)
+        callbacks = [NoEmptyPass(), *guards, *keras.tree.flatten(callbacks or [])]
+        batches = self._batch_checks()
+        with batches.told():
+            x = batches.source(x, skips=True)
+            if "validation_data" in kwargs:
+                validation = batches.source(kwargs["validation_data"])
+                look(validation)  # And not at the end of the first epoch.
+                kwargs["validation_data"] = keras_strategy.as_shared(validation, self)
+            with self.distribute_strategy.scope():
+                x = self._prepared(x, kwargs.get("batch_size") or 32)
+            return super().fit(keras_strategy.as_shared(x, self), callbacks=callbacks, **kwargs)
 
     def _prepared(self, x, batch_size):
         """Checks the weights, or makes them; returns the data."""
@@ -165,21 +175,50 @@ class BoundModel(Steps, keras.Model):
     def evaluate(self, x=None, y=None, **kwargs):
         """As `keras.Model.evaluate` on x alone; raises as `fit`."""
         self._check_data(x, y, kwargs.get("sample_weight"))
-        return super().evaluate(keras_strategy.as_shared(x, self), **kwargs)
+        if kwargs.get("_use_cached_eval_dataset"):  # Validation, which `fit` has checked.
+            return super().evaluate(x, **kwargs)
+        batches = self._batch_checks()
+        callbacks = [NoEmptyPass(), *keras.tree.flatten(kwargs.pop("callbacks", None) or [])]
+        with batches.told():
+            x = keras_strategy.as_shared(batches.source(x), self)
+            return super().evaluate(x, callbacks=callbacks, **kwargs)
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """As `keras.Model.predict`.
 
         Raises:
           ValueError: x holds what cannot be data of this model.
         """
         self._check_arrays(x)
-        return super().predict(x, *args, **kwargs)
+        batches = self._batch_checks()
+        callbacks = [NoEmptyPass(), *keras.tree.flatten(callbacks or [])]
+        with batches.told():
+            return super().predict(batches.source(x), batch_size, verbose, steps, callbacks)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """As `keras.Model.train_on_batch` on x alone; raises as `fit`."""
+        self._check_data(x, y, sample_weight)
+        return super().train_on_batch(x, sample_weight=sample_weight, **kwargs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """As `keras.Model.test_on_batch` on x alone; raises as `fit`."""
+        self._check_data(x, y, sample_weight)
+        return super().test_on_batch(x, sample_weight=sample_weight, **kwargs)
+
+    def predict_on_batch(self, x):
+        """As `keras.Model.predict_on_batch`; raises as `predict`."""
+        self._check_arrays(x)
+        return super().predict_on_batch(x)
 
     def _check_arrays(self, x):
-        decoder = self.decoder
-        size, limits = (getattr(decoder, n, None) for n in ("vocabulary_size", "data_range"))
-        check_arrays(x, size, limits)
+        check_arrays(x, *self._data_limits())
+
+    def _data_limits(self):
+        """(vocabulary_size, data_range) of what the decoder's likelihood is of."""
+        return tuple(getattr(self.decoder, n, None) for n in ("vocabulary_size", "data_range"))
+
+    def _batch_checks(self):
+        return BatchChecks(*self._data_limits())
 
     def _check_data(self, x, y, sample_weight):
         if y is not None:
