@@ -5,9 +5,11 @@ import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.models import gate, keras_strategy
+from tf_savae.models.annealing import warn_of_monitors
 from tf_savae.models.building import first_batch
 from tf_savae.models.compilation import resolve_jit_compile
 from tf_savae.models.data_checks import check_arrays
+from tf_savae.models.explained import explained
 from tf_savae.models.guards import NoEmptyPass, StopOnNonFinite, WarnOfInstability
 from tf_savae.models.steps import Steps
 from tf_savae.models.streams import NO_TARGETS, BatchChecks, look
@@ -149,8 +151,10 @@ class BoundModel(Steps, keras.Model):
         keras_strategy.check_made_in_scope(self, self.optimizer)
         guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
         callbacks = [NoEmptyPass(), *guards, *keras.tree.flatten(callbacks or [])]
+        if self.compiled:
+            warn_of_monitors(callbacks, self._beta_at, int(gate.batches(self.optimizer).numpy()))
         batches = self._batch_checks()
-        with batches.told():
+        with batches.told(), explained():
             x = batches.source(x, skips=True)
             if "validation_data" in kwargs:
                 validation = batches.source(kwargs["validation_data"])
@@ -179,7 +183,7 @@ class BoundModel(Steps, keras.Model):
             return super().evaluate(x, **kwargs)
         batches = self._batch_checks()
         callbacks = [NoEmptyPass(), *keras.tree.flatten(kwargs.pop("callbacks", None) or [])]
-        with batches.told():
+        with batches.told(), explained():
             x = keras_strategy.as_shared(batches.source(x), self)
             return super().evaluate(x, callbacks=callbacks, **kwargs)
 
@@ -192,13 +196,14 @@ class BoundModel(Steps, keras.Model):
         self._check_arrays(x)
         batches = self._batch_checks()
         callbacks = [NoEmptyPass(), *keras.tree.flatten(callbacks or [])]
-        with batches.told():
+        with batches.told(), explained():
             return super().predict(batches.source(x), batch_size, verbose, steps, callbacks)
 
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """As `keras.Model.train_on_batch` on x alone; raises as `fit`."""
         self._check_data(x, y, sample_weight)
-        return super().train_on_batch(x, sample_weight=sample_weight, **kwargs)
+        with explained():
+            return super().train_on_batch(x, sample_weight=sample_weight, **kwargs)
 
     def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """As `keras.Model.test_on_batch` on x alone; raises as `fit`."""
