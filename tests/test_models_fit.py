@@ -78,7 +78,7 @@ def test_history_has_the_bounds(objective):
         expected |= {"amortized_bound"}
     if objective != "vae":
         expected |= {"refinement_gain", "made_worse"}
-    backward = {"adjoint_growth", "curvature"} if objective == "savae" else set()
+    backward = {"adjoint_growth", "curvature", "encoder_signal"} if objective == "savae" else set()
     training = {"skipped", *backward}
     assert {n for n in history if not n.startswith("val_")} == expected | training
     assert {n for n in history if n.startswith("val_")} == {"val_" + n for n in expected}

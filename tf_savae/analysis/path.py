@@ -70,7 +70,9 @@ def refinement_path(model, dataset, steps=None, *, noises=20, seed=0, label=None
         bound = part[0] + part[1]
         return {"gain": float(np.mean(bound[:, 0] - bound[:, -1]))}
 
-    nll, kl, moved, seen, gradients = one_pass(run, dataset, seed, label=label, shows=shown)
+    nll, kl, moved, seen, gradients = one_pass(
+        run, dataset, seed, model=model, label=label, shows=shown
+    )
     return RefinementPath(nll.T, kl.T, np.moveaxis(moved, 0, -1), seen.T, gradients.T)
 
 

@@ -61,4 +61,6 @@ def evaluate_bounds(model, dataset, steps=None, seed=0, label=None):
     def shown(part):
         return {"bound": float(part.bound.mean())}
 
-    return one_pass(compiled_for(model, terms), dataset, seed, label=label, shows=shown)
+    return one_pass(
+        compiled_for(model, terms), dataset, seed, model=model, label=label, shows=shown
+    )

@@ -49,7 +49,7 @@ def importance_weighting(
     checks.positive_int("chunk", chunk)
     if not hasattr(model, "refinement"):
         exact = compiled_for(model, model.call)
-        return _exact(one_pass(lambda x, seed: exact(x), dataset, seed, label=label))
+        return _exact(one_pass(lambda x, seed: exact(x), dataset, seed, model=model, label=label))
     infer = compiled_for(model, lambda x, seed: model.refined_parameters(x, steps, seed))
     weights = log_weights_function(model, samples, chunk)
 
@@ -60,7 +60,7 @@ def importance_weighting(
     def shown(part):
         return {"nll": float(part.nll.mean())}
 
-    return one_pass(statistics, dataset, seed, label=label, shows=shown)
+    return one_pass(statistics, dataset, seed, model=model, label=label, shows=shown)
 
 
 def importance_weighted_nll(model, dataset, samples=500, steps=None, seed=0, chunk=1):

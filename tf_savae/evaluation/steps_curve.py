@@ -96,7 +96,9 @@ def steps_curve(
     def shown(part):
         return {"bound": float(np.mean(part[0][:, -1] + part[1][:, -1]))}
 
-    nll, kl, taken = (part.T for part in one_pass(rows, dataset, seed, label=label, shows=shown))
+    nll, kl, taken = (
+        part.T for part in one_pass(rows, dataset, seed, model=model, label=label, shows=shown)
+    )
     return StepsCurve(list(ways), taken.mean(axis=1), nll, kl, clock.medians(list(ways)), taken)
 
 

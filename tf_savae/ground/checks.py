@@ -154,7 +154,8 @@ def finite(name, array, remedy="Clean the data first."):
     """
     values = np.asarray(array)
     if values.dtype.kind == "f" or values.dtype.name == "bfloat16":
-        bad = int(np.size(values) - np.count_nonzero(np.isfinite(values.astype(np.float64))))
+        known = values if values.dtype.kind == "f" else values.astype(np.float32)
+        bad = int(np.size(values) - np.count_nonzero(np.isfinite(known)))
         if bad:
             raise ValueError(
                 f"{name}: expected finite numbers, got {bad} NaN or infinite of {values.size}. "

@@ -7,6 +7,7 @@ from tf_savae.ground import checks, seeds
 from tf_savae.ground.serialization import export
 from tf_savae.models.base import BoundModel
 from tf_savae.models.building import BuildsFromData
+from tf_savae.models.data_checks import refuse_sparse
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.rows import check_built, decode_rows
 from tf_savae.networks import PureGenerator
@@ -87,6 +88,7 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
         Raises:
           ValueError: x cannot be data of this model.
         """
+        refuse_sparse(x)
         try:
             x = tf.convert_to_tensor(x)
         except (TypeError, ValueError):

@@ -6,18 +6,21 @@ import tensorflow as tf
 from tf_savae.ground import checks, seeds
 from tf_savae.ground.settings import ChecksSettings
 from tf_savae.models import gate, keras_strategy
+from tf_savae.models.annealing import warn_of_monitors
 from tf_savae.models.building import first_batch
 from tf_savae.models.compilation import resolve_jit_compile
 from tf_savae.models.data_checks import check_arrays
+from tf_savae.models.explained import explained
 from tf_savae.models.following import FollowInEpochs, FollowsSettings
-from tf_savae.models.guards import StopOnNonFinite, WarnOfInstability
+from tf_savae.models.guards import NoEmptyPass, StopOnNonFinite, WarnOfInstability
 from tf_savae.models.sample_weights import (
     as_pair,
     check_no_class_weight,
     check_sample_weight,
     with_targets,
 )
-from tf_savae.models.steps import NO_TARGETS, Steps
+from tf_savae.models.steps import Steps
+from tf_savae.models.streams import NO_TARGETS, BatchChecks, look
 
 __all__ = ["BoundModel"]
 
@@ -148,6 +151,9 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
     def fit(self, x=None, y=None, *, callbacks=None, skip_limit=10, **kwargs):
         """As `keras.Model.fit` on x alone.
 
+        Batches of a dataset or generator are checked as they are read, those of a PyDataset as far
+        as its first one; NaN after the first batch is left to `skip_limit`.
+
         Args:
           x, y, callbacks, kwargs: as in Keras; y is None. Arrays may have `sample_weight` [N] of
             numbers >= 0, and `validation_data` may be (x, None, sample_weight).
@@ -155,20 +161,28 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
             they are skipped. Three in a row are too many in any case.
 
         Raises:
-          ValueError: targets or class weights were given, or data or weights hold what cannot be
-            trained on.
+          ValueError: targets or class weights were given, data or weights hold what cannot be
+            trained on, or an epoch found no batch.
           NonFiniteError: too many batches gave a NaN or infinite loss or gradient.
         """
         check_no_class_weight(kwargs.get("class_weight"))
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
-        if kwargs.get("validation_data") is not None:
-            kwargs["validation_data"] = self._checked_validation(kwargs["validation_data"])
         keras_strategy.check_made_in_scope(self, self.optimizer)
         self._check_weights()
-        x = self._prepared(x, kwargs.get("batch_size"))
+        callbacks = self._fit_callbacks(skip_limit, keras.tree.flatten(callbacks or []))
+        if self.compiled:
+            warn_of_monitors(callbacks, self._beta_at, int(gate.batches(self.optimizer).numpy()))
+        batches = self._batch_checks()
+        with batches.told(), explained():
+            x = batches.source(x, skips=True)
+            if kwargs.get("validation_data") is not None:
+                kwargs["validation_data"] = self._validation(kwargs["validation_data"], batches)
+            x = self._prepared(x, kwargs.get("batch_size"))
+            return super().fit(self._source(x), y, callbacks=callbacks, **kwargs)
+
+    def _fit_callbacks(self, skip_limit, given):
         guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
-        callbacks = [*guards, *keras.tree.flatten(callbacks or []), FollowInEpochs()]
-        return super().fit(self._source(x), y, callbacks=callbacks, **kwargs)
+        return [NoEmptyPass(), *guards, *given, FollowInEpochs()]
 
     def _prepared(self, x, batch_size=None):
         """What training needs before its first step: weights, a measured product, slots."""
@@ -194,16 +208,22 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
 
     def evaluate(self, x=None, y=None, **kwargs):
         """As `keras.Model.evaluate` on x alone, and `sample_weight` for arrays; raises as `fit`."""
+        if kwargs.get("_use_cached_eval_dataset"):  # Validation, which `fit` has checked.
+            return super().evaluate(x, y, **kwargs)
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
-        x = self._with_weights(x, kwargs.get("batch_size"))
-        return super().evaluate(self._source(x), y, **kwargs)
+        batches = self._batch_checks()
+        callbacks = [NoEmptyPass(), *keras.tree.flatten(kwargs.pop("callbacks", None) or [])]
+        with batches.told(), explained():
+            x = self._with_weights(batches.source(x), kwargs.get("batch_size"))
+            return super().evaluate(self._source(x), y, callbacks=callbacks, **kwargs)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """As `keras.Model.train_on_batch` on x alone; raises as `fit`."""
         check_no_class_weight(class_weight)
         _, sample_weight = self._checked(x, y, sample_weight)
-        x = self._prepared(x)
-        return super().train_on_batch(x, None, sample_weight, return_dict=return_dict)
+        with explained():
+            x = self._prepared(x)
+            return super().train_on_batch(x, None, sample_weight, return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """As `keras.Model.test_on_batch` on x alone; raises as `fit`."""
@@ -211,15 +231,18 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         x = self._with_weights(x)
         return super().test_on_batch(x, None, sample_weight, return_dict=return_dict)
 
-    def predict(self, x, batch_size=None, **kwargs):
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """As `keras.Model.predict`.
 
         Raises:
           ValueError: x holds what cannot be data of this model.
         """
         self._check_arrays(x)
-        x = self._with_weights(x, batch_size)
-        return super().predict(with_targets(x), batch_size, **kwargs)
+        batches = self._batch_checks()
+        callbacks = [NoEmptyPass(), *keras.tree.flatten(callbacks or [])]
+        with batches.told(), explained():
+            x = self._with_weights(batches.source(x), batch_size)
+            return super().predict(with_targets(x), batch_size, verbose, steps, callbacks)
 
     def predict_on_batch(self, x):
         """As `keras.Model.predict_on_batch`; raises as `predict`."""
@@ -227,9 +250,14 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         return super().predict_on_batch(self._with_weights(x))
 
     def _check_arrays(self, x):
-        decoder = self.decoder
-        size, limits = (getattr(decoder, n, None) for n in ("vocabulary_size", "data_range"))
-        check_arrays(x, size, limits)
+        check_arrays(x, *self._data_limits())
+
+    def _data_limits(self):
+        """(vocabulary_size, data_range) of what the decoder's likelihood is of."""
+        return tuple(getattr(self.decoder, n, None) for n in ("vocabulary_size", "data_range"))
+
+    def _batch_checks(self):
+        return BatchChecks(*self._data_limits())
 
     def _checked(self, x, y, sample_weight):
         """(y, sample_weight) as Keras keeps them; raises for what is no data of this model."""
@@ -238,13 +266,15 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         self._check_arrays(x)
         return as_pair(x, check_sample_weight(sample_weight, x))
 
-    def _checked_validation(self, data):
-        """Now, and not at the end of the first epoch."""
-        if not isinstance(data, (tuple, list)):
-            self._check_arrays(data)
-            return self._source(data)
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return (x, *self._checked(x, y, sample_weight))
+    def _validation(self, data, batches):
+        """Validation data as Keras takes them, checked now and not after the first epoch."""
+        if isinstance(data, (tuple, list)):
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+            return (x, *self._checked(x, y, sample_weight))
+        self._check_arrays(data)
+        data = batches.source(data)
+        look(data)
+        return self._source(data)
 
     def _source(self, x):
         return keras_strategy.as_shared(with_targets(x), self)

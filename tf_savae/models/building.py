@@ -1,9 +1,10 @@
 """Building a model of the user's own layers from a batch, and again when it is loaded."""
 
-import types
-
 import keras
 import tensorflow as tf
+
+from tf_savae.models.data_checks import refuse_sparse
+from tf_savae.models.streams import is_torch_loader, peek
 
 __all__ = ["BuildsFromData", "first_batch", "spec_of", "zeros_of"]
 
@@ -27,6 +28,7 @@ class BuildsFromData:
             self.built = True
 
     def __call__(self, x, *args, **kwargs):
+        refuse_sparse(x)
         self._ensure_built(x)
         return super().__call__(x, *args, **kwargs)
 
@@ -65,10 +67,10 @@ def _is_leaf(spec):
 
 
 def first_batch(x, size):
-    """The first batch of data in any form that `fit` takes, and data that still hold it.
+    """The first batch of data, and data that still hold it.
 
     Args:
-      x: arrays, a tf.data.Dataset, a keras.utils.PyDataset or a generator of batches.
+      x: arrays, a tf.data.Dataset, a keras.utils.PyDataset or PyTorch's DataLoader.
       size: rows of a batch, for arrays.
 
     Returns:
@@ -79,12 +81,12 @@ def first_batch(x, size):
     [3, 2]
     """
     if isinstance(x, tf.data.Dataset):
-        return _x_of(next(iter(x.take(1)), None)), x
+        first, x = peek(x)
+        return _x_of(first), x
     if isinstance(x, keras.utils.PyDataset):
-        return (_x_of(x[0]) if x.num_batches else None), x
-    if isinstance(x, types.GeneratorType):
-        first = next(x, None)
-        return _x_of(first), _again(first, x)
+        return (None if x.num_batches == 0 else _x_of(x[0])), x
+    if is_torch_loader(x):
+        return _x_of(next(iter(x))), x
     leaves = keras.tree.flatten(x)
     if all(hasattr(leaf, "shape") and hasattr(leaf, "__getitem__") for leaf in leaves):
         return keras.tree.map_structure(lambda a: tf.convert_to_tensor(a[:size]), x), x
@@ -97,10 +99,3 @@ def _x_of(batch):
     return keras.tree.map_structure(
         tf.convert_to_tensor, keras.utils.unpack_x_y_sample_weight(batch)[0]
     )
-
-
-def _again(first, rest):
-    """A generator, which Keras wants to see, of `first` and what follows it."""
-    if first is not None:
-        yield first
-    yield from rest

@@ -6,10 +6,18 @@ import tensorflow as tf
 
 from tf_savae.ground import checks
 
-__all__ = ["check_arrays"]
+__all__ = ["check_arrays", "refuse_sparse"]
+
+# What Keras takes and no likelihood here does, by the class's name, and how it becomes dense.
+_NOT_DENSE = {
+    "SparseTensor": "tf.sparse.to_dense(x)",
+    "SparseTensorSpec": "dataset.map(tf.sparse.to_dense)",
+    "RaggedTensor": "x.to_tensor(), with the padding that the model knows",
+    "RaggedTensorSpec": "dataset.map(lambda x: x.to_tensor()), or dataset.padded_batch",
+}
 
 
-def check_arrays(x, vocabulary_size=None, data_range=None):
+def check_arrays(x, vocabulary_size=None, data_range=None, finite=True):
     """Checks every array and eager tensor of x; anything else (a dataset) passes.
 
     Args:
@@ -17,21 +25,23 @@ def check_arrays(x, vocabulary_size=None, data_range=None):
       vocabulary_size: V; integer arrays of rank 2 then hold token ids in [0, V).
       data_range: (low, high) of what the likelihood is of, where x is one array; None where it is
         of any number.
+      finite: whether NaN and infinity are refused; numbers among them are held to the range.
 
     Raises:
       ValueError: no examples, a scalar, NaN or infinity, unequal numbers of examples, or a token id
         or another number out of range.
-      TypeError: numbers were expected.
+      TypeError: numbers in dense arrays were expected.
 
     >>> check_arrays(np.ones([2, 3]))
     """
+    refuse_sparse(x)
     arrays = [leaf for leaf in keras.tree.flatten(x) if _is_array(leaf)]
     for array in arrays:
         if np.ndim(array) == 0:
             raise ValueError("x: expected arrays [B, ...], one row per example; got a scalar.")
         if not array.shape[0]:
             raise ValueError(f"x: expected at least one example, got shape {tuple(array.shape)}.")
-        _check_numbers(array)
+        _check_numbers(array, finite)
         if vocabulary_size is not None:
             _check_tokens(np.asarray(array), vocabulary_size)
         if data_range is not None and not isinstance(x, dict) and len(arrays) == 1:
@@ -41,16 +51,37 @@ def check_arrays(x, vocabulary_size=None, data_range=None):
         raise ValueError(f"x: expected arrays with one number of examples, got shapes {shapes}.")
 
 
+def refuse_sparse(x):
+    """Raises TypeError where x holds a sparse or ragged array, or a dataset's description of one.
+
+    >>> refuse_sparse(np.ones([2, 3]))
+    """
+    for leaf in keras.tree.flatten(x):
+        kind = type(leaf).__name__
+        scipy = type(leaf).__module__.startswith("scipy.sparse")
+        remedy = "x.toarray()" if scipy else _NOT_DENSE.get(kind)
+        if remedy is not None:
+            raise TypeError(
+                f"x: expected dense arrays [B, ...], got a {kind} of shape "
+                f"{list(leaf.shape)}. Make it dense first: {remedy}."
+            )
+
+
 def _is_array(leaf):
-    plain = isinstance(leaf, (np.ndarray, np.generic, int, float))
-    return plain or (tf.is_tensor(leaf) and hasattr(leaf, "numpy"))
+    """Arrays whose numbers can be seen now, of any library."""
+    if tf.is_tensor(leaf):
+        return hasattr(leaf, "numpy")
+    if isinstance(leaf, keras.KerasTensor):
+        return False
+    return isinstance(leaf, (np.generic, int, float)) or hasattr(leaf, "__array__")
 
 
-def _check_numbers(array):
+def _check_numbers(array, finite):
     kind = np.asarray(array).dtype
     if kind.kind not in "fiub" and kind.name != "bfloat16":
         raise TypeError(f"x: expected numbers, got dtype {kind.name}.")
-    checks.finite("x", array)
+    if finite:
+        checks.finite("x", array)
 
 
 def _check_tokens(array, vocabulary_size):

@@ -5,7 +5,13 @@ from absl import logging
 
 from tf_savae.ground import checks
 
-__all__ = ["NonFiniteError", "StopOnNonFinite", "TooManySkippedError", "WarnOfInstability"]
+__all__ = [
+    "NoEmptyPass",
+    "NonFiniteError",
+    "StopOnNonFinite",
+    "TooManySkippedError",
+    "WarnOfInstability",
+]
 
 
 _NOTABLE = 0.002  # Share of the bound: a loss below it may be noise.
@@ -22,6 +28,53 @@ class NonFiniteError(ArithmeticError):
 
 class TooManySkippedError(NonFiniteError):
     """Of `StopOnNonFinite`: the weights are good, and the batches were skipped."""
+
+
+class NoEmptyPass(keras.callbacks.Callback):
+    """Refuses an epoch of training, or an evaluation, without a batch: Keras reports a loss of 0.
+
+    Keras announces a batch before it looks for one, so that only ends of batches count.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._trained = self._others = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._trained = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._trained = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        _refuse_none(self._trained, "x: expected at least one batch in each epoch")
+
+    def on_test_begin(self, logs=None):
+        self._others = False
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._others = True
+
+    def on_test_end(self, logs=None):
+        _refuse_none(self._others, "expected at least one batch in each evaluation")
+
+    def on_predict_begin(self, logs=None):
+        self._others = False
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self._others = True
+
+    def on_predict_end(self, logs=None):
+        _refuse_none(self._others, "x: expected at least one batch")
+
+
+def _refuse_none(any_batch, expected):
+    if not any_batch:
+        raise ValueError(
+            f"{expected}, got none. A generator, and a dataset made of one, can be read only once: "
+            "give as many batches as are asked for, or a dataset of a function that begins anew, "
+            "tf.data.Dataset.from_generator(function, ...)."
+        )
 
 
 class StopOnNonFinite(keras.callbacks.Callback):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
+from tf_savae.models.data_checks import refuse_sparse
 from tf_savae.models.rows import (
     check_built,
     decode_rows,
@@ -156,6 +157,7 @@ class Inference:
 
     def _arrays(self, x):
         """x as tensors in the weights' precision, checked; makes the weights if there are none."""
+        refuse_sparse(x)
         x = self._standard(x)
         self._check_arrays(x)
         self._ensure_built(x)

@@ -29,7 +29,7 @@ def check_latent(model):
         )
 
 
-def one_pass(function, dataset, seed=0, *, label=None, shows=None):
+def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
     """Applies a function to each batch and joins the answers.
 
     Args:
@@ -37,6 +37,7 @@ def one_pass(function, dataset, seed=0, *, label=None, shows=None):
       dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
         examples of weight 0 are left out of the answer.
       seed: int; batch i gets fold(seed, i).
+      model: whose data the batches have to be able to be; None asks nothing of them.
       label: what to write beside a progress bar on the terminal; None shows no bar.
       shows: maps a batch's answer to {name: number}, shown as a running mean beside the bar.
 
@@ -44,15 +45,24 @@ def one_pass(function, dataset, seed=0, *, label=None, shows=None):
       The nest, with float64 arrays [N, ...] in the dataset's order.
 
     Raises:
-      ValueError: the dataset has no example, or a weight is neither 0 nor 1.
+      ValueError: the dataset is an array, has no example or has one that cannot be data of `model`,
+        or a weight is neither 0 nor 1.
 
     >>> data = tf.data.Dataset.range(5).map(lambda i: tf.cast(i, tf.float32)).batch(2)
     >>> one_pass(lambda x, seed: 2.0 * x, data).tolist()
     [0.0, 2.0, 4.0, 6.0, 8.0]
     """
+    if hasattr(dataset, "shape"):
+        raise ValueError(
+            f"dataset: expected a tf.data.Dataset of batches, got an array of shape "
+            f"{list(dataset.shape)}. Use tf.data.Dataset.from_tensor_slices(x).batch(32)."
+        )
     bar = _bar(dataset, label)
+    batches = None if model is None else model._batch_checks()
     parts = []
     for index, batch in enumerate(dataset):
+        if batches is not None:
+            batches.batch(batch)
         x, _, weights = keras.utils.unpack_x_y_sample_weight(batch)
         rows = slice(None) if weights is None else _kept(weights)
         answer = function(x, seeds.fold(seed, index))

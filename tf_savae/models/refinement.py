@@ -143,8 +143,8 @@ class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
             )
         if name in _SHORT_FORMS and value is not None and self.__dict__.get("update") is not None:
             raise ValueError(
-                f"{name}: the layer refines by its update rule, {type(self.update).__name__}, which "
-                f"has settings of its own; got {value!r}. Assign to update instead."
+                f"{name}: the update rule, {type(self.update).__name__}, has settings of its own; "
+                f"got {value!r}. Assign another rule to update instead."
             )
         if name == "update" and value is not None:
             self._check_update(value)

@@ -7,14 +7,11 @@ from tf_savae.ground import seeds
 from tf_savae.models import gate, keras_strategy, replicas
 from tf_savae.models.metrics import STABILITY, TRAINING_ONLY
 from tf_savae.models.sample_weights import weights_like
+from tf_savae.models.streams import NO_TARGETS
 
-__all__ = ["NO_TARGETS", "Steps"]
+__all__ = ["Steps"]
 
 _TRAIN, _EVALUATE = 0, 1  # Streams of noise derived from the model's one seed.
-NO_TARGETS = (
-    "expected x alone, or (x, None, sample_weight), since the data are their own target; got "
-    "targets too. Leave them out: fit(x), or dataset.map(lambda x, y: x)."
-)
 
 
 class Steps:

@@ -16,6 +16,7 @@ from tf_savae.svi import (
     slice_gradient,  # noqa: F401 Registers a gradient that products under XLA need.
 )
 from tf_savae.svi.evaluation import dense, differentiate, floating, with_floats
+from tf_savae.svi.missing import named_operation
 
 __all__ = [
     "METHODS",
@@ -30,6 +31,7 @@ __all__ = [
 CANNOT = (LookupError, NotImplementedError, TypeError, ValueError, tf.errors.OpError)
 
 
+@named_operation()
 def forward_over_reverse(objective, parameters, theta, seed, vector):
     """Exact product from one forward-mode and one reverse-mode pass; cost 6F.
 
@@ -81,6 +83,7 @@ def _operations():
     return tf.compat.v1.get_default_graph().get_operations()
 
 
+@named_operation()
 def reverse_over_reverse(objective, parameters, theta, seed, vector):
     """Exact product by differentiating <grad f, v> in reverse mode; any decoder, cost 6F."""
     count = len(parameters)

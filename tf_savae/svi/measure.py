@@ -49,6 +49,7 @@ def fastest_hvp(negative_elbo, initial, theta, *, seed=0, jit_compile=None, repe
         raise RuntimeError(
             "hvp='auto': no exact Hessian-vector product can be computed for this decoder: "
             + "; ".join(f"{name}: {error}" for name, error in times.items())
+            + ' Where it has first derivatives, hvp="finite_difference" works.'
         )
     best = min(possible, key=possible.get)
     if len(possible) == len(_EXACT) and _disagree(*products.values()):

@@ -18,7 +18,7 @@ def pixel_saliency(model, dataset, steps=None, seed=0):
         shape = values.shape[:3]  # A last axis of one channel says nothing.
         return np.reshape(x, shape), np.reshape(values, shape)
 
-    return one_pass(rows, dataset, seed, label="saliency of each pixel")
+    return one_pass(rows, dataset, seed, model=model, label="saliency of each pixel")
 
 
 def analyze_images(run, split, config, steps, folder):

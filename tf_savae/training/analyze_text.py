@@ -47,7 +47,7 @@ def word_saliency(model, corpus, batch_size, steps=None, seed=0):
     def rows(x, seed):
         return {name: function(x, seed) for name, function in run.items()}
 
-    found = one_pass(rows, dataset, seed, label="saliency of each word")
+    found = one_pass(rows, dataset, seed, model=model, label="saliency of each word")
     return Saliency(found["tokens"].astype(int), found.get("encoder"), found["decoder"])
 
 

@@ -1,0 +1,29 @@
+"""Refuses Keras' other backends when the package is imported: everything here is TensorFlow's."""
+
+import os
+import sys
+
+_REMEDY = (
+    "Set the environment variable KERAS_BACKEND=tensorflow before Keras is imported, or "
+    '"backend": "tensorflow" in ~/.keras/keras.json.'
+)
+
+
+def check_backend():
+    """Raises ImportError unless Keras computes with TensorFlow.
+
+    >>> check_backend()
+    """
+    # Asked first: importing Keras fails where the named backend is not installed.
+    name = None if "keras" in sys.modules else os.environ.get("KERAS_BACKEND")
+    if name in (None, "", "tensorflow"):
+        import keras  # Here: what it would import depends on the line above.
+
+        name = keras.backend.backend()
+    if name != "tensorflow":
+        raise ImportError(
+            f"tf_savae needs Keras' TensorFlow backend, and Keras is set to {name!r}. {_REMEDY}"
+        )
+
+
+check_backend()
