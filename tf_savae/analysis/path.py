@@ -62,7 +62,7 @@ def refinement_path(model, dataset, steps=None, *, noises=20, seed=0, label=None
     (4, 4)
     """
     check_latent(model)
-    steps = checks.positive_int("steps", model.refinement.steps if steps is None else steps)
+    steps = checks.positive_int("steps", model.refinement.last_steps if steps is None else steps)
     checks.positive_int("noises", noises)
     run = run or compiled_for(model, follower(model, steps, noises))
 

@@ -9,7 +9,7 @@ from tf_savae.models.gate import select
 __all__ = ["STABILITY", "TRAINING_ONLY", "BoundMetrics", "Perplexity"]
 
 STABILITY = ("adjoint_growth", "curvature", "encoder_signal")  # Of the backward pass.
-TRAINING_ONLY = ("skipped", *STABILITY)
+TRAINING_ONLY = ("skipped", "steps", *STABILITY)
 
 
 class Perplexity(keras.metrics.Mean):
@@ -37,18 +37,22 @@ class BoundMetrics:
     of its own, so half of a gain near zero is worse by chance), fell_back (share of examples that
     kept lambda_0, where `fall_back` is asked for), adjoint_growth, curvature and encoder_signal (of
     algorithm 1's backward pass, where there is one; the signal is the cosine between what the
-    adjoint brings to lambda_0 and the gradient of the amortized ELBO there), perplexity (per
-    predicted token), skipped (how many batches of the epoch gave a loss or gradient that is not
-    finite: they are in no metric).
+    adjoint brings to lambda_0 and the gradient of the amortized ELBO there), steps (K, where it
+    follows a schedule), perplexity (per predicted token), skipped (how many batches of the epoch
+    gave a loss or gradient that is not finite: they are in no metric). Where a schedule has K = 0
+    what refinement did is 0.
     """
 
-    def __init__(self, *, latent, amortized, refined, pulled_back, tokens, falls_back=False):
+    def __init__(
+        self, *, latent, amortized, refined, pulled_back, tokens, falls_back=False, scheduled=False
+    ):
         names = ["loss", "bound", "nll"]
         names += ["kl", "beta"] if latent else []
         names += ["amortized_bound"] if amortized and refined else []
         if refined:
             names += ["refinement_gain", "made_worse"] + ["fell_back"] * falls_back
         names += list(STABILITY) if pulled_back else []
+        names += ["steps"] * scheduled
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         if tokens:
             self.trackers["perplexity"] = Perplexity()
@@ -60,7 +64,9 @@ class BoundMetrics:
         other.trackers = kept
         return self if kept.keys() == self.trackers.keys() else other
 
-    def update(self, outcome, weights, beta, tokens=None, stability=None, finite=None):
+    def update(
+        self, outcome, weights, beta, tokens=None, stability=None, finite=None, steps=None
+    ):
         """Adds one batch.
 
         Args:
@@ -70,11 +76,14 @@ class BoundMetrics:
           tokens: [B] or None.
           stability: [B, 3] or None, in the order of `STABILITY`.
           finite: bool scalar, in training: False counts the batch as skipped, and no more.
+          steps: K of this batch, an int, or None.
         """
         bound = outcome.terms.bound
         values = {"loss": outcome.loss, "bound": bound, "nll": outcome.terms.nll}
         values["kl"] = outcome.terms.kl
         values["beta"] = tf.zeros_like(bound) + tf.cast(beta, bound.dtype)
+        if steps is not None:
+            values["steps"] = tf.fill(tf.shape(bound), tf.cast(steps, bound.dtype))
         if outcome.amortized is not None:
             values["amortized_bound"] = outcome.amortized.bound
         if outcome.start is not None:

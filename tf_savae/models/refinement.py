@@ -3,7 +3,6 @@
 import concurrent.futures
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
@@ -13,23 +12,21 @@ from tf_savae.models.building import spec_of, zeros_of
 from tf_savae.models.fall_back import better_of
 from tf_savae.models.parameters import check_parameters
 from tf_savae.models.refinement_checks import CHANGEABLE, check_generator, truncation
+from tf_savae.models.steps_schedule import as_steps
+from tf_savae.models.update_rule import HasUpdateRule
 from tf_savae.networks.base import StandardNormalPrior
 from tf_savae.networks.stateless import PureGenerator
 from tf_savae.probability import as_family
-from tf_savae.svi import ADJOINTS, Momentum, fastest_hvp, keeping, refine
+from tf_savae.svi import ADJOINTS, fastest_hvp, keeping, refine
 from tf_savae.svi import hvp as hvps
 from tf_savae.svi.refine import check_adjoint_clip
-from tf_savae.svi.rule_checks import as_rule, check_rule
 
 __all__ = ["SemiAmortizedRefinement"]
 
-_STEP_SIZE = 0.05
-_SHORT_FORMS = ("step_size", "momentum", "clip_norm")  # Of `Momentum`; None with an update rule.
-_DEFAULTS = {"momentum": 0.5, "clip_norm": 5.0}  # Beside an update rule they say nothing.
 
 
 @export
-class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
+class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer):
     """Refines variational parameters by K SVI steps, differentiably (Kim et al. 2018).
 
     Inside `SemiAmortizedVAE` it only holds how to refine. In any other Keras model give it the
@@ -37,7 +34,8 @@ class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
     then reach the encoder, the decoder's weights and, if learned, the step sizes.
 
     Args:
-      steps: K >= 0.
+      steps: K >= 0; inside a `SemiAmortizedVAE` also a schedule {training step: K from there on},
+        such as {0: 0, 2000: 5} for a VAE first. Inference takes the last K.
       step_size: length of a step, per example (the reference code's 1 on a batch mean of 32 is
         1 / 32 here). A number, or one number per parameter tensor of the family.
       momentum: in [0, 1).
@@ -96,7 +94,7 @@ class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
     ):
         # Variational parameters and data keep full precision whatever the decoder computes in.
         super().__init__(**{"autocast": False, **kwargs})
-        self.steps = checks.non_negative_int("steps", steps)
+        self.steps = as_steps(steps)
         self._set_rule(update, step_size, momentum, clip_norm, learn_step_size)
         self.adjoint = checks.choice("adjoint", adjoint, ADJOINTS)
         if not callable(hvp):
@@ -119,52 +117,13 @@ class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
         self._example = None
         self._measured_hvp = None
 
-    def _set_rule(self, update, step_size, momentum, clip_norm, learn_step_size):
-        """Either an update rule, or the settings of `Momentum`."""
-        self.learn_step_size = bool(learn_step_size)
-        if update is not None:
-            short = {"step_size": step_size, "momentum": momentum, "clip_norm": clip_norm}
-            self.update = as_rule(update, _DEFAULTS, **short)
-            return
-        self.update = None
-        self.step_size = _STEP_SIZE if step_size is None else step_size
-        self.momentum, self.clip_norm = momentum, clip_norm
-        if self.learn_step_size and not np.all(self.step_size):
-            raise ValueError(
-                "step_size: expected numbers > 0 with learn_step_size=True, which trains their "
-                f"logarithms; got {step_size!r}."
-            )
-
     def __setattr__(self, name, value):
         if name in self._changeable and self.__dict__.get("_is_traced"):
             raise ValueError(
                 f"{name}: this layer is part of a compiled step of a Keras model, which goes on "
                 f"with the old value; got {value!r}. Make a new layer with the same decoder."
             )
-        if name in _SHORT_FORMS and value is not None and self.__dict__.get("update") is not None:
-            raise ValueError(
-                f"{name}: the update rule, {type(self.update).__name__}, has settings of its own; "
-                f"got {value!r}. Assign another rule to update instead."
-            )
-        if name == "update" and value is not None:
-            self._check_update(value)
-        if name == "step_size" and self.__dict__.get("log_step_size") is not None:
-            raise ValueError(
-                f"step_size: learned, in the weight log_step_size; got {value!r}. Assign its "
-                "logarithm to that."
-            )
         super().__setattr__(name, value)
-        if name == "update" and value is not None:
-            for short in _SHORT_FORMS:
-                super().__setattr__(short, None)
-
-    def _check_update(self, rule):
-        as_rule(rule, {}, step_size=None)
-        if self.learn_step_size:
-            raise ValueError(
-                "learn_step_size: expected False with update=, whose rule has its own step sizes; "
-                "got True. Use update=svi.LearnedSteps()."
-            )
 
     def product(self):
         """The Hessian-vector product that the settings ask for."""
@@ -176,65 +135,6 @@ class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
         if self.adjoint == "truncated":
             truncation(self.truncate, self.adjoint, self.steps)
         check_adjoint_clip(self.adjoint_clip_norm, self.adjoint)
-
-    def build(self, parameters_shape=None, x_shape=None):
-        if self.learn_step_size:
-            logs = np.log(np.broadcast_to(self.step_size, [self._tensor_count()]))
-            self.log_step_size = self.add_weight(
-                logs.shape, lambda shape, dtype: tf.constant(logs, dtype), name="log_step_size"
-            )
-        self.built = True
-
-    def _tensor_count(self):
-        """How many step sizes are learned: one for each of the family's tensors."""
-        try:
-            return len(tf.nest.flatten(self.family.zeros(1, 1)))
-        except NotImplementedError:  # A plain function, which cannot say: one for all tensors.
-            return 1 if isinstance(self.step_size, float) else len(self.step_size)
-
-    def current_step_size(self, initial):
-        """The step sizes in the form `refine` takes."""
-        sizes = self.step_size
-        if self.learn_step_size:
-            if not self.built:
-                self.build()
-            sizes = tf.unstack(tf.exp(tf.convert_to_tensor(self.log_step_size)))
-        if isinstance(sizes, float):
-            return sizes
-        count = len(tf.nest.flatten(initial))
-        if len(sizes) == 1:
-            sizes = list(sizes) * count
-        if len(sizes) != count:
-            raise ValueError(
-                f"step_size: expected one number, or one for each of the {count} parameter "
-                f"tensors; got {len(sizes)}."
-            )
-        return tf.nest.pack_sequence_as(initial, list(sizes))
-
-    def rule(self, initial):
-        """The update rule for parameters like `initial`, a nest of tensors [B, ...]."""
-        if self.update is not None:
-            return self.update
-        return Momentum(self.current_step_size(initial), self.momentum, self.clip_norm)
-
-    def build_rule(self, initial):
-        """Makes the weights of a rule that is a layer; raises where the rule does not fit.
-
-        Args:
-          initial: nest of tensors [B, ...], the variational parameters of some examples.
-
-        Raises:
-          ValueError: the rule changes shapes or mixes examples, or does not fit the parameters.
-        """
-        check_rule(self.rule(initial), initial)
-
-    def largest_step_size(self):
-        """The largest step size of `Momentum` now, a float; None with another rule."""
-        if self.update is not None:
-            return None
-        if self.log_step_size is not None:
-            return float(np.exp(np.max(self.log_step_size.numpy())))
-        return float(np.max(self.step_size))
 
     def refine(self, negative_elbo, initial, theta, seed, **overrides):
         """`tf_savae.svi.refine` with this layer's settings; `overrides` replace some of them."""
@@ -270,7 +170,7 @@ class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
             "update": self.rule(initial),
             "adjoint": self.adjoint,
             "hvp": self.product(),
-            "truncate": self.truncate if self.adjoint == "truncated" else None,
+            "truncate": self.truncate,
             "adjoint_clip_norm": self.adjoint_clip_norm,
             "samples": self.samples,
             "keep": self.keep,
@@ -279,6 +179,8 @@ class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
         settings |= overrides
         if settings["adjoint"] != "truncated":
             settings["truncate"] = None
+        elif isinstance(settings["steps"], int):  # Of a schedule, K may be less than that.
+            settings["truncate"] = min(settings["truncate"], settings["steps"])
         if settings["adjoint"] in ("stop", "unrolled"):  # Inference crosses nothing back.
             settings["keep"] = None
         return settings
@@ -299,6 +201,11 @@ class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
         """
         if not tf.executing_eagerly():
             self.__dict__["_is_traced"] = True
+        if isinstance(self.steps, dict):
+            raise ValueError(
+                f"steps: a schedule, {self.steps!r}, is for a SemiAmortizedVAE, which counts its "
+                "training steps; expected an integer here."
+            )
         precise = self.variable_dtype
         parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), parameters)
         check_parameters(self.family, parameters)
@@ -358,7 +265,9 @@ class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
             return
         self._example = {"parameters": spec_of(parameters), "x": spec_of(x)}
         with tf.init_scope():
-            posterior = self.family.distribution(zeros_of(self._example["parameters"]))
+            parameters = zeros_of(self._example["parameters"])
+            self.build_rule(parameters)
+            posterior = self.family.distribution(parameters)
             self.decoder(zeros_of(self._example["x"]), tf.zeros_like(posterior.mean()))
             if self.prior is not None and not self.prior.built:
                 self.prior.build()
@@ -395,12 +304,7 @@ class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
         own = {name: getattr(self, name) for name in names}
         if self.adjoint != "truncated":
             own["truncate"] = None
-        if self.update is None:
-            sizes = self.step_size
-            own["step_size"] = list(sizes) if isinstance(sizes, tuple) else sizes
-            own |= {"momentum": self.momentum, "clip_norm": self.clip_norm}
-        else:
-            own["update"] = _serialized_rule(self.update)
+        own |= self.rule_config()
         if callable(self.hvp):
             own["hvp"] = keras.saving.serialize_keras_object(self.hvp)
         own["family"] = keras.saving.serialize_keras_object(self.family)
@@ -418,12 +322,3 @@ class SemiAmortizedRefinement(ChecksSettings, keras.layers.Layer):
         if config.get("adjoint") == "unrolled":  # Of an earlier version, which took no notice.
             config["adjoint_clip_norm"] = None
         return cls(**config)
-
-
-def _serialized_rule(rule):
-    if not hasattr(rule, "get_config"):
-        raise ValueError(
-            f"update: {type(rule).__name__} cannot be saved, since it has no get_config; give it "
-            "one, and register it with keras.saving.register_keras_serializable."
-        )
-    return keras.saving.serialize_keras_object(rule)

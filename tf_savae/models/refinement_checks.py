@@ -2,6 +2,7 @@
 
 from tf_savae.ground import checks
 from tf_savae.models.compilation import check_second_derivatives
+from tf_savae.models.steps_schedule import as_steps, every
 from tf_savae.probability import as_family
 from tf_savae.svi import ADJOINTS, keeping
 from tf_savae.svi import hvp as hvps
@@ -29,7 +30,8 @@ def truncation(truncate, adjoint, steps):
     """How many last steps adjoint="truncated" crosses back; None with any other adjoint.
 
     Raises:
-      ValueError: no integer in [0, steps], or given for another adjoint.
+      ValueError: no integer in [0, steps], or given for another adjoint. Where K follows a
+        schedule its largest value counts, and fewer steps are all crossed.
 
     >>> truncation(2, "truncated", 5)
     2
@@ -41,6 +43,7 @@ def truncation(truncate, adjoint, steps):
             )
         return None
     depth = checks.non_negative_int("truncate", truncate)
+    steps = max(every(steps))
     if depth > steps:
         raise ValueError(f"truncate: expected at most steps={steps}, got {depth}.")
     return depth
@@ -69,7 +72,7 @@ def _momentum(value):
 
 # What may be assigned later, with the check of each; whether they fit together is seen in use.
 CHANGEABLE = {
-    "steps": lambda value: checks.non_negative_int("steps", value),
+    "steps": as_steps,
     "update": lambda rule: rule,
     "step_size": lambda value: None if value is None else step_sizes(value),
     "momentum": lambda value: None if value is None else _momentum(value),

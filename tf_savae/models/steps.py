@@ -34,7 +34,15 @@ class Steps:
         # Before the update, which would be lost where a layer sets a weight that is trained.
         _assign(self.__dict__["_written"], statistics, finite)
         gate.apply_gradients(self.optimizer, gradients, self.trainable_variables, finite)
-        self._bound_metrics.update(outcome, weights, beta, self._tokens(part.x), stability, finite)
+        self._bound_metrics.update(
+            outcome,
+            weights,
+            beta,
+            self._tokens(part.x),
+            stability,
+            finite,
+            getattr(self, "inference_steps", None),
+        )
         return self._bound_metrics.results()
 
     def _differentiate(self, part, step, beta):
@@ -48,11 +56,23 @@ class Steps:
             loss = self._loss(outcome, weights, part.weight)
             scaled = self.optimizer.scale_loss(loss)
         *gradients, stability = tape.gradient(scaled, [*self.trainable_variables, probe])
+        gradients = self._with_zeros(gradients)
         if _clips(self.optimizer):
             gradients = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
         variables, statistics = _written(outcome.effects.statistics)
         self.__dict__["_written"] = variables
         return loss, gradients, stability, outcome._replace(effects=None), weights, statistics
+
+    def _resting_weights(self):
+        """Weights that may have no part in a step's loss; Keras warns of any others."""
+        return []
+
+    def _with_zeros(self, gradients):
+        resting = {id(v) for v in self._resting_weights()}
+        return [
+            tf.zeros_like(v.value) if g is None and id(v) in resting else g
+            for g, v in zip(gradients, self.trainable_variables, strict=True)
+        ]
 
     def _loss(self, outcome, weights, weight):
         """The weighted mean; of a replica, its part of the mean over the global batch."""

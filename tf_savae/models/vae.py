@@ -5,14 +5,15 @@ import tensorflow as tf
 
 from tf_savae.ground import checks, seeds
 from tf_savae.ground.serialization import export
-from tf_savae.models import replicas
+from tf_savae.models import gate, replicas, steps_schedule
 from tf_savae.models.base import BoundModel
-from tf_savae.models.building import BuildsFromData
+from tf_savae.models.building import BuildsFromData, zeros_of
 from tf_savae.models.compilation import check_second_derivatives
 from tf_savae.models.inference import Inference
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.posing import PosesProblems
 from tf_savae.models.refinement import SemiAmortizedRefinement
+from tf_savae.models.start import take_weights
 from tf_savae.networks import StandardNormalPrior
 from tf_savae.objectives import OBJECTIVES
 from tf_savae.probability import as_family, as_kl_weight
@@ -104,11 +105,13 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         self._bound_metrics = self._metrics_of_settings()
 
     def _metrics_of_settings(self):
+        steps = [0] if self.objective == "vae" else steps_schedule.every(self.refinement.steps)
         return BoundMetrics(
             latent=True,
             amortized=self.encoder is not None,
-            refined=self.inference_steps > 0,
+            refined=any(steps),
             pulled_back=self._uses_products(),
+            scheduled=len(steps) > 1,
             tokens=hasattr(self.decoder, "count_tokens"),
             falls_back=bool(self.refinement.fall_back),
         )
@@ -138,8 +141,90 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
 
     @property
     def inference_steps(self):
-        """K of inference unless the caller says otherwise: what training refines by."""
-        return 0 if self.objective == "vae" else self.refinement.steps
+        """K of inference unless the caller says otherwise: what training ends with.
+
+        While `fit` runs, it is the K of its current step.
+        """
+        if self.objective == "vae":
+            return 0
+        now = self.__dict__.get("_training_steps")
+        return steps_schedule.last(self.refinement.steps) if now is None else now
+
+    def _train_with_steps(self, step):
+        """Takes K from the schedule, for training step number `step`; None: training is over."""
+        now = None if step is None else steps_schedule.steps_at(self.refinement.steps, step)
+        self.__dict__["_training_steps"] = now
+
+    def _settings_now(self, owners=None):
+        return {**super()._settings_now(owners), "K": self.inference_steps}
+
+    def _resting_weights(self):
+        """Of the update rule, where K is 0."""
+        return self.refinement.trainable_variables
+
+    def _fit_callbacks(self, skip_limit, given):
+        steps_schedule.check_executions(self.refinement.steps, self.steps_per_execution)
+        scheduled = isinstance(self.refinement.steps, dict) and self.objective != "vae"
+        first = [steps_schedule.FollowSchedule()] if scheduled else []
+        return [*first, *super()._fit_callbacks(skip_limit, given)]
+
+    def fit(self, *args, **kwargs):
+        """See `BoundModel.fit`."""
+        try:
+            return super().fit(*args, **kwargs)
+        finally:
+            self._train_with_steps(None)
+
+    def train_on_batch(self, *args, **kwargs):
+        """See `BoundModel.train_on_batch`; K follows the refinement's schedule, if it has one."""
+        if self.compiled:
+            self._train_with_steps(int(gate.batches(self.optimizer).numpy()))
+        try:
+            return super().train_on_batch(*args, **kwargs)
+        finally:
+            self._train_with_steps(None)
+
+    def start_from(self, source):
+        """Takes over the weights of a trained model, such as a VAE that goes on as SA-VAE.
+
+        The optimizer starts afresh, and so does what is annealed: a `beta` of 1 goes on where a
+        finished training ended. Weights of the update rule are taken where both have the same rule.
+
+        Args:
+          source: a built `SemiAmortizedVAE` with networks of the same architecture.
+
+        Returns:
+          This model.
+
+        Raises:
+          ValueError: the source has no weights, a part is missing there, or weights differ in
+            number or shape (the first one is named); or this model has trained already.
+
+        >>> from tf_savae.networks import DistributionDecoder
+        >>> def model(objective):
+        ...     decoder = DistributionDecoder(keras.layers.Dense(6), "bernoulli")
+        ...     return SemiAmortizedVAE(
+        ...         keras.layers.Dense(4), decoder, latent_size=2, objective=objective)
+        >>> vae = model("vae")
+        >>> posterior = vae.infer(tf.ones([8, 6]))
+        >>> savae = model("savae").start_from(vae)
+        >>> bool(tf.reduce_all(savae.infer(tf.ones([8, 6]), steps=0).mean() == posterior.mean()))
+        True
+        """
+        if not isinstance(source, SemiAmortizedVAE) or not source.built:
+            raise ValueError(
+                "start_from: expected a SemiAmortizedVAE with weights, trained or loaded; got "
+                f"{type(source).__name__}{'' if hasattr(source, 'built') else ' that is no model'}."
+            )
+        if self.compiled and self.optimizer.built and int(gate.batches(self.optimizer).numpy()):
+            raise ValueError(
+                "start_from: expected a model that has not trained, got one with "
+                f"{int(gate.batches(self.optimizer).numpy())} training steps. Make a new one."
+            )
+        if not self.built:
+            self._ensure_built(zeros_of(source._data_spec))
+        take_weights(self, source)
+        return self
 
     def _steps(self, steps):
         return self.inference_steps if steps is None else steps
@@ -165,7 +250,8 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         """Whether training takes second derivatives of the decoder."""
         refinement = self.refinement
         first_only = refinement.hvp == "finite_difference" and refinement.adjoint != "unrolled"
-        return self.objective == "savae" and refinement.steps > 0 and not first_only
+        refined = any(steps_schedule.every(refinement.steps))
+        return self.objective == "savae" and refined and not first_only
 
     def _layers_to_compile(self):
         return [layer for layer in (self.encoder, self.decoder) if layer is not None]
@@ -173,8 +259,9 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
     def _uses_products(self):
         """Whether training runs algorithm 1's backward pass, with Hessian-vector products."""
         refinement = self.refinement
-        crossed = refinement.adjoint in ("exact", "truncated") and refinement.steps > 0
-        return self.objective == "savae" and crossed
+        crossed = refinement.adjoint in ("exact", "truncated")
+        refined = any(steps_schedule.every(refinement.steps))
+        return self.objective == "savae" and crossed and refined
 
     def _needs_batch(self):
         return not self.built or (self._uses_products() and self._hvp == "auto")
@@ -267,24 +354,36 @@ def _check_parts(encoder, decoder, objective, latent_size):
         checks.positive_int("latent_size", latent_size)
 
 
+def _learns(rule):
+    """Whether a rule is a layer that has weights, or will have."""
+    return isinstance(rule, keras.layers.Layer) and (bool(rule.weights) or not rule.built)
+
+
 def _check_refinement(refinement, objective):
     if not isinstance(refinement, SemiAmortizedRefinement):
         raise ValueError(
             "refinement: expected a tf_savae.SemiAmortizedRefinement, got "
             f"{type(refinement).__name__}."
         )
-    if objective == "savae" and refinement.adjoint == "stop" and refinement.steps:
+    steps = steps_schedule.every(refinement.steps)
+    if objective == "savae" and refinement.adjoint == "stop" and any(steps):
         raise ValueError(
             'refinement: adjoint="stop" lets no gradient reach the encoder; objective="savae" '
             'expects "exact", "unrolled" or "truncated". For a constant lambda_K use '
             'objective="vae_svi".'
         )
-    if objective == "vae_svi_kl" and not refinement.steps:
+    if objective == "vae_svi_kl" and not all(steps):
         raise ValueError(
             'refinement: expected steps >= 1 with objective="vae_svi_kl", whose encoder learns '
             'from what the steps find; got 0. For none use objective="vae".'
         )
-    if refinement.learn_step_size and (objective != "savae" or not refinement.steps):
+    if objective in ("svi", "vae_svi", "vae_svi_kl") and _learns(refinement.update):
+        raise ValueError(
+            f"refinement: its update rule {type(refinement.update).__name__} has weights, which "
+            f"no gradient reaches with objective={objective!r}, where lambda_K is a constant; "
+            'expected a rule without, such as svi.Momentum, or objective="savae".'
+        )
+    if refinement.learn_step_size and (objective != "savae" or not any(steps)):
         raise ValueError(
             'refinement: learn_step_size=True needs objective="savae" and steps >= 1, whose '
             f"gradient reaches the step size; got objective={objective!r}, "

@@ -13,5 +13,7 @@ def vae_svi(problem):
     refined, start = problem.refined(initial, adjoint="stop")
     amortized = problem.amortized_terms(initial, start)
     outcome = problem.outcome_at(refined, start=start, amortized=amortized)
+    if start is None:  # K = 0.
+        outcome = outcome._replace(amortized=outcome.terms)
     loss = outcome.loss + problem.amortized_objective(initial, start)
     return outcome._replace(loss=loss)

@@ -82,7 +82,7 @@ def _tags(run, split, config):
 
 def _refinement(run, split, config, folder):
     """The path of lambda; None for a run that takes no step."""
-    steps = run.model.refinement.steps if config.steps == -1 else config.steps
+    steps = run.model.refinement.last_steps if config.steps == -1 else config.steps
     if not steps:
         return None
     path = refinement_path(

@@ -73,7 +73,7 @@ def _as_json(config):
 
 def _steps(run, config):
     """K of the refined posterior, also where the system itself does not refine (a plain VAE)."""
-    return run.model.refinement.steps if config.steps == -1 else config.steps
+    return run.model.refinement.last_steps if config.steps == -1 else config.steps
 
 
 def _posteriors(run, split, config):

@@ -67,7 +67,7 @@ def refinement_path(model, x, steps=None, seed=0):
 
     Step k draws its noise from (seed, k): a run of k steps is the beginning of a run of k + 1.
     """
-    steps = model.refinement.steps if steps is None else steps
+    steps = model.refinement.last_steps if steps is None else steps
 
     def run(count):
         problem = model.problem(tf.constant(x), seeds.as_seed(seed))

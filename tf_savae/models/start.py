@@ -1,0 +1,59 @@
+"""A trained model as the start of another one: its weights, and nothing else of it."""
+
+import numpy as np
+
+__all__ = ["take_weights"]
+
+_PARTS = ("encoder", "decoder", "prior")
+
+
+def take_weights(model, source):
+    """Gives `model` the weights of `source`'s encoder, decoder and prior.
+
+    Weights of an update rule are taken too where both models have the same ones.
+
+    Args:
+      model, source: built models.
+
+    Raises:
+      ValueError: a part is missing in the source, or weights differ in number or shape; nothing has
+        been changed then.
+    """
+    pairs = []
+    for name in _PARTS:
+        part = getattr(model, name, None)
+        if part is not None:
+            pairs += _pairs(name, part, getattr(source, name, None))
+    mine, other = (getattr(m, "refinement", None) for m in (model, source))
+    if mine is not None and other is not None:
+        shapes = [[tuple(v.shape) for v in layer.weights] for layer in (mine, other)]
+        if type(mine.update) is type(other.update) and shapes[0] == shapes[1]:
+            pairs += list(zip(mine.weights, other.weights, strict=True))
+    for variable, value in pairs:
+        variable.assign(np.asarray(value.numpy(), variable.dtype))
+
+
+def _pairs(name, part, other):
+    """(variable, the source's) of one part."""
+    if other is None:
+        raise ValueError(
+            f"start_from: expected a model with {_article(name)}, since this one has one to be "
+            "started; got one without."
+        )
+    shapes = [[(v.path.split("/")[-1], tuple(v.shape)) for v in p.weights] for p in (part, other)]
+    for index, (mine, theirs) in enumerate(zip(*shapes, strict=False)):
+        if mine[1] != theirs[1]:
+            raise ValueError(
+                f"start_from: weight {index} of the {name}, {mine[0]}, has shape {mine[1]} here "
+                f"and {theirs[1]} there ({theirs[0]}); expected a model of the same architecture."
+            )
+    if len(shapes[0]) != len(shapes[1]):
+        raise ValueError(
+            f"start_from: the {name} has {len(shapes[0])} weights here and {len(shapes[1])} there; "
+            "expected a model of the same architecture."
+        )
+    return list(zip(part.weights, other.weights, strict=True))
+
+
+def _article(name):
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
