@@ -3,6 +3,7 @@
 from tf_savae.evaluation.active_units import active_units
 from tf_savae.evaluation.bounds import Bounds, evaluate_bounds
 from tf_savae.evaluation.gap import InferenceGap, inference_gap
+from tf_savae.evaluation.gradient_noise import GradientNoise, gradient_noise
 from tf_savae.evaluation.importance import (
     ImportanceWeighting,
     importance_weighted_nll,
@@ -13,12 +14,14 @@ from tf_savae.evaluation.steps_curve import StepsCurve, steps_curve
 
 __all__ = [
     "Bounds",
+    "GradientNoise",
     "ImportanceWeighting",
     "InferenceGap",
     "MutualInformation",
     "StepsCurve",
     "active_units",
     "evaluate_bounds",
+    "gradient_noise",
     "importance_weighted_nll",
     "importance_weighting",
     "inference_gap",

@@ -15,6 +15,8 @@ __all__ = [
 
 
 _NOTABLE = 0.002  # Share of the bound: a loss below it may be noise.
+_LARGE_GAIN = 0.1  # Share of the bound by which steps that merely refine do not lower it.
+_WEAK_SIGNAL = 0.3  # Cosine, mean over examples.
 _IN_A_ROW = 3  # Batches: so many at once are no accident of the data.
 
 
@@ -154,6 +156,46 @@ class WarnOfInstability(keras.callbacks.Callback):
                 epoch + 1,
                 "; ".join(problems),
             )
+
+
+class WarnOfIdleEncoder(keras.callbacks.Callback):
+    """Says in plain words, once a fit, when the refinement steps do the encoder's work."""
+
+    def __init__(self):
+        super().__init__()
+        self._said = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        problem = idle_encoder(logs or {})
+        if problem and not self._said:
+            self._said = True
+            logging.warning(
+                "The refinement steps do the encoder's work (epoch %d): %s. The encoder's own "
+                "posterior stays poor then, and the model often ends worse than a VAE. Remedies: a "
+                "smaller step_size, fewer steps, amortized_weight=0.3, or a rule whose steps are "
+                "learned, update=tf_savae.svi.LearnedUpdate().",
+                epoch + 1,
+                problem,
+            )
+
+
+def idle_encoder(logs):
+    """What in an epoch's metrics shows steps that do the encoder's work: a sentence, or None.
+
+    >>> idle_encoder(
+    ...     {"amortized_bound": 40.0, "bound": 25.0, "encoder_signal": 0.05, "steps": 5.0})
+    'they lower the bound by 15 nats (60%), and the gradient that reaches it through them has ...'
+    """
+    if "encoder_signal" not in logs or not logs.get("steps", 1.0):
+        return None
+    gain, signal = logs["amortized_bound"] - logs["bound"], logs["encoder_signal"]
+    share = gain / max(abs(logs["bound"]), 1e-12)
+    if share < _LARGE_GAIN or signal > _WEAK_SIGNAL:
+        return None
+    return (
+        f"they lower the bound by {gain:.3g} nats ({share:.0%}), and the gradient that reaches it "
+        f"through them has a cosine of {signal:.2g} with that of its own ELBO"
+    )
 
 
 def instabilities(logs, refinement):

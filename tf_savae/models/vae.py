@@ -9,6 +9,7 @@ from tf_savae.models import gate, replicas, steps_schedule
 from tf_savae.models.base import BoundModel
 from tf_savae.models.building import BuildsFromData, zeros_of
 from tf_savae.models.compilation import check_second_derivatives
+from tf_savae.models.guards import WarnOfIdleEncoder
 from tf_savae.models.inference import Inference
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.posing import PosesProblems
@@ -166,6 +167,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         steps_schedule.check_executions(self.refinement.steps, self.steps_per_execution)
         scheduled = isinstance(self.refinement.steps, dict) and self.objective != "vae"
         first = [steps_schedule.FollowSchedule()] if scheduled else []
+        first += [WarnOfIdleEncoder()] if self._uses_products() else []
         return [*first, *super()._fit_callbacks(skip_limit, given)]
 
     def fit(self, *args, **kwargs):

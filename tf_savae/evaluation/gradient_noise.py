@@ -1,0 +1,101 @@
+"""What reaches the encoder from one batch to the next: signal and noise of its gradient."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.ground import checks, seeds
+from tf_savae.models.passes import check_latent, compiled_for
+from tf_savae.objectives import OBJECTIVES
+
+__all__ = ["GradientNoise", "gradient_noise"]
+
+_NO_ENCODER = ("svi",)
+
+
+class GradientNoise(NamedTuple):
+    """Of the encoder's gradient of one objective, over batches; nats per unit of a weight."""
+
+    signal: float  # Norm of the mean gradient, of which the part that is noise is taken off.
+    noise: float  # Root mean square distance of a batch's gradient from the mean.
+    cosine: float  # Between the mean gradient and that of objective "vae".
+    norms: Any  # [batches]: of each batch's gradient.
+
+    @property
+    def ratio(self):
+        """Noise over signal of one batch: far above 1 the encoder learns by chance alone."""
+        return self.noise / self.signal if self.signal else float("inf")
+
+
+def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
+    """Signal and noise of the gradient that trains the encoder, for each objective.
+
+    The weights stay as they are. Every batch has its own data and noise of z, as in training (KL
+    weight 1, dropout on). Where refinement does the encoder's work, "savae" has a small signal or
+    one of a small cosine with "vae", the gradient of the encoder's own ELBO.
+
+    Args:
+      model: a compiled `SemiAmortizedVAE` with an encoder and weights.
+      dataset: finite `tf.data.Dataset` of batches of x of one size; at least 2 of them.
+      objectives: names among "vae", "vae_svi", "vae_svi_kl" and "savae".
+      seed: int; batch i draws its noise from (seed, i).
+
+    Returns:
+      {objective: `GradientNoise`}.
+
+    Raises:
+      ValueError: an objective is unknown or has no encoder, the model lacks what it needs, or there
+        are fewer than 2 batches.
+
+    >>> import keras
+    >>> from tf_savae import models, networks
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
+    >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
+    >>> model.compile(jit_compile=False)
+    >>> data = tf.data.Dataset.from_tensor_slices(tf.ones([6, 3])).batch(2)
+    >>> found = gradient_noise(model, data, objectives=["vae"])
+    >>> round(found["vae"].cosine, 3)
+    1.0
+    """
+    check_latent(model)
+    if model.encoder is None:
+        raise ValueError("model: expected one with an encoder, got objective 'svi', without.")
+    known = [name for name in OBJECTIVES if name not in _NO_ENCODER]
+    names = [checks.choice("objectives", name, known) for name in objectives]
+    function = compiled_for(model, lambda x, seed: _gradients(model, x, seed, ["vae", *names]))
+    gradients = []
+    for index, batch in enumerate(dataset):
+        x = batch[0] if isinstance(batch, tuple) else batch
+        model._ensure_built(x)
+        found = function(x, seeds.fold(seed, index))
+        gradients.append([g.numpy().astype(np.float64) for g in found])
+    if len(gradients) < 2:
+        raise ValueError(f"dataset: expected at least 2 batches, got {len(gradients)}.")
+    stacks = [np.stack(parts) for parts in zip(*gradients, strict=True)]
+    return {n: _summary(s, stacks[0]) for n, s in zip(names, stacks[1:], strict=True)}
+
+
+def _gradients(model, x, seed, names):
+    """The encoder's gradient of the batch mean of each objective, flat [P]."""
+    found = []
+    variables = model.encoder.trainable_variables
+    for name in names:
+        with tf.GradientTape() as tape:
+            problem = model.problem(x, seed, training=True, steps=0 if name == "vae" else None)
+            loss = tf.reduce_mean(OBJECTIVES[name](problem).loss)
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        found.append(tf.concat([tf.reshape(tf.convert_to_tensor(g), [-1]) for g in gradients], 0))
+    return found
+
+
+def _summary(gradients, plain):
+    """`GradientNoise` of gradients [N, P] beside those of "vae"."""
+    count = len(gradients)
+    mean, other = gradients.mean(0), plain.mean(0)
+    noise2 = ((gradients - mean) ** 2).sum(1).sum() / (count - 1)
+    signal2 = max((mean**2).sum() - noise2 / count, 0.0)
+    size = np.linalg.norm(mean) * np.linalg.norm(other)
+    cosine = float(mean @ other / size) if size else 0.0
+    norms = np.linalg.norm(gradients, axis=1)
+    return GradientNoise(float(np.sqrt(signal2)), float(np.sqrt(noise2)), cosine, norms)
