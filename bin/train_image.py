@@ -4,11 +4,16 @@
 train_image.py --config=small --system=savae --images=omniglot28.npz --workdir=savae_run
 """
 
-import dataclasses
 
 from absl import app, flags, logging
 
-from tf_savae.training import IMAGE_CONFIGS, ImageConfig, command, train_and_evaluate_images
+from tf_savae.training import (
+    IMAGE_CONFIGS,
+    ImageConfig,
+    command,
+    configured,
+    train_and_evaluate_images,
+)
 
 FLAGS = flags.FLAGS
 
@@ -19,7 +24,7 @@ command.define_flags(ImageConfig, note=" (default: that of --config)")
 
 
 def train(settings):
-    config = dataclasses.replace(IMAGE_CONFIGS[FLAGS.config](), **settings)
+    config = configured(IMAGE_CONFIGS[FLAGS.config](), settings)
     train_and_evaluate_images(config, FLAGS.workdir)
 
 

@@ -5,11 +5,10 @@ train_text.py --config=small --system=savae --train_file=train.txt --valid_file=
 --test_file=test.txt --workdir=savae_run
 """
 
-import dataclasses
 
 from absl import app, flags, logging
 
-from tf_savae.training import TEXT_CONFIGS, TextConfig, command, train_and_evaluate
+from tf_savae.training import TEXT_CONFIGS, TextConfig, command, configured, train_and_evaluate
 
 FLAGS = flags.FLAGS
 
@@ -20,7 +19,7 @@ command.define_flags(TextConfig, note=" (default: that of --config)")
 
 
 def train(settings):
-    config = dataclasses.replace(TEXT_CONFIGS[FLAGS.config](), **settings)
+    config = configured(TEXT_CONFIGS[FLAGS.config](), settings)
     train_and_evaluate(config, FLAGS.workdir)
 
 

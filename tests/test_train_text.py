@@ -1,5 +1,6 @@
 """Training on text end to end: six systems, kill -9 and resume, refusals, the command line."""
 
+import dataclasses
 import json
 import math
 import os
@@ -24,8 +25,14 @@ from tf_savae.training.workdir import Workdir
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "train_text.py"
 SYSTEMS = ["autoregressive", "vae", "svi", "vae_svi", "vae_svi_kl", "savae"]
 # 60 lines in batches of 8 are 8 steps an epoch; with a checkpoint every 3 steps the run killed at
-# step 13 has its last one at step 12, in the middle of epoch 2.
-LONG = {"epochs": 3, "checkpoint_every": 3}
+# step 13 has its last one at step 12, in the middle of epoch 2. K is 0 in epoch 1 and 2 after it.
+LONG = {
+    "epochs": 3,
+    "checkpoint_every": 3,
+    "svi_schedule": "0:0,1:2",
+    "svi_rule": "learned_update",
+    "amortized_weight": 0.3,
+}
 KILLED_AT = 13
 KILLER = """
 import os, signal, sys
@@ -146,6 +153,30 @@ def test_longer_texts_of_the_evaluation_leave_training_alone(tmp_path):
     assert sum(float(w.numpy().sum()) for _, _, w in longer.once(longer.test)) == 2
 
 
+def test_a_run_may_start_from_another(texts, tmp_path):
+    """The networks are the other run's, the optimizer's state is not, and the report says so."""
+    vae = text_runs.config(texts, system="vae", epochs=1)
+    training.train_and_evaluate(vae, tmp_path / "vae")
+    begins = {"start_from": str(tmp_path / "vae"), "epochs": 1, "kl_anneal_epochs": 0.0}
+    still = text_runs.config(texts, **begins, learning_rate=0.001, min_learning_rate=0.001)
+    report = training.train_and_evaluate(still, tmp_path / "run")
+    assert report["steps"] == 8
+    source, model = (keras.saving.load_model(tmp_path / n / "model.keras") for n in ("vae", "run"))
+    for part in ("encoder", "decoder"):
+        pairs = zip(getattr(source, part).weights, getattr(model, part).weights, strict=True)
+        gaps = [np.abs(a.numpy() - b.numpy()).max() for a, b in pairs]
+        assert 0 < max(gaps) < 0.05  # Eight steps of at most 0.001 times a norm of 5.
+    with pytest.raises(ValueError, match="other start"):
+        training.train_and_evaluate(
+            dataclasses.replace(still, start_from=""), tmp_path / "run")
+    other = dataclasses.replace(still, units=6)
+    with pytest.raises(ValueError, match="start_from: weight .* of the encoder"):
+        training.train_and_evaluate(other, tmp_path / "other")
+    with pytest.raises(FileNotFoundError, match="expected the folder of a finished run"):
+        nowhere = dataclasses.replace(still, start_from=str(tmp_path / "nowhere"))
+        training.train_and_evaluate(nowhere, tmp_path / "another")
+
+
 def test_only_the_first_lines_are_used(texts):
     limited = text.load_texts(text_runs.config(texts, max_train_lines=9, max_eval_lines=5))
     assert [len(c) for c in (limited.train, limited.valid, limited.test)] == [9, 5, 5]
@@ -165,7 +196,8 @@ def no_long_work(monkeypatch):
 def test_another_configuration_is_refused(texts, finished, no_long_work):
     workdir, _ = finished
     before = text_runs.contents(workdir)
-    config = text_runs.config(texts, units=9, system="vae", **LONG)
+    plain = {"amortized_weight": 0.0, "svi_rule": "momentum"}
+    config = text_runs.config(texts, units=9, **{**LONG, "system": "vae", **plain})
     with pytest.raises(ValueError, match="other configuration") as error:
         training.train_and_evaluate(config, workdir)
     assert "units: 8 there, 9 now" in str(error.value)
@@ -263,7 +295,15 @@ def test_a_damaged_checkpoint_is_named(texts, tmp_path):
         ({"dropout": 1.0}, r"dropout: expected a number in \[0, 1\)"),
         ({"learning_rate": math.nan}, "learning_rate: expected a finite number"),
         ({"vocabulary_size": 4}, "max_size counts the 4 special tokens"),
-        ({"adjoint": "truncated"}, "truncate: expected a number > 0 exactly with"),
+        ({"truncate": 1}, "truncate: expected 0 but with adjoint='truncated'"),
+        ({"svi_schedule": "0:0,5"}, "svi_schedule: expected EPOCH:K pairs"),
+        ({"svi_schedule": "0:0,2:-1"}, "K from training step 2: expected an integer >= 0, got -1"),
+        ({"svi_schedule": "1:2"}, "begins at training step 0"),
+        ({"amortized_weight": -0.1}, "amortized_weight: expected a finite number >= 0"),
+        ({"system": "svi", "amortized_weight": 0.1}, "amortized_weight: is for system='savae'"),
+        ({"system": "vae_svi", "svi_rule": "learned_steps"}, "learns through the steps"),
+        ({"svi_samples": 0}, "svi_samples: expected an integer >= 1"),
+        ({"system": "svi", "start_from": "run"}, "start_from: expected a system with an encoder"),
         ({"adjoint": "unrolled", "adjoint_clip_norm": 2.0}, "adjoint_clip_norm: expected 0 with"),
         ({"system": "vae_svi_kl", "svi_steps": 0}, "svi_steps: expected at least 1 with system"),
     ],

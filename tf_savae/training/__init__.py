@@ -6,6 +6,7 @@ from tf_savae.training.image import train_and_evaluate_images
 from tf_savae.training.image_config import IMAGE_CONFIGS, ImageConfig
 from tf_savae.training.oracle import run_oracle
 from tf_savae.training.oracle_config import ORACLE_CONFIGS, OracleConfig
+from tf_savae.training.run_config import configured
 from tf_savae.training.text import train_and_evaluate
 from tf_savae.training.text_config import TEXT_CONFIGS, TextConfig
 
@@ -17,6 +18,7 @@ __all__ = [
     "ImageConfig",
     "OracleConfig",
     "TextConfig",
+    "configured",
     "generate",
     "run_oracle",
     "train_and_evaluate",

@@ -2,7 +2,9 @@
 
 import keras
 
+from tf_savae import svi
 from tf_savae.models import AutoregressiveModel, SemiAmortizedRefinement, SemiAmortizedVAE
+from tf_savae.models.steps_schedule import every
 from tf_savae.probability import linear_kl_weight
 
 __all__ = ["assemble"]
@@ -39,25 +41,38 @@ def _latent(config, steps_per_epoch, make_encoder, make_decoder):
     return SemiAmortizedVAE(
         encoder,
         make_decoder(config.latent_size),
-        refinement=_refinement(config),
+        refinement=_refinement(config, config.steps(steps_per_epoch)),
         objective=config.system,
         latent_size=config.latent_size,
         beta=linear_kl_weight(anneal, start=config.kl_start) if anneal else 1.0,
         free_bits=config.free_bits,
         seed=config.seed,
+        amortized_weight=config.amortized_weight if config.system == "savae" else None,
     )
 
 
-def _refinement(config):
+def _refinement(config, steps):
     return SemiAmortizedRefinement(
-        steps=config.svi_steps,
-        step_size=config.svi_step_size,
-        momentum=config.svi_momentum,
-        clip_norm=config.svi_clip_norm or None,
+        steps=steps,
+        **_rule(config, steps),
+        samples=config.svi_samples,
         adjoint=config.adjoint,
         adjoint_clip_norm=config.adjoint_clip_norm or None,
-        truncate=config.truncate or None,
+        truncate=config.truncate if config.adjoint == "truncated" else None,
         hvp=config.hvp,
         keep=None if config.keep == "none" else config.keep,
         learn_step_size=config.learn_step_size,
     )
+
+
+def _rule(config, steps):
+    """The layer's arguments that say how to step."""
+    size, clip = config.svi_step_size, config.svi_clip_norm or None
+    if config.svi_rule == "momentum":
+        return {"step_size": size, "momentum": config.svi_momentum, "clip_norm": clip}
+    if config.svi_rule == "natural":
+        return {"update": svi.NaturalGradient(size, config.svi_momentum, clip)}
+    if config.svi_rule == "learned_steps":
+        most = max(every(steps))
+        return {"update": svi.LearnedSteps(max(most, 1), size, config.svi_momentum, clip)}
+    return {"update": svi.LearnedUpdate(step_size=size, seed=config.seed)}

@@ -16,6 +16,7 @@ from tf_savae.training.boards import boards
 from tf_savae.training.callbacks import RunState, is_finished, write_history
 from tf_savae.training.checkpoints import Checkpoints
 from tf_savae.training.report import print_report, test_report, versions
+from tf_savae.training.start import check_start, start, start_identity
 from tf_savae.training.strategy import team
 
 __all__ = ["Task", "run"]
@@ -63,6 +64,7 @@ def run(config, workdir, task):
 
 
 def _run(config, folder, task, processes):
+    check_start(config)
     if folder.writes:
         _check(config, folder)
     data = task.load(config)
@@ -81,6 +83,7 @@ def _run(config, folder, task, processes):
 def _claim(config, folder, task, data):
     """Makes the folder this run's, or finds that it is."""
     identity = {"configuration": config.identity(), "data": data.identity()}
+    identity["start"] = _start_identity(config, folder)
     if not folder.writes and folder.read_json("run.json") is None:
         raise ValueError(
             f"workdir {folder.path}: expected the run that the chief has begun there, found none. "
@@ -88,11 +91,20 @@ def _claim(config, folder, task, data):
         )
     _check(config, folder)
     folder.check("data", identity["data"])
+    folder.check("start", identity["start"])
     if folder.writes:
         # First whose it is: a folder with anything else in it is refused after kill -9.
         folder.claim({**identity, "versions": versions()})
         task.keep(folder, data)
     _mention_other_versions(folder)
+
+
+def _start_identity(config, folder):
+    """That of the run itself where it has begun and what it began with is gone."""
+    begun = folder.read_json("run.json")
+    if begun and config.start_from and not os.path.exists(config.start_from):
+        return begun.get("start", {})
+    return start_identity(config)
 
 
 def _check(config, folder):
@@ -125,6 +137,9 @@ def _train_and_report(config, folder, data, task, processes):
             "are gone; training from the start would write over it. Restore the folder "
             "checkpoints, or delete the workdir to train anew."
         )
+    else:
+        with processes.scope():
+            start(config, model, data)
     processes.check_same("step", int(model.optimizer.iterations.numpy()))
     with processes.scope():
         _settle_hvp(config, model, data, checkpoints)

@@ -3,12 +3,14 @@
 import dataclasses
 
 from tf_savae.ground import checks
+from tf_savae.models.steps_schedule import as_steps
 from tf_savae.svi import ADJOINTS
 from tf_savae.training.strategy import STRATEGIES
 
-__all__ = ["HVPS", "KEEPS", "SYSTEMS", "RunConfig", "setting"]
+__all__ = ["HVPS", "KEEPS", "RULES", "SYSTEMS", "RunConfig", "configured", "setting"]
 
 SYSTEMS = ("autoregressive", "vae", "svi", "vae_svi", "vae_svi_kl", "savae")
+RULES = ("momentum", "natural", "learned_steps", "learned_update")
 KEEPS = ("none", "states", "all")
 HVPS = ("auto", "forward_over_reverse", "reverse_over_reverse", "finite_difference")
 
@@ -38,16 +40,29 @@ class RunConfig:
     # Refinement.
     svi_steps: int = setting(20, "K")
     svi_step_size: float = setting(1 / 32, "length of a step, per example")
+    svi_schedule: str = setting(
+        "", "K by epoch instead of svi_steps: 0:0,10:5 is a VAE for ten epochs, then K = 5"
+    )
+    svi_samples: int = setting(1, "S, samples of z a step, averaged")
+    svi_rule: str = setting("momentum", "update rule of the steps", choices=RULES)
     svi_momentum: float = setting(0.5, "momentum of the steps")
     svi_clip_norm: float = setting(5.0, "bound on an example's SVI gradient; 0: none")
     adjoint: str = setting("exact", "how gradients cross the steps", choices=ADJOINTS)
     adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
-    truncate: int = setting(0, "steps that gradients cross, for --adjoint=truncated")
+    truncate: int = setting(
+        0, "steps that gradients cross, for --adjoint=truncated; 0: none, straight to the encoder"
+    )
     hvp: str = setting("auto", "Hessian-vector products", choices=HVPS)
     keep: str = setting(
         "none", "what steps keep for the products: less time, more memory", choices=KEEPS
     )
     learn_step_size: bool = setting(False, "make the step sizes weights")
+    amortized_weight: float = setting(
+        0.0, "weight of the encoder's own ELBO in its training, for --system=savae"
+    )
+    start_from: str = setting(
+        "", "folder of a finished run whose networks this one begins with", place=True
+    )
     # Training.
     epochs: int = setting(30, "at most")
     optimizer: str = setting("sgd", "optimizer", choices=("sgd", "adam"))
@@ -96,6 +111,9 @@ class RunConfig:
             checks.positive_int(name, getattr(self, name))
         for name in ("svi_steps", "truncate", "seed", "decay_from_epoch"):
             checks.non_negative_int(name, getattr(self, name))
+        checks.positive_int("svi_samples", self.svi_samples)
+        checks.positive("amortized_weight", self.amortized_weight, zero=True)
+        self._check_refinement()
         for name in ("skip_limit", "board_samples"):
             checks.non_negative_int(name, getattr(self, name))
         for name in ("svi_step_size", "learning_rate"):
@@ -111,9 +129,9 @@ class RunConfig:
                 f"{self.min_learning_rate}, below which training stops; got "
                 f"{self.learning_rate}."
             )
-        if (self.adjoint == "truncated") != (self.truncate > 0):
+        if self.adjoint != "truncated" and self.truncate:
             raise ValueError(
-                f"truncate: expected a number > 0 exactly with adjoint='truncated', got "
+                "truncate: expected 0 but with adjoint='truncated', got "
                 f"truncate={self.truncate} with adjoint={self.adjoint!r}."
             )
 
@@ -128,8 +146,64 @@ class RunConfig:
                 f"differentiates without bounding anything; got {self.adjoint_clip_norm}."
             )
 
+    def _check_refinement(self):
+        """What the update rule, K and the encoder's own ELBO ask of other settings."""
+        self.steps(1)
+        if self.amortized_weight and self.system != "savae":
+            raise ValueError(
+                "amortized_weight: is for system='savae', whose encoder learns from the ELBO at "
+                f"lambda_K; got {self.amortized_weight} with system={self.system!r}."
+            )
+        if self.svi_rule.startswith("learned") and self.system != "savae":
+            raise ValueError(
+                f"svi_rule: {self.svi_rule!r} learns through the steps, which only system='savae' "
+                f"crosses; got system={self.system!r}."
+            )
+        if self.svi_rule != "momentum" and self.learn_step_size:
+            raise ValueError(
+                "learn_step_size: expected False with svi_rule="
+                f"{self.svi_rule!r}, got True. 'learned_steps' has step sizes that are learned."
+            )
+
+    def steps(self, steps_per_epoch):
+        """K, or a schedule {training step: K}, for epochs of so many steps.
+
+        Raises:
+          ValueError: svi_schedule is none.
+
+        >>> RunConfig(svi_schedule="0:0,2:5").steps(100)
+        {0: 0, 200: 5}
+        """
+        if not self.svi_schedule:
+            return self.svi_steps
+        try:
+            pairs = [part.split(":") for part in self.svi_schedule.split(",")]
+            found = {round(float(e) * steps_per_epoch): int(k) for e, k in pairs}
+        except ValueError:
+            raise ValueError(
+                "svi_schedule: expected EPOCH:K pairs with commas between them, such as 0:0,10:5; "
+                f"got {self.svi_schedule!r}."
+            ) from None
+        return as_steps(found)
+
     def identity(self):
         """The fields that decide the numbers, as JSON; where files lie is not among them."""
         fields = [f.name for f in dataclasses.fields(self) if not f.metadata.get("place")]
         values = {name: getattr(self, name) for name in fields}
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
+
+
+def configured(config, settings):
+    """A named configuration with settings of one's own.
+
+    What it says for SA-VAE alone, the encoder's own ELBO and a rule that learns, goes where another
+    system is asked for.
+
+    >>> named = RunConfig(amortized_weight=0.3)
+    >>> configured(named, {"system": "vae"}).amortized_weight
+    0.0
+    """
+    if settings.get("system", config.system) != "savae":
+        rule = "momentum" if config.svi_rule.startswith("learned") else config.svi_rule
+        settings = {"amortized_weight": 0.0, "svi_rule": rule, **settings}
+    return dataclasses.replace(config, **settings)
