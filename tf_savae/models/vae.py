@@ -191,7 +191,12 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         return names[int(replicas.agreed(names.index(fastest)))]
 
     def call(self, x, training=False):
-        """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives."""
+        """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives.
+
+        The noise of refinement belongs to an example's row in its batch, so that `predict` with
+        another `batch_size` gives slightly other codes; `tf_savae.generation.posterior_means` does
+        not depend on it.
+        """
         refined = self.refined_parameters(x, seed=0)
         return self.family.distribution(refined).mean()
 
