@@ -143,6 +143,7 @@ def decode(model, z, seed=0, *, common_noise=False, batch_size=_BATCH, label=Non
     >>> decode(model, np.zeros([4, 2], "float32")).x.shape
     (4, 3)
     """
+    check_built(model)
     z = tf.convert_to_tensor(z)
     check_options(model.decoder, options)
     common, by_row = options_of_rows(options, len(z))

@@ -27,8 +27,8 @@ def check_built(model):
     """Raises ValueError unless the model has weights."""
     if not model.built:
         raise ValueError(
-            "generate: expected a model with weights, got one that has not seen data. Call "
-            "fit, or call the model on one batch, or load a trained one."
+            "generate: expected a model with weights, got one that has not seen data. Call fit, or "
+            "build((None, ...)), or call the model on one batch, or load a trained one."
         )
 
 
