@@ -12,7 +12,7 @@ import pytest
 from keras_models import data, dense_model
 
 # Private methods of Keras that are overridden because of what they do there.
-OVERRIDDEN = {"_make_function", "_maybe_symbolic_build"}
+OVERRIDDEN = {"_assert_compile_called", "_make_function", "_maybe_symbolic_build"}
 BASES = (keras.layers.Layer, keras.metrics.Metric, keras.callbacks.Callback, keras.utils.PyDataset)
 
 

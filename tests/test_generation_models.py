@@ -7,7 +7,8 @@ import tensorflow as tf
 from keras_models import compiled, data, dense_model, text_model, tokens
 
 import tf_savae
-from tf_savae.networks import DistributionDecoder, TextDecoder
+from tf_savae import generation
+from tf_savae.networks import Decoder, DistributionDecoder, TextDecoder
 
 
 def _text(jit_compile=False, **kwargs):
@@ -120,8 +121,74 @@ def test_options_that_the_decoder_does_not_have():
         model.generate(2, first=-1)
 
 
-def test_options_may_be_arrays():
-    """What cannot be a key of the compiled functions runs as it is."""
+class Labelled(DistributionDecoder):
+    """Of a conditional model: the mean is that of z, and 10 times the row's label above it."""
+
+    def sample(self, z, seed=None, label=None, shift=0.0):
+        mean = self.distribution(z).mean()
+        if label is not None:
+            mean += 10.0 * tf.cast(label, mean.dtype)[:, None]
+        return mean + shift
+
+
+@pytest.mark.parametrize("by_row", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_options_of_each_row(by_row, jit_compile):
+    """Row i gets entry i, by whichever door, in whatever batch, compiled or not."""
+    model = dense_model("vae", decoder=Labelled(keras.layers.Dense(6), "normal"))
+    model.decoder.seeds_by_row = by_row
+    x = data(5)
+    compiled(model, x, jit_compile=jit_compile)
+    labels = [0, 1, 2, 0, 1]
+    wanted = 10.0 * np.array(labels)[:, None] * np.ones([1, 6])
+    for plain, labelled in (
+        (model.generate(5, shift=0.0), model.generate(5, label=labels)),
+        (model.reconstruct(x, mean=True), model.reconstruct(x, mean=True, label=np.array(labels))),
+    ):
+        np.testing.assert_allclose(labelled - plain, wanted, atol=1e-4)
+    rest = model.generate(2, first=3, label=tf.constant(labels[3:]))
+    np.testing.assert_allclose(rest, model.generate(5, label=labels)[3:], atol=1e-5)
+    one = model.generate(5, label=[2]) - model.generate(5)
+    np.testing.assert_allclose(one, np.full([5, 6], 20.0), atol=1e-4)
+
+
+def test_options_of_each_row_in_batches():
+    decoder = Labelled(keras.layers.Dense(6), "normal")
+    model = compiled(dense_model("vae", decoder=decoder), data(5))
+    shift = np.arange(5, dtype="float32")
+    drawn = generation.sample(model, 5, 2, batch_size=2, shift=shift[:, None])
+    np.testing.assert_allclose(drawn.x, model.generate(5, 2) + shift[:, None], atol=1e-5)
+    with pytest.raises(ValueError, match=r"label: expected text to write beside .* got \[0, 1\]"):
+        generation.sample(model, 2, label=[0, 1])
+
+
+def test_options_of_each_row_without_a_latent_code():
+    class Digits(Decoder):
+        def log_prob(self, x, z, seed=None, training=False):
+            return -tf.reduce_sum(x, axis=1)
+
+        def sample(self, z, seed=None, label=0):
+            return tf.zeros([z.shape[0], 2]) + tf.cast(label, tf.float32)[:, None]
+
+    model = compiled(tf_savae.AutoregressiveModel(Digits()), data())
+    np.testing.assert_array_equal(model.generate(3, label=[4, 5, 6])[:, 0], [4.0, 5.0, 6.0])
+
+
+def test_options_of_another_number_of_rows():
+    """Nothing is guessed: neither that they are meant for all rows, nor for the first ones."""
+    model = compiled(dense_model("vae", decoder=Labelled(keras.layers.Dense(6), "normal")), data())
+    expected = r"label: expected one entry for each of the 6 rows, shape \[6, ...\], or one for all"
+    for labels in ([0, 1, 2], np.zeros([5]), tf.zeros([12])):
+        with pytest.raises(ValueError, match=expected):
+            model.generate(6, label=labels)
+    with pytest.raises(ValueError, match="label: expected one entry for each of the 4 rows"):
+        model.reconstruct(data(), label=[1, 2, 3])
+    with pytest.raises(ValueError, match="temperature: expected a number or a scalar tensor, the"):
+        _text()[0].generate(3, temperature=[1.0, 0.5, 2.0])
+
+
+def test_options_for_all_rows_may_be_arrays():
+    """Of one entry, which each row gets."""
 
     class Shifted(DistributionDecoder):
         seeds_by_row = True
@@ -132,5 +199,5 @@ def test_options_may_be_arrays():
     model = dense_model(decoder=Shifted(keras.layers.Dense(6), "normal"))
     compiled(model, data())
     shift = np.arange(6, dtype="float32")
-    rows = model.generate(3, shift=shift) - model.generate(3)
+    rows = model.generate(3, shift=shift[None]) - model.generate(3)
     np.testing.assert_allclose(rows, np.tile(shift, (3, 1)), atol=1e-6)

@@ -15,6 +15,7 @@ from tf_savae.models.rows import (
     check_built,
     check_options,
     decode_rows,
+    options_of_rows,
     posterior_codes,
     posterior_of_rows,
     prior_codes,
@@ -42,7 +43,8 @@ def sample(model, n, seed=0, *, batch_size=_BATCH, label=None, **options):
       seed: int or stateless seed [2].
       batch_size: rows at a time; of no effect on what is drawn.
       label: what to write beside a progress bar; None shows no bar.
-      options: for the decoder's `sample`, such as temperature.
+      options: for the decoder's `sample`: one value for all rows, or an array of one entry for
+        each, as for `model.generate`, which also takes an option that is called `label`.
 
     Returns:
       `Drawn`.
@@ -141,15 +143,18 @@ def decode(model, z, seed=0, *, common_noise=False, batch_size=_BATCH, label=Non
     >>> decode(model, np.zeros([4, 2], "float32")).x.shape
     (4, 3)
     """
+    check_built(model)
     z = tf.convert_to_tensor(z)
     check_options(model.decoder, options)
+    common, by_row = options_of_rows(options, len(z))
     seed = seeds.as_seed(seed)
 
-    def one(z, first):
+    def one(rows, first):
+        z, by_row = rows
         own = tf.repeat(row_seeds(seed, 1), len(z), axis=0) if common_noise else seed
-        return decode_rows(model, z, own, first, **options)
+        return decode_rows(model, z, own, first, **common, **by_row)
 
-    return Drawn(_in_batches(one, z, batch_size, label), z.numpy())
+    return Drawn(_in_batches(one, (z, by_row), batch_size, label), z.numpy())
 
 
 def has_latent(model):
@@ -175,19 +180,28 @@ def _codes(model, x, refining, first, steps, drawing=None):
 
 
 def _in_batches(function, x, batch_size, label):
-    """Joins function(batch, number of its first row) over batches of `batch_size` rows."""
-    size, rows = checks.positive_int("batch_size", batch_size), len(x)
+    """Joins function(batch, number of its first row) over batches of a nest's rows."""
+    if label is not None and not isinstance(label, str):
+        raise ValueError(
+            f"label: expected text to write beside a progress bar, or None, got {label!r}. For an "
+            "option of the decoder that is called label use model.generate or model.reconstruct."
+        )
+    size, rows = checks.positive_int("batch_size", batch_size), len(tf.nest.flatten(x)[0])
     bar = None
     if label is not None:
         print(label)
         bar = keras.utils.Progbar(-(-rows // size), unit_name="batch")
     parts = []
     for first in range(0, rows, size):
-        batch = x[first : first + size]
-        short = size - len(batch)
-        if short:
-            batch = tf.concat([batch, tf.repeat(batch[-1:], short, axis=0)], axis=0)
+        short = max(0, first + size - rows)
+        batch = tf.nest.map_structure(lambda part, at=first: _filled(part[at : at + size], size), x)
         parts.append(np.asarray(function(batch, first))[: size - short])
         if bar is not None:
             bar.update(len(parts))
     return np.concatenate(parts)
+
+
+def _filled(batch, size):
+    """`size` rows: those of the batch, and its last one again where it is short."""
+    short = size - len(batch)
+    return tf.concat([batch, tf.repeat(batch[-1:], short, axis=0)], axis=0) if short else batch

@@ -111,6 +111,13 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
             )
         keras_strategy.warn_of_layers(self._layers_to_compile())
 
+    def _assert_compile_called(self, method_name=None):
+        if not self.compiled:
+            raise ValueError(
+                f"{method_name}: expected a compiled model. Call compile(optimizer) first; losses "
+                "and metrics are the model's own."
+            )
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Keras averages a batch over its rows to build a model; `fit` has built this one."""
         if not self.built:
@@ -165,6 +172,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
             trained on, or an epoch found no batch.
           NonFiniteError: too many batches gave a NaN or infinite loss or gradient.
         """
+        self._assert_compile_called("fit")
         check_no_class_weight(kwargs.get("class_weight"))
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
         keras_strategy.check_made_in_scope(self, self.optimizer)
@@ -197,7 +205,9 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
 
     def _with_weights(self, x, batch_size=None):
         """Makes the weights from the first batch if there are none yet; returns the data."""
-        return x if self.built else self._with_first_batch(self._ensure_built, x, batch_size)
+        if self.built and not self._data_spec_is_guess:
+            return x
+        return self._with_first_batch(self._ensure_built, x, batch_size)
 
     def _with_first_batch(self, function, x, batch_size):
         batch, x = first_batch(x, batch_size or 32)
@@ -208,6 +218,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
 
     def evaluate(self, x=None, y=None, **kwargs):
         """As `keras.Model.evaluate` on x alone, and `sample_weight` for arrays; raises as `fit`."""
+        self._assert_compile_called("evaluate")
         if kwargs.get("_use_cached_eval_dataset"):  # Validation, which `fit` has checked.
             return super().evaluate(x, y, **kwargs)
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
@@ -219,17 +230,19 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """As `keras.Model.train_on_batch` on x alone; raises as `fit`."""
+        self._assert_compile_called("train_on_batch")
         check_no_class_weight(class_weight)
-        _, sample_weight = self._checked(x, y, sample_weight)
+        y, sample_weight = self._checked(x, y, sample_weight)
         with explained():
             x = self._prepared(x)
-            return super().train_on_batch(x, None, sample_weight, return_dict=return_dict)
+            return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """As `keras.Model.test_on_batch` on x alone; raises as `fit`."""
-        _, sample_weight = self._checked(x, y, sample_weight)
+        self._assert_compile_called("test_on_batch")
+        y, sample_weight = self._checked(x, y, sample_weight)
         x = self._with_weights(x)
-        return super().test_on_batch(x, None, sample_weight, return_dict=return_dict)
+        return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """As `keras.Model.predict`.
@@ -248,6 +261,14 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         """As `keras.Model.predict_on_batch`; raises as `predict`."""
         self._check_arrays(x)
         return super().predict_on_batch(self._with_weights(x))
+
+    def compute_loss(self, *args, **kwargs):
+        """Raises NotImplementedError: the objective is no function of an output and a target."""
+        raise NotImplementedError(
+            f"compute_loss: {type(self).__name__} computes its objective in train_step and "
+            "test_step, from x alone. Use evaluate or test_on_batch, or negative_elbo or "
+            "log_likelihood for each example."
+        )
 
     def _check_arrays(self, x):
         check_arrays(x, *self._data_limits())
@@ -281,7 +302,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
 
     def _needs_batch(self):
         """Whether `_prepare_fit` has anything to do; looking at a dataset may move its shuffle."""
-        return not self.built
+        return not self.built or self._data_spec_is_guess
 
     def _prepare_fit(self, batch):
         """Hook: what needs a batch of data before training starts."""

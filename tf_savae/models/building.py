@@ -13,6 +13,7 @@ class BuildsFromData:
     """Remembers the shapes and dtypes of x, so that a loaded model has its weights at once."""
 
     _data_spec = None
+    _data_spec_is_guess = False  # Of dtypes, which `build` is not told.
 
     def _make_parts(self, x):
         """Creates all weights by running the parts on x, without refinement."""
@@ -20,14 +21,49 @@ class BuildsFromData:
 
     def _ensure_built(self, x):
         """Creates the weights before the first step is traced; x is one batch or less."""
-        if self._data_spec is None:
-            # Past Keras, which tracks attributes that are dicts: this is no state of the model.
-            self.__dict__["_data_spec"] = spec_of(x)
         if not self.built:
             self._make_parts(x)
             self.built = True
+        if self._data_spec is None or self._data_spec_is_guess:
+            # Past Keras, which tracks attributes that are dicts: this is no state of the model.
+            self.__dict__.update(_data_spec=spec_of(x), _data_spec_is_guess=False)
+
+    def _ensure_built_in_graph(self, x):
+        """As `_ensure_built`, for x that may be a tensor of a graph: by zeros, outside of it."""
+        if not self.built:
+            with tf.init_scope():
+                self._ensure_built(zeros_of(spec_of(x)))
+
+    def build(self, input_shape=None):
+        """Makes the weights for data of a shape, as a batch would; `fit` and others do so too.
+
+        Args:
+          input_shape: (None, ...) of x, or a dict or list of such shapes. Lengths may be None.
+            Values are taken for floats, and for token ids (int32) where the decoder has a
+            vocabulary: for a nest that mixes both call the model on a batch instead.
+
+        Raises:
+          ValueError: no shape was given, or the layers do not take it.
+        """
+        if self.built:
+            return
+        if input_shape is None:
+            raise ValueError(
+                "build: expected the shape of x, (None, ...), got none. Give it, or call the "
+                "model on one batch."
+            )
+        tokens = getattr(self.decoder, "vocabulary_size", None) is not None
+        spec = _spec_of_shapes(input_shape, "int32" if tokens else keras.config.floatx())
+        self._ensure_built(zeros_of(spec))
+        self.__dict__.update(_data_spec=spec, _data_spec_is_guess=True)
 
     def __call__(self, x, *args, **kwargs):
+        if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(x)):
+            raise ValueError(
+                f"x: expected data, got a symbolic keras.KerasTensor: {type(self).__name__} is "
+                "trained by itself and is no layer of another model. Put a SemiAmortizedRefinement "
+                "between the layers of yours."
+            )
         refuse_sparse(x)
         self._ensure_built(x)
         return super().__call__(x, *args, **kwargs)
@@ -50,6 +86,16 @@ def spec_of(x):
     return keras.tree.map_structure(
         lambda t: (list(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)), x
     )
+
+
+def _spec_of_shapes(shapes, dtype):
+    """As `spec_of`, from shapes [B, ...] with None where a length is not known."""
+    if isinstance(shapes, dict):
+        return {name: _spec_of_shapes(shape, dtype) for name, shape in shapes.items()}
+    shapes = list(shapes)
+    if all(length is None or isinstance(length, int) for length in shapes):
+        return (shapes[1:], dtype)
+    return [_spec_of_shapes(shape, dtype) for shape in shapes]
 
 
 def zeros_of(spec, rows=1):

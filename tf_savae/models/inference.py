@@ -76,7 +76,8 @@ class Inference:
         """The negative ELBO of each example after K steps, beta 1, [B] nats.
 
         One sample of z per example, drawn afresh after the last step. steps=0 gives the amortized
-        bound. Refining on test data is fair: any posterior gives a bound.
+        bound. Refining on test data is fair: any posterior gives a bound. As for `infer`, an
+        example's noise belongs to its row.
         """
         steps = self._steps(steps)
 
@@ -91,7 +92,7 @@ class Inference:
         """Importance-weighted estimate of log p(x), [B] float64 nats (Burda et al. 2016).
 
         The proposal is the refined posterior (steps=0: the encoder's). Memory does not grow with
-        `samples`.
+        `samples`. As for `infer`, an example's noise belongs to its row.
         """
         checks.positive_int("samples", samples)
         steps = self._steps(steps)
@@ -113,16 +114,20 @@ class Inference:
     def generate(self, n, seed=None, first=0, **options):
         """n samples of x: z from the prior, x from the decoder.
 
-        Sample i depends on (seed, first + i) alone, so any n draws the beginning of one series.
+        Sample i depends on (seed, first + i) and its own options alone, so any n draws the
+        beginning of one series.
 
         Args:
           n: how many.
           seed: int or stateless seed [2]; 0 by default.
           first: number of the first sample, to go on with a series.
-          options: for the decoder's `sample`, such as temperature.
+          options: for the decoder's `sample`: numbers and strings, such as temperature, for all
+            rows; an array, tensor or list has one entry for each row, [n, ...], such as labels, or
+            one for all of them, [1, ...].
 
         Raises:
-          ValueError: the model has no weights yet, or the decoder has no such option.
+          ValueError: the model has no weights yet, the decoder has no such option, or an array
+            has another number of entries.
         """
         checks.positive_int("n", n)
         checks.non_negative_int("first", first)
@@ -133,7 +138,7 @@ class Inference:
     def reconstruct(self, x, seed=None, steps=None, first=0, mean=False, **options):
         """One x' for each example, decoded from its refined posterior.
 
-        Row i depends on (x[i], seed, first + i) alone.
+        Row i depends on (x[i], seed, first + i) and its own options alone.
 
         Args:
           x: data [B, ...].
@@ -141,10 +146,13 @@ class Inference:
           steps: K, as for `infer`.
           first: number of the first row, for an x that is part of more data.
           mean: decode the posterior's mean and not a sample of z.
-          options: for the decoder's `sample`, such as temperature.
+          options: for the decoder's `sample`: numbers and strings, such as temperature, for all
+            rows; an array, tensor or list has one entry for each row, [B, ...], such as labels, or
+            one for all of them, [1, ...].
 
         Raises:
-          ValueError: x cannot be data of this model, or the decoder has no such option.
+          ValueError: x cannot be data of this model, the decoder has no such option, or an array
+            has another number of entries.
         """
         checks.non_negative_int("first", first)
         refining, drawing, noise = seeds.split(_seed(seed), 3)

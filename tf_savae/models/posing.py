@@ -20,7 +20,9 @@ class PosesProblems:
 
     def encode(self, x, training=False):
         """lambda_0: the encoder's parameters (the prior's where there is no encoder)."""
-        return self._encoded(self._standard(x), seeds.as_seed(0), training)[0]
+        x = self._standard(x)
+        self._ensure_built_in_graph(x)
+        return self._encoded(x, seeds.as_seed(0), training)[0]
 
     def generator(self, family=None):
         """The pure function of decoder and prior; make one per traced function."""
@@ -35,6 +37,7 @@ class PosesProblems:
         `beta` and `free_bits` are of the objective that is trained: inference descends the ELBO.
         """
         x = self._standard(x)
+        self._ensure_built_in_graph(x)
         generator = self.generator(family)
         outer, inner = seeds.split(seed, 2)
         steps = self._steps(steps)

@@ -8,6 +8,7 @@ import inspect
 
 import tensorflow as tf
 
+from tf_savae.models.following import FollowsSettings
 from tf_savae.models.noise import DrawnOtherwise
 from tf_savae.networks.rows import map_rows, row_seeds
 
@@ -15,6 +16,7 @@ __all__ = [
     "check_built",
     "check_options",
     "decode_rows",
+    "options_of_rows",
     "posterior_codes",
     "posterior_of_rows",
     "prior_codes",
@@ -25,8 +27,8 @@ def check_built(model):
     """Raises ValueError unless the model has weights."""
     if not model.built:
         raise ValueError(
-            "generate: expected a model with weights, got one that has not seen data. Call "
-            "fit, or call the model on one batch, or load a trained one."
+            "generate: expected a model with weights, got one that has not seen data. Call fit, or "
+            "build((None, ...)), or call the model on one batch, or load a trained one."
         )
 
 
@@ -55,21 +57,65 @@ def decode_rows(model, z, seed, first=0, **options):
       z: [B, Z]; [B, 0] for a model without a latent code.
       seed: stateless seed [2], or one for each row, [B, 2].
       first: number of the first row.
-      options: what else `sample` takes.
+      options: what else `sample` takes; see `options_of_rows`.
 
     Raises:
-      ValueError: `sample` has no such option.
+      ValueError: `sample` has no such option, or an array is not of one entry for each row.
     """
     decoder = model.decoder
     check_options(decoder, options)
+    common, by_row = options_of_rows(options, z.shape[0])
 
-    def sample(z, own):
+    def sample(z, own, by_row):
         if getattr(decoder, "seeds_by_row", False):
-            return decoder.sample(z, seed=own, **options)
-        return map_rows(lambda seed, z: decoder.sample(z, seed=seed, **options), own, z)
+            return decoder.sample(z, seed=own, **common, **by_row)
 
-    run = _function(model, ("decode", *sorted(options.items())), sample, _uses_xla(model))
-    return run(z, row_seeds(seed, tf.shape(z)[0], first))
+        def one(seed, z, by_row):
+            return decoder.sample(z, seed=seed, **common, **by_row)
+
+        return map_rows(one, own, z, by_row)
+
+    run = _function(model, ("decode", *sorted(common.items())), sample, _uses_xla(model))
+    return run(z, row_seeds(seed, tf.shape(z)[0], first), by_row)
+
+
+def options_of_rows(options, rows):
+    """Sorts options into those of all rows and those of each: (dict, dict of [rows, ...]).
+
+    Numbers, strings, None and scalar tensors are the same for all rows. An array, tensor, list or
+    tuple has one entry for each row, shape [rows, ...], or one for all of them, shape [1, ...]; in
+    no case is it guessed from another length what was meant.
+
+    Args:
+      options: {name: value}.
+      rows: B, or None where it is not known yet.
+
+    Raises:
+      ValueError: an array has another number of entries.
+
+    >>> common, by_row = options_of_rows({"length": 3, "label": [4, 5]}, 2)
+    >>> common, by_row["label"].numpy().tolist()
+    ({'length': 3}, [4, 5])
+    """
+    by_row = {name: value for name, value in options.items() if _has_entries(value)}
+    common = {name: value for name, value in options.items() if name not in by_row}
+    return common, {name: _entries(name, value, rows) for name, value in by_row.items()}
+
+
+def _has_entries(value):
+    """Whether it is an array, tensor, list or tuple, and no scalar."""
+    return isinstance(value, (list, tuple)) or getattr(value, "shape", ()) != ()
+
+
+def _entries(name, value, rows):
+    value = tf.convert_to_tensor(value)
+    count = value.shape[0]
+    if None not in (rows, count) and count not in (1, rows):
+        raise ValueError(
+            f"{name}: expected one entry for each of the {rows} rows, shape [{rows}, ...], or one "
+            f"for all, shape [1, ...]; got shape {value.shape.as_list()}."
+        )
+    return tf.repeat(value, rows, axis=0) if count == 1 and rows is not None else value
 
 
 def prior_codes(model, n, seed, first=0):
@@ -147,6 +193,8 @@ def _uses_xla(model):
 
 def _function(model, key, function, jit_compile):
     """`function` as a tf.function, made once per key; as it is for what cannot be a key."""
+    if not isinstance(model, FollowsSettings):  # Parts of a model, in a graph already.
+        return function
     functions = model._functions_now()
     try:
         if key not in functions:

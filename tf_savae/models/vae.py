@@ -266,7 +266,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         return self.objective == "savae" and crossed and refined
 
     def _needs_batch(self):
-        return not self.built or (self._uses_products() and self._hvp == "auto")
+        return super()._needs_batch() or (self._uses_products() and self._hvp == "auto")
 
     def _prepare_fit(self, batch):
         """Builds the model and, for hvp="auto", measures both products on the first batch."""
@@ -287,7 +287,12 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         return names[int(replicas.agreed(names.index(fastest)))]
 
     def call(self, x, training=False):
-        """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives."""
+        """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives.
+
+        The noise of refinement belongs to an example's row in its batch, so that `predict` with
+        another `batch_size` gives slightly other codes; `tf_savae.generation.posterior_means` does
+        not depend on it.
+        """
         refined = self.refined_parameters(x, seed=0)
         return self.family.distribution(refined).mean()
 
@@ -295,7 +300,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         x = tf.nest.map_structure(lambda part: part[:1], self._standard(x))
         if self.encoder is not None:
             self.encoder(x)  # Outside any scope: a layer's weights are made at its first call.
-        parameters = self.encode(x)
+        parameters = self._encoded(x, seeds.as_seed(0), False)[0]
         posterior = self.family.distribution(parameters)
         if self.prior is None:
             self.latent_size = posterior.event_shape[0]

@@ -161,6 +161,8 @@ def _check_shape(x, distribution, own):
 class Prior(keras.layers.Layer):
     """p(z): supply `distribution()`. Weights added in `build` are learned with the decoder's.
 
+    They keep their precision under mixed policies, as the latent code does.
+
     >>> class ShiftedPrior(Prior):
     ...     def build(self, shape=None):
     ...         self.shift = self.add_weight(shape=(2,), initializer="zeros", name="shift")
@@ -175,6 +177,10 @@ class Prior(keras.layers.Layer):
     def distribution(self):
         """A TFP distribution with event shape [Z] and no batch shape."""
         raise NotImplementedError
+
+    def add_weight(self, *args, autocast=False, **kwargs):
+        """As `keras.layers.Layer.add_weight`, of a weight that is not cast to half precision."""
+        return super().add_weight(*args, autocast=autocast, **kwargs)
 
     def build(self, shape=None):
         self.built = True

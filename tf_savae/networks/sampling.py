@@ -138,6 +138,11 @@ def checked_temperature(temperature):
     2.0
     """
     if tf.is_tensor(temperature):
+        if temperature.shape.rank:
+            raise ValueError(
+                "temperature: expected a number or a scalar tensor, the same for all rows; got "
+                f"shape {temperature.shape.as_list()}."
+            )
         return temperature
     return checks.positive("temperature", temperature, zero=True)
 
