@@ -35,8 +35,7 @@ class BoundModel(Steps, keras.Model):
 
     def __init__(self, *, seed=0, **kwargs):
         super().__init__(**{"autocast": False, **kwargs})  # Data keep their precision.
-        seeds.as_seed(seed)  # Says now what is wrong with it.
-        self.seed = seed
+        self.seed = seeds.plain_seed(seed)
         self._evaluation_step = self.add_weight(
             shape=(),
             initializer="zeros",

@@ -13,6 +13,7 @@ from tf_savae.models.rows import (
     refinement_key,
 )
 from tf_savae.probability import importance_weighted_log_likelihood
+from tf_savae.probability.codes import posterior_mean
 
 __all__ = ["Inference"]
 
@@ -41,8 +42,8 @@ class Inference:
             amortized one; where it is worse the answer is the encoder's. By default the
             refinement layer's own; 0 never falls back.
         """
-        steps = self._steps(steps)
-        options = (early_stopping, samples, fall_back)
+        steps = _checked(self._steps(steps))
+        options = _checked_options(early_stopping, samples, fall_back)
         run = self._compiled(
             ("infer", steps, *options),
             lambda x, seed: self.refined_parameters(x, steps, seed, *options),
@@ -79,7 +80,7 @@ class Inference:
         One sample of z per example, drawn afresh after the last step. steps=0 gives the amortized
         bound. Refining on test data is fair: any posterior gives a bound.
         """
-        steps = self._steps(steps)
+        steps = _checked(self._steps(steps))
 
         def run(x, seed):
             problem = self.problem(x, seed, steps=steps)
@@ -94,8 +95,8 @@ class Inference:
         The proposal is the refined posterior (steps=0: the encoder's). Memory does not grow with
         `samples`.
         """
-        checks.positive_int("samples", samples)
-        steps = self._steps(steps)
+        samples = checks.positive_int("samples", samples)
+        steps = _checked(self._steps(steps))
 
         def run(x, seed):
             first, second = seeds.split(seed, 2)
@@ -125,8 +126,8 @@ class Inference:
         Raises:
           ValueError: the model has no weights yet, or the decoder has no such option.
         """
-        checks.positive_int("n", n)
-        checks.non_negative_int("first", first)
+        n = checks.positive_int("n", n)
+        first = checks.non_negative_int("first", first)
         check_built(self)
         latent, noise = seeds.split(_seed(seed), 2)
         return decode_rows(self, prior_codes(self, n, latent, first), noise, first, **options)
@@ -147,11 +148,12 @@ class Inference:
         Raises:
           ValueError: x cannot be data of this model, or the decoder has no such option.
         """
-        checks.non_negative_int("first", first)
+        first = checks.non_negative_int("first", first)
+        steps = _checked(self._steps(steps))
         refining, drawing, noise = seeds.split(_seed(seed), 3)
         parameters = posterior_of_rows(self, self._arrays(x), refining, first, steps)
-        if mean:
-            z = self.family.distribution(parameters).mean()
+        if checks.boolean("mean", mean):
+            z = posterior_mean(self.family.distribution(parameters))
         else:
             z = posterior_codes(self, parameters, drawing, first)
         return decode_rows(self, z, noise, first, **options)
@@ -186,6 +188,19 @@ class Inference:
             jit = self.jit_compile is True if self.compiled else False
             functions[key] = tf.function(function, jit_compile=jit, autograph=False)
         return functions[key]
+
+
+def _checked(steps):
+    """Before it is a key: 5.0 and True are equal to 5 and 1."""
+    return checks.non_negative_int("steps", steps)
+
+
+def _checked_options(early_stopping, samples, fall_back):
+    return (
+        checks.positive("early_stopping", early_stopping, optional=True, zero=True),
+        None if samples is None else checks.positive_int("samples", samples),
+        None if fall_back is None else checks.non_negative_int("fall_back", fall_back),
+    )
 
 
 def _seed(seed):

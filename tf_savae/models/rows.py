@@ -79,7 +79,9 @@ def decode_rows(model, z, seed, first=0, **options):
             return decoder.sample(z, seed=own, **options)
         return map_rows(lambda seed, z: decoder.sample(z, seed=seed, **options), own, z)
 
-    run = _function(model, ("decode", *sorted(options.items())), sample, _uses_xla(model))
+    # With types: 5.0 and True are equal to 5 and 1, and may be refused where these are not.
+    chosen = ((name, type(value), value) for name, value in sorted(options.items()))
+    run = _function(model, ("decode", *chosen), sample, _uses_xla(model))
     return run(z, row_seeds(seed, tf.shape(z)[0], first))
 
 

@@ -13,9 +13,13 @@ from tf_savae.models.inference import Inference
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.posing import PosesProblems
 from tf_savae.models.refinement import SemiAmortizedRefinement
+from tf_savae.models.refinement_checks import check_given_family, checked_prior
+from tf_savae.models.unknown_variables import refuse_unknown, watched_variables
 from tf_savae.networks import StandardNormalPrior
 from tf_savae.objectives import OBJECTIVES
 from tf_savae.probability import as_family, as_kl_weight
+from tf_savae.probability.codes import posterior_mean, zero_codes
+from tf_savae.probability.requirements import check_family, check_legacy, check_prior
 from tf_savae.svi import fastest_hvp
 from tf_savae.svi.hvp import METHODS
 
@@ -72,7 +76,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
     ):
         super().__init__(seed=seed, **kwargs)
         checks.choice("objective", objective, tuple(OBJECTIVES))
-        _check_parts(encoder, decoder, objective, latent_size)
+        latent_size = _check_parts(encoder, decoder, objective, latent_size)
         self.encoder = None if objective == "svi" else encoder
         self.decoder = decoder
         refinement = SemiAmortizedRefinement() if refinement is None else refinement
@@ -81,10 +85,11 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         self.objective = objective
         self.family = as_family(family)
         self.latent_size = latent_size
-        self.prior = prior
-        if prior is None and latent_size is not None:
+        check_given_family(self.family, latent_size, self.variable_dtype)
+        self.prior = checked_prior(prior)
+        if self.prior is None and latent_size is not None:
             self.prior = StandardNormalPrior(latent_size)
-        self.beta = beta
+        self.beta = beta if callable(beta) else checks.positive("beta", beta, zero=True)
         self.free_bits = checks.positive("free_bits", free_bits, zero=True)
         self._beta_at = as_kl_weight(beta)
         self.refinement.family = self.family
@@ -160,25 +165,44 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         return names[int(replicas.agreed(names.index(fastest)))]
 
     def call(self, x, training=False):
-        """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives."""
+        """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives.
+
+        Of a family without a mean in closed form (flows), the average of 100 samples.
+        """
         refined = self.refined_parameters(x, seed=0)
-        return self.family.distribution(refined).mean()
+        return posterior_mean(self.family.distribution(refined))
 
     def _make_parts(self, x):
         x = tf.nest.map_structure(lambda part: part[:1], self._standard(x))
+        with watched_variables() as used:
+            self._run_parts(x)
+        refuse_unknown(used, self.variables)
+
+    def _run_parts(self, x):
         if self.encoder is not None:
             self.encoder(x)  # Outside any scope: a layer's weights are made at its first call.
         parameters = self.encode(x)
+        if tf.executing_eagerly():
+            check_family(self.family, parameters)
         posterior = self.family.distribution(parameters)
         if self.prior is None:
-            self.latent_size = posterior.event_shape[0]
+            self.latent_size = int(posterior.event_shape[0])
             self.prior = StandardNormalPrior(self.latent_size)
         if not self.prior.built:
             self.prior.build()
+        if tf.executing_eagerly():
+            check_prior(self.prior, self.family, self._trial_parameters(parameters))
         if not self.refinement.built:
             self.refinement.build()
         # Also a decoder that calls itself built: one loaded from a file has no weights yet.
-        self.decoder(x, tf.zeros_like(posterior.mean()))
+        self.decoder(x, zero_codes(posterior, tf.nest.flatten(x)[0].shape[0]))
+
+    def _trial_parameters(self, parameters):
+        """Those of the standard normal where the family knows them: an encoder's may be extreme."""
+        try:
+            return self.family.zeros(1, self.latent_size, self.variable_dtype)
+        except NotImplementedError:
+            return parameters
 
     def get_config(self):
         layers = ("encoder", "decoder", "refinement", "family", "prior")
@@ -202,6 +226,8 @@ def _serialized(part):
 
 
 def _check_parts(encoder, decoder, objective, latent_size):
+    check_legacy("decoder", decoder)
+    check_legacy("encoder", encoder)
     if not hasattr(decoder, "log_prob_prepared"):
         raise ValueError(
             "decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in "
@@ -211,8 +237,7 @@ def _check_parts(encoder, decoder, objective, latent_size):
         checks.positive_int('latent_size (needed for objective="svi")', latent_size)
     elif not isinstance(encoder, keras.layers.Layer):
         raise ValueError(f"encoder: expected a Keras layer or model, got {encoder!r}.")
-    if latent_size is not None:
-        checks.positive_int("latent_size", latent_size)
+    return None if latent_size is None else checks.positive_int("latent_size", latent_size)
 
 
 def _check_refinement(refinement, objective):
