@@ -1,7 +1,13 @@
 """Reading text: every line is either handed on or counted, and what is no text is refused."""
 
+import bz2
 import gzip
+import io
 import lzma
+import pickle
+import sqlite3
+import tarfile
+import zipfile
 
 import pytest
 from hypothesis import given
@@ -9,8 +15,14 @@ from hypothesis import strategies as st
 
 from tf_savae.data import read_lines, split_lines
 
-OPENERS = {"": open, ".gz": gzip.open, ".xz": lzma.open}
-FOREIGN = (b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b", b"\xfd7zXZ\x00")
+OPENERS = {
+    "": open,
+    ".gz": gzip.open,
+    ".xz": lzma.open,
+    ".bz2": bz2.open,
+    ".GZ": gzip.open,
+}
+FOREIGN = (b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b", b"\xfd7zXZ\x00", b"\xff\xd8\xff")
 
 
 def _write(folder, content, suffix=""):
@@ -20,12 +32,12 @@ def _write(folder, content, suffix=""):
     return path
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+@pytest.mark.parametrize("suffix", OPENERS)
 def test_plain_and_compressed_files_read_alike(tmp_path, suffix):
     path = _write(tmp_path, "the cat\n  le  chât\t\n".encode(), suffix)
     lines, report = read_lines(path)
     assert lines == ["the cat", "le chât"]
-    assert report == (str(path), 2, 2, 4, 0, 0, 0, 200, "truncate")
+    assert report == (str(path), 2, 2, 4, 0, 0, 0, 200, "truncate", 0)
 
 
 def test_last_line_needs_no_line_end_and_windows_may_have_two(tmp_path):
@@ -106,7 +118,7 @@ def test_no_line_is_left(tmp_path):
         read_lines(path, max_words=2, long_lines="skip")
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".bz2"])
 @pytest.mark.parametrize("damage", [lambda b: b[:-5], lambda b: b"words\n", lambda b: b[:20] * 2])
 def test_damaged_archives(tmp_path, suffix, damage):
     path = _write(tmp_path, b"a line of text\n" * 50, suffix)
@@ -120,13 +132,83 @@ def test_damaged_archives(tmp_path, suffix, damage):
     [
         (gzip.compress(b"a", mtime=0), "holds gzip data: give it a name that ends in .gz"),
         (lzma.compress(b"a"), "holds xz data: give it a name that ends in .xz"),
-        ("a".encode("utf-16"), "holds UTF-16 text: convert it to UTF-8"),
+        (bz2.compress(b"a"), "holds bzip2 data: give it a name that ends in .bz2"),
+        ("a".encode("utf-16"), "holds UTF-16 text: convert it to UTF-8, as `iconv -f UTF-16 -t"),
+        ("a\nb".encode("utf-16-le"), "holds UTF-16 text: .* -f UTF-16LE -t UTF-8"),
+        ("a\nb".encode("utf-16-be"), "holds UTF-16 text: .* -f UTF-16BE -t UTF-8"),
+        ("a".encode("utf-32"), "holds UTF-32 text: .* -f UTF-32 -t UTF-8"),
+        ("a\nb".encode("utf-32-le"), "holds UTF-32 text: .* -f UTF-32LE -t UTF-8"),
+        ("a\nb".encode("utf-32-be"), "holds UTF-32 text: .* -f UTF-32BE -t UTF-8"),
+        ("中文\n".encode("utf-16-le"), "line 2 holds a NUL byte, as binary files and UTF-16 text"),
+        (b"one\ntwo \0 words\n", "line 2 holds a NUL byte"),
+        (pickle.dumps({"a": 1}), "holds a Python pickle: export its text, one document a line"),
+        (b"\x28\xb5\x2f\xfd words", "holds Zstandard data .*zst.*: decompress it first"),
+        (b"PAR1\x15\x04 words", "holds a Parquet table: export its text"),
+        (b"%PDF-1.4\nwords", "holds a PDF document: export its text"),
+        (b"\x89PNG\r\n\x1a\n words", "holds a PNG picture: expected text"),
+        (b"7z\xbc\xaf\x27\x1c words", "holds a 7z archive: unpack it"),
+        (b"\xff\xd8\xff\xe0 words", "holds a JPEG picture: expected text"),
+        (b"{\\rtf1 words}", "holds an RTF document: export its text"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a pointer of Git LFS and"),
         (b"\xfe\xff\x00a", "holds UTF-16 text"),
     ],
 )
 def test_files_of_another_kind(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
         read_lines(_write(tmp_path, content))
+
+
+def _zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "words")
+
+
+def _tar(path, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        member = tarfile.TarInfo("a.txt")
+        member.size = 6
+        archive.addfile(member, io.BytesIO(b"words\n"))
+
+
+def _database(path):
+    with sqlite3.connect(path) as database:
+        database.execute("create table words (word text)")
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.txt", _zip, "holds a zip archive .*: unpack it, and give the text file in it"),
+        ("a.txt", _tar, "holds a tar archive: unpack it"),
+        ("a.tar.gz", lambda path: _tar(path, "w:gz"), "holds a tar archive: unpack it"),
+        ("a.txt", _database, "holds an SQLite database: export its text, one document a line"),
+    ],
+)
+def test_archives_and_databases(tmp_path, name, write, message):
+    write(tmp_path / name)
+    with pytest.raises(ValueError, match=message):
+        read_lines(tmp_path / name)
+
+
+def test_text_that_begins_like_another_format(tmp_path):
+    content = b"PAR1 is a word\nso is BZh9\nPK too\n"
+    assert read_lines(_write(tmp_path, content))[0] == content.decode().splitlines()
+
+
+def test_byte_order_marks_of_files_that_were_joined(tmp_path):
+    """They would make another word of the first one of each file."""
+    path = _write(tmp_path, b"\xef\xbb\xbf\xef\xbb\xbfthe cat\n\xef\xbb\xbfthe do\xef\xbb\xbfg\n")
+    lines, report = read_lines(path)
+    assert lines == ["the cat", "the dog"]
+    assert report.marks == 3 and report.summary().endswith("3 byte order marks removed")
+
+
+def test_latin_1(tmp_path):
+    french = "été à la plage où même l'hôte âgé rêve\n" * 2
+    with pytest.raises(ValueError, match="holds 18 bytes that are not UTF-8 and only 0 characters"):
+        read_lines(_write(tmp_path, french.encode("latin-1")))
+    mixed = french.encode() * 2 + french.encode("latin-1")
+    assert read_lines(_write(tmp_path, mixed))[1].bad_bytes == 18
 
 
 @pytest.mark.parametrize(
@@ -141,7 +223,7 @@ def test_arguments_are_checked_before_the_file(tmp_path, arguments, message):
         read_lines(tmp_path / "none", **arguments)
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz", ".bz2"])
 @given(content=st.binary(max_size=60))
 def test_any_bytes_are_read_as_utf8_or_refused(tmp_path_factory, suffix, content):
     path = _write(tmp_path_factory.mktemp("bytes"), content, suffix)
@@ -150,7 +232,8 @@ def test_any_bytes_are_read_as_utf8_or_refused(tmp_path_factory, suffix, content
     texts = [row.decode("utf-8", "surrogateescape") for row in rows]
     bad = sum("\udc80" <= c <= "\udcff" for text in texts for c in text)
     kept = [text.split() for text in texts if text.split()]
-    if content.startswith(FOREIGN) or not kept:
+    foreign = content.startswith(FOREIGN) or b"\0" in content or bad >= 10
+    if foreign or not kept:
         with pytest.raises(ValueError, match="empty|can be used|holds"):
             read_lines(path)
         return
@@ -160,11 +243,11 @@ def test_any_bytes_are_read_as_utf8_or_refused(tmp_path_factory, suffix, content
     "".join(lines).encode("utf-8")
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".bz2"])
 @given(content=st.binary(max_size=60), whole=st.booleans())
 def test_any_archive_bytes_meet_our_own_error(tmp_path_factory, suffix, content, whole):
     path = tmp_path_factory.mktemp("bytes") / f"text{suffix}"
-    start = {".gz": b"\x1f\x8b\x08\x00", ".xz": b"\xfd7zXZ\x00\x00\x04"}[suffix]
+    start = {".gz": b"\x1f\x8b\x08\x00", ".xz": b"\xfd7zXZ\x00\x00\x04", ".bz2": b"BZh9"}[suffix]
     path.write_bytes(content if whole else start + content)
     with pytest.raises(ValueError, match=str(path)):
         read_lines(path)

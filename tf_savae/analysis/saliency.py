@@ -16,6 +16,7 @@ is that of the one number E||z||; the Jacobian here also sees a code that turns 
 import tensorflow as tf
 
 from tf_savae.models.passes import check_latent, compiled_for
+from tf_savae.probability.codes import posterior_mean
 from tf_savae.svi import forward_mode
 
 __all__ = ["decoder_saliency", "encoder_saliency", "log_probs_of_parts"]
@@ -56,7 +57,7 @@ def encoder_saliency(model):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(embedded)
             parameters = encoder.encode_embedded(embedded, x)
-            total = tf.reduce_sum(model.family.distribution(parameters).mean()[:, index])
+            total = tf.reduce_sum(posterior_mean(model.family.distribution(parameters))[:, index])
         gradient = tape.gradient(total, embedded)
         return tf.transpose(tf.reduce_sum(tf.square(gradient), axis=2))
 
@@ -94,7 +95,7 @@ def decoder_saliency(model, steps=None):
 
     def norms(x, seed):
         parameters = model.refined_parameters(x, steps, seed)
-        z = model.family.distribution(parameters).mean()
+        z = posterior_mean(model.family.distribution(parameters))
         size = z.shape[1]
 
         def squares(index):

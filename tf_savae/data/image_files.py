@@ -50,12 +50,13 @@ def read_arrays(path, field=None):
             "or tfds:NAME"
         )
     readers = {".npz": _npz, ".npy": _npy, ".mat": _mat, ".amat": _amat}
-    if path.suffix not in readers:
+    suffix = path.suffix.lower()
+    if suffix not in readers:
         raise ValueError(
             f"{path}: expected a name that ends in {', '.join(readers)}, got {path.suffix!r}"
         )
-    fields = readers[path.suffix](path)
-    shaped = from_matlab if path.suffix == ".mat" else from_rows
+    fields = readers[suffix](path)
+    shaped = from_matlab if suffix == ".mat" else from_rows
     chosen = _chosen(path, fields, field)
     return {part: shaped(fields[name], f"{path}@{name}") for part, name in chosen.items()}
 

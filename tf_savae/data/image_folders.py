@@ -1,6 +1,5 @@
 """Folders of images: Omniglot as published, and binarised MNIST as text files."""
 
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,15 @@ import tensorflow as tf
 
 from tf_savae.data.image_files import read_arrays
 from tf_savae.data.limits import check_expansion
+from tf_savae.data.png import HEADER_SIZE, grey_levels, pixel_count
 
 __all__ = ["read_folder"]
 
-_BEFORE_SIZE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-_HEADER = struct.Struct(f">{len(_BEFORE_SIZE)}sII")  # and width and height
+# What else holds images, by its suffix: it would be left out.
+_OTHERS = set(
+    ".jpg .jpeg .jpe .jfif .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm .heic .avif .svg .tga "
+    ".ico .jp2 .npz .npy .mat .amat".split()
+)
 _SIDE = 28
 _CHUNK = 500  # pictures of 105 x 105 held at a time
 _MNIST = {part: f"binarized_mnist_{part}.amat" for part in ("train", "valid", "test")}
@@ -23,12 +26,13 @@ def read_folder(path):
     """The images of a folder: {"train", "valid", "test"} or {"all"}, each [N, H, W].
 
     Either the three files binarized_mnist_{train,valid,test}.amat, or the .png files in it and
-    below it, in the order of their paths. Omniglot's 105 x 105 drawings (images_background and
-    images_evaluation, Lake et al. 2015) are averaged over areas down to 28 x 28, ink = 255.
+    below it, in the order of their paths; they are grey, opaque, and of 8 bits or less. Omniglot's
+    105 x 105 drawings (images_background and images_evaluation, Lake et al. 2015) are averaged over
+    areas down to 28 x 28, ink = 255.
 
     Raises:
-      ValueError: the folder has neither, or images of several sizes, or .png files that would
-        fill the memory.
+      ValueError: the folder has neither, or images of several sizes or other formats too, or .png
+        files that are coloured, transparent, of 16 bits, or would fill the memory.
     """
     path = Path(path)
     present = {part: path / name for part, name in _MNIST.items() if (path / name).exists()}
@@ -39,8 +43,9 @@ def read_folder(path):
                 f"{path}: expected {', '.join(_MNIST.values())}, found none for "
                 f"{', '.join(missing)}"
             )
+        _files(path, {".amat"})
         return {part: read_arrays(file)["all"] for part, file in present.items()}
-    files = sorted(path.rglob("*.png"))
+    files = _files(path, {".png"})
     if not files:
         raise ValueError(
             f"{path}: expected .png images in it or below it ({' and '.join(_OMNIGLOT)} for "
@@ -54,6 +59,23 @@ def read_folder(path):
     return {"all": np.concatenate([prepared(_pictures(chunk, shape)) for chunk in chunks])}
 
 
+def _files(folder, suffixes):
+    """The files of a folder, and below it, with one of these suffixes, in upper or lower case."""
+    # Names that begin with "._" are what macOS keeps beside a file.
+    files = [file for file in sorted(folder.rglob("*")) if not file.name.startswith("._")]
+    kept = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
+    others = ({".png"} | _OTHERS) - suffixes
+    left = [file for file in files if file.suffix.lower() in others and file.is_file()]
+    if left:
+        kinds = ", ".join(sorted({file.suffix for file in left}))
+        raise ValueError(
+            f"{folder}: expected images as {' or '.join(suffixes)} alone, got {len(left):,} files "
+            f"as {kinds} too, such as {left[0]}, which would be left out. Convert them, or move "
+            "them elsewhere."
+        )
+    return kept
+
+
 def _check_sizes(folder, files):
     """Raises where pictures, one by one or all together, would fill the memory once decoded.
 
@@ -62,33 +84,19 @@ def _check_sizes(folder, files):
     total, stored = 0, 0
     for file in files:
         with open(file, "rb") as opened:
-            pixels = _pixels(file, opened.read(_HEADER.size))
+            pixels = pixel_count(file, opened.read(HEADER_SIZE))
         size = file.stat().st_size
         check_expansion(file, pixels, size)
         total, stored = total + pixels, stored + size
     check_expansion(folder, total, stored)
 
 
-def _pixels(path, content):
-    """Width times height, from the start of a .png file."""
-    try:
-        before, width, height = _HEADER.unpack_from(content)
-    except struct.error:
-        before, width, height = b"", 0, 0
-    # TensorFlow also decodes other formats by that name, whose size stands elsewhere.
-    if before != _BEFORE_SIZE:
-        raise ValueError(f"{path} is not a whole, valid .png image")
-    return width * height
-
-
 def _picture(path):
     """uint8 [H, W]."""
     content = path.read_bytes()
-    check_expansion(path, _pixels(path, content), len(content))  # It may be another file by now.
-    try:
-        return tf.io.decode_png(content, channels=1).numpy()[..., 0]
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(f"{path} is not a whole, valid .png image") from error
+    # It may be another file by now.
+    check_expansion(path, pixel_count(path, content), len(content))
+    return grey_levels(path, content)
 
 
 def _pictures(files, shape):

@@ -7,6 +7,10 @@ import numpy as np
 
 __all__ = ["ImageSet"]
 
+_NARROW = 4  # Times its height: no picture is that wide, as [H, W, N] read as [N, H, W] would be.
+_HALF = 128  # Of 0..255: a whole set of images that stays below has another range;
+_DARK = 32  # or below this, where their type says that 255 is the most.
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -27,10 +31,11 @@ class ImageSet:
 
     @classmethod
     def of(cls, array, source):
-        """Images from numbers [N, H, W] or [N, H, W, 1]: booleans, 0..255 or 0..1.
+        """Images from numbers [N, H, W], [N, H, W, 1] or [N, 1, H, W]: booleans, 0..255 or 0..1.
 
         Raises:
-          ValueError: another shape, no images, NaN, or values outside both ranges.
+          ValueError: another shape, no images, NaN, or values outside both ranges, or of another
+            one, as 0..16, that would be nearly blank among 0..255.
           TypeError: no numbers.
         """
         array = _three_axes(np.asarray(array), source)
@@ -95,10 +100,18 @@ def _three_axes(array, source):
         raise TypeError(f"{source}: expected numbers, got dtype {array.dtype}.")
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
+    elif array.ndim == 4 and array.shape[1] == 1:
+        array = array[:, 0]
     if array.ndim != 3:
         raise ValueError(
-            f"{source}: expected one-channel images [N, H, W] or [N, H, W, 1], got shape "
-            f"{list(array.shape)}."
+            f"{source}: expected one-channel images [N, H, W], [N, H, W, 1] or [N, 1, H, W], got "
+            f"shape {list(array.shape)}."
+        )
+    height, width, count = array.shape
+    if height == width and count > _NARROW * width > _NARROW:
+        raise ValueError(
+            f"{source}: expected images [N, H, W], got shape {list(array.shape)}, which looks like "
+            "[H, W, N]. Move the axis that counts them to the front: numpy.moveaxis(images, 2, 0)."
         )
     if not array.size:
         raise ValueError(f"{source}: expected at least one image, got shape {list(array.shape)}.")
@@ -118,5 +131,10 @@ def _highest(array, source):
         raise ValueError(
             f"{source}: expected pixels from 0 to 1 or from 0 to 255, got {low:g} to {high:g}. "
             "Rescale the images first."
+        )
+    if 1 < high < (_DARK if array.dtype == np.uint8 else _HALF):
+        raise ValueError(
+            f"{source}: expected pixels from 0 to 1 or from 0 to 255, got none above {high:g}, so "
+            "that their range is another one. Divide them by the level of full ink first."
         )
     return float(high)

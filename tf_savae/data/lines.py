@@ -1,5 +1,6 @@
 """Reading documents, one a line, from plain or compressed files or from TFDS, and counting."""
 
+import bz2
 import gzip
 import io
 import lzma
@@ -10,18 +11,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tf_savae.data import tfds_text
+from tf_savae.data import foreign, tfds_text
 from tf_savae.data.limits import bounded
 from tf_savae.data.tfds_source import is_tfds
 
-_OPENERS = {".gz": gzip.open, ".xz": lzma.open}
-# First bytes that say that a stream is not UTF-8 text at all, and what it is then.
-_FOREIGN = {
-    b"\x1f\x8b": "gzip data: give it a name that ends in .gz",
-    b"\xfd7zXZ\x00": "xz data: give it a name that ends in .xz",
-    b"\xff\xfe": "UTF-16 text: convert it to UTF-8",
-    b"\xfe\xff": "UTF-16 text: convert it to UTF-8",
-}
+_OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+_START = 512  # Bytes by which other formats are told.
+_MARK = "\ufeff"  # The byte order mark, which stands inside of files that were joined.
+_LATIN = 10  # Bytes that are not UTF-8: so many are no accident where nothing else is UTF-8.
 # What Python's "surrogateescape" makes of a byte that is not UTF-8: one character a byte.
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
 
@@ -42,6 +39,7 @@ class LineReport(NamedTuple):
     bad_bytes: int  # bytes that are not UTF-8, each replaced by U+FFFD
     max_words: int | None
     long_lines: str  # "truncate" or "skip"
+    marks: int = 0  # byte order marks inside the text, removed
 
     def summary(self) -> str:
         """The counts as one line for people, naming only what happened."""
@@ -54,6 +52,8 @@ class LineReport(NamedTuple):
             parts.append(f"{self.long:,} over {self.max_words} words {done}")
         if self.bad_bytes:
             parts.append(f"{self.bad_bytes:,} bytes that are not UTF-8 replaced")
+        if self.marks:
+            parts.append(f"{self.marks:,} byte order marks removed")
         return ", ".join(parts)
 
 
@@ -67,7 +67,7 @@ def read_lines(
     """Reads documents, one a line, words separated by blanks.
 
     Args:
-        source: a UTF-8 file (`.gz` and `.xz` are decompressed), or
+        source: a UTF-8 file (`.gz`, `.xz` and `.bz2` are decompressed), or
             `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, as in `tfds:imdb_reviews:train[:90%]`.
         max_words: the longest line kept whole; None sets no limit.
         long_lines: what becomes of longer ones: "truncate" to `max_words` words, or "skip".
@@ -78,8 +78,8 @@ def read_lines(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: no line has a word, the file is not text or is damaged, TFDS does not know the
-            name, or an argument is out of range.
+        ValueError: no line has a word, the file is not UTF-8 text or is damaged, TFDS does not know
+            the name, or an argument is out of range.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
@@ -108,11 +108,16 @@ def _keep(
 ) -> tuple[list[str], LineReport]:
     """Cleans and counts; `raw` holds a surrogate escape for each byte that is not UTF-8."""
     kept: list[str] = []
-    lines = words_kept = empty = long = bad_bytes = 0
+    lines = words_kept = empty = long = bad_bytes = beyond = marks = 0
     for line in raw:
         lines += 1
-        line, bad = _BAD_BYTE.subn("\ufffd", line)
-        bad_bytes += bad
+        foreign.check_no_nul(source, lines, line)
+        if not line.isascii():
+            beyond += len(line) - len(line.encode("ascii", "ignore"))
+            line, bad = _BAD_BYTE.subn("\ufffd", line)
+            bad_bytes += bad
+            marks += line.count(_MARK)
+            line = line.replace(_MARK, "")
         words = line.split()
         empty += not words
         if max_words is not None and len(words) > max_words:
@@ -121,11 +126,22 @@ def _keep(
         if words:
             words_kept += len(words)
             kept.append(" ".join(words))
+    _check_encoding(source, bad_bytes, beyond - bad_bytes)
     report = LineReport(
-        source, lines, len(kept), words_kept, empty, long, bad_bytes, max_words, long_lines
+        source, lines, len(kept), words_kept, empty, long, bad_bytes, max_words, long_lines, marks
     )
     _check_any_kept(report)
     return kept, report
+
+
+def _check_encoding(source: str, bad_bytes: int, good: int) -> None:
+    """`good` counts the characters beyond ASCII that are UTF-8."""
+    if bad_bytes >= _LATIN and bad_bytes > good:
+        raise ValueError(
+            f"{source} holds {bad_bytes:,} bytes that are not UTF-8 and only {good:,} characters "
+            "beyond ASCII that are, as text in Latin-1 or Windows-1252 does: convert it to UTF-8, "
+            "as `iconv -f WINDOWS-1252 -t UTF-8` does"
+        )
 
 
 def _check_any_kept(report: LineReport) -> None:
@@ -141,24 +157,25 @@ def _check_any_kept(report: LineReport) -> None:
 def _file_lines(path: Path) -> Iterator[str]:
     if path.is_dir():
         raise ValueError(f"{path} is a folder: expected a file with one document a line")
+    suffix = path.suffix.lower()
     try:
-        with _OPENERS.get(path.suffix, open)(path, "rb") as binary:
-            if path.suffix in _OPENERS:
+        with _OPENERS.get(suffix, open)(path, "rb") as binary:
+            if suffix in _OPENERS:
                 binary = bounded(binary, path, path.stat().st_size)
-            _check_start(path, binary.peek(8))
+            foreign.check_start(path, binary.peek(_START)[:_START])
             # "-sig" drops a byte order mark at the start of the file.
             yield from io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"no file at {path}: expected UTF-8 text, one document a line (plain, .gz or .xz)"
+            f"no file at {path}: expected UTF-8 text, one document a line (plain, .gz, .xz or .bz2)"
         ) from None
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
-        raise ValueError(
-            f"{path} is not a whole, valid {path.suffix} file: {error}; fetch it again"
-        ) from error
+        raise _damaged(path, suffix, error) from error
+    except OSError as error:
+        if suffix != ".bz2" or error.errno is not None:
+            raise
+        raise _damaged(path, suffix, error) from error  # So says bz2.
 
 
-def _check_start(path: Path, start: bytes) -> None:
-    for magic, what in _FOREIGN.items():
-        if start.startswith(magic):
-            raise ValueError(f"{path} holds {what}")
+def _damaged(path: Path, suffix: str, error: Exception) -> ValueError:
+    return ValueError(f"{path} is not a whole, valid {suffix} file: {error}; fetch it again")

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from tf_savae.models.passes import compiled_for, one_pass
+from tf_savae.probability.codes import posterior_mean
 
 __all__ = ["Bounds", "evaluate_bounds"]
 
@@ -55,7 +56,7 @@ def evaluate_bounds(model, dataset, steps=None, seed=0, label=None):
         refined, _ = problem.refined(initial, adjoint="stop")
         final = problem.outcome_at(refined).terms
         first = problem.outcome_at(initial).terms
-        mean = model.family.distribution(refined).mean()
+        mean = posterior_mean(model.family.distribution(refined))
         return Bounds(final.nll, final.kl, first.nll, first.kl, mean, refined)
 
     def shown(part):

@@ -21,6 +21,7 @@ from tf_savae.models.rows import (
     prior_codes,
 )
 from tf_savae.networks.rows import row_seeds
+from tf_savae.probability.codes import posterior_mean
 
 __all__ = ["Drawn", "decode", "posterior_means", "reconstruct", "sample"]
 
@@ -175,7 +176,7 @@ def _codes(model, x, refining, first, steps, drawing=None):
     """Samples of the refined posteriors with seed `drawing`, or their means."""
     parameters = posterior_of_rows(model, x, refining, first, steps)
     if drawing is None:
-        return model.family.distribution(parameters).mean()
+        return posterior_mean(model.family.distribution(parameters))
     return posterior_codes(model, parameters, drawing, first)
 
 

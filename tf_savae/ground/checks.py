@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 __all__ = [
+    "boolean",
     "choice",
     "finite",
     "floating_nest",
@@ -42,7 +43,7 @@ def positive_int(name, value):
 
 
 def _is_number(value):
-    numbers = (int, float, np.number)
+    numbers = (int, float, np.integer, np.floating)
     return isinstance(value, numbers) and not isinstance(value, bool) and np.isfinite(value)
 
 
@@ -81,9 +82,20 @@ def choice(name, value, options):
     >>> choice("adjoint", "exact", ("exact", "stop"))
     'exact'
     """
-    if value not in options:
+    if not isinstance(value, (str, type(None))) or value not in options:
         raise ValueError(f"{name}: expected one of {', '.join(map(str, options))}; got {value!r}.")
     return value
+
+
+def boolean(name, value):
+    """Returns `value` as a bool, or says that it had to be one: a string, say, would count as True.
+
+    >>> boolean("learn_step_size", np.True_)
+    True
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}: expected True or False, got {value!r}.")
+    return bool(value)
 
 
 def floating_nest(name, nest):

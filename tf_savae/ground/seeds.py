@@ -7,7 +7,7 @@ refinement draws the very noise and dropout masks of the forward pass.
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["as_seed", "fold", "split"]
+__all__ = ["as_seed", "fold", "plain_seed", "split"]
 
 
 def as_seed(seed):
@@ -44,8 +44,20 @@ def as_seed(seed):
 def _check_constant(seed):
     """What would lose bits without a word on its way to int32 is an error."""
     values = np.asarray(seed)
+    if values.dtype == object:
+        raise TypeError(f"seed: expected an int or an int tensor of shape [2], got {seed!r}.")
     if values.dtype.kind in "iu" and np.any((values >= 2**31) | (values < -(2**31))):
         raise ValueError(f"seed: expected ints of 32 bits, -2**31 to 2**31 - 1, got {seed!r}.")
+
+
+def plain_seed(seed):
+    """A seed as an int or a list of two ints, which a configuration can hold; raises as `as_seed`.
+
+    >>> plain_seed(np.int64(7))
+    7
+    """
+    as_seed(seed)
+    return np.asarray(seed).tolist()
 
 
 def fold(seed, data):

@@ -10,8 +10,10 @@ from tf_savae.models.building import BuildsFromData
 from tf_savae.models.data_checks import refuse_sparse
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.rows import check_built, decode_rows
+from tf_savae.models.unknown_variables import refuse_unknown, watched_variables
 from tf_savae.networks import PureGenerator
 from tf_savae.objectives import Problem, autoregressive
+from tf_savae.probability.requirements import check_legacy
 
 __all__ = ["AutoregressiveModel"]
 
@@ -34,6 +36,7 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
 
     def __init__(self, decoder, *, seed=0, **kwargs):
         super().__init__(seed=seed, **kwargs)
+        check_legacy("decoder", decoder)
         if not hasattr(decoder, "log_prob_prepared"):
             raise ValueError(
                 f"decoder: expected a tf_savae.networks.Decoder, got {type(decoder).__name__}."
@@ -72,7 +75,9 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
     def _make_parts(self, x):
         x = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part)[:1], x)
         if not self.decoder.built:
-            self.decoder(x, None)
+            with watched_variables() as used:
+                self.decoder(x, None)
+            refuse_unknown(used, self.variables)
 
     def call(self, x, training=False):
         """log p(x), [B] nats: what `predict` gives."""
@@ -101,8 +106,8 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
 
         Arguments and errors are those of `SemiAmortizedVAE.generate`.
         """
-        checks.positive_int("n", n)
-        checks.non_negative_int("first", first)
+        n = checks.positive_int("n", n)
+        first = checks.non_negative_int("first", first)
         check_built(self)
         seed = seeds.as_seed(0 if seed is None else seed)
         return decode_rows(self, tf.zeros([n, 0]), seed, first, **options)

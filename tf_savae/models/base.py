@@ -25,11 +25,6 @@ from tf_savae.models.streams import NO_TARGETS, BatchChecks, look
 __all__ = ["BoundModel"]
 
 
-def _checked_seed(seed):
-    seeds.as_seed(seed)  # Says now what is wrong with it.
-    return seed
-
-
 class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
     """A keras.Model trained on a bound of log p(x); subclasses say which.
 
@@ -50,7 +45,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
     that weights follow from (`decoder`, `latent_size`, ...) are fixed: assigning them raises.
     """
 
-    _changeable = {"seed": _checked_seed}
+    _changeable = {"seed": seeds.plain_seed}
 
     def __init__(self, *, seed=0, **kwargs):
         super().__init__(**{"autocast": False, **kwargs})  # Data keep their precision.

@@ -12,6 +12,7 @@ from tf_savae.models.rows import (
     prior_codes,
 )
 from tf_savae.probability import importance_weighted_log_likelihood
+from tf_savae.probability.codes import posterior_mean
 
 __all__ = ["Inference"]
 
@@ -40,8 +41,8 @@ class Inference:
             amortized one; where it is worse the answer is the encoder's. By default the
             refinement layer's own; 0 never falls back.
         """
-        steps = self._steps(steps)
-        options = (early_stopping, samples, fall_back)
+        steps = _checked(self._steps(steps))
+        options = _checked_options(early_stopping, samples, fall_back)
         run = self._compiled(
             ("infer", steps, *options),
             lambda x, seed: self.refined_parameters(x, steps, seed, *options),
@@ -79,7 +80,7 @@ class Inference:
         bound. Refining on test data is fair: any posterior gives a bound. As for `infer`, an
         example's noise belongs to its row.
         """
-        steps = self._steps(steps)
+        steps = _checked(self._steps(steps))
 
         def run(x, seed):
             problem = self.problem(x, seed, steps=steps)
@@ -94,8 +95,8 @@ class Inference:
         The proposal is the refined posterior (steps=0: the encoder's). Memory does not grow with
         `samples`. As for `infer`, an example's noise belongs to its row.
         """
-        checks.positive_int("samples", samples)
-        steps = self._steps(steps)
+        samples = checks.positive_int("samples", samples)
+        steps = _checked(self._steps(steps))
 
         def run(x, seed):
             first, second = seeds.split(seed, 2)
@@ -129,8 +130,8 @@ class Inference:
           ValueError: the model has no weights yet, the decoder has no such option, or an array
             has another number of entries.
         """
-        checks.positive_int("n", n)
-        checks.non_negative_int("first", first)
+        n = checks.positive_int("n", n)
+        first = checks.non_negative_int("first", first)
         check_built(self)
         latent, noise = seeds.split(_seed(seed), 2)
         return decode_rows(self, prior_codes(self, n, latent, first), noise, first, **options)
@@ -154,11 +155,12 @@ class Inference:
           ValueError: x cannot be data of this model, the decoder has no such option, or an array
             has another number of entries.
         """
-        checks.non_negative_int("first", first)
+        first = checks.non_negative_int("first", first)
+        steps = _checked(self._steps(steps))
         refining, drawing, noise = seeds.split(_seed(seed), 3)
         parameters = posterior_of_rows(self, self._arrays(x), refining, first, steps)
-        if mean:
-            z = self.family.distribution(parameters).mean()
+        if checks.boolean("mean", mean):
+            z = posterior_mean(self.family.distribution(parameters))
         else:
             z = posterior_codes(self, parameters, drawing, first)
         return decode_rows(self, z, noise, first, **options)
@@ -179,6 +181,19 @@ class Inference:
             watched = self._watched(function)
             functions[key] = tf.function(watched, jit_compile=jit, autograph=False)
         return functions[key]
+
+
+def _checked(steps):
+    """Before it is a key: 5.0 and True are equal to 5 and 1."""
+    return checks.non_negative_int("steps", steps)
+
+
+def _checked_options(early_stopping, samples, fall_back):
+    return (
+        checks.positive("early_stopping", early_stopping, optional=True, zero=True),
+        None if samples is None else checks.positive_int("samples", samples),
+        None if fall_back is None else checks.non_negative_int("fall_back", fall_back),
+    )
 
 
 def _seed(seed):

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tf_savae.probability.families import is_shape
+
 __all__ = ["check_parameters", "is_one_tensor"]
 
 
@@ -13,7 +15,7 @@ def is_one_tensor(family, latent_size):
     False
     """
     try:
-        return _is_shape(family.parameter_shapes(latent_size))
+        return is_shape(family.parameter_shapes(latent_size))
     except NotImplementedError:  # A plain function: it alone knows its parameters.
         return True
 
@@ -64,13 +66,8 @@ def _expected(family, parameters, latent_size, shapes):
         ) from error
 
 
-def _is_shape(shapes):
-    """Whether it is one shape, a list of ints, and not a list of several."""
-    return isinstance(shapes, list) and all(isinstance(n, int) for n in shapes)
-
-
 def _flat(shapes):
-    if _is_shape(shapes):
+    if is_shape(shapes):
         return [shapes]
     parts = [shapes[key] for key in sorted(shapes)] if isinstance(shapes, dict) else shapes
     return [shape for part in parts for shape in _flat(part)]

@@ -64,7 +64,7 @@ class PosesProblems:
             free_bits=free_bits,
             seed=inner,
             training=training,
-            amortized_weight=self.amortized_weight,
+            amortized_weight=self._amortized_weight_now(),
         )
 
     def _standard(self, x):

@@ -11,12 +11,19 @@ from tf_savae.ground.settings import ChecksSettings
 from tf_savae.models.building import spec_of, zeros_of
 from tf_savae.models.fall_back import better_of
 from tf_savae.models.parameters import check_parameters
-from tf_savae.models.refinement_checks import CHANGEABLE, check_generator, truncation
+from tf_savae.models.refinement_checks import (
+    CHANGEABLE,
+    check_generator,
+    checked_prior,
+    truncation,
+)
 from tf_savae.models.steps_schedule import as_steps
 from tf_savae.models.update_rule import HasUpdateRule
 from tf_savae.networks.base import StandardNormalPrior
 from tf_savae.networks.stateless import PureGenerator
 from tf_savae.probability import as_family
+from tf_savae.probability.codes import zero_codes
+from tf_savae.probability.requirements import check_family, check_prior
 from tf_savae.svi import ADJOINTS, fastest_hvp, keeping, refine
 from tf_savae.svi import hvp as hvps
 from tf_savae.svi.refine import check_adjoint_clip
@@ -109,10 +116,10 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
         self.samples = checks.positive_int("samples", samples)
         self.fall_back = checks.non_negative_int("fall_back", fall_back)
         check_generator(decoder, adjoint, hvp)
-        self.decoder, self.prior = decoder, prior
+        self.decoder, self.prior = decoder, checked_prior(prior)
         self.family = as_family(family)
-        self.seed = seed
-        self.seed_generator = None if decoder is None else keras.random.SeedGenerator(seed)
+        self.seed = seeds.plain_seed(seed)
+        self.seed_generator = None if decoder is None else keras.random.SeedGenerator(self.seed)
         self.log_step_size = None
         self._example = None
         self._measured_hvp = None
@@ -265,12 +272,16 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
             return
         self._example = {"parameters": spec_of(parameters), "x": spec_of(x)}
         with tf.init_scope():
-            parameters = zeros_of(self._example["parameters"])
-            self.build_rule(parameters)
-            posterior = self.family.distribution(parameters)
-            self.decoder(zeros_of(self._example["x"]), tf.zeros_like(posterior.mean()))
-            if self.prior is not None and not self.prior.built:
-                self.prior.build()
+            example = zeros_of(self._example["parameters"])
+            check_family(self.family, example)
+            self.build_rule(example)
+            posterior = self.family.distribution(example)
+            x = zeros_of(self._example["x"])
+            self.decoder(x, zero_codes(posterior, tf.nest.flatten(x)[0].shape[0]))
+            prior = self._prior_of(example)
+            if not prior.built:
+                prior.build()
+            check_prior(prior, self.family, example)
 
     def get_build_config(self):
         """The shapes from which a loaded layer makes its own and its decoder's weights."""

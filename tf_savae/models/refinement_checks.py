@@ -1,13 +1,22 @@
 """What the settings of `SemiAmortizedRefinement` have to be."""
 
-from tf_savae.ground import checks
+from tf_savae.ground import checks, seeds
 from tf_savae.models.compilation import check_second_derivatives
 from tf_savae.models.steps_schedule import as_steps, every
+from tf_savae.networks import Prior
 from tf_savae.probability import as_family
+from tf_savae.probability.requirements import check_family, check_legacy
 from tf_savae.svi import ADJOINTS, keeping
 from tf_savae.svi import hvp as hvps
 
-__all__ = ["CHANGEABLE", "check_generator", "step_sizes", "truncation"]
+__all__ = [
+    "CHANGEABLE",
+    "check_generator",
+    "check_given_family",
+    "checked_prior",
+    "step_sizes",
+    "truncation",
+]
 
 
 def step_sizes(step_size):
@@ -53,6 +62,7 @@ def check_generator(decoder, adjoint, hvp):
     """Raises ValueError for a layer that is no `Decoder`, or lacks the derivatives asked for."""
     if decoder is None:
         return
+    check_legacy("decoder", decoder)
     if not hasattr(decoder, "log_prob_prepared"):
         raise ValueError(
             "decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in "
@@ -60,6 +70,35 @@ def check_generator(decoder, adjoint, hvp):
         )
     if adjoint == "unrolled" or (adjoint != "stop" and hvp != "finite_difference"):
         check_second_derivatives(decoder)
+
+
+def check_given_family(family, latent_size, dtype):
+    """Raises for a family that says the shapes of its parameters, and is none for refinement.
+
+    >>> from tf_savae.probability import DiagonalGaussian
+    >>> check_given_family(DiagonalGaussian(), 2, "float32")
+    """
+    if latent_size is None:
+        return
+    try:
+        parameters = family.zeros(1, latent_size, dtype)
+    except NotImplementedError:  # A plain function: it is asked at the first batch.
+        return
+    check_family(family, parameters)
+
+
+def checked_prior(prior):
+    """Returns a `Prior` or None, or raises ValueError.
+
+    >>> checked_prior(None)
+    """
+    check_legacy("prior", prior)
+    if prior is None or isinstance(prior, Prior):
+        return prior
+    raise ValueError(
+        f"prior: expected a tf_savae.networks.Prior, got {prior!r}. Make a distribution one by a "
+        "subclass whose method distribution() returns it."
+    )
 
 
 def _hvp(hvp):
@@ -85,5 +124,5 @@ CHANGEABLE = {
     "keep": lambda value: checks.choice("keep", value, (None, *keeping.LEVELS)),
     "fall_back": lambda value: checks.non_negative_int("fall_back", value),
     "family": as_family,
-    "seed": lambda value: value,
+    "seed": seeds.plain_seed,
 }

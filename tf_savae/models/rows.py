@@ -75,7 +75,9 @@ def decode_rows(model, z, seed, first=0, **options):
 
         return map_rows(one, own, z, by_row)
 
-    run = _function(model, ("decode", *sorted(common.items())), sample, _uses_xla(model))
+    # With types: 5.0 and True are equal to 5 and 1, and may be refused where these are not.
+    chosen = ((name, type(value), value) for name, value in sorted(common.items()))
+    run = _function(model, ("decode", *chosen), sample, _uses_xla(model))
     return run(z, row_seeds(seed, tf.shape(z)[0], first), by_row)
 
 

@@ -4,13 +4,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.ground import checks
 from tf_savae.models.steps_schedule import last
 from tf_savae.svi import Momentum
 from tf_savae.svi.rule_checks import as_rule, check_rule
 
 __all__ = ["HasUpdateRule"]
 
-_STEP_SIZE = 0.05
+_STEP_SIZE = 0.02  # Near the reference code's 1 on a batch mean of 50.
 _SHORT_FORMS = ("step_size", "momentum", "clip_norm")  # Of `Momentum`; None with an update rule.
 _DEFAULTS = {"momentum": 0.5, "clip_norm": 5.0}  # Beside an update rule they say nothing.
 
@@ -20,7 +21,7 @@ class HasUpdateRule:
 
     def _set_rule(self, update, step_size, momentum, clip_norm, learn_step_size):
         """Either an update rule, or the settings of `Momentum`."""
-        self.learn_step_size = bool(learn_step_size)
+        self.learn_step_size = checks.boolean("learn_step_size", learn_step_size)
         if update is not None:
             short = {"step_size": step_size, "momentum": momentum, "clip_norm": clip_norm}
             self.update = as_rule(update, _DEFAULTS, **short)

@@ -14,16 +14,22 @@ from tf_savae.models.inference import Inference
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.posing import PosesProblems
 from tf_savae.models.refinement import SemiAmortizedRefinement
+from tf_savae.models.refinement_checks import check_given_family, checked_prior
 from tf_savae.models.start import take_weights
+from tf_savae.models.unknown_variables import refuse_unknown, watched_variables
+from tf_savae.models.vae_checks import check_amortized_weight, check_parts, check_refinement
 from tf_savae.networks import StandardNormalPrior
 from tf_savae.objectives import OBJECTIVES
 from tf_savae.probability import as_family, as_kl_weight
+from tf_savae.probability.codes import posterior_mean, zero_codes
+from tf_savae.probability.requirements import check_family, check_prior
 from tf_savae.svi import fastest_hvp
 from tf_savae.svi.hvp import METHODS
 
 __all__ = ["SemiAmortizedVAE"]
 
-_AMORTIZED_WEIGHT = 0.0
+_WEIGHT = "amortized_weight"
+_AMORTIZED_WEIGHT = 0.3  # Of SA-VAE, where nothing else is said: docs/results.md.
 
 
 @export
@@ -44,8 +50,8 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
       beta: KL weight, a number or a schedule of the training step (see `linear_kl_weight`).
       free_bits: nats of KL per example that cost nothing more.
       amortized_weight: w >= 0, for objective "savae" alone: the encoder is also trained on w times
-        the ELBO at lambda_0, decoder held constant. It keeps the encoder's own posterior good and
-        costs no pass through the decoder. Where K is 0 it has no meaning and is left out.
+        the ELBO at lambda_0, decoder held constant; 0.3 by default. It keeps the encoder's own
+        posterior good and costs no pass through the decoder. Where K is 0 it is left out.
       seed: int, from which all noise of training and evaluation is derived.
 
     Raises:
@@ -64,7 +70,8 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
 
     _changeable = {
         **BoundModel._changeable,
-        "beta": lambda beta: as_kl_weight(beta) and beta,
+        "beta": lambda beta: beta if callable(beta) else checks.positive("beta", beta, zero=True),
+        "amortized_weight": lambda w: None if w is None else checks.positive(_WEIGHT, w, zero=True),
         "free_bits": lambda nats: checks.positive("free_bits", nats, zero=True),
         "objective": lambda name: checks.choice("objective", name, tuple(OBJECTIVES)),
     }
@@ -87,20 +94,22 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
     ):
         super().__init__(seed=seed, **kwargs)
         self.objective = objective
-        _check_parts(encoder, decoder, objective, latent_size)
+        latent_size = check_parts(encoder, decoder, objective, latent_size)
         self.encoder = None if objective == "svi" else encoder
         self.decoder = decoder
         refinement = SemiAmortizedRefinement() if refinement is None else refinement
-        _check_refinement(refinement, objective)
+        check_refinement(refinement, objective)
         self.refinement = refinement
         self.family = as_family(family)
         self.latent_size = latent_size
-        self.prior = prior
-        if prior is None and latent_size is not None:
+        check_given_family(self.family, latent_size, self.variable_dtype)
+        self.prior = checked_prior(prior)
+        if self.prior is None and latent_size is not None:
             self.prior = StandardNormalPrior(latent_size)
         self.beta = beta
         self.free_bits = free_bits
-        self.amortized_weight = _amortized_weight(amortized_weight, objective)
+        self.amortized_weight = amortized_weight
+        check_amortized_weight(self.amortized_weight, objective)
         self.refinement.family = self.family
         self._hvp = self._hvp_asked = self.refinement.hvp
         self._bound_metrics = self._metrics_of_settings()
@@ -130,7 +139,8 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
     def _check_settings(self):
         """Whether what was assigned since the model was made fits together."""
         self.refinement.check_settings()
-        _check_refinement(self.refinement, self.objective)
+        check_refinement(self.refinement, self.objective)
+        check_amortized_weight(self.amortized_weight, self.objective)
         if (self.objective == "svi") != (self.encoder is None):
             raise ValueError(
                 f'objective: "svi" is the one without an encoder, and the model has '
@@ -150,6 +160,11 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
             return 0
         now = self.__dict__.get("_training_steps")
         return steps_schedule.last(self.refinement.steps) if now is None else now
+
+    def _amortized_weight_now(self):
+        if self.amortized_weight is not None:
+            return self.amortized_weight
+        return _AMORTIZED_WEIGHT if self.objective == "savae" else 0.0
 
     def _train_with_steps(self, step):
         """Takes K from the schedule, for training step number `step`; None: training is over."""
@@ -292,26 +307,43 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         The noise of refinement belongs to an example's row in its batch, so that `predict` with
         another `batch_size` gives slightly other codes; `tf_savae.generation.posterior_means` does
         not depend on it.
+        Of a family without a mean in closed form (flows), the average of 100 samples.
         """
         refined = self.refined_parameters(x, seed=0)
-        return self.family.distribution(refined).mean()
+        return posterior_mean(self.family.distribution(refined))
 
     def _make_parts(self, x):
         x = tf.nest.map_structure(lambda part: part[:1], self._standard(x))
+        with watched_variables() as used:
+            self._run_parts(x)
+        refuse_unknown(used, self.variables)
+
+    def _run_parts(self, x):
         if self.encoder is not None:
             self.encoder(x)  # Outside any scope: a layer's weights are made at its first call.
         parameters = self._encoded(x, seeds.as_seed(0), False)[0]
+        if tf.executing_eagerly():
+            check_family(self.family, parameters)
         posterior = self.family.distribution(parameters)
         if self.prior is None:
-            self.latent_size = posterior.event_shape[0]
+            self.latent_size = int(posterior.event_shape[0])
             self.prior = StandardNormalPrior(self.latent_size)
         if not self.prior.built:
             self.prior.build()
+        if tf.executing_eagerly():
+            check_prior(self.prior, self.family, self._trial_parameters(parameters))
         if not self.refinement.built:
             self.refinement.build()
         self.refinement.build_rule(parameters)
         # Also a decoder that calls itself built: one loaded from a file has no weights yet.
-        self.decoder(x, tf.zeros_like(posterior.mean()))
+        self.decoder(x, zero_codes(posterior, tf.nest.flatten(x)[0].shape[0]))
+
+    def _trial_parameters(self, parameters):
+        """Those of the standard normal where the family knows them: an encoder's may be extreme."""
+        try:
+            return self.family.zeros(1, self.latent_size, self.variable_dtype)
+        except NotImplementedError:
+            return parameters
 
     def get_config(self):
         self._check_settings()
@@ -331,68 +363,5 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         return cls(**config)
 
 
-def _amortized_weight(weight, objective):
-    if weight is None:
-        return _AMORTIZED_WEIGHT if objective == "savae" else 0.0
-    weight = checks.positive("amortized_weight", weight, zero=True)
-    if weight and objective != "savae":
-        raise ValueError(
-            'amortized_weight: is for objective="savae", whose encoder learns from the ELBO at '
-            f"lambda_K; got {weight} with objective={objective!r}. Leave it out."
-        )
-    return weight
-
-
 def _serialized(part):
     return None if part is None else keras.saving.serialize_keras_object(part)
-
-
-def _check_parts(encoder, decoder, objective, latent_size):
-    if not hasattr(decoder, "log_prob_prepared"):
-        raise ValueError(
-            "decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in "
-            f"DistributionDecoder), got {type(decoder).__name__}."
-        )
-    if objective == "svi":
-        checks.positive_int('latent_size (needed for objective="svi")', latent_size)
-    elif not isinstance(encoder, keras.layers.Layer):
-        raise ValueError(f"encoder: expected a Keras layer or model, got {encoder!r}.")
-    if latent_size is not None:
-        checks.positive_int("latent_size", latent_size)
-
-
-def _learns(rule):
-    """Whether a rule is a layer that has weights, or will have."""
-    return isinstance(rule, keras.layers.Layer) and (bool(rule.weights) or not rule.built)
-
-
-def _check_refinement(refinement, objective):
-    if not isinstance(refinement, SemiAmortizedRefinement):
-        raise ValueError(
-            "refinement: expected a tf_savae.SemiAmortizedRefinement, got "
-            f"{type(refinement).__name__}."
-        )
-    steps = steps_schedule.every(refinement.steps)
-    if objective == "savae" and refinement.adjoint == "stop" and any(steps):
-        raise ValueError(
-            'refinement: adjoint="stop" lets no gradient reach the encoder; objective="savae" '
-            'expects "exact", "unrolled" or "truncated". For a constant lambda_K use '
-            'objective="vae_svi".'
-        )
-    if objective == "vae_svi_kl" and not all(steps):
-        raise ValueError(
-            'refinement: expected steps >= 1 with objective="vae_svi_kl", whose encoder learns '
-            'from what the steps find; got 0. For none use objective="vae".'
-        )
-    if objective in ("svi", "vae_svi", "vae_svi_kl") and _learns(refinement.update):
-        raise ValueError(
-            f"refinement: its update rule {type(refinement.update).__name__} has weights, which "
-            f"no gradient reaches with objective={objective!r}, where lambda_K is a constant; "
-            'expected a rule without, such as svi.Momentum, or objective="savae".'
-        )
-    if refinement.learn_step_size and (objective != "savae" or not any(steps)):
-        raise ValueError(
-            'refinement: learn_step_size=True needs objective="savae" and steps >= 1, whose '
-            f"gradient reaches the step size; got objective={objective!r}, "
-            f"steps={refinement.steps}."
-        )

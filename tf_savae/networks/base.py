@@ -8,6 +8,7 @@ from tf_savae.ground import checks
 from tf_savae.ground.serialization import export
 from tf_savae.ground.settings import ChecksSettings
 from tf_savae.probability import standard_normal
+from tf_savae.probability.requirements import check_distribution, check_legacy
 
 __all__ = ["Decoder", "DistributionDecoder", "Prior", "StandardNormalPrior"]
 
@@ -91,6 +92,11 @@ class DistributionDecoder(ChecksSettings, Decoder):
 
     def __init__(self, network, likelihood="bernoulli", **kwargs):
         super().__init__(**kwargs)
+        check_legacy("network", network)
+        if not isinstance(network, keras.layers.Layer):
+            raise ValueError(
+                f"network: expected a Keras layer or model, z [B, Z] -> [B, ...], got {network!r}."
+            )
         if not callable(likelihood):
             checks.choice("likelihood", likelihood, tuple(_LIKELIHOODS))
         self.network = network
@@ -103,15 +109,19 @@ class DistributionDecoder(ChecksSettings, Decoder):
         # Likelihoods are sums over many features: not in half precision.
         outputs = tf.cast(outputs, tf.float32) if outputs.dtype.size < 4 else outputs
         make = self.likelihood if callable(self.likelihood) else _LIKELIHOODS[self.likelihood]
-        return make(outputs)
+        distribution = make(outputs)
+        check_distribution("likelihood", distribution)
+        return distribution
 
     def log_prob(self, x, z, seed=None, training=False):
         """log p(x | z), [B] nats: z [B, Z], x of the shape that `distribution(z)` draws.
 
         Raises:
-          ValueError: x has another shape.
+          ValueError: x has another shape, or fractions under a likelihood of whole numbers.
+          TypeError: the likelihood's function gives no TFP distribution.
         """
         distribution = self.distribution(z, training)
+        _check_whole(x, distribution.dtype)
         x = tf.cast(x, distribution.dtype)
         _check_shape(x, distribution, callable(self.likelihood))
         log_prob = distribution.log_prob(x)
@@ -139,6 +149,20 @@ _LIKELIHOODS = {
     "bernoulli": lambda logits: tfd.Bernoulli(logits=logits, dtype=logits.dtype),
     "normal": lambda mean: tfd.Normal(mean, tf.ones_like(mean)),
 }
+
+
+def _check_whole(x, dtype):
+    """Where x can be seen, as when weights are made: its cast would cut fractions off."""
+    x = tf.convert_to_tensor(x)
+    if not (x.dtype.is_floating and dtype.is_integer and hasattr(x, "numpy")):
+        return
+    fractions = tf.boolean_mask(x, x != tf.round(x))
+    if tf.size(fractions):
+        raise ValueError(
+            f"x: expected whole numbers, which a likelihood of dtype {dtype.name} is of, got "
+            f"{float(fractions[0]):.6g}. Give the likelihood a float dtype, as "
+            "tfp.distributions.Bernoulli(logits=logits, dtype=logits.dtype) has."
+        )
 
 
 def _check_shape(x, distribution, own):

@@ -131,7 +131,7 @@ class ParameterHead(ChecksSettings, keras.layers.Layer):
         self.latent_size = checks.positive_int("latent_size", latent_size)
         self.initializer = keras.initializers.get(initializer)
         self.dense = keras.layers.Dense(
-            family.parameter_count(latent_size),
+            family.parameter_count(self.latent_size),
             kernel_initializer=self.initializer,
             dtype=self.dtype_policy,
         )

@@ -49,22 +49,25 @@ class OracleDecoder(ChecksSettings, Decoder):
         self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
         self.units = checks.positive_int("units", units)
         self.latent_size = checks.positive_int("latent_size", latent_size)
-        self.scale, self.latent_scale, self.output_scale = scale, latent_scale, output_scale
-        self.seed = seed
+        self.scale = checks.positive("scale", scale)
+        self.latent_scale = checks.positive("latent_scale", latent_scale)
+        self.output_scale = checks.positive("output_scale", output_scale)
+        self.seed = checks.non_negative_int("seed", seed)
 
         def uniform(limit, offset):
-            return keras.initializers.RandomUniform(-limit, limit, seed=seed * 16 + offset)
+            return keras.initializers.RandomUniform(-limit, limit, seed=self.seed * 16 + offset)
 
         same = {"dtype": self.dtype_policy}
         self.embedding = keras.layers.Embedding(
-            vocabulary_size + 1, units, uniform(scale, 0), **same
+            self.vocabulary_size + 1, self.units, uniform(self.scale, 0), **same
         )
+        units, scale = self.units, self.scale
         self.lstm = LSTM(units, units, uniform(scale, 1), **same)
         self.from_hidden = keras.layers.Dense(units, kernel_initializer=uniform(scale, 5), **same)
         self.from_latent = keras.layers.Dense(
-            units, use_bias=False, kernel_initializer=uniform(latent_scale, 6), **same
+            units, use_bias=False, kernel_initializer=uniform(self.latent_scale, 6), **same
         )
-        self.softmax = TokenSoftmax(vocabulary_size, units, uniform(output_scale, 7), **same)
+        self.softmax = TokenSoftmax(vocabulary_size, units, uniform(self.output_scale, 7), **same)
 
     def prepare(self, x, seed=None, training=False):
         """The LSTM's share of the MLP's input [T, B, H], and the targets [T, B]."""
@@ -88,6 +91,7 @@ class OracleDecoder(ChecksSettings, Decoder):
 
     def sample(self, z, seed=None, length=5, temperature=1.0):
         """Words int32 [B, length]."""
+        length = checks.positive_int("length", length)
         shift = self._latent(z)
         zeros = tf.zeros([tf.shape(z)[0], self.units], self.compute_dtype)
 
@@ -137,9 +141,9 @@ class OracleEncoder(ChecksSettings, keras.layers.Layer):
         self.latent_size = checks.positive_int("latent_size", latent_size)
         self.family = as_family(family)
         same = {"dtype": self.dtype_policy}
-        self.embedding = keras.layers.Embedding(vocabulary_size, units, **same)
-        self.lstm = LSTM(units, units, **same)
-        self.head = ParameterHead(self.family, latent_size, **same)
+        self.embedding = keras.layers.Embedding(self.vocabulary_size, self.units, **same)
+        self.lstm = LSTM(self.units, self.units, **same)
+        self.head = ParameterHead(self.family, self.latent_size, **same)
 
     def get_build_config(self):
         """None: whoever holds an encoder makes its weights by calling it once."""

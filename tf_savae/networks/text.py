@@ -86,15 +86,15 @@ class TextEncoder(ChecksSettings, keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
-        self.embedding_size = embedding_size
-        self.units = units
-        self.latent_size = latent_size
+        self.embedding_size = checks.positive_int("embedding_size", embedding_size)
+        self.units = checks.positive_int("units", units)
+        self.latent_size = checks.positive_int("latent_size", latent_size)
         self.family = as_family(family)
         self.initial_scale = checks.positive("initial_scale", initial_scale)
         scale, dtype = self.initial_scale, self.dtype_policy
-        self.embedding = _embedding(vocabulary_size, embedding_size, scale, dtype)
-        self.lstm = LSTM(units, embedding_size, _uniform(scale), dtype=dtype)
-        self.head = ParameterHead(self.family, latent_size, _uniform(scale), dtype=dtype)
+        self.embedding = _embedding(self.vocabulary_size, self.embedding_size, scale, dtype)
+        self.lstm = LSTM(self.units, self.embedding_size, _uniform(scale), dtype=dtype)
+        self.head = ParameterHead(self.family, self.latent_size, _uniform(scale), dtype=dtype)
 
     def get_build_config(self):
         """None: whoever holds an encoder makes its weights by calling it once."""
@@ -154,18 +154,18 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
     ):
         super().__init__(**kwargs)
         self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
-        self.embedding_size = embedding_size
-        self.units = units
+        self.embedding_size = checks.positive_int("embedding_size", embedding_size)
+        self.units = checks.positive_int("units", units)
         self.latent_size = checks.non_negative_int("latent_size", latent_size)
         self.dropout, self.word_dropout = dropout, word_dropout
         self.initial_scale = checks.positive("initial_scale", initial_scale)
         scale, dtype = self.initial_scale, self.dtype_policy
-        self.embedding = _embedding(vocabulary_size, embedding_size, scale, dtype)
-        self.lstm = LSTM(units, embedding_size, _uniform(scale), dtype=dtype)
-        self.softmax = TokenSoftmax(vocabulary_size, units, _uniform(scale), dtype=dtype)
+        self.embedding = _embedding(self.vocabulary_size, self.embedding_size, scale, dtype)
+        self.lstm = LSTM(self.units, self.embedding_size, _uniform(scale), dtype=dtype)
+        self.softmax = TokenSoftmax(self.vocabulary_size, self.units, _uniform(scale), dtype=dtype)
         if self.latent_size:
-            self.to_gates = _dense(4 * units, scale, dtype=dtype, use_bias=False)
-            self.to_hidden = _dense(units, scale, dtype=dtype)
+            self.to_gates = _dense(4 * self.units, scale, dtype=dtype, use_bias=False)
+            self.to_hidden = _dense(self.units, scale, dtype=dtype)
 
     def count_tokens(self, x):
         """Predicted tokens per row, </s> included: int32 [B]."""

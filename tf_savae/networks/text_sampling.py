@@ -1,5 +1,6 @@
 """Texts from a text decoder: sampled, greedy, and by beam search."""
 
+import numpy as np
 import tensorflow as tf
 
 from tf_savae.ground import checks
@@ -39,9 +40,17 @@ class SamplesText:
           temperature, top_k, top_p: of decoding "sample", as in `sampling.choice_by_row`.
           decoding: "sample", "greedy" or "beam" (the best row that `beam_search` finds).
           beam_size, length_penalty: of decoding "beam".
+
+        Raises:
+          ValueError: an argument is out of its range, or given for another decoding.
         """
         checks.choice("decoding", decoding, ("sample", "greedy", "beam"))
-        checks.positive_int("length", length)
+        length = checks.positive_int("length", length)
+        given = {"beam_size": beam_size != 5, "length_penalty": length_penalty != 0.6}
+        _refuse("beam", decoding, given)
+        warmed = not tf.is_tensor(temperature) and temperature != 1.0
+        given = {"temperature": warmed, "top_k": top_k is not None, "top_p": top_p is not None}
+        _refuse("sample", decoding, given)
         if decoding == "beam":
             return self.beam_search(z, length, beam_size, length_penalty)[0][:, 0]
         rows = tf.shape(z)[0] if z.shape[0] is None else z.shape[0]
@@ -60,7 +69,7 @@ class SamplesText:
           (int32 [B, W, length + 1], float32 [B, W] nats), best first.
         """
         width = checks.positive_int("beam_size", beam_size)
-        checks.positive_int("length", length)
+        length = checks.positive_int("length", length)
         step, state = self._stepper(tf.repeat(z, width, axis=0))
         rows = tf.shape(z)[0]
         return beam_search(step, state, rows, length, width, length_penalty, _NO_WORDS)
@@ -78,3 +87,12 @@ class SamplesText:
             return self.softmax(state[0]), state
 
         return step, (hidden, tf.zeros_like(hidden))
+
+
+def _refuse(wanted, decoding, given):
+    """Raises where a setting of one way of decoding is given to another one."""
+    for name, is_given in given.items():
+        if np.any(is_given) and decoding != wanted:
+            raise ValueError(
+                f'{name}: is for decoding="{wanted}", got decoding="{decoding}"; leave it out.'
+            )

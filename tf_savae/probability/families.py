@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -82,11 +83,20 @@ class Family:
         return cls(**config)
 
 
+def is_shape(shapes):
+    """Whether it is one shape, a list of ints, and not a nest of several.
+
+    >>> is_shape([3, np.int64(2)]), is_shape([[3], [2]])
+    (True, False)
+    """
+    return isinstance(shapes, list) and all(isinstance(n, (int, np.integer)) for n in shapes)
+
+
 def _map_shapes(function, shapes):
     """Applies `function` to each shape of a nest: a list of ints is a leaf."""
     if isinstance(shapes, dict):
         return {key: _map_shapes(function, shapes[key]) for key in sorted(shapes)}
-    if isinstance(shapes, list) and all(isinstance(n, int) for n in shapes):
+    if is_shape(shapes):
         return function(shapes)
     return type(shapes)(_map_shapes(function, shape) for shape in shapes)
 
@@ -153,7 +163,7 @@ def as_family(family):
     if family is None:
         return DiagonalGaussian()
     if isinstance(family, dict):
-        return keras.saving.deserialize_keras_object(family)
+        family = keras.saving.deserialize_keras_object(family)
     if isinstance(family, Family):
         return family
     if callable(family):

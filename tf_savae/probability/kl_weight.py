@@ -18,9 +18,9 @@ def linear_kl_weight(steps, start=0.1, end=1.0):
     >>> float(linear_kl_weight(10, start=0.0)(5))
     0.5
     """
-    checks.positive_int("steps", steps)
-    checks.positive("start", start, zero=True)
-    checks.positive("end", end, zero=True)
+    steps = checks.positive_int("steps", steps)
+    start = checks.positive("start", start, zero=True)
+    end = checks.positive("end", end, zero=True)
     return keras.optimizers.schedules.PolynomialDecay(start, steps, end)
 
 

@@ -118,6 +118,8 @@ def refine(
     theta = tf.nest.map_structure(_own, theta)
     checks.choice("adjoint", adjoint, ADJOINTS)
     check_adjoint_clip(adjoint_clip_norm, adjoint)
+    if not isinstance(return_trace, str) or return_trace != "path":
+        checks.boolean("return_trace", return_trace)
     steps = _checked_steps(steps, adjoint, return_trace)
     flat = tf.nest.flatten(initial)
     samples = checks.positive_int("samples", samples)

@@ -12,7 +12,7 @@ def read_tags(path, text, *, max_words=None, long_lines="truncate", limit=0):
 
     Args:
       path: the tag file: for each line of the text a line of tags, one for each word, separated by
-        blanks; .gz and .xz too.
+        blanks; .gz, .xz and .bz2 too.
       text: the text file, as the run reads it.
       max_words, long_lines: what becomes of long lines, of tags as of words.
       limit: how many documents are wanted; 0: all.

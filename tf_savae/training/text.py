@@ -42,7 +42,7 @@ def _check_files(config):
         if not str(path).startswith("tfds:") and not os.access(path, os.R_OK):
             raise FileNotFoundError(
                 f"{name}: expected a file that can be read (UTF-8 text, one document a line, "
-                f"plain, .gz or .xz), got {path}."
+                f"plain, .gz, .xz or .bz2), got {path}."
             )
 
 

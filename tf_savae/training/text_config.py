@@ -12,7 +12,7 @@ __all__ = ["TEXT_CONFIGS", "TextConfig", "small", "tiny", "yahoo"]
 class TextConfig(RunConfig):
     """Everything that decides the numbers of a run on text; defaults are the paper's.
 
-    Files are UTF-8 text, one document a line, plain, .gz or .xz, or `tfds:NAME:SPLIT@FIELD`.
+    Files are UTF-8 text, one document a line, plain, .gz, .xz or .bz2, or `tfds:NAME:SPLIT@FIELD`.
 
     Raises:
       ValueError: a field is out of its range; the message names it.
@@ -21,7 +21,7 @@ class TextConfig(RunConfig):
     1024
     """
 
-    train_file: str = setting("", "training text: plain, .gz, .xz or tfds:NAME", place=True)
+    train_file: str = setting("", "training text: plain, .gz, .xz, .bz2 or tfds:NAME", place=True)
     valid_file: str = setting("", "validation text, which decides when to stop", place=True)
     test_file: str = setting("", "test text, for the final report", place=True)
     # Text.

@@ -8,7 +8,7 @@ from tf_savae.data.lines import read_lines
 __all__ = ["LineText", "OracleWords"]
 
 _SPLITS = {"train": "train", "valid": "validation", "test": "test"}
-_ENDINGS = ("", ".gz", ".xz")
+_ENDINGS = ("", ".gz", ".xz", ".bz2")
 
 
 class LineText(tfds.core.GeneratorBasedBuilder):
@@ -17,7 +17,7 @@ class LineText(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Place train.txt in manual_dir, and valid.txt and test.txt if there are such, each plain or
-    compressed (.txt.gz, .txt.xz).
+    compressed (.txt.gz, .txt.xz, .txt.bz2).
     """
 
     def _info(self):
@@ -27,7 +27,8 @@ class LineText(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager):
         files = {part: _text_file(dl_manager.manual_dir, part) for part in _SPLITS}
         if files["train"] is None:
-            raise FileNotFoundError(f"{dl_manager.manual_dir}: expected train.txt, .gz or .xz")
+            folder = dl_manager.manual_dir
+            raise FileNotFoundError(f"{folder}: expected train.txt, .gz, .xz or .bz2")
         found = {part: path for part, path in files.items() if path is not None}
         return {_SPLITS[part]: self._generate_examples(path) for part, path in found.items()}
 

@@ -1,0 +1,68 @@
+"""Files that are no UTF-8 text, told by their first bytes, and what to do with each."""
+
+import re
+
+__all__ = ["check_no_nul", "check_start"]
+
+_UNPACK = "unpack it, and give the text file in it"
+_EXPORT = "export its text, one document a line"
+_UTF8 = "convert it to UTF-8, as `iconv -f {} -t UTF-8` does"
+# Patterns of first bytes. Words that a text may begin with ("PAR1", "ID3") need more than letters.
+_SIGNATURES = {
+    rb"\x1f\x8b": "gzip data: give it a name that ends in .gz",
+    rb"\xfd7zXZ\x00": "xz data: give it a name that ends in .xz",
+    rb"BZh[1-9](1AY&SY|\x17rE8P\x90)": "bzip2 data: give it a name that ends in .bz2",
+    rb"PK(\x03\x04|\x05\x06|\x07\x08)": f"a zip archive (.zip, .docx, .xlsx, .npz): {_UNPACK}",
+    rb"\x28\xb5\x2f\xfd": "Zstandard data (.zst): decompress it first",
+    rb"\x04\x22\x4d\x18": "lz4 data: decompress it first",
+    rb"\x1f[\x9d\xa0]": "data of `compress` (.Z): decompress it first",
+    rb"7z\xbc\xaf\x27\x1c": f"a 7z archive: {_UNPACK}",
+    rb"Rar!\x1a\x07": f"a rar archive: {_UNPACK}",
+    rb".{257}ustar": f"a tar archive: {_UNPACK}",
+    rb"%PDF-\d": f"a PDF document: {_EXPORT}",
+    rb"\{\\rtf\d": f"an RTF document: {_EXPORT}",
+    rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": f"an Office document (.doc, .xls): {_EXPORT}",
+    rb"PAR1[\x00-\x1f]": f"a Parquet table: {_EXPORT}",
+    rb"ARROW1\x00\x00|FEA1[\x00-\x1f]": f"an Arrow table: {_EXPORT}",
+    rb"Obj\x01": f"an Avro table: {_EXPORT}",
+    rb"SQLite format 3\x00": f"an SQLite database: {_EXPORT}",
+    rb"\x89HDF\r\n\x1a\n": f"an HDF5 file: {_EXPORT}",
+    rb"\x93NUMPY": f"a NumPy array: {_EXPORT}",
+    rb"\x80[\x02-\x05][\x8a\x95}\]c(X]": f"a Python pickle: {_EXPORT}",
+    rb"\x89PNG\r\n": "a PNG picture: expected text",
+    rb"\xff\xd8\xff": "a JPEG picture: expected text",
+    rb"GIF8[79]a": "a GIF picture: expected text",
+    rb"\x7fELF": "a program: expected text",
+    rb"version https://git-lfs\.github\.com/spec/": (
+        "a pointer of Git LFS and not the file itself: fetch it with `git lfs pull`"
+    ),
+    rb"\xff\xfe\x00\x00|\x00\x00\xfe\xff": f"UTF-32 text: {_UTF8.format('UTF-32')}",
+    rb"\xff\xfe|\xfe\xff": f"UTF-16 text: {_UTF8.format('UTF-16')}",
+    rb"[^\x00]\x00{3}([^\x00]\x00{3})+": f"UTF-32 text: {_UTF8.format('UTF-32LE')}",
+    rb"\x00{3}[^\x00](\x00{3}[^\x00])+": f"UTF-32 text: {_UTF8.format('UTF-32BE')}",
+    rb"[^\x00]\x00([^\x00]\x00)+": f"UTF-16 text: {_UTF8.format('UTF-16LE')}",
+    rb"\x00[^\x00](\x00[^\x00])+": f"UTF-16 text: {_UTF8.format('UTF-16BE')}",
+}
+_PATTERNS = {re.compile(pattern, re.DOTALL): what for pattern, what in _SIGNATURES.items()}
+
+
+def check_start(path, start):
+    """Raises ValueError where the first bytes of a file are those of another format.
+
+    >>> check_start("a.txt", b"the cat sat")
+    """
+    for pattern, what in _PATTERNS.items():
+        if pattern.match(start):
+            raise ValueError(f"{path} holds {what}")
+
+
+def check_no_nul(path, number, line):
+    """Raises ValueError where a line holds a NUL, which no text does.
+
+    >>> check_no_nul("a.txt", 1, "the cat sat")
+    """
+    if "\x00" in line:
+        raise ValueError(
+            f"{path}: line {number:,} holds a NUL byte, as binary files and UTF-16 text do; "
+            "expected UTF-8 text, one document a line. Convert it, or give another file"
+        )

@@ -1,0 +1,106 @@
+"""Pictures of .png files as grey levels, and what in them would be read as something else."""
+
+import struct
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["HEADER_SIZE", "grey_levels", "pixel_count"]
+
+_BEFORE_SIZE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+_HEADER = struct.Struct(f">{len(_BEFORE_SIZE)}sIIB")  # And width, height and bits of a channel.
+_CHUNK = struct.Struct(">I4s")  # Length and kind; after the content come 4 bytes of checksum.
+_ORIENTATION = 0x0112  # The EXIF tag; 1 is upright.
+
+HEADER_SIZE = _HEADER.size
+
+
+def pixel_count(path, content):
+    """Width times height, from the start of a .png file.
+
+    Raises:
+      ValueError: it is no .png file, or one with 16 bits a channel.
+    """
+    try:
+        before, width, height, bits = _HEADER.unpack_from(content)
+    except struct.error:
+        before, width, height, bits = b"", 0, 0, 0
+    # TensorFlow also decodes other formats by that name, whose size stands elsewhere.
+    if before != _BEFORE_SIZE:
+        raise ValueError(f"{path} is not a whole, valid .png image")
+    if bits > 8:
+        raise ValueError(
+            f"{path}: expected at most 8 bits a channel, got {bits}, of which the lower half would "
+            "be lost. Convert it to 8 bits first."
+        )
+    return width * height
+
+
+def grey_levels(path, content):
+    """uint8 [H, W], from the whole content of a .png file.
+
+    Raises:
+      ValueError: it is damaged, or is transparent, coloured, animated or to be turned.
+    """
+    chunks = _checked_chunks(path, content)
+    try:
+        picture = tf.io.decode_png(content, channels=_channels(content, chunks)).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(f"{path} is not a whole, valid .png image") from error
+    *levels, alpha = np.moveaxis(picture, 2, 0)
+    if picture.shape[2] % 2:
+        levels, alpha = [*levels, alpha], np.full_like(alpha, 255)
+    clear = int(np.count_nonzero(alpha < 255))
+    if clear:
+        raise ValueError(
+            f"{path}: expected opaque pixels, got {clear:,} transparent ones of {alpha.size:,}, "
+            "whose grey level depends on what lies behind them. Flatten it onto its background "
+            "first."
+        )
+    if any(np.any(levels[0] != other) for other in levels[1:]):
+        raise ValueError(
+            f"{path}: expected grey or black-and-white pixels, got colours. Convert it to grey "
+            "levels first."
+        )
+    return np.ascontiguousarray(levels[0])
+
+
+def _channels(content, chunks):
+    """How many to ask TensorFlow for: 0 for those that there are."""
+    colour = content[_HEADER.size]
+    if colour in (0, 2) and b"tRNS" in chunks:  # One level, or colour, is transparent.
+        return 4
+    return 1 if colour == 0 else 0
+
+
+def _checked_chunks(path, content):
+    """The kinds of a file's chunks, none of which makes another picture of the pixels."""
+    place, kinds = 8, set()
+    while place + _CHUNK.size <= len(content):
+        length, kind = _CHUNK.unpack_from(content, place)
+        start = place + _CHUNK.size
+        kinds.add(kind)
+        if kind == b"acTL":
+            raise ValueError(f"{path}: expected one picture, got an animation. Save its frames.")
+        if kind == b"eXIf" and _orientation(content[start : start + length]) != 1:
+            raise ValueError(
+                f"{path}: its EXIF data say that it is to be turned or mirrored, which the pixels "
+                "are not. Turn the pixels, and leave that out."
+            )
+        place = start + length + 4
+    return kinds
+
+
+def _orientation(exif):
+    """The orientation that EXIF data name; 1 where they name none or cannot be read."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    try:
+        (first,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, first)
+        for entry in range(first + 2, first + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", exif, entry)
+            if tag == _ORIENTATION and kind == 3:  # A 16-bit number.
+                return struct.unpack_from(f"{order}H", exif, entry + 8)[0]
+    except struct.error:
+        pass
+    return 1

@@ -1,0 +1,45 @@
+"""Variables that a user's layers use and Keras does not know: nothing would train them."""
+
+import contextlib
+
+import tensorflow as tf
+
+__all__ = ["refuse_unknown", "watched_variables"]
+
+
+@contextlib.contextmanager
+def watched_variables():
+    """Collects, in the list it yields, the trainable TensorFlow variables that are read inside.
+
+    >>> variable = tf.Variable(1.0)
+    >>> with watched_variables() as used:
+    ...     doubled = 2.0 * variable
+    >>> used[0] is variable
+    True
+    """
+    used = []
+    with tf.GradientTape() as tape:
+        yield used
+    used += tape.watched_variables()
+
+
+def refuse_unknown(used, variables):
+    """Raises ValueError where one of the used variables belongs to none of Keras' variables.
+
+    Args:
+      used: TensorFlow variables, from `watched_variables`.
+      variables: of the model, Keras' own.
+
+    >>> refuse_unknown([], [])
+    """
+    if tf.distribute.has_strategy():  # There a tape sees parts of variables.
+        return
+    known = {id(variable.value) for variable in variables}
+    names = [variable.name for variable in used if id(variable) not in known]
+    if names:
+        raise ValueError(
+            f"model: expected all trainable variables to be Keras 3 weights of encoder, decoder or "
+            f"prior, got {len(names)} that are not and would not be trained: "
+            f"{', '.join(names[:3])}. Add them with add_weight, or by layers of Keras 3 that are "
+            "attributes of these (not tf.Variable, nor tf.keras with TF_USE_LEGACY_KERAS=1)."
+        )

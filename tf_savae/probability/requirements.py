@@ -1,0 +1,152 @@
+"""What refinement and the ELBO need of distributions, asked for once and named where missing."""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tf_savae.probability.elbo import kl_divergence
+from tf_savae.probability.families import DiagonalGaussian, FullCovarianceGaussian
+
+__all__ = ["check_distribution", "check_family", "check_legacy", "check_prior"]
+
+tfd = tfp.distributions
+
+_KNOWN = (DiagonalGaussian, FullCovarianceGaussian)
+_ROWS = 3  # Enough to see whether examples share noise.
+_LEGACY = ("tf_keras", "tensorflow.python.keras")
+
+
+def check_distribution(name, value):
+    """Raises TypeError unless `value` is a TFP distribution.
+
+    >>> check_distribution("prior", tfd.Normal(0.0, 1.0))
+    """
+    if not isinstance(value, tfd.Distribution):
+        raise TypeError(
+            f"{name}: expected a distribution of TensorFlow Probability (tfp.distributions), got "
+            f"{type(value).__module__}.{type(value).__name__}."
+        )
+
+
+def check_family(family, parameters):
+    """Raises unless a family's distribution is what the reparameterised ELBO needs.
+
+    Args:
+      family: a `Family`; those of this package pass unseen.
+      parameters: its nest of eager tensors [B, ...], of which the first row is used.
+
+    Raises:
+      TypeError: no TFP distribution, or another dtype than that of the parameters.
+      ValueError: it is not reparameterised, examples share noise, or samples or log probabilities
+        have other shapes than [B, Z] and [B].
+
+    >>> check_family(DiagonalGaussian(), (tf.zeros([1, 2]), tf.zeros([1, 2])))
+    """
+    if type(family) in _KNOWN:
+        return
+    flat = [tf.repeat(p[:1], _ROWS, axis=0) for p in tf.nest.flatten(parameters)]
+    parameters = tf.nest.pack_sequence_as(parameters, flat)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(flat)
+        posterior = family.distribution(parameters)
+        check_distribution("family.distribution", posterior)
+        z = posterior.sample(seed=tf.constant([0, 1]))
+    named = f"family: its {type(posterior).__name__}"
+    if z.dtype != flat[0].dtype:
+        raise TypeError(
+            f"{named} has dtype {z.dtype.name}; expected {flat[0].dtype.name}, that of its "
+            "parameters."
+        )
+    log_prob = _log_prob(named, posterior, z)
+    if z.shape.rank != 2 or z.shape[0] != _ROWS or log_prob.shape.as_list() != [_ROWS]:
+        raise ValueError(
+            f"{named} gives samples {z.shape.as_list()} and log probabilities "
+            f"{log_prob.shape.as_list()} for {_ROWS} examples; expected [B, Z] and [B]. Make z one "
+            "event for each example: tfp.distributions.Independent(distribution, 1), parameters "
+            "[B, Z]."
+        )
+    declared = posterior.reparameterization_type == tfd.FULLY_REPARAMETERIZED
+    if not declared or not any(g is not None for g in tape.gradient(z, flat)):
+        raise ValueError(
+            f"{named} is not reparameterised: its samples have no gradient in the parameters, so "
+            "neither encoder nor refinement would learn from the likelihood. Use a distribution "
+            "with reparameterization_type FULLY_REPARAMETERIZED (a mixture: reparameterize=True)."
+        )
+    if bool(tf.reduce_all(z[0] == z[1])):
+        raise ValueError(
+            f"{named} draws the same noise for all examples; expected a sample of its own for "
+            "each. Give its base distribution the batch shape [B]."
+        )
+
+
+def _log_prob(named, distribution, z):
+    try:
+        return distribution.log_prob(z)
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{named} has no log_prob ({error}), which the KL divergence needs. Use a distribution "
+            "with one; of a flow, a bijector with an inverse and a log determinant."
+        ) from error
+
+
+def check_prior(prior, family, parameters):
+    """Raises unless a prior is over the codes of a family.
+
+    Args:
+      prior: a built `Prior`.
+      family: a `Family`.
+      parameters: its nest of eager tensors [B, ...].
+
+    Raises:
+      TypeError: no TFP distribution, or another dtype.
+      ValueError: another shape, or a KL divergence that is not finite.
+
+    >>> from tf_savae.networks import StandardNormalPrior
+    >>> check_prior(StandardNormalPrior(2), DiagonalGaussian(), [tf.zeros([1, 2])] * 2)
+    """
+    distribution = prior.distribution()
+    check_distribution("prior.distribution", distribution)
+    posterior = family.distribution(parameters)
+    z = posterior.sample(seed=tf.constant([0, 1]))
+    named = f"prior: its {type(distribution).__name__}"
+    if distribution.dtype != z.dtype:
+        raise TypeError(
+            f"{named} has dtype {distribution.dtype}; expected {z.dtype.name}, that of the family."
+        )
+    shapes = distribution.batch_shape.as_list(), distribution.event_shape.as_list()
+    if shapes != ([], z.shape[1:].as_list()):
+        raise ValueError(
+            f"{named} has batch shape {shapes[0]} and event shape {shapes[1]}; expected [] and "
+            f"{z.shape[1:].as_list()}, one event for a whole code: "
+            "tfp.distributions.Independent(distribution, 1)."
+        )
+    _log_prob(named, distribution, z)
+    kl = kl_divergence(posterior, distribution, z)
+    if not bool(tf.reduce_all(tf.math.is_finite(kl))):
+        raise ValueError(
+            f"{named} gives a KL divergence that is not finite ({float(kl[0]):.3g} nats) at the "
+            f"first parameters of {type(posterior).__name__}. Expected a prior that has density "
+            "wherever the family draws; look at their supports and scales."
+        )
+
+
+def check_legacy(name, part):
+    """Raises TypeError where a Keras layer holds layers of tf_keras, which Keras 3 does not see.
+
+    >>> check_legacy("encoder", keras.layers.Dense(2))
+    """
+    layers = part._flatten_layers() if isinstance(part, keras.layers.Layer) else []
+    held = [value for layer in layers for value in vars(layer).values()]
+    for value in [part, *held]:
+        parts = [value]
+        if isinstance(value, dict):
+            parts = list(value.values())
+        elif isinstance(value, (list, tuple)):
+            parts = value
+        for inner in parts:
+            if any(kind.__module__.startswith(_LEGACY) for kind in type(inner).__mro__):
+                raise TypeError(
+                    f"{name}: expected layers of Keras 3, got {type(inner).__name__} of tf_keras "
+                    "(Keras 2), whose weights would not be trained. Make it with `import keras`, "
+                    "or unset TF_USE_LEGACY_KERAS, under which tf.keras is tf_keras."
+                )
