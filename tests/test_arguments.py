@@ -158,7 +158,7 @@ def _without_names(config):
 def test_step_sizes():
     for value in (0.5, HALF, [0.5], np.float64(0.5)):
         assert np.ravel(tf_savae.SemiAmortizedRefinement(step_size=value).step_size) == [0.5]
-    for value in ("3", None, True, ARRAY, COMPLEX, NAN, -1.0, [], [True], DICT):
+    for value in ("3", True, ARRAY, COMPLEX, NAN, -1.0, [], [True], DICT):
         with pytest.raises(ValueError, match="^step_size: expected"):
             tf_savae.SemiAmortizedRefinement(step_size=value)
 

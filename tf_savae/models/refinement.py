@@ -44,7 +44,7 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
       steps: K >= 0; inside a `SemiAmortizedVAE` also a schedule {training step: K from there on},
         such as {0: 0, 2000: 5} for a VAE first. Inference takes the last K.
       step_size: length of a step, per example (the reference code's 1 on a batch mean of 32 is
-        1 / 32 here). A number, or one number per parameter tensor of the family.
+        1 / 32 here). A number, or one number per parameter tensor of the family; 0.02 by default.
       momentum: in [0, 1).
       clip_norm: bound on each example's SVI gradient; None does not clip.
       update: the update rule instead of these three: `svi.Momentum`, `svi.NaturalGradient`,

@@ -28,7 +28,8 @@ class HasUpdateRule:
             return
         self.update = None
         self.step_size = _STEP_SIZE if step_size is None else step_size
-        self.momentum, self.clip_norm = momentum, clip_norm
+        self.momentum = checks.unit_interval("momentum", momentum, closed=False)
+        self.clip_norm = clip_norm
         if self.learn_step_size and not np.all(self.step_size):
             raise ValueError(
                 "step_size: expected numbers > 0 with learn_step_size=True, which trains their "
