@@ -224,7 +224,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         x = self._with_weights(x)
         return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
-    def predict(self, x, batch_size=None, **kwargs):
+    def predict(self, x, batch_size=None, *args, **kwargs):
         """As `keras.Model.predict`.
 
         Raises:
@@ -232,7 +232,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         """
         self._check_arrays(x)
         x = self._with_weights(x, batch_size)
-        return super().predict(with_targets(x), batch_size, **kwargs)
+        return super().predict(with_targets(x), batch_size, *args, **kwargs)
 
     def predict_on_batch(self, x):
         """As `keras.Model.predict_on_batch`; raises as `predict`."""
