@@ -134,7 +134,9 @@ KINDS = {
     "text": Kind(_text, TOKENS, TEXT, {"length": 5}),
     "image": Kind(_image, _pixels(), (None, 4, 4, 1)),
     "oracle": Kind(
-        lambda: _vae(networks.OracleEncoder(20, 5, LATENT), networks.OracleDecoder(20, 5, LATENT)),
+        lambda: _vae(
+            networks.OracleEncoder(20, 5, LATENT), networks.OracleDecoder(20, 5, LATENT), "vae"
+        ),
         np.random.default_rng(0).integers(0, 20, (ROWS, 5)).astype("int32"),
         TEXT,
     ),
@@ -144,7 +146,9 @@ KINDS = {
         by_row={"label": LABELLED["label"]},
     ),
     "family": Kind(
-        lambda: _vae(dense_encoder(LATENT), dense_decoder(), family=ShiftedFamily()), DENSE, SIX
+        lambda: _vae(dense_encoder(LATENT), dense_decoder(), "vae", family=ShiftedFamily()),
+        DENSE,
+        SIX,
     ),
     "prior": Kind(lambda: _vae(dense_encoder(), dense_decoder(), prior=LearnedPrior()), DENSE, SIX),
     "baseline": Kind(_baseline, TOKENS, TEXT, {"length": 5}),

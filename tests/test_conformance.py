@@ -119,6 +119,12 @@ def test_doors_of_a_model_without_weights(name, tmp_path):
     for door in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
         with pytest.raises(ValueError, match="expected a compiled model. Call compile"):
             door(kind.x)
+    with pytest.raises(NotImplementedError, match="Use tf_savae.export"):
+        model.export(tmp_path / "exported")
+    with pytest.raises(NotImplementedError, match="compute_loss: .* Use evaluate or test_on_batch"):
+        model.compute_loss(kind.x)
+    with pytest.raises(ValueError, match="x: expected data, got a symbolic keras.KerasTensor"):
+        model(keras.Input([6]))
     assert not model.built
     if kind.shape is not None:
         model.build(kind.shape)

@@ -54,14 +54,19 @@ def _dense_networks(features, latent, units, encoder):
     return make_encoder, make_decoder
 
 
-def pairs(seed, encoder="full"):
+def pairs(seed, encoder="full", train=2000, **options):
     """Pairs of 9 prototypes joined by exclusive or: a posterior of explaining away."""
     draw = np.random.default_rng(100 + seed)
     prototypes = draw.random((9, 100)) < 0.4
-    first, second = prototypes[draw.integers(9, size=(2, 3600))]
-    rows = (first ^ second ^ (draw.random((3600, 100)) < 0.06)).astype("float32")
+    first, second = prototypes[draw.integers(9, size=(2, train + 1600))]
+    rows = (first ^ second ^ (draw.random((train + 1600, 100)) < 0.06)).astype("float32")
     nets = _dense_networks(100, 6, 64, encoder)
-    return Study(rows[:2000], rows[2000:2600], rows[2600:], *nets, 6)
+    return Study(rows[:train], rows[train : train + 600], rows[train + 600 :], *nets, 6, **options)
+
+
+def many_pairs(seed, encoder="full"):
+    """The same with ten times the rows, which cannot be learned by heart."""
+    return pairs(seed, encoder, 20_000, anneal_steps=800, patience=5, epochs=60)
 
 
 def prototypes(seed, encoder="full"):
@@ -148,4 +153,4 @@ def _token_rows(vocabulary, sentences):
     return rows
 
 
-DATA = {f.__name__: f for f in (pairs, prototypes, mnist, omniglot, oracle, ptb)}
+DATA = {f.__name__: f for f in (pairs, many_pairs, prototypes, mnist, omniglot, oracle, ptb)}

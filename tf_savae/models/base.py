@@ -265,6 +265,13 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
             "log_likelihood for each example."
         )
 
+    def export(self, *args, **kwargs):
+        """Raises NotImplementedError: `tf_savae.export` writes what a model server takes."""
+        raise NotImplementedError(
+            f"export: Keras' own would know neither steps nor seeds of a {type(self).__name__}. "
+            "Use tf_savae.export(model, path)."
+        )
+
     def _check_arrays(self, x):
         check_arrays(x, *self._data_limits())
 

@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""The tables and the picture of docs/results.md, from what refinement_study.py wrote.
+
+    python docs/experiments/refinement_results.py --runs=docs/results/refinement
+
+RUNS holds DATA.jsonl files. Prints a Markdown table for each, mean over the seeds that all of its
+rows have, with a verdict computed from them; the picture shows each system's bound and
+importance-weighted NLL against its training time, less those of the VAE.
+"""
+
+import collections
+import json
+import statistics
+from pathlib import Path
+
+import matplotlib
+from absl import app, flags
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402 The backend is chosen first.
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("runs", "docs/results/refinement", "folder of DATA.jsonl files")
+flags.DEFINE_string("image", "docs/images/refinement_study.png", "the picture")
+
+NAMES = {
+    "vae": "VAE",
+    "svi K=20 step=0.05": "SVI, K = 20",
+    "vae_svi K=5": "VAE + SVI, K = 5",
+    "vae_svi K=20": "VAE + SVI, K = 20",
+    "vae_svi_kl K=5": "VAE + SVI + KL, K = 5",
+    "savae K=5": "SA-VAE, K = 5, no encoder's term",
+    "savae K=5 weight=0.3": "SA-VAE, K = 5",
+    "savae rule=steps K=5 weight=0.3": "SA-VAE, LearnedSteps, K = 5",
+    "savae rule=network K=3 step=0.03 weight=0.3": "SA-VAE, LearnedUpdate, K = 3",
+    "savae rule=network K=5 step=0.03 weight=0.3": "SA-VAE, LearnedUpdate, K = 5",
+}
+TITLES = {
+    "pairs": "Pairs of prototypes, exclusive or",
+    "many_pairs": "The same, 20,000 rows",
+    "prototypes": "Prototypes (array tutorial)",
+    "mnist": "MNIST, 10,000 images",
+    "omniglot": "Omniglot, 10,000 images",
+    "oracle": "Sentences of the oracle",
+    "ptb": "Sentences of PTB",
+}
+COLUMNS = ("bound", "iw_nll", "kl", "encoder", "seconds", "epochs")
+
+
+def read(path):
+    """{job: {seed: numbers}} of a file, in the order of NAMES."""
+    found = collections.defaultdict(dict)
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        found[row["job"]][row["seed"]] = row
+    return {job: found[job] for job in NAMES if job in found}
+
+
+def means(rows, column):
+    """The mean over a job's seeds."""
+    return statistics.mean(row[column] for row in rows.values())
+
+
+def table(found):
+    """A Markdown table; each row says how many seeds it has."""
+    lines = ["| system | seeds | bound | IW-NLL | KL | encoder's own bound | CPU s | epochs |"]
+    lines.append("|---" * 8 + "|")
+    for job, rows in found.items():
+        cells = [f"{means(rows, column):.2f}" for column in COLUMNS[:4]]
+        cells += [f"{means(rows, column):.0f}" for column in COLUMNS[4:]]
+        lines.append(f"| {NAMES[job]} | {len(rows)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def verdict(found):
+    """One sentence: the best system by bound and by NLL, and SA-VAE's distance from others."""
+    ours = {job: rows for job, rows in found.items() if job.startswith("savae")}
+    rest = {job: rows for job, rows in found.items() if not job.startswith("savae")}
+    said = []
+    for column, name in (("bound", "bound"), ("iw_nll", "IW-NLL")):
+        best, other = (
+            min(group, key=lambda j, g=group: means(g[j], column)) for group in (ours, rest)
+        )
+        seeds = set(ours[best]) & set(rest[other])
+        gaps = [ours[best][s][column] - rest[other][s][column] for s in seeds]
+        wins = sum(gap < 0 for gap in gaps)
+        said.append(
+            f"{name}: {NAMES[best]} is {abs(statistics.mean(gaps)):.2f} nats "
+            f"{'below' if statistics.mean(gaps) < 0 else 'above'} {NAMES[other]}, the best of the "
+            f"others (lower in {wins} of {len(gaps)} seeds)")
+    return "; ".join(said) + "."
+
+
+def picture(data, path):
+    """Bound and NLL less the VAE's against CPU seconds of training, a row of panels each."""
+    figure, axes = plt.subplots(2, len(data), figsize=(3.6 * len(data), 6.4), squeeze=False)
+    for column, (name, found) in enumerate(data.items()):
+        for row, (quantity, label) in enumerate((("bound", "bound"), ("iw_nll", "IW-NLL"))):
+            panel = axes[row][column]
+            base = means(found["vae"], quantity)
+            for job, rows in found.items():
+                ours = job.startswith("savae")
+                color = "tab:red" if ours else "tab:gray" if job == "vae" else "tab:blue"
+                marker = {"vae": "o", "svi": "v", "vae_svi": "s", "vae_svi_kl": "D"}.get(
+                    job.split()[0], "*" if "network" in job else "P" if "steps" in job else "X")
+                panel.scatter(
+                    means(rows, "seconds"), means(rows, quantity) - base, s=90, c=color,
+                    marker=marker, label=NAMES[job])
+            panel.axhline(0.0, color="0.8", zorder=0)
+            panel.set_xscale("log")
+            panel.set_xlabel("training, CPU seconds")
+            if not column:
+                panel.set_ylabel(f"{label} less the VAE's, nats\n(lower is better)")
+            if not row:
+                panel.set_title(TITLES[name], fontsize=10)
+    entries = {}
+    for panel in axes.flat:
+        entries.update(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    figure.legend(entries.values(), entries.keys(), loc="lower center", ncol=4, fontsize=9)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    figure.savefig(path, dpi=110)
+
+
+def main(_):
+    data = {}
+    for name, title in TITLES.items():
+        path = Path(FLAGS.runs) / f"{name}.jsonl"
+        if path.exists():
+            data[name] = read(path)
+            print(f"### {title}\n\n{table(data[name])}\n\n{verdict(data[name])}\n")
+    picture(data, FLAGS.image)
+
+
+if __name__ == "__main__":
+    app.run(main)
