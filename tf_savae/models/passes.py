@@ -61,9 +61,9 @@ def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
     batches = None if model is None else model._batch_checks()
     parts = []
     for index, batch in enumerate(dataset):
-        if batches is not None:
-            batches.batch(batch)
         x, _, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        if batches is not None:
+            batches.batch((x, None, weights))
         rows = slice(None) if weights is None else _kept(weights)
         answer = function(x, seeds.fold(seed, index))
         parts.append(tf.nest.map_structure(lambda t, r=rows: np.asarray(t, np.float64)[r], answer))
