@@ -104,8 +104,8 @@ class NaturalGradient(Momentum):
     >>> parameters = (tf.zeros([1, 1]), tf.math.log([[4.0]]))
     >>> gradient = (tf.ones([1, 1]), tf.ones([1, 1]))
     >>> moved, _ = rule.update(gradient, rule.init(parameters), parameters)
-    >>> moved[0].numpy().round(3).tolist()
-    [[-0.4]]
+    >>> round(float(moved[0][0, 0]), 3)
+    -0.4
     """
 
     def _direction(self, gradient, parameters):
