@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_models import FEATURES, data, dense_decoder, relative_error
+from keras_models import FEATURES, data, dense_decoder, dense_model, relative_error
 
 import tf_savae
 from tf_savae import SemiAmortizedRefinement
@@ -171,3 +171,14 @@ def test_too_many_step_sizes():
     with pytest.raises(ValueError, match="one for each of the 2 parameter tensors; got 3"):
         model, _ = _own_model(step_size=[0.1, 0.2, 0.3])
         model(data())
+
+
+def test_a_layer_with_another_decoder_than_its_model_is_refused():
+    other = dense_model().decoder
+    with pytest.raises(ValueError, match="refinement: expected one without decoder="):
+        tf_savae.SemiAmortizedVAE(
+            dense_model().encoder,
+            dense_model().decoder,
+            latent_size=2,
+            refinement=tf_savae.SemiAmortizedRefinement(steps=1, decoder=other),
+        )

@@ -193,3 +193,12 @@ def test_weights_do_not_hide_a_nan():
     parts = (rows, np.zeros([4, 4, 0], "float32"), np.stack([WEIGHTS] * 4))
     with pytest.raises(NonFiniteError):
         _model().fit(tf.data.Dataset.from_tensor_slices(parts), verbose=0)
+
+
+def test_weights_below_zero_in_a_stream():
+    parts = (np.stack([X, X]), np.zeros([2, 4, 0], "float32"), np.stack([WEIGHTS, -WEIGHTS]))
+    source = tf.data.Dataset.from_tensor_slices(parts)
+    with pytest.raises(ValueError, match="sample_weight: expected numbers >= 0, got -"):
+        _model().fit(source, verbose=0)
+    with pytest.raises(ValueError, match="sample_weight: expected numbers >= 0, got -"):
+        _model().fit((batch for batch in zip(*parts, strict=True)), steps_per_epoch=2, verbose=0)

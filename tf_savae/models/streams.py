@@ -67,8 +67,8 @@ class BatchChecks:
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
         _refuse_targets(y)
         check_arrays(x, self._vocabulary_size, self._data_range, finite)
-        if weights is not None and finite:
-            checks.finite("sample_weight", weights)
+        if weights is not None:
+            _check_weights(weights, finite)
 
     @contextlib.contextmanager
     def told(self):
@@ -119,7 +119,7 @@ class BatchChecks:
         refuse_sparse(x)
         for leaf in leaves:
             self._check_spec(leaf)
-        parts = [(weights, None)] if isinstance(weights, tf.TensorSpec) else []
+        parts = [(weights, (0, np.inf))] if isinstance(weights, tf.TensorSpec) else []
         parts += [(leaf, self._limits(x, leaves)) for leaf in leaves]
         if not any(spec.dtype.is_floating or limits for spec, limits in parts):
             return dataset
@@ -175,6 +175,13 @@ class BatchChecks:
         return tf.ensure_shape(
             tf.numpy_function(tell, [finite, *leaves], tf.bool, stateful=False), []
         )
+
+
+def _check_weights(weights, finite):
+    if finite:
+        checks.finite("sample_weight", weights)
+    if np.any(np.asarray(weights) < 0):
+        raise ValueError(f"sample_weight: expected numbers >= 0, got {np.min(weights)}.")
 
 
 def _refuse_targets(y):

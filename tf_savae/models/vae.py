@@ -17,7 +17,12 @@ from tf_savae.models.refinement import SemiAmortizedRefinement
 from tf_savae.models.refinement_checks import check_given_family, checked_prior
 from tf_savae.models.start import take_weights
 from tf_savae.models.unknown_variables import refuse_unknown, watched_variables
-from tf_savae.models.vae_checks import check_amortized_weight, check_parts, check_refinement
+from tf_savae.models.vae_checks import (
+    check_amortized_weight,
+    check_generator,
+    check_parts,
+    check_refinement,
+)
 from tf_savae.networks import StandardNormalPrior
 from tf_savae.objectives import OBJECTIVES
 from tf_savae.probability import as_family, as_kl_weight
@@ -99,6 +104,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         self.decoder = decoder
         refinement = SemiAmortizedRefinement() if refinement is None else refinement
         check_refinement(refinement, objective)
+        check_generator(refinement, decoder, prior)
         self.refinement = refinement
         self.family = as_family(family)
         self.latent_size = latent_size

@@ -7,7 +7,7 @@ from tf_savae.models import steps_schedule
 from tf_savae.models.refinement import SemiAmortizedRefinement
 from tf_savae.probability.requirements import check_legacy
 
-__all__ = ["check_amortized_weight", "check_parts", "check_refinement"]
+__all__ = ["check_amortized_weight", "check_generator", "check_parts", "check_refinement"]
 
 
 def check_amortized_weight(weight, objective):
@@ -41,6 +41,20 @@ def check_parts(encoder, decoder, objective, latent_size):
     elif not isinstance(encoder, keras.layers.Layer):
         raise ValueError(f"encoder: expected a Keras layer or model, got {encoder!r}.")
     return None if latent_size is None else checks.positive_int("latent_size", latent_size)
+
+
+def check_generator(refinement, decoder, prior):
+    """Raises ValueError where the layer was given another decoder or prior than the model.
+
+    >>> check_generator(SemiAmortizedRefinement(steps=3), None, None)
+    """
+    for name, ours in (("decoder", decoder), ("prior", prior)):
+        other = getattr(refinement, name)
+        if other is not None and other is not ours:
+            raise ValueError(
+                f"refinement: expected one without {name}=, or with the model's own; got another "
+                f"{type(other).__name__}, which would not be used. Leave it out."
+            )
 
 
 def _learns(rule):
