@@ -33,7 +33,7 @@ def test_the_signal_is_a_cosine_per_example(float64):
     assert shown == pytest.approx(wanted, rel=1e-10)
 
 
-def _tutorial(steps, step_size, **options):
+def _tutorial(steps, step_size, weight, **options):
     """The array tutorial's model after a few epochs; its data and networks."""
     rng = np.random.default_rng(0)
     prototypes = rng.random((12, 64)) < 0.5
@@ -47,6 +47,7 @@ def _tutorial(steps, step_size, **options):
         tf_savae.DistributionDecoder(keras.Sequential(network), "bernoulli"),
         refinement=tf_savae.SemiAmortizedRefinement(steps, step_size, **options),
         beta=tf_savae.linear_kl_weight(400, start=0.1),
+        amortized_weight=weight,
     )
     model.compile(keras.optimizers.Adam(2e-3))
     model.fit(rows.astype("float32"), epochs=10, batch_size=50, verbose=0)
@@ -54,9 +55,9 @@ def _tutorial(steps, step_size, **options):
 
 @pytest.mark.parametrize("old", [True, False], ids=["long_steps", "short_steps"])
 def test_steps_that_do_the_encoders_work_are_named(old, caplog):
-    """The tutorial's steps of 0.05, ten of them, must be named; short and quiet ones must not."""
+    """Ten steps of 0.05 and no ELBO of the encoder's own must be named; the defaults must not."""
     with caplog.at_level(logging.WARNING, logger="absl"):
-        _tutorial(10, 0.05) if old else _tutorial(5, 0.02, samples=4)
+        _tutorial(10, 0.05, 0.0) if old else _tutorial(5, 0.02, None, samples=4)
     said = [r for r in caplog.messages if "do the encoder's work" in r]
     assert len(said) == old
     assert not old or "a smaller step_size" in said[0] and "amortized_weight=0.3" in said[0]

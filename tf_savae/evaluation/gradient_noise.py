@@ -1,5 +1,6 @@
 """What reaches the encoder from one batch to the next: signal and noise of its gradient."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import tensorflow as tf
 from tf_savae.ground import checks, seeds
 from tf_savae.models.passes import check_latent, compiled_for
 from tf_savae.objectives import OBJECTIVES
+from tf_savae.svi.evaluation import dense
 
 __all__ = ["GradientNoise", "gradient_noise"]
 
@@ -32,8 +34,9 @@ def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
     """Signal and noise of the gradient that trains the encoder, for each objective.
 
     The weights stay as they are. Every batch has its own data and noise of z, as in training (KL
-    weight 1, dropout on). Where refinement does the encoder's work, "savae" has a small signal or
-    one of a small cosine with "vae", the gradient of the encoder's own ELBO.
+    weight 1, dropout on, the refinement's last K, the model's own `amortized_weight`). Where
+    refinement does the encoder's work, "savae" has a small signal or one of a small cosine with
+    "vae", the gradient of the encoder's own ELBO.
 
     Args:
       model: a compiled `SemiAmortizedVAE` with an encoder and weights.
@@ -63,6 +66,11 @@ def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
         raise ValueError("model: expected one with an encoder, got objective 'svi', without.")
     known = [name for name in OBJECTIVES if name not in _NO_ENCODER]
     names = [checks.choice("objectives", name, known) for name in objectives]
+    if "savae" in names and model.refinement.adjoint == "stop":
+        raise ValueError(
+            'objectives: "savae" needs a gradient through refinement, and the model\'s has '
+            'adjoint="stop". Give the refinement another adjoint.'
+        )
     function = compiled_for(model, lambda x, seed: _gradients(model, x, seed, ["vae", *names]))
     gradients = []
     for index, batch in enumerate(dataset):
@@ -79,14 +87,21 @@ def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
 def _gradients(model, x, seed, names):
     """The encoder's gradient of the batch mean of each objective, flat [P]."""
     found = []
-    variables = model.encoder.trainable_variables
+    variables = [v.value for v in model.encoder.trainable_variables]
     for name in names:
         with tf.GradientTape() as tape:
-            problem = model.problem(x, seed, training=True, steps=0 if name == "vae" else None)
+            problem = _problem(model, x, seed, name)
             loss = tf.reduce_mean(OBJECTIVES[name](problem).loss)
-        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
-        found.append(tf.concat([tf.reshape(tf.convert_to_tensor(g), [-1]) for g in gradients], 0))
+        gradients = dense(tape.gradient(loss, variables), variables)
+        found.append(tf.concat([tf.reshape(g, [-1]) for g in gradients], 0))
     return found
+
+
+def _problem(model, x, seed, name):
+    """The batch as training by this objective sees it, whatever the model's own objective is."""
+    steps = 0 if name == "vae" else model.refinement.last_steps
+    problem = model.problem(x, seed, training=True, steps=steps, free_bits=model.free_bits)
+    return dataclasses.replace(problem, amortized_weight=model.amortized_weight_of(name))
 
 
 def _summary(gradients, plain):

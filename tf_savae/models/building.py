@@ -22,7 +22,8 @@ class BuildsFromData:
     def _ensure_built(self, x):
         """Creates the weights before the first step is traced; x is one batch or less."""
         if not self.built:
-            self._make_parts(x)
+            with self.distribute_strategy.scope():
+                self._make_parts(x)
             self.built = True
         if self._data_spec is None or self._data_spec_is_guess:
             # Past Keras, which tracks attributes that are dicts: this is no state of the model.

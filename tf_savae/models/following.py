@@ -32,6 +32,8 @@ _NO_SETTINGS = {
     "train_function",
 }
 _PRIVATE = {"_dtype_policy", "_jit_compile", "_learning_rate", "_run_eagerly", "_trainable"}
+_TRACED = ("train_function", "test_function", "predict_function")
+_PHASE = "K"  # The setting that follows a schedule, and returns to what it was.
 _PLAIN = {bool, int, float, complex, str, bytes, type(None)}
 _OPAQUE = {types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type}
 # Layers are looked into by themselves; nothing that is traced depends on initializers.
@@ -52,13 +54,27 @@ class FollowsSettings:
 
     def _follow_settings(self):
         """Forgets what was traced with other settings than those of now; checks new ones."""
-        now = self._settings_now()
-        if self.__dict__.get("_seen") == now:
+        now, seen = self._settings_now(), self.__dict__.get("_seen")
+        if seen == now:
             return
+        if seen is not None and _PHASE in now and _but_phase(seen) == _but_phase(now):
+            self._change_phase(seen[_PHASE], now[_PHASE])
+            self.__dict__["_seen"] = now
+            return
+        self.__dict__.pop("_phases", None)
         self._settings_changed()
         self.__dict__["_seen"] = self._settings_now()  # What the check itself derived included.
         self.train_function = self.test_function = self.predict_function = None
         self.__dict__.pop("_functions", None)
+
+    def _change_phase(self, old, new):
+        """Puts what was traced for one K of a schedule aside, and takes back that of another."""
+        phases = self.__dict__.setdefault("_phases", {})
+        made = {name: getattr(self, name) for name in _TRACED}
+        phases[old] = made, self.__dict__.pop("_functions", {})
+        made, self.__dict__["_functions"] = phases.pop(new, (dict.fromkeys(_TRACED), {}))
+        for name, function in made.items():
+            setattr(self, name, function)
 
     def _settings_now(self, owners=None):
         volatile = self.__dict__.get("_volatile", ())
@@ -153,6 +169,10 @@ def _attributes(owner):
     for name, value in vars(owner).items():
         if name in _PRIVATE if name[:1] == "_" else name not in _NO_SETTINGS:
             yield name, value
+
+
+def _but_phase(settings):
+    return {key: value for key, value in settings.items() if key != _PHASE}
 
 
 class _Same:

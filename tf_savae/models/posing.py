@@ -64,7 +64,7 @@ class PosesProblems:
             free_bits=free_bits,
             seed=inner,
             training=training,
-            amortized_weight=self._amortized_weight_now(),
+            amortized_weight=self.amortized_weight_of(self.objective),
         )
 
     def _standard(self, x):

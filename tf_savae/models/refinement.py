@@ -272,7 +272,9 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
             return
         self._example = {"parameters": spec_of(parameters), "x": spec_of(x)}
         with tf.init_scope():
+            precise = self.variable_dtype  # In which `call` has them.
             example = zeros_of(self._example["parameters"])
+            example = tf.nest.map_structure(lambda p: tf.cast(p, precise), example)
             check_family(self.family, example)
             self.build_rule(example)
             posterior = self.family.distribution(example)

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.ground import checks
+from tf_savae.ground.autocast import full_precision
 from tf_savae.models.steps_schedule import last
 from tf_savae.svi import Momentum
 from tf_savae.svi.rule_checks import as_rule, check_rule
@@ -42,6 +43,8 @@ class HasUpdateRule:
                 f"{name}: the update rule, {type(self.update).__name__}, has settings of its own; "
                 f"got {value!r}. Assign another rule to update instead."
             )
+        if name == "update" and "update" in self.__dict__:
+            self._check_exchange(value)
         if name == "update" and value is not None:
             self._check_update(value)
         if name == "step_size" and self.__dict__.get("log_step_size") is not None:
@@ -53,6 +56,20 @@ class HasUpdateRule:
         if name == "update" and value is not None:
             for short in _SHORT_FORMS:
                 super().__setattr__(short, None)
+
+    def _check_exchange(self, rule):
+        """Whether another rule may take the place of the first one, on a layer in use."""
+        old = self.__dict__["update"]
+        if rule is old:
+            return
+        if isinstance(old, keras.layers.Layer) or isinstance(rule, keras.layers.Layer):
+            raise ValueError(
+                "update: fixed once the layer is made where a rule has weights, which a model's "
+                f"optimizer knows; got {type(rule).__name__} for {type(old).__name__}. Make a new "
+                "SemiAmortizedRefinement and a new model, which `start_from` gives the weights."
+            )
+        if rule is None:
+            raise ValueError("update: expected another update rule, got None.")
 
     def _check_update(self, rule):
         as_rule(rule, {}, step_size=None)
@@ -83,7 +100,8 @@ class HasUpdateRule:
         if self.learn_step_size:
             if not self.built:
                 self.build()
-            sizes = tf.unstack(tf.exp(tf.convert_to_tensor(self.log_step_size)))
+            with full_precision():
+                sizes = tf.unstack(tf.exp(tf.convert_to_tensor(self.log_step_size)))
         if isinstance(sizes, float):
             return sizes
         count = len(tf.nest.flatten(initial))
@@ -116,6 +134,7 @@ class HasUpdateRule:
         Raises:
           ValueError: the rule changes shapes or mixes examples, or does not fit the parameters.
         """
+        _refuse_variables(self.update)
         check_rule(self.rule(initial), initial)
 
     def largest_step_size(self):
@@ -132,6 +151,20 @@ class HasUpdateRule:
             sizes = list(self.step_size) if isinstance(self.step_size, tuple) else self.step_size
             return {"step_size": sizes, "momentum": self.momentum, "clip_norm": self.clip_norm}
         return {"update": _serialized_rule(self.update)}
+
+
+def _refuse_variables(rule):
+    """A rule that is no layer has no weights that Keras would train."""
+    if isinstance(rule, keras.layers.Layer):
+        return
+    for name, value in getattr(rule, "__dict__", {}).items():
+        for leaf in tf.nest.flatten(value):
+            if isinstance(leaf, (tf.Variable, keras.Variable)) and leaf.trainable:
+                raise ValueError(
+                    f"update: {type(rule).__name__}.{name} holds a variable, which no model would "
+                    "train; expected numbers or tensors. Make the rule a keras.layers.Layer with "
+                    "add_weight."
+                )
 
 
 def _serialized_rule(rule):

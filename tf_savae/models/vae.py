@@ -147,6 +147,8 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         self.refinement.check_settings()
         check_refinement(self.refinement, self.objective)
         check_amortized_weight(self.amortized_weight, self.objective)
+        if self.compiled:
+            steps_schedule.check_executions(self.refinement.steps, self.steps_per_execution)
         if (self.objective == "svi") != (self.encoder is None):
             raise ValueError(
                 f'objective: "svi" is the one without an encoder, and the model has '
@@ -167,10 +169,11 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         now = self.__dict__.get("_training_steps")
         return steps_schedule.last(self.refinement.steps) if now is None else now
 
-    def _amortized_weight_now(self):
-        if self.amortized_weight is not None:
-            return self.amortized_weight
-        return _AMORTIZED_WEIGHT if self.objective == "savae" else 0.0
+    def amortized_weight_of(self, objective):
+        """The weight of the encoder's own ELBO under an objective, such as "savae"."""
+        if objective != "savae":
+            return 0.0
+        return _AMORTIZED_WEIGHT if self.amortized_weight is None else self.amortized_weight
 
     def _train_with_steps(self, step):
         """Takes K from the schedule, for training step number `step`; None: training is over."""
@@ -185,10 +188,9 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         return self.refinement.trainable_variables
 
     def _fit_callbacks(self, skip_limit, given):
-        steps_schedule.check_executions(self.refinement.steps, self.steps_per_execution)
-        scheduled = isinstance(self.refinement.steps, dict) and self.objective != "vae"
-        first = [steps_schedule.FollowSchedule()] if scheduled else []
-        first += [WarnOfIdleEncoder()] if self._uses_products() else []
+        if self.compiled:
+            steps_schedule.check_executions(self.refinement.steps, self.steps_per_execution)
+        first = [steps_schedule.FollowSchedule(), WarnOfIdleEncoder()]
         return [*first, *super()._fit_callbacks(skip_limit, given)]
 
     def fit(self, *args, **kwargs):

@@ -11,6 +11,7 @@ import inspect
 import keras
 import tensorflow as tf
 
+from tf_savae.ground.autocast import full_precision
 from tf_savae.svi.evaluation import dense
 
 __all__ = ["BoundRule"]
@@ -24,8 +25,8 @@ class BoundRule:
       parameters: nest that gives the structure.
 
     Attributes:
-      takes_step: whether its `update` has a fourth parameter, the number of the step.
-      weights: the float tensors that a gradient may reach: trainable weights of a Keras layer, or
+      takes_step: whether its `update` has a fourth parameter `step`, the number of the step.
+      weights: the float tensors that a gradient may reach: weights of a Keras layer, or
         tensors and variables among the rule's attributes.
 
     >>> from tf_savae.svi.update import Momentum
@@ -40,12 +41,15 @@ class BoundRule:
         self._rule, self._parameters, self._state = rule, parameters, None
         self.name = type(rule).__name__
         self.takes_step = _takes_step(rule)
-        if isinstance(rule, keras.layers.Layer):
-            self._variables = list(rule.trainable_variables)
-            self.weights = [tf.convert_to_tensor(v.value) for v in self._variables]
-        else:
-            self._variables, leaves = None, tf.nest.flatten(_attributes(rule))
-            self.weights = [_tensor(leaf) for leaf in leaves if _is_float(leaf)]
+        self._variables = None
+        with full_precision():
+            if isinstance(rule, keras.layers.Layer):
+                # Frozen ones too: for TensorFlow their variables are trainable all the same.
+                self._variables = [v for v in rule.weights if _is_float(v)]
+                self.weights = [tf.convert_to_tensor(v.value) for v in self._variables]
+            else:
+                leaves = tf.nest.flatten(_attributes(rule))
+                self.weights = [_tensor(leaf) for leaf in leaves if _is_float(leaf)]
 
     def init(self, weights, parameters):
         """The state before the first step, a flat list."""
@@ -102,7 +106,7 @@ class BoundRule:
         """The rule, with `weights` in the place of its own."""
         if self._variables is not None:
             pairs = zip(self._variables, weights, strict=True)
-            with keras.StatelessScope(state_mapping=list(pairs)):
+            with full_precision(), keras.StatelessScope(state_mapping=list(pairs)):
                 yield self._rule
         elif weights:
             supply = iter(weights)
@@ -116,10 +120,10 @@ class BoundRule:
 
 def _takes_step(rule):
     try:
-        inspect.signature(rule.update).bind(None, None, None, None)
-    except TypeError:
+        parameters = list(inspect.signature(rule.update).parameters)
+    except (TypeError, ValueError):
         return False
-    return True
+    return parameters[3:4] == ["step"]
 
 
 def _attributes(rule):

@@ -24,8 +24,8 @@ class LearnedSteps(keras.layers.Layer):
 
     Args:
       steps: K, for how many steps there are sizes.
-      step_size: where the step sizes start; the logarithms are trained.
-      momentum: where the momentum starts, in (0, 1); its logit is trained.
+      step_size: where the step sizes start; their logarithms, relative to it, are trained.
+      momentum: where the momentum starts, in (0, 1); its logit is trained in the same way.
       clip_norm: each example's gradient is scaled down to this norm; None does not clip.
 
     Raises:
@@ -55,18 +55,12 @@ class LearnedSteps(keras.layers.Layer):
           parameters_shape: nest of the parameters' shapes, each (B, ...).
         """
         shapes = [(self.steps, *shape[1:]) for shape in _shapes(parameters_shape)]
-        logit = math.log(self.momentum / (1.0 - self.momentum))
-        self.log_step_sizes = [
-            self._weight(f"log_step_size_{i}", s, math.log(self.step_size))
-            for i, s in enumerate(shapes)
-        ]
-        self.momentum_logits = [
-            self._weight(f"momentum_logit_{i}", s, logit) for i, s in enumerate(shapes)
-        ]
+        # Relative to the start, so that weight decay draws them there.
+        self.log_step_sizes, self.momentum_logits = (
+            [self.add_weight(s, "zeros", name=f"{name}_{i}") for i, s in enumerate(shapes)]
+            for name in ("log_step_size", "momentum_logit")
+        )
         self.built = True
-
-    def _weight(self, name, shape, value):
-        return self.add_weight(shape, keras.initializers.Constant(value), name=name)
 
     def init(self, parameters):
         """Velocities of zero."""
@@ -77,8 +71,10 @@ class LearnedSteps(keras.layers.Layer):
         row = tf.minimum(step, self.steps - 1)
         flat = tf.nest.flatten(parameters)
         gradient = clip(tf.nest.flatten(gradient), self.clip_norm)
-        sizes = [tf.exp(_row(w, row, flat[0].dtype)) for w in self.log_step_sizes]
-        rates = [tf.sigmoid(_row(w, row, flat[0].dtype)) for w in self.momentum_logits]
+        log_size = math.log(self.step_size)
+        logit = math.log(self.momentum / (1.0 - self.momentum))
+        sizes = [tf.exp(log_size + _row(w, row, flat[0].dtype)) for w in self.log_step_sizes]
+        rates = [tf.sigmoid(logit + _row(w, row, flat[0].dtype)) for w in self.momentum_logits]
         velocity = [
             r * u - g for r, u, g in zip(rates, tf.nest.flatten(state), gradient, strict=True)
         ]

@@ -76,14 +76,27 @@ def check_rule(rule, initial):
         return
     with tf.init_scope():
         if tf.executing_eagerly():
-            _build(rule, initial)
-            _try(rule, initial)
+            try:
+                _build(rule, initial)
+                _try(rule, initial)
+            except tf.errors.OpError as error:
+                shapes = [leaf.shape.as_list() for leaf in leaves]
+                raise ValueError(
+                    f"update: {type(rule).__name__} cannot step on parameters of shapes {shapes}: "
+                    f"{error.message} A rule with weights belongs to one latent size."
+                ) from error
             known.add(key)
 
 
 def _build(rule, initial):
     if not isinstance(rule, keras.layers.Layer) or rule.built:
         return
+    if not all(leaf.shape[1:].is_fully_defined() for leaf in tf.nest.flatten(initial)):
+        shapes = [leaf.shape.as_list() for leaf in tf.nest.flatten(initial)]
+        raise ValueError(
+            f"update: {type(rule).__name__} makes weights for parameters of known sizes, got "
+            f"shapes {shapes}. Call its build first."
+        )
     if not getattr(type(rule).build, "_is_default", False):
         rule.build(tf.nest.map_structure(lambda p: tuple(p.shape), initial))
     # Layers inside it make theirs when they are called: once outside of any graph and scope.

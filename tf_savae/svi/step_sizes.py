@@ -46,7 +46,8 @@ def step_sizes(step_size, initial):
 
 def _check_structure(step_size, initial):
     try:
-        tf.nest.assert_same_structure(step_size, initial)
+        # Files make lists of tuples.
+        tf.nest.assert_same_structure(step_size, initial, check_types=False)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"step_size: expected one number, or a nest of the structure of initial; got "

@@ -12,6 +12,7 @@ attributes, and the weights of a rule that is a Keras layer; what it gets from a
 constant.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from tf_savae.ground import checks
@@ -80,12 +81,26 @@ class Momentum:
 
     def get_config(self):
         """The constructor's arguments, for Keras' files."""
-        return {name: getattr(self, name) for name in ("step_size", "momentum", "clip_norm")}
+        sizes = tf.nest.map_structure(_plain_size, self.step_size)
+        return {"step_size": sizes, "momentum": self.momentum, "clip_norm": self.clip_norm}
 
     @classmethod
     def from_config(cls, config):
         """The rule that `get_config` described."""
         return cls(**config)
+
+
+def _plain_size(size):
+    """A step size as a number, which a file can hold."""
+    if isinstance(size, (int, float)):
+        return size
+    size = getattr(size, "value", size)
+    if tf.is_tensor(size) and not hasattr(size, "numpy") or np.ndim(size):
+        raise ValueError(
+            f"step_size: expected numbers in a rule that is saved, got {size!r}. Use "
+            "svi.LearnedSteps for one size in each dimension."
+        )
+    return float(size)
 
 
 @export

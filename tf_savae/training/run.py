@@ -4,6 +4,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -102,7 +103,7 @@ def _claim(config, folder, task, data):
 def _start_identity(config, folder):
     """That of the run itself where it has begun and what it began with is gone."""
     begun = folder.read_json("run.json")
-    if begun and config.start_from and not os.path.exists(config.start_from):
+    if begun and config.start_from and not (Path(config.start_from) / _MODEL).is_file():
         return begun.get("start", {})
     return start_identity(config)
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from tf_savae.ground import checks
-from tf_savae.models.steps_schedule import as_steps
+from tf_savae.models.steps_schedule import as_steps, every
 from tf_savae.svi import ADJOINTS
 from tf_savae.training.strategy import STRATEGIES
 
@@ -135,11 +135,6 @@ class RunConfig:
                 f"truncate={self.truncate} with adjoint={self.adjoint!r}."
             )
 
-        if self.system == "vae_svi_kl" and not self.svi_steps:
-            raise ValueError(
-                "svi_steps: expected at least 1 with system='vae_svi_kl', whose encoder learns "
-                "from what the steps find; got 0. For none use system='vae'."
-            )
         if self.adjoint == "unrolled" and self.adjoint_clip_norm:
             raise ValueError(
                 "adjoint_clip_norm: expected 0 with adjoint='unrolled', which TensorFlow "
@@ -148,7 +143,30 @@ class RunConfig:
 
     def _check_refinement(self):
         """What the update rule, K and the encoder's own ELBO ask of other settings."""
-        self.steps(1)
+        counts = every(self.steps(10**6))
+        if self.svi_schedule and self.system in ("vae", "autoregressive"):
+            raise ValueError(
+                f"svi_schedule: system={self.system!r} takes no refinement steps; got "
+                f"{self.svi_schedule!r}. Leave it out."
+            )
+        if self.system == "vae_svi_kl" and not all(counts):
+            raise ValueError(
+                "svi_steps: expected at least 1 with system='vae_svi_kl', whose encoder learns "
+                f"from what the steps find; got {counts}. For none use system='vae'."
+            )
+        if self.truncate > max(counts):
+            raise ValueError(
+                f"truncate: expected at most the largest K, {max(counts)}, got {self.truncate}."
+            )
+        if self.learn_step_size and self.system == "savae" and not any(counts):
+            raise ValueError("learn_step_size: expected a K above 0 that teaches it, got none.")
+        own = (self.svi_momentum, self.svi_clip_norm) == (0.5, 5.0)
+        if self.svi_rule == "learned_update" and not own:
+            raise ValueError(
+                "svi_rule: 'learned_update' has no momentum and clips each entry by itself; "
+                "expected svi_momentum and svi_clip_norm left out, got "
+                f"{self.svi_momentum} and {self.svi_clip_norm}."
+            )
         if self.amortized_weight and self.system != "savae":
             raise ValueError(
                 "amortized_weight: is for system='savae', whose encoder learns from the ELBO at "
@@ -179,10 +197,12 @@ class RunConfig:
         try:
             pairs = [part.split(":") for part in self.svi_schedule.split(",")]
             found = {round(float(e) * steps_per_epoch): int(k) for e, k in pairs}
-        except ValueError:
+            if len(found) < len(pairs) or min(found) or min(found.values()) < 0:
+                raise ValueError
+        except (ValueError, OverflowError):
             raise ValueError(
-                "svi_schedule: expected EPOCH:K pairs with commas between them, such as 0:0,10:5; "
-                f"got {self.svi_schedule!r}."
+                "svi_schedule: expected EPOCH:K pairs with commas between them, from epoch 0 on "
+                f"and each K >= 0, such as 0:0,10:5; got {self.svi_schedule!r}."
             ) from None
         return as_steps(found)
 

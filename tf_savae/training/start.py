@@ -2,9 +2,9 @@
 
 import hashlib
 
+import numpy as np
 from absl import logging
 
-from tf_savae.training.files import inside
 from tf_savae.training.loading import load_run
 
 __all__ = ["check_start", "start", "start_identity"]
@@ -32,13 +32,13 @@ def check_start(config):
 
 
 def start_identity(config):
-    """What of the start decides the run's numbers: the digest of its model file; {} for none."""
+    """What of the start decides the run's numbers: a digest of its weights; {} for none."""
     if not config.start_from:
         return {}
-    path = inside(config.start_from, "model.keras")
-    if not path.is_file():
-        load_run(config.start_from)  # Says what is missing.
-    return {"model": hashlib.sha256(path.read_bytes()).hexdigest()}
+    digest = hashlib.sha256()
+    for weight in load_run(config.start_from).model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return {"weights": digest.hexdigest()}
 
 
 def start(config, model, data):
