@@ -196,7 +196,7 @@ def no_long_work(monkeypatch):
 def test_another_configuration_is_refused(texts, finished, no_long_work):
     workdir, _ = finished
     before = text_runs.contents(workdir)
-    plain = {"amortized_weight": 0.0, "svi_rule": "momentum"}
+    plain = {"amortized_weight": 0.0, "svi_rule": "momentum", "svi_schedule": ""}
     config = text_runs.config(texts, units=9, **{**LONG, "system": "vae", **plain})
     with pytest.raises(ValueError, match="other configuration") as error:
         training.train_and_evaluate(config, workdir)

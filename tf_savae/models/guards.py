@@ -159,16 +159,21 @@ class WarnOfInstability(keras.callbacks.Callback):
 
 
 class WarnOfIdleEncoder(keras.callbacks.Callback):
-    """Says in plain words, once a fit, when the refinement steps do the encoder's work."""
+    """Says in plain words, once a fit, when the refinement steps do the encoder's work.
+
+    In two epochs in a row: at the very beginning every encoder is behind.
+    """
 
     def __init__(self):
         super().__init__()
-        self._said = False
+        self._row = 0
 
     def on_epoch_end(self, epoch, logs=None):
+        if self._row == 2:  # Said.
+            return
         problem = idle_encoder(logs or {})
-        if problem and not self._said:
-            self._said = True
+        self._row = self._row + 1 if problem else 0
+        if self._row == 2:
             logging.warning(
                 "The refinement steps do the encoder's work (epoch %d): %s. The encoder's own "
                 "posterior stays poor then, and the model often ends worse than a VAE. Remedies: a "
