@@ -179,6 +179,7 @@ def _timed_fit(processes, batch, steps, refinement_steps, jit_compile):
                 steps=refinement_steps, step_size=0.1, hvp="forward_over_reverse"
             ),
             latent_size=SIZES["latent_size"],
+            amortized_weight=0.0,
         )
         model.compile(keras.optimizers.Adam(1e-3), jit_compile=jit_compile)
     model.fit(x, batch_size=batch, shuffle=False, verbose=0, callbacks=[clock])

@@ -56,6 +56,7 @@ def model_of(case, steps, method="exact_forward", dtype="float32", optimizer="sg
         decoder,
         refinement=refinement,
         objective="savae" if steps else "vae",
+        amortized_weight=0.0,  # The peers train on the ELBO at lambda_K alone.
         latent_size=case.latent,
         dtype=dtype,
         prior=tf_savae.networks.StandardNormalPrior(case.latent, dtype=dtype),

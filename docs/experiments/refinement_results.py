@@ -18,6 +18,7 @@ from absl import app, flags
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 The backend is chosen first.
+from matplotlib import ticker  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("runs", "docs/results/refinement", "folder of DATA.jsonl files")
@@ -29,7 +30,7 @@ NAMES = {
     "vae_svi K=5": "VAE + SVI, K = 5",
     "vae_svi K=20": "VAE + SVI, K = 20",
     "vae_svi_kl K=5": "VAE + SVI + KL, K = 5",
-    "savae K=5": "SA-VAE, K = 5, no encoder's term",
+    "savae K=5": "SA-VAE, K = 5, amortized_weight=0",
     "savae K=5 weight=0.3": "SA-VAE, K = 5",
     "savae rule=steps K=5 weight=0.3": "SA-VAE, LearnedSteps, K = 5",
     "savae rule=network K=3 step=0.03 weight=0.3": "SA-VAE, LearnedUpdate, K = 3",
@@ -102,12 +103,16 @@ def picture(data, path):
                 ours = job.startswith("savae")
                 color = "tab:red" if ours else "tab:gray" if job == "vae" else "tab:blue"
                 marker = {"vae": "o", "svi": "v", "vae_svi": "s", "vae_svi_kl": "D"}.get(
-                    job.split()[0], "*" if "network" in job else "P" if "steps" in job else "X")
+                    job.split()[0], "*" if "network" in job else "P" if "steps" in job else "^")
+                hollow = job in ("savae K=5", "savae rule=network K=3 step=0.03 weight=0.3")
                 panel.scatter(
-                    means(rows, "seconds"), means(rows, quantity) - base, s=90, c=color,
-                    marker=marker, label=NAMES[job])
+                    means(rows, "seconds"), means(rows, quantity) - base, s=90, marker=marker,
+                    facecolors="none" if hollow else color, edgecolors=color, label=NAMES[job])
             panel.axhline(0.0, color="0.8", zorder=0)
             panel.set_xscale("log")
+            panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            panel.xaxis.set_major_formatter(ticker.ScalarFormatter())
+            panel.xaxis.set_minor_formatter(ticker.NullFormatter())
             panel.set_xlabel("training, CPU seconds")
             if not column:
                 panel.set_ylabel(f"{label} less the VAE's, nats\n(lower is better)")

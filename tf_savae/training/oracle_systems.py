@@ -90,6 +90,7 @@ def _assemble(config, study, system, seed, encoder, decoder, beta, jit_compile):
         latent_size=LATENT_SIZE,
         beta=beta,
         seed=seed,
+        amortized_weight=0.0,  # As in the paper, and as docs/oracle.md has measured it.
     )
     oracle = study == "oracle"
     rate = config.learning_rate if oracle else config.learned_learning_rate
