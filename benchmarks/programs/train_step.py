@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from tf_savae.models import gate, steps
+from tf_savae.models.metrics import STABILITY
 
 __all__ = ["PureStep"]
 
@@ -96,7 +97,7 @@ class PureStep:
         """Loss, gradients, the adjoint's probe and the outcome; inside a scope."""
         model = self._model
         step = tf.convert_to_tensor(model.optimizer.iterations.value)
-        probe = tf.zeros([x.shape[0], 2], model.variable_dtype)
+        probe = tf.zeros([x.shape[0], len(STABILITY)], model.variable_dtype)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([weights, probe])
             noise = model._noise(steps._TRAIN, step)
