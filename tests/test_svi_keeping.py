@@ -209,6 +209,6 @@ def test_an_error_leaves_nothing_behind():
 
 @pytest.mark.parametrize(("flag", "keep"), [("none", None), ("states", "states"), ("all", "all")])
 def test_trainers_pass_it_on(flag, keep):
-    text = assembly._refinement(TextConfig(keep=flag))
+    text = assembly._refinement(TextConfig(keep=flag), 3)
     oracle = oracle_systems._refinement(OracleConfig(keep=flag), "oracle", "savae")
     assert (text.keep, oracle.keep) == (keep, keep)
