@@ -64,9 +64,10 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
         standard normal and the family the diagonal Gaussian by default.
       seed: int, from which calls that get no seed draw theirs.
 
-    Inside `SemiAmortizedVAE` any of these but `decoder`, `prior` and `learn_step_size` may be
-    assigned later, and takes effect at the model's next call. In another Keras model, which would
-    go on with the old value, assigning raises once the layer is part of a compiled step.
+    Inside `SemiAmortizedVAE` any of these but `decoder`, `prior`, `learn_step_size` and an `update`
+    rule with weights may be assigned later, and takes effect at the model's next call. In another
+    Keras model, which would go on with the old value, assigning raises once the layer is part of a
+    compiled step.
 
     Raises:
       ValueError: an argument is out of its range.

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_savae.ground import checks
 from tf_savae.ground.serialization import export
 from tf_savae.svi.per_example import clip
+from tf_savae.svi.update import momentum_step
 
 __all__ = ["LearnedSteps", "LearnedUpdate"]
 
@@ -75,14 +76,7 @@ class LearnedSteps(keras.layers.Layer):
         logit = math.log(self.momentum / (1.0 - self.momentum))
         sizes = [tf.exp(log_size + _row(w, row, flat[0].dtype)) for w in self.log_step_sizes]
         rates = [tf.sigmoid(logit + _row(w, row, flat[0].dtype)) for w in self.momentum_logits]
-        velocity = [
-            r * u - g for r, u, g in zip(rates, tf.nest.flatten(state), gradient, strict=True)
-        ]
-        moved = [p + a * u for p, a, u in zip(flat, sizes, velocity, strict=True)]
-        return (
-            tf.nest.pack_sequence_as(parameters, moved),
-            tf.nest.pack_sequence_as(parameters, velocity),
-        )
+        return momentum_step(gradient, tf.nest.flatten(state), parameters, sizes, rates)
 
     def get_build_config(self):
         """What `build_from_config` needs: a rule is built with the model that it is part of."""

@@ -20,7 +20,26 @@ from tf_savae.ground.serialization import export
 from tf_savae.svi.per_example import clip
 from tf_savae.svi.step_sizes import check_step_size, step_sizes
 
-__all__ = ["Momentum", "NaturalGradient"]
+__all__ = ["Momentum", "NaturalGradient", "momentum_step"]
+
+
+def momentum_step(gradient, velocity, parameters, sizes, rates):
+    """u = m u - g; p = p + a u, for each tensor: the next (parameters, velocities).
+
+    Args:
+      gradient, velocity, sizes, rates: flat lists of g, u, a and m, one for each parameter tensor.
+      parameters: nest of p.
+
+    >>> momentum_step([2.0], [4.0], [tf.ones([1])], [0.5], [0.25])[0][0].numpy().tolist()
+    [0.5]
+    """
+    velocity = [m * u - g for m, u, g in zip(rates, velocity, gradient, strict=True)]
+    flat = tf.nest.flatten(parameters)
+    moved = [p + a * u for p, a, u in zip(flat, sizes, velocity, strict=True)]
+    return (
+        tf.nest.pack_sequence_as(parameters, moved),
+        tf.nest.pack_sequence_as(parameters, velocity),
+    )
 
 
 @export
@@ -63,16 +82,8 @@ class Momentum:
         """The next (parameters, velocities)."""
         sizes = step_sizes(self.step_size, parameters)
         gradient = clip(self._direction(gradient, parameters), self.clip_norm)
-        velocity = [
-            self.momentum * u - g for u, g in zip(tf.nest.flatten(state), gradient, strict=True)
-        ]
-        moved = [
-            p + a * u for p, a, u in zip(tf.nest.flatten(parameters), sizes, velocity, strict=True)
-        ]
-        return (
-            tf.nest.pack_sequence_as(parameters, moved),
-            tf.nest.pack_sequence_as(parameters, velocity),
-        )
+        rates = [self.momentum] * len(sizes)
+        return momentum_step(gradient, tf.nest.flatten(state), parameters, sizes, rates)
 
     def _direction(self, gradient, parameters):
         """What is clipped and followed, as a flat list."""
