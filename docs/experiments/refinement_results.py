@@ -98,7 +98,7 @@ def picture(data, path):
     for column, (name, found) in enumerate(data.items()):
         for row, (quantity, label) in enumerate((("bound", "bound"), ("iw_nll", "IW-NLL"))):
             panel = axes[row][column]
-            base = means(found["vae"], quantity)
+            base = found["vae"]  # Of the same seeds.
             for job, rows in found.items():
                 ours = job.startswith("savae")
                 color = "tab:red" if ours else "tab:gray" if job == "vae" else "tab:blue"
@@ -106,7 +106,9 @@ def picture(data, path):
                     job.split()[0], "*" if "network" in job else "P" if "steps" in job else "^")
                 hollow = job in ("savae K=5", "savae rule=network K=3 step=0.03 weight=0.3")
                 panel.scatter(
-                    means(rows, "seconds"), means(rows, quantity) - base, s=90, marker=marker,
+                    means(rows, "seconds"),
+                    statistics.mean(r[quantity] - base[seed][quantity] for seed, r in rows.items()),
+                    s=90, marker=marker,
                     facecolors="none" if hollow else color, edgecolors=color, label=NAMES[job])
             panel.axhline(0.0, color="0.8", zorder=0)
             panel.set_xscale("log")
