@@ -61,10 +61,15 @@ def test_gradients_of_the_chosen_end_in_closed_form(adjoint, jit_compile):
 EXPLODING = {"steps": 3, "step_size": 0.6, "clip_norm": None}
 
 
-def test_a_train_step_mixes_the_vae_and_the_savae_of_its_rows(float64):
-    """Rows that fell back have the gradient of a plain VAE with the same noise, others SA-VAE's."""
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_a_train_step_mixes_the_vae_and_the_savae_of_its_rows(float64, weight):
+    """Rows that fell back have the gradient of a plain VAE with the same noise, others SA-VAE's.
+
+    Only the others have the amortized term, from a pass of its own here: theta is constant in it.
+    """
     x = data(6)
-    model = compiled(dense_model(fall_back=4, **EXPLODING), x)
+    options = {"model": {"amortized_weight": weight}, **EXPLODING}
+    model = compiled(dense_model(fall_back=4, **options), x)
     before = model.get_weights()
     gradients = step_gradients(model, x)
     model.set_weights(before)
@@ -77,8 +82,11 @@ def test_a_train_step_mixes_the_vae_and_the_savae_of_its_rows(float64):
     with tf.GradientTape() as tape:
         problem = train_problem(plain, x)
         initial = problem.encode()
+        constant = tf.nest.map_structure(tf.stop_gradient, problem.theta)
+        amortized = problem.objective(initial, constant, problem.first_seed())
         refined, _ = problem.refined(initial)
         losses = [problem.outcome_at(end).loss for end in (initial, refined)]
+        losses[1] += weight * amortized
         rows = [tf.boolean_mask(losses[0], fell_back), tf.boolean_mask(losses[1], ~fell_back)]
         loss = tf.add_n([tf.reduce_sum(part) for part in rows]) / 6.0
     wanted = [tf.convert_to_tensor(g) for g in tape.gradient(loss, plain.trainable_variables)]

@@ -4,14 +4,16 @@ Theta and the encoder receive the total derivative of the ELBO at lambda_K; the 
 `amortized_weight` times the gradient of the ELBO at lambda_0, with theta held constant.
 """
 
+import tensorflow as tf
+
 __all__ = ["savae"]
 
 
 def savae(problem):
     """The ELBO at parameters refined from the encoder's, differentiated through the K steps.
 
-    With K = 0 lambda_0 is all there is, and the amortized term, a part of the loss already, is
-    left out.
+    Where lambda_0 is all there is (K = 0, or an example that fell back to it), the amortized term,
+    a part of the loss already, is left out.
     """
     initial = problem.encode()
     refined, start = problem.refined(initial)
@@ -21,5 +23,7 @@ def savae(problem):
         return outcome._replace(amortized=outcome.terms)
     if problem.amortized_weight:
         extra = problem.amortized_weight * problem.amortized_objective(initial, start)
+        if start.fell_back is not None:
+            extra = tf.where(start.fell_back, tf.zeros_like(extra), extra)
         outcome = outcome._replace(loss=outcome.loss + extra)
     return outcome

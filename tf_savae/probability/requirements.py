@@ -46,11 +46,9 @@ def check_family(family, parameters):
         return
     flat = [tf.repeat(p[:1], _ROWS, axis=0) for p in tf.nest.flatten(parameters)]
     parameters = tf.nest.pack_sequence_as(parameters, flat)
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(flat)
-        posterior = family.distribution(parameters)
-        check_distribution("family.distribution", posterior)
-        z = posterior.sample(seed=tf.constant([0, 1]))
+    posterior = family.distribution(parameters)
+    check_distribution("family.distribution", posterior)
+    z = posterior.sample(seed=tf.constant([0, 1]))
     named = f"family: its {type(posterior).__name__}"
     if z.dtype != flat[0].dtype:
         raise TypeError(
@@ -66,7 +64,7 @@ def check_family(family, parameters):
             "[B, Z]."
         )
     declared = posterior.reparameterization_type == tfd.FULLY_REPARAMETERIZED
-    if not declared or not any(g is not None for g in tape.gradient(z, flat)):
+    if not declared or not _has_gradient(family, parameters):
         raise ValueError(
             f"{named} is not reparameterised: its samples have no gradient in the parameters, so "
             "neither encoder nor refinement would learn from the likelihood. Use a distribution "
@@ -77,6 +75,23 @@ def check_family(family, parameters):
             f"{named} draws the same noise for all examples; expected a sample of its own for "
             "each. Give its base distribution the batch shape [B]."
         )
+
+
+def _has_gradient(family, parameters):
+    """Whether samples are connected to any of the parameters.
+
+    It is asked of a graph, since no tape records in `tf.init_scope`, where models are built.
+    """
+    found = []
+
+    @tf.function(autograph=False)
+    def trace(flat):
+        posterior = family.distribution(tf.nest.pack_sequence_as(parameters, flat))
+        z = posterior.sample(seed=tf.constant([0, 1]))
+        found.extend(g is not None for g in tf.gradients(z, flat))
+
+    trace.get_concrete_function(tf.nest.flatten(parameters))
+    return any(found)
 
 
 def _log_prob(named, distribution, z):
