@@ -192,14 +192,14 @@ def _timed_sum(processes, size, repeats=20):
     """Median seconds of summing so many floats over the processes, once a step."""
     import tensorflow as tf
 
-    from tf_savae.models import replicas
+    from tf_savae.models import distribution
 
     if processes.size == 1:
         return 0.0
     with processes.scope():
         strategy = tf.distribute.get_strategy()
         values = tf.random.stateless_normal([size], [0, 1])
-        summed = tf.function(lambda: replicas.total(values)[0])
+        summed = tf.function(lambda: distribution.total(values)[0])
         laps = []
         for _ in range(repeats):
             began = time.perf_counter()

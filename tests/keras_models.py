@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 import tf_savae
-from tf_savae.ground import seeds
+from tf_savae.core import seeds
 from tf_savae.networks import DistributionDecoder, TextDecoder, TextEncoder
 
 FEATURES, LATENT = 6, 2

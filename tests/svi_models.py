@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.autodiff import scan
 from tf_savae.networks import lstm, token_nll
-from tf_savae.svi import scan
 
 BATCH, LATENT, NOISES = 3, 2, 21
 FEATURES, HIDDEN, WORDS, TIME, EMBEDDING = 5, 4, 6, 4, 3

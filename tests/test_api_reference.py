@@ -13,7 +13,7 @@ import tf_savae
 BUILD = (Path(__file__).resolve().parent.parent / "BUILD.md").read_text(encoding="utf-8")
 # The tensors-and-layers packages are attributes of tf_savae, which leads pdoc to them.
 INSIDE = {f"tf_savae.{name}" for name in ("networks", "probability", "svi")}
-INTERNAL = {"tf_savae.ground"}
+INTERNAL = {f"tf_savae.{name}" for name in ("core", "autodiff", "ops", "samplers")}
 
 
 @pytest.fixture(scope="module")

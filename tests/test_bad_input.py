@@ -21,8 +21,8 @@ from keras_models import (
 )
 
 import tf_savae
-from tf_savae.models import NonFiniteError, compilation
-from tf_savae.models.data_checks import check_arrays
+from tf_savae.models import NonFiniteError, jit
+from tf_savae.models.validation.arrays import check_arrays
 from tf_savae.networks import DistributionDecoder, TextDecoder
 
 
@@ -126,7 +126,7 @@ def test_xla_asked_for_and_impossible():
 
 
 def test_cudnn_lstm_under_a_second_derivative(monkeypatch):
-    monkeypatch.setattr(compilation, "gpus", lambda: ["GPU:0"])
+    monkeypatch.setattr(jit, "gpus", lambda: ["GPU:0"])
     layers = [keras.layers.RepeatVector(2), keras.layers.LSTM(3), keras.layers.Dense(6)]
     decoder = DistributionDecoder(keras.Sequential(layers), "normal")
     for make in (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras_models import data, dense_model
 
-from tf_savae.models import compilation
+from tf_savae.models import jit
 
 SCRIPT = """
 import keras, numpy as np, tensorflow as tf
@@ -42,7 +42,10 @@ def test_text_of_two_lengths_compiles_twice(hvp, tmp_path):
     }
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(hvp=hvp)],
-        env=environment, capture_output=True, text=True, timeout=500,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "traces 1" in done.stdout
@@ -63,7 +66,7 @@ def test_xla_repeats_itself():
 
 def test_auto_chooses_by_layers_and_machine(monkeypatch):
     dense, convolution = keras.layers.Dense(2), keras.layers.Conv2DTranspose(2, 3)
-    assert compilation.resolve_jit_compile("auto", [dense]) is True
-    assert compilation.resolve_jit_compile("auto", [dense, convolution]) is False
-    monkeypatch.setattr(compilation, "accelerators", lambda: ["GPU:0"])
-    assert compilation.resolve_jit_compile("auto", [convolution]) is True
+    assert jit.resolve_jit_compile("auto", [dense]) is True
+    assert jit.resolve_jit_compile("auto", [dense, convolution]) is False
+    monkeypatch.setattr(jit, "accelerators", lambda: ["GPU:0"])
+    assert jit.resolve_jit_compile("auto", [convolution]) is True

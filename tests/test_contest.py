@@ -173,7 +173,12 @@ def test_the_command(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = json.loads(output.read_text())["rows"]
     assert [row["contender"] for row in rows] == [
-        "ours:exact_forward", "jax:by_hand", "torch:exact", "torch:fd", "ours:infer", "jax:infer"
+        "ours:exact_forward",
+        "jax:by_hand",
+        "torch:exact",
+        "torch:fd",
+        "ours:infer",
+        "jax:infer",
     ]
     assert all("median" in row for row in rows), rows
     assert output.with_suffix(".png").exists()

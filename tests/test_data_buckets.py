@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tf_savae.data import bucket_lengths, plan_batches
-from tf_savae.data.buckets import count_batches
+from tf_savae.data.text.buckets import count_batches
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=60).map(np.array)
 

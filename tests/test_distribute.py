@@ -21,7 +21,7 @@ from keras.src.backend.tensorflow import trainer as keras_trainer
 from keras_models import data, dense_model
 
 from tf_savae import training
-from tf_savae.models import keras_strategy
+from tf_savae.models import keras_distribution
 from tf_savae.training import supervisor
 from tf_savae.training.strategy import Follower, Team, team
 
@@ -39,7 +39,10 @@ def cases():
     """The facts of tests/distribute_cases.py, which needs two logical devices."""
     done = subprocess.run(
         [sys.executable, str(HERE / "distribute_cases.py")],
-        env=_environment(), capture_output=True, text=True, timeout=500,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -204,11 +207,11 @@ def test_datasets_are_dealt_out_by_rows():
     dataset = tf.data.Dataset.from_tensors((data(), None, np.ones(4)))
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
         model = dense_model("vae")
-    shared = keras_strategy.as_shared(dataset, model)
+    shared = keras_distribution.as_shared(dataset, model)
     assert shared.options().experimental_distribute.auto_shard_policy == policies.DATA
     assert shared.element_spec[1].shape.as_list() == [4, 0]
     own = tf.data.Options()
     own.experimental_distribute.auto_shard_policy = policies.OFF
-    kept = keras_strategy.as_shared(dataset.with_options(own), model)
+    kept = keras_distribution.as_shared(dataset.with_options(own), model)
     assert kept.options().experimental_distribute.auto_shard_policy == policies.OFF
-    assert keras_strategy.as_shared(dataset, dense_model("vae")) is dataset
+    assert keras_distribution.as_shared(dataset, dense_model("vae")) is dataset

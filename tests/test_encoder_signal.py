@@ -22,7 +22,8 @@ def test_the_signal_is_a_cosine_per_example(float64):
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(initial)
         refined, _ = problem.refine(
-            problem.objective, tuple(initial), problem.theta, problem.seed, "unrolled")
+            problem.objective, tuple(initial), problem.theta, problem.seed, "unrolled"
+        )
         through = problem.objective(refined, problem.theta, problem.final_seed())
         own = problem.objective(tuple(initial), problem.theta, problem.first_seed())
     brought, amortized = (tf.concat(tape.gradient(v, initial), 1).numpy() for v in (through, own))
@@ -72,7 +73,7 @@ def test_gradient_noise_is_that_of_the_batches(float64):
     taken = {name: [] for name in ("vae", *found)}
     for index, batch in enumerate(batches):
         for name in taken:
-            seed = tf_savae.ground.seeds.fold(3, index)
+            seed = tf_savae.core.seeds.fold(3, index)
             with tf.GradientTape() as tape:
                 steps = 0 if name == "vae" else 3
                 problem = model.problem(batch, seed, training=True, steps=steps)

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from tf_savae import AutoregressiveModel
+from tf_savae.core import seeds
 from tf_savae.evaluation import inference_gap, steps_curve
-from tf_savae.ground import seeds
-from tf_savae.models.optimum import Optimisation
+from tf_savae.evaluation.local_optimum import Optimisation
 from tf_savae.networks import TextDecoder
 
 X = known.data()

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tf_savae.evaluation import importance_weighting, inference_gap, mutual_information
-from tf_savae.models.importance_weights import weighting_of
-from tf_savae.models.passes import one_pass
+from tf_savae.evaluation.dataset_pass import one_pass
+from tf_savae.evaluation.importance_weights import weighting_of
 from tf_savae.probability import DiagonalGaussian, FullCovarianceGaussian
 from tf_savae.training.evaluate_callback import EvaluatePosterior
 

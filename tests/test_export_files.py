@@ -16,8 +16,8 @@ import tf_savae
 from tf_savae.data import Vocabulary
 from tf_savae.networks import TextDecoder
 from tf_savae.serving import Limits
+from tf_savae.serving.graph_vocabulary import GraphVocabulary
 from tf_savae.serving.versions import new_version
-from tf_savae.serving.words import GraphVocabulary
 
 WORDS = ("the", "cat", "naïve", "日本", "\ufeffmark", "nul\x00", "\ufffd")
 VOCABULARY = Vocabulary(WORDS)

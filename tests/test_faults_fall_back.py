@@ -8,7 +8,7 @@ from keras_models import compiled, data, dense_model, relative_error, step_gradi
 
 import tf_savae
 from tf_savae import SemiAmortizedRefinement
-from tf_savae.models.fall_back import better_of
+from tf_savae.models.refinement.fallback import better_of
 
 STEP, MOMENTUM, STEPS = 0.1, 0.5, 4
 # Curvatures: the stable limit of step size times curvature is 2 (1 + momentum) = 3.
@@ -152,7 +152,7 @@ def test_the_choice_has_noise_of_its_own():
 
     better_of(noise, tf.zeros([400, 1]), tf.zeros([400, 1]), tf.zeros([]), 5, samples=3)
     assert len(seen) == 6 and seen[:3] == seen[3:] and len(set(seen)) == 3
-    steps = {tuple(tf_savae.ground.seeds.fold(5, k).numpy()) for k in range(50)}
+    steps = {tuple(tf_savae.core.seeds.fold(5, k).numpy()) for k in range(50)}
     assert not steps & set(seen)
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from keras_models import compiled, data, dense_encoder, dense_model, text_model, tokens
 
-from tf_savae.models import NonFiniteError, gate
+from tf_savae.models import NonFiniteError, apply_if_finite
 from tf_savae.training import TEXT_CONFIGS
 from tf_savae.training.callbacks import RunState
 
@@ -44,9 +44,7 @@ def test_a_bad_batch_changes_nothing_but_the_count_of_steps(jit_compile, value):
     x = data(4, "float32")
     encoder = keras.Sequential([keras.layers.BatchNormalization(), dense_encoder()])
     optimizer = keras.optimizers.Adam(**ADAM)
-    model = compiled(
-        dense_model(encoder=encoder), x, jit_compile=jit_compile, optimizer=optimizer
-    )
+    model = compiled(dense_model(encoder=encoder), x, jit_compile=jit_compile, optimizer=optimizer)
     step = tf.function(model.train_step, jit_compile=jit_compile, autograph=False)
     good, bad = tf.constant(x), tf.constant(_with_nan(x, value=value))
     logs = step((good,))
@@ -97,16 +95,16 @@ def test_a_bad_batch_adds_nothing_to_an_accumulated_update():
             second = float(step((tf.constant(x),))["loss"])
             assert second != first
         weights.append([v.numpy() for v in model.trainable_variables])
-        assert int(gate.batches(optimizer).value) == 2 and int(optimizer.iterations) == 1
+        assert int(apply_if_finite.batches(optimizer).value) == 2 and int(optimizer.iterations) == 1
     assert all(np.isfinite(w).all() for w in weights[0]) and not _same(*weights)
 
 
 def test_an_infinite_gradient_of_a_finite_loss_is_skipped():
     finite = [tf.constant([1.0, 2.0]), None]
     slices = tf.IndexedSlices(tf.constant([[np.inf]]), tf.constant([3]), tf.constant([9, 1]))
-    assert bool(gate.all_finite(tf.constant(1.0), finite))
-    assert not bool(gate.all_finite(tf.constant(1.0), [*finite, slices]))
-    assert not bool(gate.all_finite(tf.constant(np.nan), finite))
+    assert bool(apply_if_finite.all_finite(tf.constant(1.0), finite))
+    assert not bool(apply_if_finite.all_finite(tf.constant(1.0), [*finite, slices]))
+    assert not bool(apply_if_finite.all_finite(tf.constant(np.nan), finite))
 
 
 def test_a_gradient_whose_norm_overflows_is_skipped():
@@ -114,18 +112,19 @@ def test_a_gradient_whose_norm_overflows_is_skipped():
     weight = keras.Variable(np.ones(2, np.float32))
     optimizer = keras.optimizers.SGD(0.1, global_clipnorm=5.0)
     gradients, loss = [tf.constant([1e20, 0.0])], tf.constant(1.0)
-    finite = gate.usable(optimizer, loss, gradients)
+    finite = apply_if_finite.usable(optimizer, loss, gradients)
     assert not bool(finite)
-    gate.apply_gradients(optimizer, gradients, [weight], finite)
+    apply_if_finite.apply_gradients(optimizer, gradients, [weight], finite)
     np.testing.assert_array_equal(weight.numpy(), np.ones(2))
-    assert bool(gate.usable(optimizer, loss, [tf.constant([1e18, 0.0])]))
+    assert bool(apply_if_finite.usable(optimizer, loss, [tf.constant([1e18, 0.0])]))
 
 
 def test_gradients_of_several_precisions():
     mixed = [tf.constant([300.0], tf.float16), tf.constant([1.0], tf.bfloat16), tf.constant([2.0])]
-    assert bool(gate.all_finite(tf.constant(1.0), mixed))  # 300 squared is more than float16 has.
+    # 300 squared is more than float16 has.
+    assert bool(apply_if_finite.all_finite(tf.constant(1.0), mixed))
     mixed.append(tf.constant([np.inf], tf.float16))
-    assert not bool(gate.all_finite(tf.constant(1.0), mixed))
+    assert not bool(apply_if_finite.all_finite(tf.constant(1.0), mixed))
 
 
 def test_sparse_gradients_and_an_unbuilt_optimizer():

@@ -8,7 +8,7 @@ import pytest
 import text_runs
 
 from tf_savae import training
-from tf_savae.models import NonFiniteError, gate
+from tf_savae.models import NonFiniteError, apply_if_finite
 from tf_savae.training import text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
@@ -47,13 +47,11 @@ def test_two_kills_while_writing_end_with_the_same_bits(tmp_path):
     assert not soak.same({**outcome, weights: outcome[weights] + 1e-7}, expected)
 
 
-def test_batches_in_vain_end_a_run_with_a_checkpoint_of_the_last_good_state(
-    tmp_path, monkeypatch
-):
+def test_batches_in_vain_end_a_run_with_a_checkpoint_of_the_last_good_state(tmp_path, monkeypatch):
     texts = text_runs.write_texts(tmp_path)
     config = text_runs.config(texts, system="autoregressive", epochs=2, checkpoint_every=100)
     models = []
-    build, finite = text.build_model, gate.all_finite
+    build, finite = text.build_model, apply_if_finite.all_finite
 
     def remembered(*arguments):
         models.append(build(*arguments))
@@ -63,12 +61,12 @@ def test_batches_in_vain_end_a_run_with_a_checkpoint_of_the_last_good_state(
         return finite(loss, gradients) & (models[-1].optimizer.iterations < 11)
 
     monkeypatch.setattr(text, "build_model", remembered)
-    monkeypatch.setattr(gate, "all_finite", ends_at_step_11)
+    monkeypatch.setattr(apply_if_finite, "all_finite", ends_at_step_11)
     with pytest.raises(NonFiniteError, match="last 3 batches in a row .*saved as .*ckpt-") as error:
         training.train_and_evaluate(config, tmp_path / "run")
     assert "--skip_limit" in str(error.value)
     assert int(models[-1].optimizer.iterations) == 14
-    monkeypatch.setattr(gate, "all_finite", finite)
+    monkeypatch.setattr(apply_if_finite, "all_finite", finite)
     report = training.train_and_evaluate(config, tmp_path / "run")
     assert report["steps"] == 16
     assert [row["skipped"] for row in text_runs.history(tmp_path / "run")] == [0.0, 3.0]

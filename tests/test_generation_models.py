@@ -77,7 +77,7 @@ def test_xla_draws_the_same_texts():
 
 def test_noise_by_row_changes_no_posterior_on_average():
     """Refined with noise by row or by batch, the means agree over many rows; K=0 needs none."""
-    from tf_savae.models.rows import posterior_of_rows
+    from tf_savae.models.row_sampling import posterior_of_rows
 
     model, x = dense_model(steps=3), np.repeat(data(1), 400, axis=0)
     compiled(model, x)

@@ -48,7 +48,7 @@ def test_files_and_functions_stay_short(name):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_only_call_the_upper_floors(script):
     wrong = [name for name in import_graph.imports(script.read_text("utf-8")) if not _fit(name)]
-    assert not wrong, f"{script.name} imports {wrong}: flags in, one call to floor 6 or 7, no more"
+    assert not wrong, f"{script.name} imports {wrong}: flags in, one call, no more"
 
 
 def test_there_are_scripts():
@@ -58,17 +58,19 @@ def test_there_are_scripts():
 @pytest.mark.parametrize(
     ("importer", "imported", "allowed"),
     [
-        ("tf_savae.svi.a", "tf_savae.ground.b", True),
+        ("tf_savae.svi.a", "tf_savae.core.b", True),
         ("tf_savae.svi.a", "tf_savae.svi.b", True),
         ("tf_savae.svi.a", "tf_savae.models.b", False),
         ("tf_savae.svi.a", "tf_savae", False),
-        ("tf_savae.data.a", "tf_savae.ground.b", True),
+        ("tf_savae.data.a", "tf_savae.core.b", True),
         ("tf_savae.data.a", "tf_savae.probability.b", False),
         ("tf_savae.networks.a", "tf_savae.data.b", False),
-        ("tf_savae.evaluation.a", "tf_savae.evaluation.b", False),
+        ("tf_savae.evaluation.a", "tf_savae.evaluation.b", True),
         ("tf_savae.evaluation", "tf_savae.evaluation.b", True),
         ("tf_savae.serving.a", "tf_savae.serving.b", True),
         ("tf_savae.evaluation.a", "tf_savae.serving.b", False),
+        ("tf_savae.serving.a", "tf_savae.evaluation.b", False),
+        ("tf_savae.analysis.a", "tf_savae.evaluation.b", True),
         ("tf_savae.training.a", "tf_savae.evaluation.b", True),
         ("tf_savae", "tf_savae.training", True),
     ],
@@ -81,18 +83,18 @@ def test_the_graph_sees_every_way_to_import():
     sources = {
         "tf_savae": "",
         "tf_savae.svi": "from tf_savae.svi import a",
-        "tf_savae.svi.a": "def f():\n    from tf_savae.ground.seeds import fold",
-        "tf_savae.svi.b": "from . import a\nfrom ..ground import seeds, export\nimport keras",
-        "tf_savae.ground": "",
-        "tf_savae.ground.seeds": "import tf_savae.svi.b as b",
+        "tf_savae.svi.a": "def f():\n    from tf_savae.core.seeds import fold",
+        "tf_savae.svi.b": "from . import a\nfrom ..core import seeds, register\nimport keras",
+        "tf_savae.core": "",
+        "tf_savae.core.seeds": "import tf_savae.svi.b as b",
     }
     assert import_graph.graph(sources) == {
         "tf_savae": set(),
         "tf_savae.svi": {"tf_savae.svi.a"},
-        "tf_savae.svi.a": {"tf_savae.ground.seeds"},
-        "tf_savae.svi.b": {"tf_savae.svi.a", "tf_savae.ground.seeds", "tf_savae.ground"},
-        "tf_savae.ground": set(),
-        "tf_savae.ground.seeds": {"tf_savae.svi.b"},
+        "tf_savae.svi.a": {"tf_savae.core.seeds"},
+        "tf_savae.svi.b": {"tf_savae.svi.a", "tf_savae.core.seeds", "tf_savae.core"},
+        "tf_savae.core": set(),
+        "tf_savae.core.seeds": {"tf_savae.svi.b"},
     }
 
 
@@ -105,10 +107,10 @@ def _floors():
 
 
 def _fit(name):
-    """Whether a script may import a dotted name: absl, the standard library, floors 6 and 7."""
+    """Whether a script may import a dotted name: absl, the standard library, the upper floors."""
     root = name.split(".")[0]
     if root == import_graph.ROOT:
-        return _floors().get(import_graph.part(name), 0) >= 6
+        return _floors().get(import_graph.part(name), 0) >= _floors()["evaluation"]
     return root == "absl" or root in sys.stdlib_module_names
 
 

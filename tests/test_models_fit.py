@@ -18,7 +18,7 @@ from keras_models import (
 )
 
 import tf_savae
-from tf_savae.models.guards import instabilities
+from tf_savae.models.callbacks import instabilities
 from tf_savae.networks import TextDecoder
 
 

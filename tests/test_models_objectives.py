@@ -16,7 +16,7 @@ from keras_models import (
 )
 
 import tf_savae
-from tf_savae.ground import seeds
+from tf_savae.core import seeds
 from tf_savae.networks import TextDecoder
 from tf_savae.svi import refine
 
@@ -34,8 +34,15 @@ def _gradients(model, x, loss, variables):
 def _refined(problem, initial, steps=3, step_size=0.1):
     """lambda_K by the stored loop, a constant."""
     refined = refine(
-        problem.objective, initial, problem.theta, steps=steps, step_size=step_size, momentum=0.5,
-        clip_norm=5.0, seed=problem.seed, adjoint="stop",
+        problem.objective,
+        initial,
+        problem.theta,
+        steps=steps,
+        step_size=step_size,
+        momentum=0.5,
+        clip_norm=5.0,
+        seed=problem.seed,
+        adjoint="stop",
     )
     return tf.nest.map_structure(tf.stop_gradient, refined)
 
@@ -151,9 +158,7 @@ def test_amortized_weight_is_the_explicit_sum(float64, weight, adjoint):
     plain = compiled(dense_model(adjoint=adjoint, model={**options, "amortized_weight": 0.0}), x)
 
     def amortized(problem):
-        terms = problem.generator.terms(
-            problem.encode(), problem.theta, problem.first_seed(), True
-        )
+        terms = problem.generator.terms(problem.encode(), problem.theta, problem.first_seed(), True)
         return terms.nll + 0.3 * tf.maximum(terms.kl, 0.4)
 
     beside = _gradients_at(plain, x, amortized, beta=0.3, free_bits=0.4)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_savae.ground import devices
-from tf_savae.networks.convolution import Convolution, convolve
-from tf_savae.svi import forward_mode
+from tf_savae.autodiff import forward_mode
+from tf_savae.core import devices
+from tf_savae.ops.convolution import Convolution, convolve
 
 SHAPES = {  # kernel, padding
     "vertical": ((3, 5), ((2, 0), (2, 2))),

@@ -8,7 +8,7 @@ from executed_products import executed_products
 from image_models import LATENT, SHAPE, all_images, codes, decoder, images, model
 
 import tf_savae
-from tf_savae.models.compilation import resolve_jit_compile
+from tf_savae.models.jit import resolve_jit_compile
 from tf_savae.networks import PixelCNNDecoder, ResidualEncoder
 from tf_savae.probability import FullCovarianceGaussian
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_savae.ground import devices
-from tf_savae.networks import LSTM, lstm, orientation, recurrence, time_steps
+from tf_savae.autodiff import forward_mode
+from tf_savae.core import devices
+from tf_savae.networks import LSTM, lstm
 from tf_savae.networks.layers import last_state
-from tf_savae.svi import forward_mode
+from tf_savae.ops import layout, recurrence, time_loop
 
 UNITS = 3
 
@@ -16,15 +17,15 @@ UNITS = 3
 @pytest.fixture(autouse=True, params=[0, 8], ids=["loop", "written_out"])
 def shortest(request, monkeypatch):
     """Loops over time, and what takes their place where there are few steps."""
-    monkeypatch.setattr(time_steps, "_SHORT", request.param)
+    monkeypatch.setattr(time_loop, "_SHORT", request.param)
 
 
 @pytest.fixture(autouse=True, params=[False, True], ids=["examples_first", "features_first"])
 def features_first(request, monkeypatch):
     """Both orientations of the loop: features come first for large weights alone."""
     if request.param:
-        monkeypatch.setattr(orientation, "_LEAST", 0)
-        monkeypatch.setattr(orientation, "_ROWS", range(1, 9))
+        monkeypatch.setattr(layout, "_LEAST", 0)
+        monkeypatch.setattr(layout, "_ROWS", range(1, 9))
 
 
 def _inputs(steps=4, rows=2):
@@ -124,12 +125,12 @@ def test_last_state_of_rows_of_several_lengths():
 
 
 def test_features_come_first_for_few_rows_and_large_weights_on_a_cpu(monkeypatch):
-    monkeypatch.setattr(orientation, "_LEAST", 2**22)
-    monkeypatch.setattr(orientation, "_ROWS", range(9, 49))
+    monkeypatch.setattr(layout, "_LEAST", 2**22)
+    monkeypatch.setattr(layout, "_ROWS", range(9, 49))
     large, small = tf.zeros([1024, 4096]), tf.zeros([512, 2048])
 
     def chosen(rows, kernel):
-        return orientation.faster(rows, kernel).features_first
+        return layout.faster(rows, kernel).features_first
 
     assert all(chosen(rows, large) for rows in (16, 32))
     assert not any(chosen(rows, large) for rows in (None, 1, 64))

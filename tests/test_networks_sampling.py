@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_savae.ground import seeds
-from tf_savae.networks import TextDecoder, sampling
-from tf_savae.networks.rows import map_rows, row_seeds, row_uniforms
-from tf_savae.networks.sampling import choice_by_row, sample_tokens
+from tf_savae.core import seeds
+from tf_savae.networks import TextDecoder
+from tf_savae.samplers import decoding
+from tf_savae.samplers.decoding import choice_by_row, sample_tokens
+from tf_savae.samplers.row_seeds import map_rows, row_seeds, row_uniforms
 
 V, T, END = 7, 3, 3
 WORDS = (1, 3, 4, 5, 6)  # all but <pad> and <s>
@@ -149,7 +150,7 @@ def test_the_nucleus_is_the_sorted_one(top_p, jit_compile):
     before[:, 0] = 0.0
     inside = np.zeros_like(wide, bool)
     np.put_along_axis(inside, order, before < top_p, 1)
-    nucleus = tf.function(sampling._nucleus, jit_compile=jit_compile, autograph=False)
+    nucleus = tf.function(decoding._nucleus, jit_compile=jit_compile, autograph=False)
     found = nucleus(tf.constant(probabilities), top_p).numpy()
     np.testing.assert_array_equal(found, np.where(inside, probabilities, 0.0))
 

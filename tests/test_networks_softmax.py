@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_savae.networks import softmax, token_nll
-from tf_savae.svi import forward_mode
+from tf_savae.autodiff import forward_mode
+from tf_savae.networks import token_nll
+from tf_savae.ops import token_nll as token_nll_module
 
 
 def _inputs(rows=3, width=4, vocabulary_size=5):
@@ -182,14 +183,14 @@ def test_an_unknown_number_of_rows_is_not_filled_up_to_a_whole_piece():
     seen = []
 
     def counted(hidden):
-        tokens = softmax._cross_entropy
+        tokens = token_nll_module._cross_entropy
 
         def spy(logits, targets):
             tf.py_function(lambda n: seen.append(int(n)), [tf.shape(logits)[0]], [])
             return tokens(logits, targets)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(softmax, "_cross_entropy", spy)
+            patch.setattr(token_nll_module, "_cross_entropy", spy)
             return _forward_then_reverse(token_nll, [hidden, *tensors[1:]], targets, hidden)
 
     spec = tf.TensorSpec([None, 4], tf.float64)

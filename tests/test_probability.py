@@ -65,9 +65,7 @@ def test_full_covariance_gaussian():
     assert inner == pytest.approx(np.sort(scale.numpy()), rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("family", "count"), list(zip(GAUSSIANS, [8, 14], strict=True)), ids=NAMES
-)
+@pytest.mark.parametrize(("family", "count"), list(zip(GAUSSIANS, [8, 14], strict=True)), ids=NAMES)
 def test_unpacking_an_encoder_output(family, count):
     assert family.parameter_count(LATENT) == count
     flat = RNG.normal(size=(BATCH, count))

@@ -118,8 +118,15 @@ def test_saved_and_loaded(tmp_path):
 
 def test_config_round_trip():
     layer = SemiAmortizedRefinement(
-        steps=7, step_size=[0.1, 0.3], momentum=0.2, clip_norm=None, adjoint="truncated",
-        truncate=3, adjoint_clip_norm=2.0, samples=2, hvp="finite_difference",
+        steps=7,
+        step_size=[0.1, 0.3],
+        momentum=0.2,
+        clip_norm=None,
+        adjoint="truncated",
+        truncate=3,
+        adjoint_clip_norm=2.0,
+        samples=2,
+        hvp="finite_difference",
         family=tf_savae.FullCovarianceGaussian(),
     )
     again = SemiAmortizedRefinement.from_config(layer.get_config())

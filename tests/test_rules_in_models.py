@@ -80,7 +80,8 @@ class Plain:
 
 
 @pytest.mark.parametrize(
-    "rule", [svi.Momentum(tf.Variable(0.1)), Plain(keras.Variable(0.1)), Plain(tf.Variable(0.1))])
+    "rule", [svi.Momentum(tf.Variable(0.1)), Plain(keras.Variable(0.1)), Plain(tf.Variable(0.1))]
+)
 def test_variables_that_no_model_would_train_are_refused(rule):
     with pytest.raises(ValueError, match="update: .* holds a variable, which no model would train"):
         _model(rule).infer(data())
@@ -122,8 +123,11 @@ def test_a_rule_of_another_latent_size_is_named():
     rule = svi.LearnedSteps(3)
     compiled(_model(rule), data())
     other = tf_savae.SemiAmortizedVAE(
-        dense_encoder(6), dense_decoder(), latent_size=3,
-        refinement=tf_savae.SemiAmortizedRefinement(3, update=rule))
+        dense_encoder(6),
+        dense_decoder(),
+        latent_size=3,
+        refinement=tf_savae.SemiAmortizedRefinement(3, update=rule),
+    )
     with pytest.raises(ValueError, match="LearnedSteps cannot step on parameters of shapes"):
         other.infer(data())
 
@@ -136,7 +140,8 @@ def test_a_schedule_assigned_in_a_callback_is_followed():
 
     model, seen = compiled(dense_model(steps=2), data()), []
     watch = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: seen.append(model.inference_steps))
+        on_train_batch_end=lambda batch, logs: seen.append(model.inference_steps)
+    )
     model.fit(data(20), batch_size=5, epochs=1, verbose=0, callbacks=[Assign(), watch])
     assert seen == [0, 0, 0, 2]
 

@@ -57,9 +57,9 @@ DOORS = {
     "fit_in_batches": lambda m: m.fit(
         X, sample_weight=tf.constant(WEIGHTS), batch_size=3, shuffle=False, verbose=0
     ).history["bound"][0],
-    "validation": lambda m: m.fit(
-        X, validation_data=(X, None, WEIGHTS), verbose=0
-    ).history["val_loss"][0],
+    "validation": lambda m: m.fit(X, validation_data=(X, None, WEIGHTS), verbose=0).history[
+        "val_loss"
+    ][0],
     "validation_split": lambda m: m.fit(
         np.concatenate([X, X]), sample_weight=np.tile(WEIGHTS, 2), validation_split=0.5, verbose=0
     ).history["val_loss"][0],

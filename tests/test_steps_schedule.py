@@ -8,7 +8,7 @@ from keras_models import compiled, data, dense_model, relative_error
 
 import tf_savae
 from tf_savae import svi
-from tf_savae.models.steps_schedule import as_steps
+from tf_savae.models.refinement.steps_schedule import as_steps
 
 SCHEDULE = {0: 0, 4: 3, 8: 2}
 
@@ -49,10 +49,12 @@ def test_a_fit_that_is_interrupted_goes_on_with_the_schedule(float64, tmp_path):
 def test_history_shows_k_and_validation_follows_it():
     model = compiled(dense_model(steps=SCHEDULE), data())
     seen = []
-    watch = keras.callbacks.LambdaCallback(on_test_begin=lambda logs: seen.append(
-        model.inference_steps))
+    watch = keras.callbacks.LambdaCallback(
+        on_test_begin=lambda logs: seen.append(model.inference_steps)
+    )
     fitted = model.fit(
-        data(20), batch_size=5, epochs=3, verbose=0, validation_data=(data(4),), callbacks=[watch])
+        data(20), batch_size=5, epochs=3, verbose=0, validation_data=(data(4),), callbacks=[watch]
+    )
     assert fitted.history["steps"] == [0.0, 3.0, 2.0] and seen == [0, 3, 2]
     assert fitted.history["refinement_gain"][0] == 0.0
     assert fitted.history["amortized_bound"][0] == pytest.approx(fitted.history["bound"][0])
@@ -68,8 +70,11 @@ def test_train_on_batch_follows_the_schedule():
 def test_several_steps_in_one_execution():
     one = compiled(dense_model(steps={0: 0, 4: 2}), data(), optimizer=keras.optimizers.SGD(0.01))
     two = compiled(
-        dense_model(steps={0: 0, 4: 2}), data(), optimizer=keras.optimizers.SGD(0.01),
-        steps_per_execution=2)
+        dense_model(steps={0: 0, 4: 2}),
+        data(),
+        optimizer=keras.optimizers.SGD(0.01),
+        steps_per_execution=2,
+    )
     for model in (one, two):
         model.fit(data(40), batch_size=5, shuffle=False, verbose=0)
     for got, wanted in zip(two.trainable_variables, one.trainable_variables, strict=True):
@@ -193,7 +198,8 @@ def test_a_layer_in_any_model_trains_its_rule():
     base = dense_model()
     inputs = keras.Input([6])
     refinement = tf_savae.SemiAmortizedRefinement(
-        2, update=svi.LearnedSteps(2), decoder=base.decoder)
+        2, update=svi.LearnedSteps(2), decoder=base.decoder
+    )
     mean, _ = refinement(keras.ops.split(base.encoder(inputs), 2, axis=1), inputs)
     model = keras.Model(inputs, mean)
     model.compile("adam", "mse", jit_compile=False)

@@ -9,7 +9,7 @@ from keras_models import FEATURES, compiled, data, dense_decoder, dense_model, t
 
 import tf_savae
 from tf_savae import evaluation
-from tf_savae.models.streams import peek
+from tf_savae.models.validation.streams import peek
 from tf_savae.networks import TextDecoder
 
 Dataset = tf.data.Dataset

@@ -170,7 +170,10 @@ def test_the_command_line():
     environment = {**os.environ, "PYTHONPATH": str(Path(supervisor.__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--workers=1", "--", sys.executable, "-c", program],
-        env=environment, capture_output=True, text=True, timeout=120,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "[worker 0] port" in done.stdout

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tf_savae.svi import hvp as hvps
 from tf_savae.svi import refine
-from tf_savae.svi.evaluation import Objective
+from tf_savae.svi.objective import Objective
 
 EXACT = 1e-9
 HVPS = ["forward_over_reverse", "reverse_over_reverse"]

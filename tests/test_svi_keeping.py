@@ -11,15 +11,11 @@ import tensorflow as tf
 from executed_products import executed_products
 
 import tf_savae
-from tf_savae.networks import (
-    OracleDecoder,
-    OracleEncoder,
-    orientation,
-    softmax,
-    time_steps,
-    token_nll,
-)
-from tf_savae.svi import forward_mode, keeping, refine
+from tf_savae.autodiff import forward_mode, residuals
+from tf_savae.networks import OracleDecoder, OracleEncoder, token_nll
+from tf_savae.ops import layout, time_loop
+from tf_savae.ops import token_nll as fused
+from tf_savae.svi import refine
 from tf_savae.training import assembly, oracle_systems
 from tf_savae.training.oracle_config import OracleConfig
 from tf_savae.training.text_config import TextConfig
@@ -38,9 +34,9 @@ def _gradient(mode, keep, **options):
 @pytest.mark.parametrize("short", [0, 8], ids=["loop", "written_out"])
 @pytest.mark.parametrize("least", [0, 2**22], ids=["features_first", "examples_first"])
 def test_the_derivative_is_that_of_a_plain_loop(least, short, keep, mode, monkeypatch):
-    monkeypatch.setattr(time_steps, "_SHORT", short)
-    monkeypatch.setattr(orientation, "_LEAST", least)
-    monkeypatch.setattr(orientation, "_ROWS", range(1, 49))
+    monkeypatch.setattr(time_loop, "_SHORT", short)
+    monkeypatch.setattr(layout, "_LEAST", least)
+    monkeypatch.setattr(layout, "_ROWS", range(1, 49))
     options = dict(steps=5, momentum=0.5)
     expected, norms = svi_reference.plain_gradient("fused_text", clip_norm=CLIP, **options)
     assert (norms > CLIP).any() and (norms < CLIP).any()
@@ -98,7 +94,7 @@ def test_rows_and_steps_of_unknown_number(keep):
 @pytest.mark.parametrize("tokens", [1, 2, 7])
 @pytest.mark.parametrize("keep", LEVELS)
 def test_softmax_in_pieces(keep, tokens, jit_compile, monkeypatch):
-    monkeypatch.setattr(softmax, "_KEPT", 1)
+    monkeypatch.setattr(fused, "_KEPT", 1)
     rng = np.random.default_rng(1)
     shapes = [(3, 4), (3, 4), (4, 5), (5,)]
     hidden, moved, kernel, bias = [tf.constant(rng.normal(size=s)) for s in shapes]
@@ -108,7 +104,7 @@ def test_softmax_in_pieces(keep, tokens, jit_compile, monkeypatch):
         def total(hidden):
             return tf.reduce_sum(nll(hidden, kernel, bias, targets))
 
-        with keeping.recording(keep) as kept:
+        with residuals.recording(keep) as kept:
             with tf.GradientTape() as tape:
                 tape.watch(hidden)
                 value = total(hidden)
@@ -116,7 +112,7 @@ def test_softmax_in_pieces(keep, tokens, jit_compile, monkeypatch):
         sources = [hidden, moved, kernel, bias]
         with tf.GradientTape() as tape:
             tape.watch(sources)
-            with keeping.replaying(kept.entries()):
+            with residuals.replaying(kept.entries()):
                 with forward_mode.accumulate([hidden], [moved]) as forward:
                     value = total(hidden)
             slope = forward.jvp(value)
@@ -201,10 +197,10 @@ def test_errors(options, message):
 
 def test_an_error_leaves_nothing_behind():
     with pytest.raises(RuntimeError):
-        with keeping.recording("all"), keeping.replaying([{"softmax": {}}]):
+        with residuals.recording("all"), residuals.replaying([{"softmax": {}}]):
             raise RuntimeError
-    assert keeping.slot("softmax") is None and keeping.replayed("softmax") == {}
-    assert softmax.token_nll(tf.zeros([1, 2]), tf.zeros([2, 3]), tf.zeros([3]), [0]).shape == [1]
+    assert residuals.slot("softmax") is None and residuals.replayed("softmax") == {}
+    assert fused.token_nll(tf.zeros([1, 2]), tf.zeros([2, 3]), tf.zeros([3]), [0]).shape == [1]
 
 
 @pytest.mark.parametrize(("flag", "keep"), [("none", None), ("states", "states"), ("all", "all")])

@@ -5,8 +5,9 @@ import pytest
 import svi_reference
 import tensorflow as tf
 
+from tf_savae.autodiff import residuals, scan
 from tf_savae.networks import lstm, token_nll
-from tf_savae.svi import fastest_hvp, keeping, refine, scan
+from tf_savae.svi import fastest_hvp, refine
 
 ROWS, TIME, UNITS, WORDS = 3, 4, 3, 6
 
@@ -170,5 +171,5 @@ def test_an_objective_that_changes_its_mind_is_an_error():
     with pytest.raises(RuntimeError, match="did not run in its product"):
         _gradient(objective, keep="states")
     with pytest.raises(RuntimeError, match="runs in the product where the step had"):
-        with keeping.replaying([{"recurrence": {}}]):
-            keeping.replayed("softmax")
+        with residuals.replaying([{"recurrence": {}}]):
+            residuals.replayed("softmax")

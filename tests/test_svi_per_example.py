@@ -6,7 +6,7 @@ import svi_models
 import svi_reference
 import tensorflow as tf
 
-from tf_savae.ground import seeds
+from tf_savae.core import seeds
 from tf_savae.svi import refine
 
 ROUNDING = 1e-13

@@ -5,7 +5,7 @@ import pytest
 import svi_reference
 import tensorflow as tf
 
-from tf_savae.svi import forward_mode, scan
+from tf_savae.autodiff import forward_mode, scan
 
 RNG = np.random.default_rng(0)
 TIME, BATCH, SIZE = 5, 2, 3

@@ -33,9 +33,13 @@ class Adam:
             lambda v, g: 0.99 * v + 0.01 * g**2, state["second"], gradient
         )
         moved = tf.nest.map_structure(
-            lambda p, m, v: p - self.step_size * (m / (1 - 0.9**count))
-            / (tf.sqrt(v / (1 - 0.99**count)) + 1e-3),
-            parameters, first, second,
+            lambda p, m, v: (
+                p
+                - self.step_size * (m / (1 - 0.9**count)) / (tf.sqrt(v / (1 - 0.99**count)) + 1e-3)
+            ),
+            parameters,
+            first,
+            second,
         )
         return moved, {"first": first, "second": second}
 
@@ -157,9 +161,7 @@ def check(name, mode, model="dense", exact_from=0, **options):
     )(made.initial, made.theta)
 
     def refined(rule, initial, theta):
-        return refine(
-            made.objective, initial, theta, steps=STEPS, update=rule, seed=9, **options
-        )
+        return refine(made.objective, initial, theta, steps=STEPS, update=rule, seed=9, **options)
 
     run = total(refined, made, name)
     if name.startswith("learned"):  # Its variables are made outside of the graph.
@@ -231,8 +233,16 @@ def test_early_stopping_and_unknown_steps_follow_the_rule():
         got = refine(bowl, start, goal, steps=steps, update=rule, seed=0, adjoint="stop")
         assert got.numpy() == pytest.approx(np.full((2, 3), 1 - 0.5**3))
     got, trace = refine(
-        bowl, start, goal, steps=50, update=rule, seed=0, adjoint="stop", early_stopping=1e-3,
-        return_trace=True)
+        bowl,
+        start,
+        goal,
+        steps=50,
+        update=rule,
+        seed=0,
+        adjoint="stop",
+        early_stopping=1e-3,
+        return_trace=True,
+    )
     # The bowl's value is 1.5 / 4^k: the seventh step is the first to gain less than 1e-3.
     assert trace.steps.numpy().tolist() == [7, 7] and got.numpy() == pytest.approx(1 - 0.5**7)
 
@@ -296,7 +306,11 @@ def test_a_variable_that_is_no_attribute_is_refused():
     model = svi_models.dense()
     with pytest.raises(ValueError, match="update rule may read variables that are attributes"):
         refine(
-            model.objective, model.initial, model.theta, steps=1, seed=0,
+            model.objective,
+            model.initial,
+            model.theta,
+            steps=1,
+            seed=0,
             update=_with(update=moved),
         )
 

@@ -167,8 +167,7 @@ def test_a_run_may_start_from_another(texts, tmp_path):
         gaps = [np.abs(a.numpy() - b.numpy()).max() for a, b in pairs]
         assert 0 < max(gaps) < 0.05  # Eight steps of at most 0.001 times a norm of 5.
     with pytest.raises(ValueError, match="other start"):
-        training.train_and_evaluate(
-            dataclasses.replace(still, start_from=""), tmp_path / "run")
+        training.train_and_evaluate(dataclasses.replace(still, start_from=""), tmp_path / "run")
     other = dataclasses.replace(still, units=6)
     with pytest.raises(ValueError, match="start_from: weight .* of the encoder"):
         training.train_and_evaluate(other, tmp_path / "other")

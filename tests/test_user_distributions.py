@@ -10,7 +10,7 @@ from keras_models import FEATURES, LATENT, data, dense_decoder, dense_encoder, d
 import tf_savae
 from tf_savae import evaluation, networks
 from tf_savae.networks import DistributionDecoder
-from tf_savae.probability.codes import posterior_mean
+from tf_savae.probability.posterior_mean import posterior_mean
 from tf_savae.svi import refine
 
 tfd, tfb = tfp.distributions, tfp.bijectors

@@ -4,7 +4,7 @@
 >>> layer = tf_savae.SemiAmortizedRefinement(steps=5, step_size=0.1)
 """
 
-import tf_savae.ground.backend  # noqa: F401 First: it refuses other backends than TensorFlow's.
+import tf_savae.core.backend  # noqa: F401 First: it refuses other backends than TensorFlow's.
 from tf_savae import networks, probability, svi
 from tf_savae.models import (
     AutoregressiveModel,

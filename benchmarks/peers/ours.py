@@ -5,7 +5,7 @@ import tensorflow as tf
 import tf_savae
 from peers import weights
 from peers.batches import batch
-from tf_savae.ground import seeds
+from tf_savae.core import seeds
 from tf_savae.objectives import OBJECTIVES
 
 __all__ = ["METHODS", "Ours", "model_of", "noise", "prepare"]

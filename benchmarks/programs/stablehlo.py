@@ -8,7 +8,7 @@ import tensorflow as tf
 from programs.models import batch_of, model_of
 from programs.sizes import case_of
 from programs.train_step import PureStep
-from tf_savae.ground import devices
+from tf_savae.core import devices
 
 __all__ = ["Lowered", "lower"]
 

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
-from tf_savae.models import gate, steps
+from tf_savae.models import apply_if_finite, train_step
 from tf_savae.models.metrics import STABILITY
 
 __all__ = ["PureStep"]
@@ -76,10 +76,10 @@ class PureStep:
         weights = [state[index[id(v)]] for v in model.trainable_variables]
         with self._scope(state):
             loss, gradients, probe, outcome = self._differentiate(weights, x)
-            finite = gate.all_finite(loss, gradients)
+            finite = apply_if_finite.all_finite(loss, gradients)
         new = self._updated(state, gradients, finite)
         with self._scope(new) as scope:
-            steps._assign(*steps._written(outcome.effects.statistics), finite)
+            train_step._assign(*train_step._written(outcome.effects.statistics), finite)
             ones, beta = tf.ones_like(outcome.loss), model._beta_at(self._step(state))
             model._bound_metrics.update(outcome, ones, beta, model._tokens(x), probe, finite)
             new = [scope.get_current_value(v) for v in self.variables]
@@ -100,7 +100,7 @@ class PureStep:
         probe = tf.zeros([x.shape[0], len(STABILITY)], model.variable_dtype)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([weights, probe])
-            noise = model._noise(steps._TRAIN, step)
+            noise = model._noise(train_step._TRAIN, step)
             outcome = model._outcome(x, noise, model._beta_at(step), True, probe)
             loss = model._loss(outcome, tf.ones_like(outcome.loss), None)
         *gradients, probe = tape.gradient(loss, [*weights, probe])
@@ -144,5 +144,5 @@ def _pure(optimizer):
 def _check(model):
     if not model.built or not model.compiled:
         raise ValueError("model: expected one that is built and compiled; compile it and call it.")
-    if gate.scales_losses(model.optimizer):
+    if apply_if_finite.scales_losses(model.optimizer):
         raise ValueError("optimizer: expected one that does not scale losses (float16 alone does).")

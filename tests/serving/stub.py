@@ -41,6 +41,7 @@ def grpc_server(signatures, model_name):
 @contextlib.contextmanager
 def rest_server(signatures, model_name):
     """Yields the port of POST /v1/models/NAME:predict on loopback, in columns."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             assert self.path == f"/v1/models/{model_name}:predict"

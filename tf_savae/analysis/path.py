@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
-from tf_savae.models.averaging import average_terms
-from tf_savae.models.passes import check_latent, compiled_for, one_pass
-from tf_savae.svi.bound_rule import BoundRule
-from tf_savae.svi.evaluation import Objective
+from tf_savae.core import seeds, validation
+from tf_savae.evaluation.dataset_pass import check_latent, compiled_for, one_pass
+from tf_savae.evaluation.monte_carlo import average_terms
+from tf_savae.svi.functional_rule import BoundRule
 from tf_savae.svi.loop import Settings, stacked_path
+from tf_savae.svi.objective import Objective
 from tf_savae.svi.per_example import norm
 
 __all__ = ["RefinementPath", "follower", "refinement_path"]
@@ -62,8 +62,10 @@ def refinement_path(model, dataset, steps=None, *, noises=20, seed=0, label=None
     (4, 4)
     """
     check_latent(model)
-    steps = checks.positive_int("steps", model.refinement.last_steps if steps is None else steps)
-    checks.positive_int("noises", noises)
+    steps = validation.positive_int(
+        "steps", model.refinement.last_steps if steps is None else steps
+    )
+    validation.positive_int("noises", noises)
     run = run or compiled_for(model, follower(model, steps, noises))
 
     def shown(part):

@@ -15,9 +15,9 @@ is that of the one number E||z||; the Jacobian here also sees a code that turns 
 
 import tensorflow as tf
 
-from tf_savae.models.passes import check_latent, compiled_for
-from tf_savae.probability.codes import posterior_mean
-from tf_savae.svi import forward_mode
+from tf_savae.autodiff import forward_mode
+from tf_savae.evaluation.dataset_pass import check_latent, compiled_for
+from tf_savae.probability.posterior_mean import posterior_mean
 
 __all__ = ["decoder_saliency", "encoder_saliency", "log_probs_of_parts"]
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
+from tf_savae.core import seeds, validation
 
 __all__ = ["OracleData", "draw_oracle_data"]
 
@@ -44,7 +44,7 @@ def draw_oracle_data(sample, sizes, *, vocabulary_size, latent_size=2, seed=0):
     (6, 2)
     """
     names = OracleData._fields
-    counts = [checks.positive_int(n, size) for n, size in zip(names, sizes, strict=True)]
+    counts = [validation.positive_int(n, size) for n, size in zip(names, sizes, strict=True)]
     sets = []
     for index, count in enumerate(counts):
         rows = _rows(sample, count, latent_size, seeds.fold(seed, index))

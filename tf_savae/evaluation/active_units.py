@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 
 __all__ = ["active_units"]
 
@@ -29,6 +29,6 @@ def active_units(means, threshold=0.01):
             "means: expected posterior means [N, Z] of at least 2 examples, got shape "
             f"{list(means.shape)}."
         )
-    checks.finite("means", means, "The model's posterior is broken; look at its training.")
-    checks.positive("threshold", threshold, zero=True)
+    validation.finite("means", means, "The model's posterior is broken; look at its training.")
+    validation.positive("threshold", threshold, zero=True)
     return int(np.count_nonzero(means.var(axis=0) > threshold))

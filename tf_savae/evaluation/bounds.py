@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from tf_savae.models.passes import compiled_for, one_pass
-from tf_savae.probability.codes import posterior_mean
+from tf_savae.evaluation.dataset_pass import compiled_for, one_pass
+from tf_savae.probability.posterior_mean import posterior_mean
 
 __all__ = ["Bounds", "evaluate_bounds"]
 

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from tf_savae.ground import checks, seeds
-from tf_savae.models.averaging import average_bound
-from tf_savae.models.importance_weights import log_weights_function, weighting_of
-from tf_savae.models.optimum import Optimisation
-from tf_savae.models.passes import check_latent, compiled_for, one_pass
+from tf_savae.core import seeds, validation
+from tf_savae.evaluation.dataset_pass import check_latent, compiled_for, one_pass
+from tf_savae.evaluation.importance_weights import log_weights_function, weighting_of
+from tf_savae.evaluation.local_optimum import Optimisation
+from tf_savae.evaluation.monte_carlo import average_bound
 
 __all__ = ["InferenceGap", "inference_gap"]
 
@@ -111,8 +111,8 @@ def inference_gap(
     True
     """
     check_latent(model)
-    checks.positive_int("noises", noises)
-    steps = model.inference_steps if steps is None else checks.non_negative_int("steps", steps)
+    validation.positive_int("noises", noises)
+    steps = model.inference_steps if steps is None else validation.non_negative_int("steps", steps)
     optimise = Optimisation(model, optimisation_steps, step_size, judges=noises)
     starts = compiled_for(model, lambda x, seed: _starts(model, x, seed, steps))
 

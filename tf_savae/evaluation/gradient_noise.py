@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
-from tf_savae.models.passes import check_latent, compiled_for
+from tf_savae.core import seeds, validation
+from tf_savae.evaluation.dataset_pass import check_latent, compiled_for
 from tf_savae.objectives import OBJECTIVES
-from tf_savae.svi.evaluation import dense
+from tf_savae.svi.objective import dense
 
 __all__ = ["GradientNoise", "gradient_noise"]
 
@@ -65,7 +65,7 @@ def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
     if model.encoder is None:
         raise ValueError("model: expected one with an encoder, got objective 'svi', without.")
     known = [name for name in OBJECTIVES if name not in _NO_ENCODER]
-    names = [checks.choice("objectives", name, known) for name in objectives]
+    names = [validation.choice("objectives", name, known) for name in objectives]
     if "savae" in names and model.refinement.adjoint == "stop":
         raise ValueError(
             'objectives: "savae" needs a gradient through refinement, and the model\'s has '

@@ -2,20 +2,18 @@
 
 import numpy as np
 
-from tf_savae.ground import checks, seeds
-from tf_savae.models.importance_weights import (
+from tf_savae.core import seeds, validation
+from tf_savae.evaluation.dataset_pass import compiled_for, one_pass
+from tf_savae.evaluation.importance_weights import (
     ImportanceWeighting,
     log_weights_function,
     weighting_of,
 )
-from tf_savae.models.passes import compiled_for, one_pass
 
 __all__ = ["ImportanceWeighting", "importance_weighted_nll", "importance_weighting"]
 
 
-def importance_weighting(
-    model, dataset, samples=500, steps=None, seed=0, *, chunk=1, label=None
-):
+def importance_weighting(model, dataset, samples=500, steps=None, seed=0, *, chunk=1, label=None):
     """-log (1/S) sum_s w_s with w_s = p(x | z_s) p(z_s) / q(z_s), z_s ~ q, for each example.
 
     In expectation it lies above -log p(x) and falls towards it as S grows. Its accuracy is that of
@@ -45,8 +43,8 @@ def importance_weighting(
     >>> importance_weighting(model, data, samples=3, steps=0).effective_samples.shape
     (5,)
     """
-    checks.positive_int("samples", samples)
-    checks.positive_int("chunk", chunk)
+    validation.positive_int("samples", samples)
+    validation.positive_int("chunk", chunk)
     if not hasattr(model, "refinement"):
         exact = compiled_for(model, model.call)
         return _exact(one_pass(lambda x, seed: exact(x), dataset, seed, model=model, label=label))

@@ -37,7 +37,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tf_savae.ground import checks, seeds
+from tf_savae.core import seeds, validation
 
 __all__ = ["MutualInformation", "mutual_information"]
 
@@ -80,7 +80,7 @@ def mutual_information(family, parameters, samples=1, seed=0):
     >>> round(apart.estimate, 6), round(apart.cap, 6), apart.saturated
     (0.693147, 0.693147, True)
     """
-    checks.positive_int("samples", samples)
+    validation.positive_int("samples", samples)
     parameters = _checked(parameters)
     count = len(tf.nest.flatten(parameters)[0])
     posterior = family.distribution(parameters)
@@ -103,7 +103,7 @@ def _checked(parameters):
             f"{[list(array.shape) for array in arrays]}."
         )
     for array in arrays:
-        checks.finite("parameters", array, "The posterior is broken; look at its training.")
+        validation.finite("parameters", array, "The posterior is broken; look at its training.")
     return tf.nest.pack_sequence_as(parameters, [tf.constant(array) for array in arrays])
 
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
-from tf_savae.models.averaging import average_terms
-from tf_savae.models.passes import check_latent, compiled_for, one_pass
+from tf_savae.core import seeds, validation
+from tf_savae.evaluation.dataset_pass import check_latent, compiled_for, one_pass
+from tf_savae.evaluation.monte_carlo import average_terms
 
 __all__ = ["StepsCurve", "steps_curve"]
 
@@ -76,12 +76,12 @@ def steps_curve(
     (['K=0', 'K=2', 'until < 0.1 nats, 8 samples'], (3, 4))
     """
     check_latent(model)
-    checks.positive_int("noises", noises)
-    steps = [checks.non_negative_int("steps", k) for k in steps]
-    tolerances = [checks.positive("tolerances", t, zero=True) for t in tolerances]
+    validation.positive_int("noises", noises)
+    steps = [validation.non_negative_int("steps", k) for k in steps]
+    tolerances = [validation.positive("tolerances", t, zero=True) for t in tolerances]
     if not steps:
         raise ValueError("steps: expected at least one K, got none.")
-    checks.positive_int("stopping_samples", stopping_samples)
+    validation.positive_int("stopping_samples", stopping_samples)
     ways = _ways(model, steps, tolerances, stopping_samples)
     judge = compiled_for(model, lambda x, lam, seed: _terms(model, x, lam, noises, seed))
     clock = _Clock()

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
-from tf_savae.models.rows import (
+from tf_savae.core import seeds, validation
+from tf_savae.models.row_sampling import (
     check_built,
     check_options,
     decode_rows,
@@ -20,8 +20,8 @@ from tf_savae.models.rows import (
     posterior_of_rows,
     prior_codes,
 )
-from tf_savae.networks.rows import row_seeds
-from tf_savae.probability.codes import posterior_mean
+from tf_savae.probability.posterior_mean import posterior_mean
+from tf_savae.samplers.row_seeds import row_seeds
 
 __all__ = ["Drawn", "decode", "posterior_means", "reconstruct", "sample"]
 
@@ -60,7 +60,7 @@ def sample(model, n, seed=0, *, batch_size=_BATCH, label=None, **options):
     >>> sample(model, 3, seed=1, length=4).x.shape
     (3, 5)
     """
-    checks.positive_int("n", n)
+    validation.positive_int("n", n)
     check_built(model)
     seed = seeds.as_seed(seed)
     if has_latent(model):
@@ -187,7 +187,7 @@ def _in_batches(function, x, batch_size, label):
             f"label: expected text to write beside a progress bar, or None, got {label!r}. For an "
             "option of the decoder that is called label use model.generate or model.reconstruct."
         )
-    size, rows = checks.positive_int("batch_size", batch_size), len(tf.nest.flatten(x)[0])
+    size, rows = validation.positive_int("batch_size", batch_size), len(tf.nest.flatten(x)[0])
     bar = None
     if label is not None:
         print(label)

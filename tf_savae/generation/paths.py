@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 
 __all__ = ["interpolate", "traverse"]
 
@@ -33,8 +33,8 @@ def interpolate(start, end, points, path="linear"):
     >>> interpolate([0.0, 2.0], [2.0, 0.0], 3, "spherical").tolist()
     [[..., 2.0], [1.414..., 1.414...], [2.0, ...]]
     """
-    checks.choice("path", path, _PATHS)
-    if checks.positive_int("points", points) < 2:
+    validation.choice("path", path, _PATHS)
+    if validation.positive_int("points", points) < 2:
         raise ValueError(f"points: expected at least the 2 ends, got {points}.")
     start, end = _code("start", start), _code("end", end)
     if start.shape != end.shape:
@@ -76,11 +76,11 @@ def traverse(center, points=7, extent=3.0, dimensions=None):
     [[[0.0, 4.0], [0.0, 5.0], [0.0, 6.0]]]
     """
     center = _code("center", center)
-    checks.positive_int("points", points)
-    checks.positive("extent", extent)
+    validation.positive_int("points", points)
+    validation.positive("extent", extent)
     size = len(center)
     dimensions = range(size) if dimensions is None else list(dimensions)
-    wrong = [d for d in dimensions if checks.non_negative_int("dimensions", d) >= size]
+    wrong = [d for d in dimensions if validation.non_negative_int("dimensions", d) >= size]
     if wrong or not dimensions:
         raise ValueError(
             f"dimensions: expected one or more of 0 to {size - 1}, got {list(dimensions)}."
@@ -96,4 +96,4 @@ def _code(name, code):
     code = np.asarray(code, np.float64)
     if code.ndim != 1 or not code.size:
         raise ValueError(f"{name}: expected one latent code [Z], got shape {list(code.shape)}.")
-    return checks.finite(name, code, "The model's weights are broken.")
+    return validation.finite(name, code, "The model's weights are broken.")

@@ -3,22 +3,22 @@
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
-from tf_savae.ground.serialization import export
+from tf_savae.core import seeds, validation
+from tf_savae.core.registration import register
 from tf_savae.models.base import BoundModel
-from tf_savae.models.building import BuildsFromData
-from tf_savae.models.data_checks import refuse_sparse
+from tf_savae.models.build import BuildsFromData
 from tf_savae.models.metrics import BoundMetrics
-from tf_savae.models.rows import check_built, decode_rows
-from tf_savae.models.unknown_variables import refuse_unknown, watched_variables
+from tf_savae.models.row_sampling import check_built, decode_rows
+from tf_savae.models.validation.arrays import refuse_sparse
+from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
 from tf_savae.networks import PureGenerator
 from tf_savae.objectives import Problem, autoregressive
-from tf_savae.probability.requirements import check_legacy
+from tf_savae.probability.distribution_checks import check_legacy
 
 __all__ = ["AutoregressiveModel"]
 
 
-@export
+@register
 class AutoregressiveModel(BuildsFromData, BoundModel):
     """p(x) without z (LSTM language model, Gated PixelCNN), trained with `fit(x)`.
 
@@ -106,8 +106,8 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
 
         Arguments and errors are those of `SemiAmortizedVAE.generate`.
         """
-        n = checks.positive_int("n", n)
-        first = checks.non_negative_int("first", first)
+        n = validation.positive_int("n", n)
+        first = validation.non_negative_int("first", first)
         check_built(self)
         seed = seeds.as_seed(0 if seed is None else seed)
         return decode_rows(self, tf.zeros([n, 0]), seed, first, **options)

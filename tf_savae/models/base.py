@@ -3,24 +3,28 @@
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
-from tf_savae.ground.settings import ChecksSettings
-from tf_savae.models import gate, keras_strategy
-from tf_savae.models.annealing import warn_of_monitors
-from tf_savae.models.building import first_batch
-from tf_savae.models.compilation import resolve_jit_compile
-from tf_savae.models.data_checks import check_arrays
-from tf_savae.models.explained import explained
-from tf_savae.models.following import FollowInEpochs, FollowsSettings
-from tf_savae.models.guards import NoEmptyPass, StopOnNonFinite, WarnOfInstability
-from tf_savae.models.sample_weights import (
+from tf_savae.core import seeds, validation
+from tf_savae.core.settings import ChecksSettings
+from tf_savae.models import apply_if_finite, keras_distribution
+from tf_savae.models.build import first_batch
+from tf_savae.models.callbacks import (
+    NoEmptyPass,
+    StopOnNonFinite,
+    WarnOfInstability,
+    warn_of_monitors,
+)
+from tf_savae.models.jit import resolve_jit_compile
+from tf_savae.models.trace_cache import FollowInEpochs, FollowsSettings
+from tf_savae.models.train_step import Steps
+from tf_savae.models.validation.arrays import check_arrays
+from tf_savae.models.validation.error_messages import explained
+from tf_savae.models.validation.sample_weights import (
     as_pair,
     check_no_class_weight,
     check_sample_weight,
     with_targets,
 )
-from tf_savae.models.steps import Steps
-from tf_savae.models.streams import NO_TARGETS, BatchChecks, look
+from tf_savae.models.validation.streams import NO_TARGETS, BatchChecks, look
 
 __all__ = ["BoundModel"]
 
@@ -97,14 +101,14 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
     def _prepare_strategy(self, steps_per_execution):
         if self._distribute_strategy is None:
             return
-        keras_strategy.check_made_in_scope(self, self.optimizer)
-        keras_strategy.sums_beforehand(self.optimizer)
+        keras_distribution.check_made_in_scope(self, self.optimizer)
+        keras_distribution.sums_beforehand(self.optimizer)
         if steps_per_execution != 1:
             raise ValueError(
                 "steps_per_execution: Keras fails under a tf.distribute strategy with more than 1; "
                 f"got {steps_per_execution}. Leave it out."
             )
-        keras_strategy.warn_of_layers(self._layers_to_compile())
+        keras_distribution.warn_of_layers(self._layers_to_compile())
 
     def _assert_compile_called(self, method_name=None):
         if not self.compiled:
@@ -140,7 +144,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         """Refinement descends the annealed objective, in validation during training too."""
         if self.optimizer is None:
             return tf.ones([])
-        return self._beta_at(gate.batches(self.optimizer))
+        return self._beta_at(apply_if_finite.batches(self.optimizer))
 
     @property
     def metrics(self):
@@ -170,11 +174,13 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         self._assert_compile_called("fit")
         check_no_class_weight(kwargs.get("class_weight"))
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
-        keras_strategy.check_made_in_scope(self, self.optimizer)
+        keras_distribution.check_made_in_scope(self, self.optimizer)
         self._check_weights()
         callbacks = self._fit_callbacks(skip_limit, keras.tree.flatten(callbacks or []))
         if self.compiled:
-            warn_of_monitors(callbacks, self._beta_at, int(gate.batches(self.optimizer).numpy()))
+            warn_of_monitors(
+                callbacks, self._beta_at, int(apply_if_finite.batches(self.optimizer).numpy())
+            )
         batches = self._batch_checks()
         with batches.told(), explained():
             x = batches.source(x, skips=True)
@@ -284,7 +290,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
 
     def _checked(self, x, y, sample_weight):
         """(y, sample_weight) as Keras keeps them; raises for what is no data of this model."""
-        if keras_strategy.is_target(y):
+        if keras_distribution.is_target(y):
             raise ValueError(f"y: {NO_TARGETS}")
         self._check_arrays(x)
         return as_pair(x, check_sample_weight(sample_weight, x))
@@ -300,7 +306,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         return self._source(data)
 
     def _source(self, x):
-        return keras_strategy.as_shared(with_targets(x), self)
+        return keras_distribution.as_shared(with_targets(x), self)
 
     def _needs_batch(self):
         """Whether `_prepare_fit` has anything to do; looking at a dataset may move its shuffle."""
@@ -312,7 +318,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
     def _check_weights(self):
         for variable in self.variables:
             remedy = "Load a checkpoint of before they went wrong."
-            checks.finite(f"weights {variable.path}", variable.numpy(), remedy)
+            validation.finite(f"weights {variable.path}", variable.numpy(), remedy)
 
     def _tokens(self, x):
         """Predicted tokens per example [B], where the decoder predicts tokens."""

@@ -2,17 +2,17 @@
 
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
-from tf_savae.models.data_checks import refuse_sparse
-from tf_savae.models.rows import (
+from tf_savae.core import seeds, validation
+from tf_savae.models.row_sampling import (
     check_built,
     decode_rows,
     posterior_codes,
     posterior_of_rows,
     prior_codes,
 )
+from tf_savae.models.validation.arrays import refuse_sparse
 from tf_savae.probability import importance_weighted_log_likelihood
-from tf_savae.probability.codes import posterior_mean
+from tf_savae.probability.posterior_mean import posterior_mean
 
 __all__ = ["Inference"]
 
@@ -22,9 +22,7 @@ _STOPPING_SAMPLES = 8
 class Inference:
     """Inference methods of `SemiAmortizedVAE`; each is compiled once per set of options."""
 
-    def infer(
-        self, x, steps=None, seed=None, early_stopping=None, samples=None, fall_back=None
-    ):
+    def infer(self, x, steps=None, seed=None, early_stopping=None, samples=None, fall_back=None):
         """The posterior q(z; lambda_K) of each example, a TFP distribution.
 
         Args:
@@ -53,7 +51,7 @@ class Inference:
         self, x, steps=None, seed=0, early_stopping=None, samples=None, fall_back=None
     ):
         """lambda_K for x: no gradient crosses, dropout off, beta 1; arguments as for `infer`."""
-        steps = checks.non_negative_int("steps", self._steps(steps))
+        steps = validation.non_negative_int("steps", self._steps(steps))
         if samples is None:
             least = 1 if early_stopping is None else _STOPPING_SAMPLES
             samples = max(self.refinement.samples, least)
@@ -70,7 +68,7 @@ class Inference:
             adjoint="stop",
             early_stopping=early_stopping,
             samples=samples,
-            fall_back=checks.non_negative_int("fall_back", fall_back),
+            fall_back=validation.non_negative_int("fall_back", fall_back),
         )
 
     def negative_elbo(self, x, steps=None, seed=None):
@@ -95,7 +93,7 @@ class Inference:
         The proposal is the refined posterior (steps=0: the encoder's). Memory does not grow with
         `samples`. As for `infer`, an example's noise belongs to its row.
         """
-        samples = checks.positive_int("samples", samples)
+        samples = validation.positive_int("samples", samples)
         steps = _checked(self._steps(steps))
 
         def run(x, seed):
@@ -130,8 +128,8 @@ class Inference:
           ValueError: the model has no weights yet, the decoder has no such option, or an array
             has another number of entries.
         """
-        n = checks.positive_int("n", n)
-        first = checks.non_negative_int("first", first)
+        n = validation.positive_int("n", n)
+        first = validation.non_negative_int("first", first)
         check_built(self)
         latent, noise = seeds.split(_seed(seed), 2)
         return decode_rows(self, prior_codes(self, n, latent, first), noise, first, **options)
@@ -155,11 +153,11 @@ class Inference:
           ValueError: x cannot be data of this model, the decoder has no such option, or an array
             has another number of entries.
         """
-        first = checks.non_negative_int("first", first)
+        first = validation.non_negative_int("first", first)
         steps = _checked(self._steps(steps))
         refining, drawing, noise = seeds.split(_seed(seed), 3)
         parameters = posterior_of_rows(self, self._arrays(x), refining, first, steps)
-        if checks.boolean("mean", mean):
+        if validation.boolean("mean", mean):
             z = posterior_mean(self.family.distribution(parameters))
         else:
             z = posterior_codes(self, parameters, drawing, first)
@@ -185,14 +183,14 @@ class Inference:
 
 def _checked(steps):
     """Before it is a key: 5.0 and True are equal to 5 and 1."""
-    return checks.non_negative_int("steps", steps)
+    return validation.non_negative_int("steps", steps)
 
 
 def _checked_options(early_stopping, samples, fall_back):
     return (
-        checks.positive("early_stopping", early_stopping, optional=True, zero=True),
-        None if samples is None else checks.positive_int("samples", samples),
-        None if fall_back is None else checks.non_negative_int("fall_back", fall_back),
+        validation.positive("early_stopping", early_stopping, optional=True, zero=True),
+        None if samples is None else validation.positive_int("samples", samples),
+        None if fall_back is None else validation.non_negative_int("fall_back", fall_back),
     )
 
 

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from tf_savae.models import replicas
-from tf_savae.models.gate import select
+from tf_savae.models import distribution
+from tf_savae.models.apply_if_finite import select
 
 __all__ = ["STABILITY", "TRAINING_ONLY", "BoundMetrics", "Perplexity"]
 
@@ -64,9 +64,7 @@ class BoundMetrics:
         other.trackers = kept
         return self if kept.keys() == self.trackers.keys() else other
 
-    def update(
-        self, outcome, weights, beta, tokens=None, stability=None, finite=None, steps=None
-    ):
+    def update(self, outcome, weights, beta, tokens=None, stability=None, finite=None, steps=None):
         """Adds one batch.
 
         Args:
@@ -94,7 +92,7 @@ class BoundMetrics:
         if stability is not None:
             values.update(zip(STABILITY, tf.unstack(stability, axis=1), strict=True))
         if finite is not None:
-            skipped = replicas.once(tf.cast(~finite, tf.float32))
+            skipped = distribution.once(tf.cast(~finite, tf.float32))
             self.trackers["skipped"].update_state(skipped)
             weights = select(finite, weights, tf.zeros_like(weights))
             values = {n: select(finite, v, tf.zeros_like(v)) for n, v in values.items()}
@@ -109,4 +107,4 @@ class BoundMetrics:
     def results(self, names=None):
         """The current values by name."""
         chosen = {n: t for n, t in self.trackers.items() if names is None or n in names}
-        return replicas.logs(chosen)
+        return distribution.logs(chosen)

@@ -3,31 +3,32 @@
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
-from tf_savae.ground.serialization import export
-from tf_savae.models import gate, replicas, steps_schedule
+from tf_savae.core import seeds, validation
+from tf_savae.core.registration import register
+from tf_savae.models import apply_if_finite, distribution
 from tf_savae.models.base import BoundModel
-from tf_savae.models.building import BuildsFromData, zeros_of
-from tf_savae.models.compilation import check_second_derivatives
-from tf_savae.models.guards import WarnOfIdleEncoder
+from tf_savae.models.build import BuildsFromData, zeros_of
+from tf_savae.models.callbacks import WarnOfIdleEncoder
 from tf_savae.models.inference import Inference
+from tf_savae.models.jit import check_second_derivatives
 from tf_savae.models.metrics import BoundMetrics
-from tf_savae.models.posing import PosesProblems
-from tf_savae.models.refinement import SemiAmortizedRefinement
-from tf_savae.models.refinement_checks import check_given_family, checked_prior
-from tf_savae.models.start import take_weights
-from tf_savae.models.unknown_variables import refuse_unknown, watched_variables
-from tf_savae.models.vae_checks import (
+from tf_savae.models.objective_builder import PosesProblems
+from tf_savae.models.refinement import steps_schedule
+from tf_savae.models.refinement.checks import check_given_family, checked_prior
+from tf_savae.models.refinement.layer import SemiAmortizedRefinement
+from tf_savae.models.validation.model_parts import (
     check_amortized_weight,
     check_generator,
     check_parts,
     check_refinement,
 )
+from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
+from tf_savae.models.warm_start import take_weights
 from tf_savae.networks import StandardNormalPrior
 from tf_savae.objectives import OBJECTIVES
 from tf_savae.probability import as_family, as_kl_weight
-from tf_savae.probability.codes import posterior_mean, zero_codes
-from tf_savae.probability.requirements import check_family, check_prior
+from tf_savae.probability.distribution_checks import check_family, check_prior
+from tf_savae.probability.posterior_mean import posterior_mean, zero_codes
 from tf_savae.svi import fastest_hvp
 from tf_savae.svi.hvp import METHODS
 
@@ -37,7 +38,7 @@ _WEIGHT = "amortized_weight"
 _AMORTIZED_WEIGHT = 0.3  # Of SA-VAE, where nothing else is said: docs/results.md.
 
 
-@export
+@register
 class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
     """A semi-amortized VAE (Kim et al. 2018), or one of its baselines, trained with `fit(x)`.
 
@@ -75,10 +76,14 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
 
     _changeable = {
         **BoundModel._changeable,
-        "beta": lambda beta: beta if callable(beta) else checks.positive("beta", beta, zero=True),
-        "amortized_weight": lambda w: None if w is None else checks.positive(_WEIGHT, w, zero=True),
-        "free_bits": lambda nats: checks.positive("free_bits", nats, zero=True),
-        "objective": lambda name: checks.choice("objective", name, tuple(OBJECTIVES)),
+        "beta": lambda beta: (
+            beta if callable(beta) else validation.positive("beta", beta, zero=True)
+        ),
+        "amortized_weight": lambda w: (
+            None if w is None else validation.positive(_WEIGHT, w, zero=True)
+        ),
+        "free_bits": lambda nats: validation.positive("free_bits", nats, zero=True),
+        "objective": lambda name: validation.choice("objective", name, tuple(OBJECTIVES)),
     }
 
     def __init__(
@@ -203,7 +208,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
     def train_on_batch(self, *args, **kwargs):
         """See `BoundModel.train_on_batch`; K follows the refinement's schedule, if it has one."""
         if self.compiled:
-            self._train_with_steps(int(gate.batches(self.optimizer).numpy()))
+            self._train_with_steps(int(apply_if_finite.batches(self.optimizer).numpy()))
         try:
             return super().train_on_batch(*args, **kwargs)
         finally:
@@ -241,10 +246,12 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
                 "start_from: expected a SemiAmortizedVAE with weights, trained or loaded; got "
                 f"{type(source).__name__}{'' if hasattr(source, 'built') else ' that is no model'}."
             )
-        if self.compiled and self.optimizer.built and int(gate.batches(self.optimizer).numpy()):
+        built = self.compiled and self.optimizer.built
+        trained = int(apply_if_finite.batches(self.optimizer).numpy()) if built else 0
+        if trained:
             raise ValueError(
                 "start_from: expected a model that has not trained, got one with "
-                f"{int(gate.batches(self.optimizer).numpy())} training steps. Make a new one."
+                f"{trained} training steps. Make a new one."
             )
         if not self.built:
             self._ensure_built(zeros_of(source._data_spec))
@@ -307,7 +314,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         )
         # All processes have to take the same one, and clocks differ.
         names = sorted(METHODS)
-        return names[int(replicas.agreed(names.index(fastest)))]
+        return names[int(distribution.agreed(names.index(fastest)))]
 
     def call(self, x, training=False):
         """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives.

@@ -3,16 +3,16 @@
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks
-from tf_savae.ground.serialization import export
-from tf_savae.ground.settings import ChecksSettings
-from tf_savae.networks.recurrence import lstm, lstm_step
-from tf_savae.networks.softmax import token_nll
+from tf_savae.core import validation
+from tf_savae.core.registration import register
+from tf_savae.core.settings import ChecksSettings
+from tf_savae.ops.recurrence import lstm, lstm_step
+from tf_savae.ops.token_nll import token_nll
 
 __all__ = ["LSTM", "ParameterHead", "TokenSoftmax", "last_state"]
 
 
-@export
+@register
 class LSTM(ChecksSettings, keras.layers.Layer):
     """An LSTM in time-major order whose derivatives of both orders compile with XLA.
 
@@ -30,8 +30,8 @@ class LSTM(ChecksSettings, keras.layers.Layer):
 
     def __init__(self, units, input_size, initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
-        self.units = checks.positive_int("units", units)
-        self.input_size = checks.positive_int("input_size", input_size)
+        self.units = validation.positive_int("units", units)
+        self.input_size = validation.positive_int("input_size", input_size)
         self.initializer = keras.initializers.get(initializer)
 
     def build(self, shape=None):
@@ -115,7 +115,7 @@ def last_state(hidden, lengths):
     return tf.reduce_sum(hidden * picks[:, :, None], axis=0)
 
 
-@export
+@register
 class ParameterHead(ChecksSettings, keras.layers.Layer):
     """One linear map from features [B, H] to a family's parameters for `latent_size`.
 
@@ -128,7 +128,7 @@ class ParameterHead(ChecksSettings, keras.layers.Layer):
     def __init__(self, family, latent_size, initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
         self.family = family
-        self.latent_size = checks.positive_int("latent_size", latent_size)
+        self.latent_size = validation.positive_int("latent_size", latent_size)
         self.initializer = keras.initializers.get(initializer)
         self.dense = keras.layers.Dense(
             family.parameter_count(self.latent_size),
@@ -154,7 +154,7 @@ class ParameterHead(ChecksSettings, keras.layers.Layer):
         return cls(**{**config, "family": family})
 
 
-@export
+@register
 class TokenSoftmax(ChecksSettings, keras.layers.Layer):
     """The projection to the vocabulary, with `nll` fused (see `token_nll`).
 
@@ -164,8 +164,8 @@ class TokenSoftmax(ChecksSettings, keras.layers.Layer):
 
     def __init__(self, vocabulary_size, input_size, initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
-        self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
-        self.input_size = checks.positive_int("input_size", input_size)
+        self.vocabulary_size = validation.positive_int("vocabulary_size", vocabulary_size)
+        self.input_size = validation.positive_int("input_size", input_size)
         self.initializer = keras.initializers.get(initializer)
 
     def build(self, shape=None):

@@ -8,18 +8,18 @@ see z: its states are prepared once, and a refinement step costs the MLP alone.
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
-from tf_savae.ground.serialization import export
-from tf_savae.ground.settings import ChecksSettings
-from tf_savae.networks.base import Decoder
+from tf_savae.core import seeds, validation
+from tf_savae.core.registration import register
+from tf_savae.core.settings import ChecksSettings
+from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax
-from tf_savae.networks.sampling import sample_tokens
 from tf_savae.probability import as_family
+from tf_savae.samplers.decoding import sample_tokens
 
 __all__ = ["OracleDecoder", "OracleEncoder"]
 
 
-@export
+@register
 class OracleDecoder(ChecksSettings, Decoder):
     """p(x | z) of the oracle; with the default scales, the oracle's own random weights.
 
@@ -46,13 +46,13 @@ class OracleDecoder(ChecksSettings, Decoder):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
-        self.units = checks.positive_int("units", units)
-        self.latent_size = checks.positive_int("latent_size", latent_size)
-        self.scale = checks.positive("scale", scale)
-        self.latent_scale = checks.positive("latent_scale", latent_scale)
-        self.output_scale = checks.positive("output_scale", output_scale)
-        self.seed = checks.non_negative_int("seed", seed)
+        self.vocabulary_size = validation.positive_int("vocabulary_size", vocabulary_size)
+        self.units = validation.positive_int("units", units)
+        self.latent_size = validation.positive_int("latent_size", latent_size)
+        self.scale = validation.positive("scale", scale)
+        self.latent_scale = validation.positive("latent_scale", latent_scale)
+        self.output_scale = validation.positive("output_scale", output_scale)
+        self.seed = validation.non_negative_int("seed", seed)
 
         def uniform(limit, offset):
             return keras.initializers.RandomUniform(-limit, limit, seed=self.seed * 16 + offset)
@@ -91,7 +91,7 @@ class OracleDecoder(ChecksSettings, Decoder):
 
     def sample(self, z, seed=None, length=5, temperature=1.0):
         """Words int32 [B, length]."""
-        length = checks.positive_int("length", length)
+        length = validation.positive_int("length", length)
         shift = self._latent(z)
         zeros = tf.zeros([tf.shape(z)[0], self.units], self.compute_dtype)
 
@@ -125,7 +125,7 @@ class OracleDecoder(ChecksSettings, Decoder):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-@export
+@register
 class OracleEncoder(ChecksSettings, keras.layers.Layer):
     """An LSTM over the words; its last state gives the variational parameters.
 
@@ -136,9 +136,9 @@ class OracleEncoder(ChecksSettings, keras.layers.Layer):
 
     def __init__(self, vocabulary_size=1000, units=100, latent_size=2, family=None, **kwargs):
         super().__init__(**kwargs)
-        self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
-        self.units = checks.positive_int("units", units)
-        self.latent_size = checks.positive_int("latent_size", latent_size)
+        self.vocabulary_size = validation.positive_int("vocabulary_size", vocabulary_size)
+        self.units = validation.positive_int("units", units)
+        self.latent_size = validation.positive_int("latent_size", latent_size)
         self.family = as_family(family)
         same = {"dtype": self.dtype_policy}
         self.embedding = keras.layers.Embedding(self.vocabulary_size, self.units, **same)

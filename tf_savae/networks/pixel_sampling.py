@@ -7,9 +7,9 @@ what later steps will need is kept in shift registers of k // 2 rows or places a
 
 import tensorflow as tf
 
-from tf_savae.networks.causal import gate
-from tf_savae.networks.rows import row_seeds, row_uniforms
-from tf_savae.networks.sampling import checked_temperature, tempered
+from tf_savae.networks.gated_conv import gate
+from tf_savae.samplers.decoding import checked_temperature, tempered
+from tf_savae.samplers.row_seeds import row_seeds, row_uniforms
 
 __all__ = ["pixel_noise", "sample_pixels"]
 

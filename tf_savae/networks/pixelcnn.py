@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks
-from tf_savae.ground.serialization import export
-from tf_savae.ground.settings import ChecksSettings
-from tf_savae.networks.base import Decoder
-from tf_savae.networks.causal import GatedLayer, gate, odd_size
+from tf_savae.core import validation
+from tf_savae.core.registration import register
+from tf_savae.core.settings import ChecksSettings
+from tf_savae.networks.decoder import Decoder
+from tf_savae.networks.gated_conv import GatedLayer, gate, odd_size
 from tf_savae.networks.pixel_sampling import sample_pixels
 
 __all__ = ["PixelCNNDecoder"]
@@ -26,7 +26,7 @@ class Prepared(NamedTuple):
     latent: Any  # [Z, H W 4C], what one unit of each z adds to both; None without z
 
 
-@export
+@register
 class PixelCNNDecoder(ChecksSettings, Decoder):
     """A Gated PixelCNN whose first layer sees z as extra feature maps; Bernoulli pixels.
 
@@ -64,10 +64,10 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
     ):
         super().__init__(**kwargs)
         self.image_shape = _checked_shape(image_shape)
-        self.latent_size = checks.non_negative_int("latent_size", latent_size)
-        self.channels = checks.positive_int("channels", channels)
+        self.latent_size = validation.non_negative_int("latent_size", latent_size)
+        self.channels = validation.positive_int("channels", channels)
         self.kernel_sizes = _checked_kernels(kernel_sizes)
-        self.latent_maps = checks.positive_int("latent_maps", latent_maps)
+        self.latent_maps = validation.positive_int("latent_maps", latent_maps)
         dtype = self.dtype_policy
         self.stack = [
             GatedLayer(self.channels, size, first=index == 0, dtype=dtype)
@@ -197,7 +197,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
 def _checked_shape(shape):
     if not isinstance(shape, (list, tuple)) or len(shape) != 2:
         raise ValueError(f"image_shape: expected (height, width), got {shape!r}.")
-    return tuple(checks.positive_int("image_shape", size) for size in shape)
+    return tuple(validation.positive_int("image_shape", size) for size in shape)
 
 
 def _checked_kernels(sizes):

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks
-from tf_savae.ground.serialization import export
-from tf_savae.ground.settings import ChecksSettings
+from tf_savae.core import validation
+from tf_savae.core.registration import register
+from tf_savae.core.settings import ChecksSettings
 from tf_savae.networks.layers import ParameterHead
 from tf_savae.probability import as_family
 
@@ -14,7 +14,7 @@ __all__ = ["ResidualEncoder"]
 _MOMENTUM = 0.9  # Of the moving statistics: Keras' 0.99 lags behind for hundreds of steps.
 
 
-@export
+@register
 class ResidualBlock(ChecksSettings, keras.layers.Layer):
     """Two 3 x 3 convolutions with batch normalisation beside a shortcut, at half the resolution.
 
@@ -26,7 +26,7 @@ class ResidualBlock(ChecksSettings, keras.layers.Layer):
 
     def __init__(self, channels, **kwargs):
         super().__init__(**kwargs)
-        self.channels = checks.positive_int("channels", channels)
+        self.channels = validation.positive_int("channels", channels)
         self.first = self._convolution(3, strides=2)
         self.second = self._convolution(3)
         self.shortcut = self._convolution(1, strides=2)
@@ -57,7 +57,7 @@ class ResidualBlock(ChecksSettings, keras.layers.Layer):
         return {**super().get_config(), "channels": self.channels}
 
 
-@export
+@register
 class ResidualEncoder(ChecksSettings, keras.layers.Layer):
     """Residual blocks, each halving the resolution, then one linear map to the parameters.
 
@@ -77,7 +77,7 @@ class ResidualEncoder(ChecksSettings, keras.layers.Layer):
 
     def __init__(self, latent_size=32, channels=(64, 64, 64), family=None, **kwargs):
         super().__init__(**kwargs)
-        self.latent_size = checks.positive_int("latent_size", latent_size)
+        self.latent_size = validation.positive_int("latent_size", latent_size)
         self.channels = _checked_channels(channels)
         self.family = as_family(family)
         dtype = self.dtype_policy
@@ -109,4 +109,4 @@ class ResidualEncoder(ChecksSettings, keras.layers.Layer):
 def _checked_channels(channels):
     if not isinstance(channels, (list, tuple)) or not channels:
         raise ValueError(f"channels: expected one number a block, got {channels!r}.")
-    return tuple(checks.positive_int("channels", count) for count in channels)
+    return tuple(validation.positive_int("channels", count) for count in channels)

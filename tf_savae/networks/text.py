@@ -9,10 +9,10 @@ import functools
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds, shares
-from tf_savae.ground.serialization import export
-from tf_savae.ground.settings import ChecksSettings
-from tf_savae.networks.base import Decoder
+from tf_savae.core import batch_shard, seeds, validation
+from tf_savae.core.registration import register
+from tf_savae.core.settings import ChecksSettings
+from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax, last_state
 from tf_savae.networks.text_sampling import SamplesText
 from tf_savae.probability import as_family
@@ -42,10 +42,10 @@ def _dropout(tensor, rate, seed, training):
     drop = functools.partial(
         tf.nn.experimental.stateless_dropout, rate=rate, seed=seed, rng_alg="auto_select"
     )
-    if shares.held() is None:
+    if batch_shard.held() is None:
         return drop(tensor)
     time, batch, width = tf.unstack(tf.shape(tensor), num=3)
-    return tensor * shares.drawn(
+    return tensor * batch_shard.drawn(
         lambda rows: drop(tf.ones([time, rows, width], tensor.dtype)), batch, axis=1
     )
 
@@ -59,7 +59,7 @@ def predicted_tokens(x):
     return tf.reduce_sum(tf.cast(x[:, 1:] != PAD, tf.int32), axis=1)
 
 
-@export
+@register
 class TextEncoder(ChecksSettings, keras.layers.Layer):
     """An LSTM over the tokens; its last state gives the variational parameters.
 
@@ -85,12 +85,12 @@ class TextEncoder(ChecksSettings, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
-        self.embedding_size = checks.positive_int("embedding_size", embedding_size)
-        self.units = checks.positive_int("units", units)
-        self.latent_size = checks.positive_int("latent_size", latent_size)
+        self.vocabulary_size = validation.positive_int("vocabulary_size", vocabulary_size)
+        self.embedding_size = validation.positive_int("embedding_size", embedding_size)
+        self.units = validation.positive_int("units", units)
+        self.latent_size = validation.positive_int("latent_size", latent_size)
         self.family = as_family(family)
-        self.initial_scale = checks.positive("initial_scale", initial_scale)
+        self.initial_scale = validation.positive("initial_scale", initial_scale)
         scale, dtype = self.initial_scale, self.dtype_policy
         self.embedding = _embedding(self.vocabulary_size, self.embedding_size, scale, dtype)
         self.lstm = LSTM(self.units, self.embedding_size, _uniform(scale), dtype=dtype)
@@ -120,7 +120,7 @@ class TextEncoder(ChecksSettings, keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-@export
+@register
 class TextDecoder(ChecksSettings, SamplesText, Decoder):
     """An LSTM language model, given z: z joins every input and sets the first hidden state.
 
@@ -137,8 +137,8 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
     """
 
     _changeable = {
-        "dropout": lambda rate: checks.unit_interval("dropout", rate, closed=False),
-        "word_dropout": lambda rate: checks.unit_interval("word_dropout", rate, closed=False),
+        "dropout": lambda rate: validation.unit_interval("dropout", rate, closed=False),
+        "word_dropout": lambda rate: validation.unit_interval("word_dropout", rate, closed=False),
     }
 
     def __init__(
@@ -153,12 +153,12 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.vocabulary_size = checks.positive_int("vocabulary_size", vocabulary_size)
-        self.embedding_size = checks.positive_int("embedding_size", embedding_size)
-        self.units = checks.positive_int("units", units)
-        self.latent_size = checks.non_negative_int("latent_size", latent_size)
+        self.vocabulary_size = validation.positive_int("vocabulary_size", vocabulary_size)
+        self.embedding_size = validation.positive_int("embedding_size", embedding_size)
+        self.units = validation.positive_int("units", units)
+        self.latent_size = validation.non_negative_int("latent_size", latent_size)
         self.dropout, self.word_dropout = dropout, word_dropout
-        self.initial_scale = checks.positive("initial_scale", initial_scale)
+        self.initial_scale = validation.positive("initial_scale", initial_scale)
         scale, dtype = self.initial_scale, self.dtype_policy
         self.embedding = _embedding(self.vocabulary_size, self.embedding_size, scale, dtype)
         self.lstm = LSTM(self.units, self.embedding_size, _uniform(scale), dtype=dtype)
@@ -189,7 +189,7 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
         if not self.word_dropout:
             return inputs
         batch, time = tf.unstack(tf.shape(inputs), num=2)
-        chance = shares.drawn(lambda n: tf.random.stateless_uniform([n, time], seed), batch)
+        chance = batch_shard.drawn(lambda n: tf.random.stateless_uniform([n, time], seed), batch)
         word = (inputs > EOS) & (chance < self.word_dropout)
         return tf.where(word, UNK, inputs)
 

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.ground import checks
-from tf_savae.networks.beam import beam_search
-from tf_savae.networks.sampling import choice_by_row, decode_tokens, likeliest
+from tf_savae.core import validation
+from tf_savae.samplers.beam import beam_search
+from tf_savae.samplers.decoding import choice_by_row, decode_tokens, likeliest
 
 __all__ = ["SamplesText"]
 
@@ -44,8 +44,8 @@ class SamplesText:
         Raises:
           ValueError: an argument is out of its range, or given for another decoding.
         """
-        checks.choice("decoding", decoding, ("sample", "greedy", "beam"))
-        length = checks.positive_int("length", length)
+        validation.choice("decoding", decoding, ("sample", "greedy", "beam"))
+        length = validation.positive_int("length", length)
         given = {"beam_size": beam_size != 5, "length_penalty": length_penalty != 0.6}
         _refuse("beam", decoding, given)
         warmed = not tf.is_tensor(temperature) and temperature != 1.0
@@ -68,8 +68,8 @@ class SamplesText:
         Returns:
           (int32 [B, W, length + 1], float32 [B, W] nats), best first.
         """
-        width = checks.positive_int("beam_size", beam_size)
-        length = checks.positive_int("length", length)
+        width = validation.positive_int("beam_size", beam_size)
+        length = validation.positive_int("length", length)
         step, state = self._stepper(tf.repeat(z, width, axis=0))
         rows = tf.shape(z)[0]
         return beam_search(step, state, rows, length, width, length_penalty, _NO_WORDS)

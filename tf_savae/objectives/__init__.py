@@ -1,7 +1,7 @@
 """Floor 4: the training rules, one file each; each maps a `Problem` to an `Outcome`."""
 
 from tf_savae.objectives.autoregressive import autoregressive
-from tf_savae.objectives.problem import Outcome, Problem, Start
+from tf_savae.objectives.batch_objective import Outcome, Problem, Start
 from tf_savae.objectives.savae import savae
 from tf_savae.objectives.svi import svi
 from tf_savae.objectives.vae import vae

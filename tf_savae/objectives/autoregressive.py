@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tf_savae.objectives.problem import Outcome
+from tf_savae.objectives.batch_objective import Outcome
 from tf_savae.probability import ElboTerms
 
 __all__ = ["autoregressive"]

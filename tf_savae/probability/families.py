@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_savae.ground.serialization import export
+from tf_savae.core.registration import register
 
 __all__ = ["DiagonalGaussian", "Family", "FullCovarianceGaussian", "standard_normal"]
 
@@ -101,7 +101,7 @@ def _map_shapes(function, shapes):
     return type(shapes)(_map_shapes(function, shape) for shape in shapes)
 
 
-@export
+@register
 class DiagonalGaussian(Family):
     """N(mean, diag(exp(log_variance))); parameters are the pair (mean, log_variance), [B, Z] each.
 
@@ -118,7 +118,7 @@ class DiagonalGaussian(Family):
         return tfd.Independent(tfd.Normal(mean, tf.exp(0.5 * log_variance)), 1)
 
 
-@export
+@register
 class FullCovarianceGaussian(Family):
     """N(mean, L L'); parameters are (mean [B, Z], scale [B, Z (Z + 1) / 2]).
 

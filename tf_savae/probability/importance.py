@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
+from tf_savae.core import seeds, validation
 
 __all__ = ["importance_weighted_log_likelihood"]
 
@@ -31,7 +31,7 @@ def importance_weighted_log_likelihood(log_likelihood, posterior, prior, samples
     [-1.0, -1.0, -1.0]
     """
     if not tf.is_tensor(samples):
-        samples = checks.positive_int("samples", samples)
+        samples = validation.positive_int("samples", samples)
     seed = seeds.as_seed(seed)
 
     def log_weight(index):

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks
-from tf_savae.ground.serialization import export
+from tf_savae.core import validation
+from tf_savae.core.registration import register
 
 __all__ = ["CyclicalKLWeight", "as_kl_weight", "linear_kl_weight"]
 
@@ -18,13 +18,13 @@ def linear_kl_weight(steps, start=0.1, end=1.0):
     >>> float(linear_kl_weight(10, start=0.0)(5))
     0.5
     """
-    steps = checks.positive_int("steps", steps)
-    start = checks.positive("start", start, zero=True)
-    end = checks.positive("end", end, zero=True)
+    steps = validation.positive_int("steps", steps)
+    start = validation.positive("start", start, zero=True)
+    end = validation.positive("end", end, zero=True)
     return keras.optimizers.schedules.PolynomialDecay(start, steps, end)
 
 
-@export
+@register
 class CyclicalKLWeight(keras.optimizers.schedules.LearningRateSchedule):
     """Cyclical annealing (Fu et al. 2019, https://arxiv.org/abs/1903.10145).
 
@@ -37,13 +37,13 @@ class CyclicalKLWeight(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, steps, cycles=4, ramp=0.5, start=0.0, end=1.0):
-        self.steps = checks.positive_int("steps", steps)
-        self.cycles = checks.positive_int("cycles", cycles)
-        self.ramp = checks.unit_interval("ramp", ramp)
+        self.steps = validation.positive_int("steps", steps)
+        self.cycles = validation.positive_int("cycles", cycles)
+        self.ramp = validation.unit_interval("ramp", ramp)
         if not self.ramp:
             raise ValueError("ramp: expected a number in (0, 1], got 0.")
-        self.start = checks.positive("start", start, zero=True)
-        self.end = checks.positive("end", end, zero=True)
+        self.start = validation.positive("start", start, zero=True)
+        self.end = validation.positive("end", end, zero=True)
 
     def __call__(self, step):
         step = tf.cast(step, tf.float32)
@@ -66,5 +66,5 @@ def as_kl_weight(beta):
     """
     if callable(beta):
         return beta
-    value = checks.positive("beta", beta, zero=True)
+    value = validation.positive("beta", beta, zero=True)
     return lambda step: tf.constant(value)

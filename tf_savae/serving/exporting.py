@@ -5,23 +5,21 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
 from tf_savae.serving.documentation import describe, write_documentation
-from tf_savae.serving.doors import reads_text
+from tf_savae.serving.graph_vocabulary import GraphVocabulary
 from tf_savae.serving.inputs import SharedInputs
 from tf_savae.serving.limits import Limits
+from tf_savae.serving.request_checks import reads_text
 from tf_savae.serving.signatures import signatures_of, text_signature
 from tf_savae.serving.versions import new_version
 from tf_savae.serving.warmup import write_warmup
-from tf_savae.serving.words import GraphVocabulary
 
 __all__ = ["export"]
 
 
-def export(
-    model, path, *, vocabulary=None, version=None, limits=None, signatures=None, xla=False
-):
+def export(model, path, *, vocabulary=None, version=None, limits=None, signatures=None, xla=False):
     """Writes `model` as a SavedModel that TF Serving runs; see docs/serving.md.
 
     Signatures of a `SemiAmortizedVAE`, each with a dynamic batch size: `infer` (also
@@ -70,9 +68,7 @@ def export(
         archive = keras.export.ExportArchive()
         if words is not None:
             archive.track(words.table)
-        functions = {
-            s.name: archive.add_endpoint(s.name, s.function(), s.specs()) for s in chosen
-        }
+        functions = {s.name: archive.add_endpoint(s.name, s.function(), s.specs()) for s in chosen}
         archive.write_out(str(written["path"]), verbose=False)
         extra = written["path"] / "assets.extra"
         extra.mkdir()
@@ -99,7 +95,7 @@ def _checked(model, vocabulary, limits):
         )
     for variable in model.weights:
         remedy = "Export a checkpoint of before they went wrong."
-        checks.finite(f"weights {variable.path}", variable.numpy(), remedy)
+        validation.finite(f"weights {variable.path}", variable.numpy(), remedy)
     if vocabulary is None:
         return None
     size = model.decoder.vocabulary_size if reads_text(model.decoder) else None

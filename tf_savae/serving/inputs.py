@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.serving.doors import example_checks, reads_text, rows_within, within
 from tf_savae.serving.limits import text_bytes
+from tf_savae.serving.request_checks import example_checks, reads_text, rows_within, within
 from tf_savae.serving.signature import Input
 
 __all__ = ["SharedInputs"]

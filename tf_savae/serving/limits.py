@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 
 __all__ = ["Limits", "text_bytes"]
 
@@ -34,7 +34,7 @@ class Limits:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            checks.positive_int(f"limits.{field.name}", getattr(self, field.name))
+            validation.positive_int(f"limits.{field.name}", getattr(self, field.name))
 
 
 def text_bytes(words):

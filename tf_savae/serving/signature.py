@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_savae.serving.doors import checked_answer, checked_input
+from tf_savae.serving.request_checks import checked_answer, checked_input
 
 __all__ = ["Input", "Output", "Signature"]
 

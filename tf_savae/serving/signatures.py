@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_savae.networks import Decoder
 from tf_savae.probability import DiagonalGaussian, FullCovarianceGaussian
-from tf_savae.serving.alone import Alone, decoding, prior_rows
+from tf_savae.serving.per_example import Alone, decoding, prior_rows
 from tf_savae.serving.signature import Output, Signature
 
 __all__ = ["signatures_of", "text_signature"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tf_savae.ground import checks
-from tf_savae.ground.files import sync_file, sync_folder
+from tf_savae.core import validation
+from tf_savae.core.atomic_files import sync_file, sync_folder
 
 __all__ = ["new_version"]
 
@@ -32,7 +32,7 @@ def new_version(base, version=None):
     base = Path(base)
     _make(base)
     if version is not None:
-        _refuse_taken(base, checks.positive_int("version", version))
+        _refuse_taken(base, validation.positive_int("version", version))
     incoming = base / f"{_INCOMING}-{os.getpid()}-{os.urandom(4).hex()}"
     written = {"path": incoming}
     try:

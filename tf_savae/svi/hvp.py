@@ -9,14 +9,11 @@ each *float* leaf of theta.
 import tensorflow as tf
 from absl import logging
 
-from tf_savae.ground import checks
-from tf_savae.svi import (
-    forward_mode,
-    per_example,
-    slice_gradient,  # noqa: F401 Registers a gradient that products under XLA need.
-)
-from tf_savae.svi.evaluation import dense, differentiate, floating, with_floats
-from tf_savae.svi.missing import named_operation
+from tf_savae.autodiff import forward_mode
+from tf_savae.autodiff.unsupported import named_operation
+from tf_savae.core import validation
+from tf_savae.svi import per_example
+from tf_savae.svi.objective import dense, differentiate, floating, with_floats
 
 __all__ = [
     "METHODS",
@@ -121,8 +118,7 @@ def finite_difference(objective, parameters, theta, seed, vector):
     plus = objective.full_gradient(moved(1.0), theta, seed, weights)
     minus = objective.full_gradient(moved(-1.0), theta, seed, weights)
     return tuple(
-        [a - b for a, b in zip(up, down, strict=True)]
-        for up, down in zip(plus, minus, strict=True)
+        [a - b for a, b in zip(up, down, strict=True)] for up, down in zip(plus, minus, strict=True)
     )
 
 
@@ -158,4 +154,4 @@ def resolve(hvp):
     """
     if callable(hvp):
         return hvp
-    return METHODS[checks.choice("hvp", hvp, tuple(METHODS))]
+    return METHODS[validation.choice("hvp", hvp, tuple(METHODS))]

@@ -9,15 +9,15 @@ import math
 import keras
 import tensorflow as tf
 
-from tf_savae.ground import checks
-from tf_savae.ground.serialization import export
+from tf_savae.core import validation
+from tf_savae.core.registration import register
 from tf_savae.svi.per_example import clip
 from tf_savae.svi.update import momentum_step
 
 __all__ = ["LearnedSteps", "LearnedUpdate"]
 
 
-@export
+@register
 class LearnedSteps(keras.layers.Layer):
     """`Momentum` with a learned step size and momentum for each step, tensor and dimension.
 
@@ -42,12 +42,12 @@ class LearnedSteps(keras.layers.Layer):
 
     def __init__(self, steps=5, step_size=0.03, momentum=0.5, clip_norm=5.0, **kwargs):
         super().__init__(**kwargs)
-        self.steps = checks.positive_int("steps", steps)
-        self.step_size = checks.positive("step_size", step_size)
-        self.momentum = checks.unit_interval("momentum", momentum, closed=False)
+        self.steps = validation.positive_int("steps", steps)
+        self.step_size = validation.positive("step_size", step_size)
+        self.momentum = validation.unit_interval("momentum", momentum, closed=False)
         if not self.momentum:
             raise ValueError("momentum: expected a number in (0, 1), whose logit is trained; got 0")
-        self.clip_norm = checks.positive("clip_norm", clip_norm, optional=True)
+        self.clip_norm = validation.positive("clip_norm", clip_norm, optional=True)
 
     def build(self, parameters_shape):
         """Makes the weights.
@@ -87,7 +87,7 @@ class LearnedSteps(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-@export
+@register
 class LearnedUpdate(keras.layers.Layer):
     """A small network that reads the gradient and the parameters and proposes the next step.
 
@@ -117,16 +117,14 @@ class LearnedUpdate(keras.layers.Layer):
     -0.03
     """
 
-    def __init__(
-        self, units=24, memory=8, step_size=0.03, move=0.05, bound=5.0, seed=0, **kwargs
-    ):
+    def __init__(self, units=24, memory=8, step_size=0.03, move=0.05, bound=5.0, seed=0, **kwargs):
         super().__init__(**kwargs)
-        self.units = checks.positive_int("units", units)
-        self.memory = checks.non_negative_int("memory", memory)
-        self.step_size = checks.positive("step_size", step_size)
-        self.move = checks.positive("move", move, zero=True)
-        self.bound = checks.positive("bound", bound)
-        self.seed = checks.non_negative_int("seed", seed)
+        self.units = validation.positive_int("units", units)
+        self.memory = validation.non_negative_int("memory", memory)
+        self.step_size = validation.positive("step_size", step_size)
+        self.move = validation.positive("move", move, zero=True)
+        self.bound = validation.positive("bound", bound)
+        self.seed = validation.non_negative_int("seed", seed)
 
     def build(self, parameters_shape):
         """Makes the weights.
@@ -167,11 +165,10 @@ class LearnedUpdate(keras.layers.Layer):
         outputs = tf.unstack(outputs, num=2 * count, axis=-1)
         log_size = math.log(self.step_size)
         moved = [
-            p - tf.exp(log_size + size) * tf.clip_by_value(g, -self.bound, self.bound)
+            p
+            - tf.exp(log_size + size) * tf.clip_by_value(g, -self.bound, self.bound)
             + self.move * move
-            for p, g, size, move in zip(
-                flat, slopes, outputs[:count], outputs[count:], strict=True
-            )
+            for p, g, size, move in zip(flat, slopes, outputs[:count], outputs[count:], strict=True)
         ]
         state = 0.5 * (state + tf.tanh(_dense(hidden, self.memory_out, dtype)))
         return tf.nest.pack_sequence_as(parameters, moved), state

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_savae.ground import seeds
-from tf_savae.svi import keeping, per_example
+from tf_savae.autodiff import residuals
+from tf_savae.core import seeds
+from tf_savae.svi import per_example
 
 __all__ = ["Path", "Settings", "descend", "stacked_path"]
 
@@ -72,7 +73,7 @@ def stacked_path(objective, initial, theta, settings):
     ]
 
     def body(step, parameters, state, arrays):
-        with keeping.recording(settings.keep) as kept:
+        with residuals.recording(settings.keep) as kept:
             following, (values, gradient) = one_step(
                 objective, parameters, state, theta, step, settings
             )
@@ -110,7 +111,7 @@ def _kept_spec(objective, initial, theta, settings):
         return []
 
     def step(parameters):
-        with keeping.recording(settings.keep) as kept:
+        with residuals.recording(settings.keep) as kept:
             objective.gradient(parameters, theta, settings.seed)
         return kept.entries()
 

@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
-from tf_savae.svi import adjoint as adjoints
+from tf_savae.autodiff import residuals
+from tf_savae.core import seeds, validation
+from tf_savae.svi import adjoints as adjoints
 from tf_savae.svi import hvp as hvps
-from tf_savae.svi import keeping, loop
-from tf_savae.svi.bound_rule import BoundRule
+from tf_savae.svi import loop
 from tf_savae.svi.early_stopping import descend_until
-from tf_savae.svi.evaluation import Objective
+from tf_savae.svi.functional_rule import BoundRule
+from tf_savae.svi.objective import Objective
 from tf_savae.svi.rule_checks import as_rule, check_rule
 
 __all__ = ["ADJOINTS", "Trace", "check_adjoint_clip", "refine"]
@@ -114,28 +115,28 @@ def refine(
     [[1.0, 1.0]]
     """
     # Identities: a tensor may stand in several places, and each has a derivative of its own.
-    initial = tf.nest.map_structure(tf.identity, checks.floating_nest("initial", initial))
+    initial = tf.nest.map_structure(tf.identity, validation.floating_nest("initial", initial))
     theta = tf.nest.map_structure(_own, theta)
-    checks.choice("adjoint", adjoint, ADJOINTS)
+    validation.choice("adjoint", adjoint, ADJOINTS)
     check_adjoint_clip(adjoint_clip_norm, adjoint)
     if not isinstance(return_trace, str) or return_trace != "path":
-        checks.boolean("return_trace", return_trace)
+        validation.boolean("return_trace", return_trace)
     steps = _checked_steps(steps, adjoint, return_trace)
     flat = tf.nest.flatten(initial)
-    samples = checks.positive_int("samples", samples)
+    samples = validation.positive_int("samples", samples)
     objective = Objective(negative_elbo, initial, theta, samples)
-    rule = as_rule(
-        update, _DEFAULTS, step_size=step_size, momentum=momentum, clip_norm=clip_norm
-    )
+    rule = as_rule(update, _DEFAULTS, step_size=step_size, momentum=momentum, clip_norm=clip_norm)
     check_rule(rule, initial)
     bound = BoundRule(rule, initial)
     settings = loop.Settings(
         steps=steps,
         rule=bound,
         weights=bound.weights,
-        adjoint_clip_norm=checks.positive("adjoint_clip_norm", adjoint_clip_norm, optional=True),
+        adjoint_clip_norm=validation.positive(
+            "adjoint_clip_norm", adjoint_clip_norm, optional=True
+        ),
         seed=seeds.as_seed(seed),
-        hvp=hvps.resolve(keeping.product_for(keep, adjoint, hvp)),
+        hvp=hvps.resolve(residuals.product_for(keep, adjoint, hvp)),
         keep=keep,
     )
     cross = _crossing(adjoint, steps, truncate, early_stopping)
@@ -210,7 +211,7 @@ def _stopping_early(adjoint, tolerance):
             "early_stopping: is for inference, where no gradient crosses the refinement; expected "
             f'adjoint="stop", got adjoint={adjoint!r}.'
         )
-    tolerance = checks.positive("early_stopping", tolerance, zero=True)
+    tolerance = validation.positive("early_stopping", tolerance, zero=True)
 
     def run(objective, initial, theta, settings, probe):
         del probe
@@ -224,7 +225,7 @@ def _stopping_early(adjoint, tolerance):
 
 def _checked_steps(steps, adjoint, return_trace):
     if not tf.is_tensor(steps):
-        return checks.non_negative_int("steps", steps)
+        return validation.non_negative_int("steps", steps)
     if adjoint != "stop" or return_trace:
         raise ValueError(
             'steps: a tensor is possible only with adjoint="stop" and return_trace=False; pass a '
@@ -240,7 +241,7 @@ def _checked_depth(adjoint, steps, truncate):
                 f'truncate: is for adjoint="truncated", got adjoint={adjoint!r}; leave it None.'
             )
         return steps
-    depth = checks.non_negative_int("truncate", truncate)
+    depth = validation.non_negative_int("truncate", truncate)
     if depth > steps:
         raise ValueError(f"truncate: expected at most steps={steps}, got {depth}.")
     return depth

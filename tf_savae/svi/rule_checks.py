@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.svi.bound_rule import BoundRule
+from tf_savae.svi.functional_rule import BoundRule
 from tf_savae.svi.update import Momentum, NaturalGradient
 
 __all__ = ["as_rule", "check_rule"]

@@ -15,8 +15,8 @@ constant.
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.ground import checks
-from tf_savae.ground.serialization import export
+from tf_savae.core import validation
+from tf_savae.core.registration import register
 from tf_savae.svi.per_example import clip
 from tf_savae.svi.step_sizes import check_step_size, step_sizes
 
@@ -42,7 +42,7 @@ def momentum_step(gradient, velocity, parameters, sizes, rates):
     )
 
 
-@export
+@register
 class Momentum:
     """Gradient descent with momentum and per-example clipping: u = m u - clip(g); p = p + a u.
 
@@ -66,8 +66,8 @@ class Momentum:
 
     def __init__(self, step_size, momentum=0.5, clip_norm=None):
         self.step_size = check_step_size(step_size)
-        self.momentum = checks.unit_interval("momentum", momentum, closed=False)
-        self.clip_norm = checks.positive("clip_norm", clip_norm, optional=True)
+        self.momentum = validation.unit_interval("momentum", momentum, closed=False)
+        self.clip_norm = validation.positive("clip_norm", clip_norm, optional=True)
 
     def init(self, parameters):
         """Velocities of zero.
@@ -114,7 +114,7 @@ def _plain_size(size):
     return float(size)
 
 
-@export
+@register
 class NaturalGradient(Momentum):
     """`Momentum` on the natural gradient of a diagonal Gaussian's (mean, log-variance).
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 from tf_savae.training.evaluate_config import FinishedRunConfig
 from tf_savae.training.run_config import setting
 
@@ -30,4 +30,4 @@ class AnalyzeConfig(FinishedRunConfig):
     def __post_init__(self):
         super().__post_init__()
         for name in ("example", "noises"):
-            checks.positive_int(name, getattr(self, name))
+            validation.positive_int(name, getattr(self, name))

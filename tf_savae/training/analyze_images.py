@@ -3,7 +3,7 @@
 import numpy as np
 
 from tf_savae.analysis import decoder_saliency
-from tf_savae.models.passes import one_pass
+from tf_savae.evaluation.dataset_pass import one_pass
 from tf_savae.training.pixels_plot import save_pixels
 
 __all__ = ["analyze_images", "pixel_saliency"]

@@ -12,7 +12,7 @@ from tf_savae.analysis import (
     frequency_groups,
     position_groups,
 )
-from tf_savae.models.passes import one_pass
+from tf_savae.evaluation.dataset_pass import one_pass
 from tf_savae.training.analyze_tags import read_tags, tag_groups
 from tf_savae.training.saliency_plot import save_corpus, save_sentence
 

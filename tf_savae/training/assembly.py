@@ -4,7 +4,7 @@ import keras
 
 from tf_savae import svi
 from tf_savae.models import AutoregressiveModel, SemiAmortizedRefinement, SemiAmortizedVAE
-from tf_savae.models.steps_schedule import every
+from tf_savae.models.refinement.steps_schedule import every
 from tf_savae.probability import linear_kl_weight
 
 __all__ = ["assemble"]

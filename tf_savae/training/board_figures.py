@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.analysis.path import follower, refinement_path
-from tf_savae.ground import seeds
+from tf_savae.core import seeds
 from tf_savae.models import NonFiniteError
 from tf_savae.training.board import Board, read_picture
 from tf_savae.training.history_plot import save_history

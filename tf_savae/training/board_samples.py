@@ -3,7 +3,7 @@
 import numpy as np
 
 from tf_savae import generation
-from tf_savae.ground import checks, seeds
+from tf_savae.core import seeds, validation
 from tf_savae.models import NonFiniteError, SemiAmortizedVAE
 from tf_savae.training.board import Board
 
@@ -32,7 +32,7 @@ class BoardSamples(Board):
 
     def __init__(self, logs, view, count, seed=0):
         super().__init__(logs)
-        self._view, self._count = view, checks.positive_int("count", count)
+        self._view, self._count = view, validation.positive_int("count", count)
         self._seed = seeds.fold(seed, _STREAM)
         self._examples = view.examples(count)
 

@@ -5,7 +5,7 @@ import json
 import tensorflow as tf
 
 from tf_savae.models import NonFiniteError
-from tf_savae.models.guards import TooManySkippedError
+from tf_savae.models.callbacks import TooManySkippedError
 from tf_savae.svi.hvp import METHODS
 from tf_savae.training.snapshots import Snapshots
 

@@ -2,14 +2,14 @@
 
 import keras
 
+from tf_savae.core import validation
 from tf_savae.evaluation import (
     active_units,
     evaluate_bounds,
     importance_weighting,
     mutual_information,
 )
-from tf_savae.ground import checks
-from tf_savae.models.passes import check_latent
+from tf_savae.evaluation.dataset_pass import check_latent
 
 __all__ = ["EvaluatePosterior"]
 
@@ -49,14 +49,12 @@ class EvaluatePosterior(keras.callbacks.Callback):
     2
     """
 
-    def __init__(
-        self, dataset, every=1, samples=50, steps=None, chunk=1, prefix="val_", seed=0
-    ):
+    def __init__(self, dataset, every=1, samples=50, steps=None, chunk=1, prefix="val_", seed=0):
         super().__init__()
         self._dataset, self._steps, self._prefix, self._seed = dataset, steps, prefix, seed
-        self._every = checks.positive_int("every", every)
-        self._samples = checks.positive_int("samples", samples)
-        self._chunk = checks.positive_int("chunk", chunk)
+        self._every = validation.positive_int("every", every)
+        self._samples = validation.positive_int("samples", samples)
+        self._chunk = validation.positive_int("chunk", chunk)
 
     def on_train_begin(self, logs=None):
         """Says what is wrong with the model before the first epoch."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 from tf_savae.training.run_config import setting
 
 __all__ = ["EvaluateConfig", "FinishedRunConfig"]
@@ -33,11 +33,11 @@ class FinishedRunConfig:
     steps: int = setting(-1, "K, refinement steps of the refined posterior; -1: the run's own")
 
     def __post_init__(self):
-        checks.choice("split", self.split, _SPLITS)
+        validation.choice("split", self.split, _SPLITS)
         for name in ("max_examples", "batch_size"):
-            checks.non_negative_int(name, getattr(self, name))
+            validation.non_negative_int(name, getattr(self, name))
         if self.steps != -1:
-            checks.non_negative_int("steps (-1: the run's own)", self.steps)
+            validation.non_negative_int("steps (-1: the run's own)", self.steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class EvaluateConfig(FinishedRunConfig):
     def __post_init__(self):
         super().__post_init__()
         for name in ("gap_examples", "curve_examples"):
-            checks.non_negative_int(name, getattr(self, name))
+            validation.non_negative_int(name, getattr(self, name))
         for name in (
             "samples",
             "chunk",
@@ -87,16 +87,16 @@ class EvaluateConfig(FinishedRunConfig):
             "curve_stopping_samples",
             "curve_noises",
         ):
-            checks.positive_int(name, getattr(self, name))
-        checks.positive("gap_step_size", self.gap_step_size)
+            validation.positive_int(name, getattr(self, name))
+        validation.positive("gap_step_size", self.gap_step_size)
         steps = numbers("curve_steps", self.curve_steps, int)
         tolerances = numbers("curve_tolerances", self.curve_tolerances, float)
         object.__setattr__(self, "curve_steps", steps)
         object.__setattr__(self, "curve_tolerances", tolerances)
         for k in steps:
-            checks.non_negative_int("curve_steps", k)
+            validation.non_negative_int("curve_steps", k)
         for tolerance in tolerances:
-            checks.positive("curve_tolerances", tolerance, zero=True)
+            validation.positive("curve_tolerances", tolerance, zero=True)
         if self.curve_examples and not steps:
             raise ValueError("curve_steps: expected at least one K, got none.")
 

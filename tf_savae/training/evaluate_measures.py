@@ -45,8 +45,10 @@ def posterior_numbers(model, split, config, steps, label):
         "iw_nll": {**mean_and_error(weighted.nll), "monte_carlo_error": weighted.monte_carlo_error},
         "effective_samples": float(np.median(weighted.effective_samples)),
     }
-    return numbers | _perplexities(split, bounds.bound, "ppl") | _perplexities(
-        split, weighted.nll, "iw_ppl"
+    return (
+        numbers
+        | _perplexities(split, bounds.bound, "ppl")
+        | _perplexities(split, weighted.nll, "iw_ppl")
     )
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 from tf_savae.serving import Limits
 from tf_savae.training.run_config import setting
 
@@ -38,9 +38,9 @@ class ExportConfig:
 
     def __post_init__(self):
         for name in ("version", "max_words"):
-            checks.non_negative_int(name, getattr(self, name))
+            validation.non_negative_int(name, getattr(self, name))
         for name in ("max_rows", "max_steps", "max_samples"):
-            checks.positive_int(name, getattr(self, name))
+            validation.positive_int(name, getattr(self, name))
         names = self.signatures
         if isinstance(names, str):
             names = tuple(name.strip() for name in names.split(",") if name.strip())

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from tf_savae.ground import files
+from tf_savae.core import atomic_files
 
 __all__ = ["digest", "inside", "read_json", "write_whole"]
 
@@ -19,7 +19,7 @@ def write_whole(path, text):
       OSError: it could not be written (a full disk, say); the file that was there stays.
     """
     try:
-        files.write_whole(path, text)
+        atomic_files.write_whole(path, text)
     except OSError as error:
         raise OSError(
             f"{path}: could not be written ({error.strerror or error}). What was there stays. "

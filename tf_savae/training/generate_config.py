@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 from tf_savae.training.run_config import setting
 
 __all__ = ["GenerateConfig"]
@@ -98,7 +98,7 @@ class GenerateConfig:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not None and "choices" in field.metadata:
-                checks.choice(field.name, value, field.metadata["choices"])
+                validation.choice(field.name, value, field.metadata["choices"])
         self._check_ranges()
         self._check_combinations()
         self.row_numbers()
@@ -106,13 +106,13 @@ class GenerateConfig:
 
     def _check_ranges(self):
         for name in ("n", "batch_size", "top_k", "beam_size", "length"):
-            self._check(checks.positive_int, name)
+            self._check(validation.positive_int, name)
         for name in ("seed", "steps"):
-            self._check(checks.non_negative_int, name)
+            self._check(validation.non_negative_int, name)
         for name in ("temperature", "length_penalty"):
-            self._check(checks.positive, name, zero=True)
-        self._check(checks.positive, "extent")
-        if self.top_p is not None and not checks.unit_interval("top_p", self.top_p):
+            self._check(validation.positive, name, zero=True)
+        self._check(validation.positive, "extent")
+        if self.top_p is not None and not validation.unit_interval("top_p", self.top_p):
             raise ValueError(f"top_p: expected a number in (0, 1], got {self.top_p!r}.")
 
     def _check(self, check, name, **kwargs):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 from tf_savae.training.run_config import RunConfig, setting
 
 __all__ = ["IMAGE_CONFIGS", "ImageConfig", "omniglot", "small", "tiny"]
@@ -57,9 +57,9 @@ class ImageConfig(RunConfig):
         if any(size < 3 or size % 2 == 0 for size in self.kernels):
             raise ValueError(f"kernels: expected odd integers >= 3, got {self.kernels}.")
         for name in ("channels", "latent_maps", "valid_size", "test_size"):
-            checks.positive_int(name, getattr(self, name))
+            validation.positive_int(name, getattr(self, name))
         for name in ("max_train_images", "max_eval_images", "data_seed"):
-            checks.non_negative_int(name, getattr(self, name))
+            validation.non_negative_int(name, getattr(self, name))
 
 
 def _sizes(name, value):
@@ -73,7 +73,7 @@ def _sizes(name, value):
         ) from None
     if not sizes:
         raise ValueError(f"{name}: expected at least one integer, got {value!r}.")
-    return tuple(checks.positive_int(name, size) for size in sizes)
+    return tuple(validation.positive_int(name, size) for size in sizes)
 
 
 def omniglot():

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.ground import checks, seeds
+from tf_savae.core import seeds, validation
 
 __all__ = ["Landscape", "Window", "landscape", "refinement_path"]
 
@@ -48,8 +48,8 @@ def landscape(models, x, *, size=81, draws=20, seed=0):
     The variances are held at those where SA-VAE ends. The window covers every path; the second
     one is the neighbourhood of the optimum.
     """
-    checks.positive_int("size", size)
-    draws = checks.positive_int("draws", draws)
+    validation.positive_int("size", size)
+    draws = validation.positive_int("draws", draws)
     noise = tf.random.stateless_normal([draws, 2], seeds.as_seed(seed))
     steps = {"vae": 0}
     traced = {n: refinement_path(m, x, steps.get(n), seed) for n, m in models.items()}

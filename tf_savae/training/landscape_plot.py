@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 
 __all__ = ["plot_landscape", "save_landscape"]
 
@@ -32,7 +32,7 @@ def plot_landscape(shown, file):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    checks.finite("landscape", shown.whole.values, "The trained model's weights are broken.")
+    validation.finite("landscape", shown.whole.values, "The trained model's weights are broken.")
     figure = Figure(figsize=(12, 6.3), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)  # No display is asked for, whatever backend is set.
     left, right = figure.subplots(1, 2)

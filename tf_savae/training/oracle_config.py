@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 from tf_savae.training.run_config import HVPS, KEEPS, setting
 from tf_savae.training.strategy import STRATEGIES
 
@@ -80,11 +80,11 @@ class OracleConfig:
 
     def __post_init__(self):
         _check_ranges(self)
-        checks.choice("study", self.study, _STUDIES)
-        checks.choice("hvp", self.hvp, HVPS)
-        checks.choice("keep", self.keep, KEEPS)
-        checks.choice("strategy", self.strategy, STRATEGIES)
-        checks.choice("jit_compile", self.jit_compile, _JIT)
+        validation.choice("study", self.study, _STUDIES)
+        validation.choice("hvp", self.hvp, HVPS)
+        validation.choice("keep", self.keep, KEEPS)
+        validation.choice("strategy", self.strategy, STRATEGIES)
+        validation.choice("jit_compile", self.jit_compile, _JIT)
         for name in ("train", "learned_train", "validation", "test"):
             name += "_points"
             if getattr(self, name) % self.batch_size:
@@ -121,12 +121,12 @@ def _check_ranges(config):
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name == "momentum":
-            checks.unit_interval(field.name, value, closed=False)
+            validation.unit_interval(field.name, value, closed=False)
         elif field.type is int:
-            check = checks.non_negative_int if field.name in zero else checks.positive_int
+            check = validation.non_negative_int if field.name in zero else validation.positive_int
             check(field.name, value)
         elif field.type is float:
-            checks.positive(field.name, value, zero=field.name in zero)
+            validation.positive(field.name, value, zero=field.name in zero)
 
 
 def full():

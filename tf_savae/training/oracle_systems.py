@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core import seeds
 from tf_savae.evaluation import importance_weighted_nll
-from tf_savae.ground import seeds
 from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.networks import OracleDecoder, OracleEncoder
 from tf_savae.probability import importance_weighted_log_likelihood, linear_kl_weight

@@ -31,8 +31,15 @@ def save_pixels(images, saliency, folder, first=1, name="pixels", columns=8):
         for axes in (above, below):
             axes.set_xticks([])
             axes.set_yticks([])
-    figure.colorbar(maps[0].images[0], ax=maps, location="bottom", shrink=0.5, aspect=40, pad=0.02,
-                    label="‖∂ log p(pixel | pixels before) / ∂z‖ (nats per unit of z)")
+    figure.colorbar(
+        maps[0].images[0],
+        ax=maps,
+        location="bottom",
+        shrink=0.5,
+        aspect=40,
+        pad=0.02,
+        label="‖∂ log p(pixel | pixels before) / ∂z‖ (nats per unit of z)",
+    )
     mean = figure.add_subplot(grid[:, len(shown) :])
     drawn = mean.imshow(saliency.mean(axis=0), cmap="magma", vmin=0)
     mean.set_title(f"mean of {len(images):,} images", fontsize=9)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import keras
 from absl import logging
 
-from tf_savae.ground.files import sync_file, sync_folder
+from tf_savae.core.atomic_files import sync_file, sync_folder
 from tf_savae.models import NonFiniteError
-from tf_savae.models.building import first_batch
+from tf_savae.models.build import first_batch
 from tf_savae.training.boards import boards
 from tf_savae.training.callbacks import RunState, is_finished, write_history
 from tf_savae.training.checkpoints import Checkpoints

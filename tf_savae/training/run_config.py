@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from tf_savae.ground import checks
-from tf_savae.models.steps_schedule import as_steps, every
+from tf_savae.core import validation
+from tf_savae.models.refinement.steps_schedule import as_steps, every
 from tf_savae.svi import ADJOINTS
 from tf_savae.training.strategy import STRATEGIES
 
@@ -106,23 +106,23 @@ class RunConfig:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             if "choices" in field.metadata:
-                checks.choice(field.name, getattr(self, field.name), field.metadata["choices"])
+                validation.choice(field.name, getattr(self, field.name), field.metadata["choices"])
         for name in ("batch_size", "latent_size", "epochs", "iw_samples", "checkpoint_every"):
-            checks.positive_int(name, getattr(self, name))
+            validation.positive_int(name, getattr(self, name))
         for name in ("svi_steps", "truncate", "seed", "decay_from_epoch"):
-            checks.non_negative_int(name, getattr(self, name))
-        checks.positive_int("svi_samples", self.svi_samples)
-        checks.positive("amortized_weight", self.amortized_weight, zero=True)
+            validation.non_negative_int(name, getattr(self, name))
+        validation.positive_int("svi_samples", self.svi_samples)
+        validation.positive("amortized_weight", self.amortized_weight, zero=True)
         self._check_refinement()
         for name in ("skip_limit", "board_samples"):
-            checks.non_negative_int(name, getattr(self, name))
+            validation.non_negative_int(name, getattr(self, name))
         for name in ("svi_step_size", "learning_rate"):
-            checks.positive(name, getattr(self, name))
+            validation.positive(name, getattr(self, name))
         for name in ("svi_clip_norm", "adjoint_clip_norm", "clip_norm", "min_learning_rate"):
-            checks.positive(name, getattr(self, name), zero=True)
+            validation.positive(name, getattr(self, name), zero=True)
         for name in ("kl_start", "kl_anneal_epochs", "free_bits"):
-            checks.positive(name, getattr(self, name), zero=True)
-        checks.unit_interval("svi_momentum", self.svi_momentum, closed=False)
+            validation.positive(name, getattr(self, name), zero=True)
+        validation.unit_interval("svi_momentum", self.svi_momentum, closed=False)
         if self.learning_rate < self.min_learning_rate:
             raise ValueError(
                 "learning_rate: expected at least min_learning_rate="

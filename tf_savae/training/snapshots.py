@@ -8,7 +8,7 @@ import shutil
 import tensorflow as tf
 from absl import logging
 
-from tf_savae.ground.files import sync_file, sync_folder
+from tf_savae.core.atomic_files import sync_file, sync_folder
 from tf_savae.training.files import digest, inside, read_json, write_whole
 
 __all__ = ["Snapshots"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import tensorflow as tf
 from absl import logging
 
-from tf_savae.ground import checks
-from tf_savae.models import replicas
+from tf_savae.core import validation
+from tf_savae.models import distribution
 from tf_savae.training.workdir import Workdir
 
 __all__ = ["STRATEGIES", "Follower", "Team", "team"]
@@ -59,7 +59,7 @@ class Team:
         """Returns once all processes have called it."""
         if self._several:
             with self.scope():
-                replicas.agreed(0.0)
+                distribution.agreed(0.0)
 
     def in_turn(self, action):
         """Calls `action` in the chief's process, then in all others; returns what it does."""
@@ -77,7 +77,7 @@ class Team:
         if not self._several:
             return
         with self.scope():
-            expected = replicas.agreed(value)
+            expected = distribution.agreed(value)
         if expected != value:
             raise ValueError(
                 f"{name}: the chief has {expected:g}, this process {value:g}. Expected all "
@@ -120,7 +120,7 @@ def team(name):
     ...     alone.size, alone.is_chief
     (1, True)
     """
-    checks.choice("strategy", name, STRATEGIES)
+    validation.choice("strategy", name, STRATEGIES)
     made = Team(_MAKERS[name]())
     if name != "none":
         tf.get_logger().setLevel("WARNING")  # It has a line for every sum.

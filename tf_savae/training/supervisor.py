@@ -17,7 +17,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 
 __all__ = ["Limits", "cluster", "supervise"]
 
@@ -55,7 +55,7 @@ def cluster(workers, hosts=()):
     """
     if hosts:
         return list(hosts)
-    sockets = [socket.socket() for _ in range(checks.positive_int("workers", workers))]
+    sockets = [socket.socket() for _ in range(validation.positive_int("workers", workers))]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
     ports = [one.getsockname()[1] for one in sockets]

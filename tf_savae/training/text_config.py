@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_savae.ground import checks
+from tf_savae.core import validation
 from tf_savae.training.run_config import RunConfig, setting
 
 __all__ = ["TEXT_CONFIGS", "TextConfig", "small", "tiny", "yahoo"]
@@ -42,11 +42,11 @@ class TextConfig(RunConfig):
     def __post_init__(self):
         super().__post_init__()
         for name in ("vocabulary_size", "max_words", "buckets", "embedding_size", "units"):
-            checks.positive_int(name, getattr(self, name))
+            validation.positive_int(name, getattr(self, name))
         for name in ("max_train_lines", "max_eval_lines"):
-            checks.non_negative_int(name, getattr(self, name))
+            validation.non_negative_int(name, getattr(self, name))
         for name in ("dropout", "word_dropout"):
-            checks.unit_interval(name, getattr(self, name), closed=False)
+            validation.unit_interval(name, getattr(self, name), closed=False)
 
 
 def yahoo():

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tf_savae.data.image_files import read_arrays
-from tf_savae.data.image_folders import read_folder
-from tf_savae.data.images import ImageSet
+from tf_savae.data.images.files import read_arrays
+from tf_savae.data.images.folders import read_folder
+from tf_savae.data.images.image_set import ImageSet
 
 __all__ = ["Omniglot28", "StaticMnist"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tf_savae.data.lines import read_lines
+from tf_savae.data.text.lines import read_lines
 
 __all__ = ["LineText", "OracleWords"]
 

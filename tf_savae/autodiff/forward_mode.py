@@ -1,0 +1,238 @@
+"""Lets a loop or a custom derivative take part in forward-mode differentiation.
+
+`tf.autodiff.ForwardAccumulator` cannot see through a while loop inside a `tf.function`, and it
+cannot know the derivative of an operation with a hand-written gradient. Such an operation asks
+`tangents_of(...)` whether a directional derivative is being taken and, if so, computes its own
+tangent with the accumulator paused and hands it back with `attach`.
+"""
+
+import contextlib
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python import pywrap_tfe
+from tensorflow.python.eager import execute, forwardprop, forwardprop_util
+
+__all__ = [
+    "LoopInForwardOverReverse",
+    "accumulate",
+    "active",
+    "attach",
+    "paused",
+    "refuse_nested_functions",
+    "refuse_third_derivatives",
+    "tangents_of",
+]
+
+
+# Operations that are linear in each of their float inputs, and worth not doing twice.
+_PRODUCTS = frozenset(
+    f"{name}{suffix}"
+    for name, suffixes in {
+        "MatMul": [""],
+        "BatchMatMul": ["", "V2", "V3"],
+        "Einsum": [""],
+        "Conv2D": ["", "BackpropInput", "BackpropFilter"],
+        "Conv3D": ["", "BackpropInputV2", "BackpropFilterV2"],
+        "DepthwiseConv2dNative": ["", "BackpropInput", "BackpropFilter"],
+    }.items()
+    for suffix in suffixes
+)
+
+
+class LoopInForwardOverReverse(Exception):
+    """A self-differentiating loop met an accumulator that surrounds a tape.
+
+    Its reverse pass is not differentiable in forward mode; the caller must put the accumulator
+    inside the tape instead (the same product at the same cost).
+    """
+
+
+class _Mode(NamedTuple):
+    accumulator: Any
+    surrounds_tape: bool
+
+
+class _Modes(threading.local):
+    def __init__(self):
+        self.stack = []
+
+
+_modes = _Modes()
+
+
+@contextlib.contextmanager
+def accumulate(primals, tangents, *, surrounds_tape=False):
+    """A `tf.autodiff.ForwardAccumulator` that loops written for it can pass through.
+
+    Args:
+      primals: a flat list of float tensors, each a distinct object.
+      tangents: the direction, tensors of the same shapes and dtypes.
+      surrounds_tape: True where a gradient will be taken *inside* the accumulator; operations
+        that cannot take part then raise `LoopInForwardOverReverse`.
+
+    Yields:
+      The accumulator; ask it `jvp(tensor)` inside the same traced function.
+
+    >>> x = tf.constant([2.0])
+    >>> with accumulate([x], [tf.ones([1])]) as forward:
+    ...     y = x * x
+    >>> forward.jvp(y).numpy().tolist()
+    [4.0]
+    """
+    forward = tf.autodiff.ForwardAccumulator(list(primals), list(tangents))
+    _modes.stack.append(_Mode(forward, surrounds_tape))
+    try:
+        with forward:
+            yield forward
+    finally:
+        _modes.stack.pop()
+
+
+def _jvp(op_name, attributes, inputs, outputs, tangents, use_batch=False):
+    """The JVP of one operation, written into the graph at hand instead of called as a function.
+
+    TensorFlow wraps each operation's JVP in a function of its own. Differentiated in reverse mode,
+    such functions pass shapes between them, and XLA then takes all their inputs, the weights
+    among them, for compile-time constants: it compiles anew whenever a weight changes. In line,
+    static shapes stay static. Only graphs built inside `accumulate` are concerned.
+    """
+    if not _modes.stack or tf.executing_eagerly() or use_batch:
+        return forwardprop._jvp_dispatch(op_name, attributes, inputs, outputs, tangents, use_batch)
+    still = [tangent is None or _is_zero(tangent) for tangent in tangents]
+    # Copies, which the accumulator does not know: else it would differentiate its own work.
+    inputs, outputs, tangents = (
+        [None if t is None else tf.identity(t) for t in part]
+        for part in (inputs, outputs, tangents)
+    )
+    if op_name in _PRODUCTS and any(still) and not all(still):
+        moving = [index for index, rests in enumerate(still) if not rests]
+        return _product_jvp(op_name, attributes, inputs, outputs, tangents, moving)
+    return forwardprop._jvp_helper(op_name, attributes, inputs, outputs, tangents)
+
+
+def _product_jvp(op_name, attributes, inputs, outputs, tangents, moving):
+    """The JVP of a product in the factors that move, as the transpose of its VJP.
+
+    TensorFlow's own takes all factors, and multiplies by the zero tangents of the weights: 8F where
+    a Hessian-vector product needs 6F.
+    """
+    factors = [inputs[index] for index in moving]
+    with forwardprop_util.push_forwardprop_state(), tf.GradientTape() as transpose:
+        with tf.GradientTape() as tape:
+            tape.watch(factors)
+            execute.record_gradient(op_name, inputs, attributes, outputs)
+        upstream = tf.ones_like(outputs[0])
+        transpose.watch(upstream)
+        pulled = tape.gradient(outputs[0], factors, upstream)
+    directions = [tangents[index] for index in moving]
+    return [transpose.gradient(pulled, upstream, output_gradients=directions)]
+
+
+def _is_zero(tangent):
+    """Whether a tangent is one that TensorFlow made up for an input without one."""
+    kind = tangent.op.type
+    if kind in ("Const", "Fill"):  # A large constant is a scalar that is filled into a shape.
+        return not np.any(tf.get_static_value(tangent.op.inputs[1] if kind == "Fill" else tangent))
+    return kind == "ZerosLike"
+
+
+pywrap_tfe.TFE_Py_RegisterJVPFunction(_jvp)
+
+
+def active():
+    """Whether a directional derivative is being taken."""
+    return bool(_modes.stack)
+
+
+def tangents_of(tensors):
+    """The tangents of `tensors` (zeros where there is none), or None outside forward mode.
+
+    Raises:
+      LoopInForwardOverReverse: the accumulator surrounds a tape. Also where no tensor has a
+        tangent: the gradient that will come back through the loop has one.
+    """
+    if not _modes.stack:
+        return None
+    mode = _modes.stack[-1]
+    if mode.surrounds_tape:
+        raise LoopInForwardOverReverse
+    tangents = [mode.accumulator.jvp(tensor) for tensor in tensors]
+    if all(tangent is None for tangent in tangents):
+        return None
+    return [
+        tf.zeros_like(tensor) if tangent is None else tf.convert_to_tensor(tangent)
+        for tensor, tangent in zip(tensors, tangents, strict=True)
+    ]
+
+
+def refuse_third_derivatives(name):
+    """Called where an operation's gradient is taken: inside an accumulator it would be wrong.
+
+    Raises:
+      ValueError: the directional derivative of that gradient is being taken.
+    """
+    if _modes.stack:
+        raise ValueError(
+            f"{name}: its gradient is taken inside the decoder, so that a Hessian-vector product "
+            "in forward mode would need its third derivative, which it does not have; expected "
+            'hvp="reverse_over_reverse".'
+        )
+
+
+def refuse_nested_functions(accumulator, operations):
+    """Looks for calls of functions that tangents passed through: their derivatives get lost.
+
+    A tape around `tf.autodiff.ForwardAccumulator` sees nothing of the tangents of a `tf.function`
+    that is called inside another one; TensorFlow says nothing of it.
+
+    Args:
+      accumulator: what `accumulate` yielded.
+      operations: those of the graph that were made inside it.
+
+    Raises:
+      ValueError: there is such a call.
+    """
+    for operation in operations:
+        if operation.type not in ("PartitionedCall", "StatefulPartitionedCall"):
+            continue
+        for output in operation.outputs:
+            if output.dtype.is_floating and accumulator.jvp(output) is not None:
+                raise ValueError(
+                    'hvp="forward_over_reverse": the decoder calls a tf.function '
+                    f"({operation.name}), through which a tape cannot follow tangents; expected "
+                    "plain Python functions inside the decoder (function.python_function), or "
+                    'hvp="reverse_over_reverse".'
+                )
+
+
+@contextlib.contextmanager
+def paused():
+    """Suspends the innermost accumulator, so that a loop can be built without it."""
+    if not _modes.stack:
+        yield
+        return
+    mode = _modes.stack.pop()
+    mode.accumulator.__exit__(None, None, None)
+    try:
+        yield
+    finally:
+        mode.accumulator.__enter__()
+        _modes.stack.append(mode)
+
+
+def attach(primals, tangents):
+    """Gives each of `primals` its tangent in the innermost accumulator; values do not change.
+
+    `_watch` is what `ForwardAccumulator` calls for the primals it is constructed with; there is no
+    public way to name one more. (Adding a scalar zero with tangent 1, times the tangent, is one,
+    but its broadcast gradient makes XLA treat float tensors as compile-time constants: one
+    compilation for every new value of the weights.)
+    """
+    accumulator = _modes.stack[-1].accumulator
+    with paused():
+        joined = [tf.identity(primal) for primal in primals]
+    accumulator._watch(joined, list(tangents))
+    return joined

@@ -1,0 +1,146 @@
+"""What a refinement step computed and its Hessian-vector product needs again: kept, or made again.
+
+The product at lambda_k repeats much of the step at lambda_k: the same states, the same logits, and,
+in the adjoint of its tangents, the very gradients of the step. An operation with hand-written
+derivatives asks for a `slot` when it runs and fills it when its gradient is taken; the loop of
+steps stores what the slots hold; and in the product the operation asks for it with `replayed`.
+Operations are matched by their order, which is the same in every trace of one objective: each asks
+for one or the other, once, whether it depends on lambda or not.
+"""
+
+import contextlib
+import threading
+
+import tensorflow as tf
+
+from tf_savae.core import validation
+
+__all__ = ["LEVELS", "product_for", "recording", "replayed", "replaying", "slot"]
+
+LEVELS = ("states", "all")
+
+
+class _Slot(dict):
+    """What one operation keeps: named tensors. `level` says how much it should keep."""
+
+    def __init__(self, kind, level):
+        super().__init__()
+        self.kind, self.level = kind, level
+
+
+class _Contexts(threading.local):
+    def __init__(self):
+        self.recording, self.replaying = None, None
+
+
+_contexts = _Contexts()
+
+
+class _Recording:
+    def __init__(self, level):
+        self.level, self.slots = level, []
+
+    def entries(self):
+        """{kind: {name: tensor}} of each operation, in the order in which they ran.
+
+        Raises:
+          ValueError: a tensor was made in the body of a loop or function, and ended with it.
+        """
+        here = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        for tensor in tf.nest.flatten([dict(held) for held in self.slots]):
+            if tf.is_tensor(tensor) and getattr(tensor, "graph", here) is not here:
+                raise ValueError(
+                    f"keep={self.level!r}: expected operations that keep something outside of "
+                    "tf_savae.svi.scan, tf.while_loop, tf.cond and tf.function; the decoder has "
+                    "one inside. Take it out, or leave keep None."
+                )
+        return [{held.kind: dict(held)} for held in self.slots]
+
+
+@contextlib.contextmanager
+def recording(level):
+    """Collects what operations keep while a gradient is taken; `level` None: nothing.
+
+    >>> with recording("all") as kept:
+    ...     slot("power")["square"] = 4.0
+    >>> kept.entries()
+    [{'power': {'square': 4.0}}]
+    """
+    before = _contexts.recording
+    kept = _Recording(level)
+    _contexts.recording = None if level is None else kept
+    try:
+        yield kept
+    finally:
+        _contexts.recording = before
+
+
+def slot(kind):
+    """The place of the operation that asks, to be filled with tensors; None: keep nothing.
+
+    In a product, where an operation asks that no tangent reaches, its entry is passed by.
+    """
+    if _contexts.replaying is not None:
+        replayed(kind)
+    if _contexts.recording is None:
+        return None
+    held = _Slot(kind, _contexts.recording.level)
+    _contexts.recording.slots.append(held)
+    return held
+
+
+@contextlib.contextmanager
+def replaying(entries):
+    """Hands `entries`, those of a recording, to the operations in their order.
+
+    Raises:
+      RuntimeError: the operations were not those of the recording.
+
+    >>> with replaying([{"power": {"square": 4.0}}]):
+    ...     replayed("power")
+    {'square': 4.0}
+    """
+    before = _contexts.replaying
+    _contexts.replaying = left = list(reversed(entries)) if entries else None
+    try:
+        yield
+    finally:
+        _contexts.replaying = before
+    if left:
+        _mismatch(f"{len(left)} operations of the step did not run in its product")
+
+
+def replayed(kind):
+    """What the operation that asks kept in the step: a dict, empty where nothing was kept."""
+    if _contexts.replaying is None:
+        return {}
+    entry = _contexts.replaying.pop() if _contexts.replaying else {}
+    if kind not in entry:
+        _mismatch(f"a {kind} runs in the product where the step had {list(entry) or 'nothing'}")
+    return entry[kind]
+
+
+def _mismatch(what):
+    raise RuntimeError(
+        f"keep: {what}; expected an objective that runs the same operations in the same order "
+        "whenever it is called. Leave keep None."
+    )
+
+
+def product_for(keep, adjoint, hvp):
+    """The Hessian-vector product to use: `hvp`, or the only one that can use what steps keep.
+
+    Raises:
+      ValueError: `keep` is unknown, or there are no such products to keep anything for.
+
+    >>> product_for("states", "exact", "auto")
+    'forward_over_reverse'
+    """
+    if validation.choice("keep", keep, (None, *LEVELS)) is None:
+        return hvp
+    if adjoint not in ("exact", "truncated") or hvp not in ("auto", "forward_over_reverse"):
+        raise ValueError(
+            f'keep: is for adjoint "exact" or "truncated" with hvp "forward_over_reverse"; got '
+            f"keep={keep!r}, adjoint={adjoint!r}, hvp={hvp!r}. Change those, or leave keep None."
+        )
+    return "forward_over_reverse"

@@ -1,0 +1,1 @@
+"""Images: files, folders and TFDS, sets of images, and batches."""

@@ -1,0 +1,1 @@
+"""Text: lines of files, vocabularies, corpora of token ids, and batches of static shape."""

@@ -1,0 +1,181 @@
+"""Reading documents, one a line, from plain or compressed files or from TFDS, and counting."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tf_savae.data.limits import bounded
+from tf_savae.data.text import foreign_files, tfds
+from tf_savae.data.tfds_source import is_tfds
+
+_OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+_START = 512  # Bytes by which other formats are told.
+_MARK = "\ufeff"  # The byte order mark, which stands inside of files that were joined.
+_LATIN = 10  # Bytes that are not UTF-8: so many are no accident where nothing else is UTF-8.
+# What Python's "surrogateescape" makes of a byte that is not UTF-8: one character a byte.
+_BAD_BYTE = re.compile("[\udc80-\udcff]")
+
+
+class LineReport(NamedTuple):
+    """What happened to the lines of one source: nothing is dropped without being counted.
+
+    >>> LineReport("a.txt", 3, 2, 9, 1, 0, 0, 200, "truncate").summary()
+    'a.txt: 3 lines read, 2 kept, 9 words, 1 empty skipped'
+    """
+
+    source: str  # path or resolved TFDS name
+    lines: int  # lines read, whatever became of them
+    kept: int  # lines handed on
+    words: int  # words in the kept lines
+    empty: int  # lines without a word, skipped
+    long: int  # lines over max_words, treated as `long_lines` says
+    bad_bytes: int  # bytes that are not UTF-8, each replaced by U+FFFD
+    max_words: int | None
+    long_lines: str  # "truncate" or "skip"
+    marks: int = 0  # byte order marks inside the text, removed
+
+    def summary(self) -> str:
+        """The counts as one line for people, naming only what happened."""
+        parts = [f"{self.source}: {self.lines:,} lines read, {self.kept:,} kept"]
+        parts.append(f"{self.words:,} words")
+        if self.empty:
+            parts.append(f"{self.empty:,} empty skipped")
+        if self.long:
+            done = {"truncate": "cut there", "skip": "skipped"}[self.long_lines]
+            parts.append(f"{self.long:,} over {self.max_words} words {done}")
+        if self.bad_bytes:
+            parts.append(f"{self.bad_bytes:,} bytes that are not UTF-8 replaced")
+        if self.marks:
+            parts.append(f"{self.marks:,} byte order marks removed")
+        return ", ".join(parts)
+
+
+def read_lines(
+    source: str | os.PathLike,
+    *,
+    max_words: int | None = 200,
+    long_lines: str = "truncate",
+    data_dir: str | os.PathLike | None = None,
+) -> tuple[list[str], LineReport]:
+    """Reads documents, one a line, words separated by blanks.
+
+    Args:
+        source: a UTF-8 file (`.gz`, `.xz` and `.bz2` are decompressed), or
+            `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, as in `tfds:imdb_reviews:train[:90%]`.
+        max_words: the longest line kept whole; None sets no limit.
+        long_lines: what becomes of longer ones: "truncate" to `max_words` words, or "skip".
+        data_dir: where TFDS keeps its data; its own default if None.
+
+    Returns:
+        The kept lines, with one blank between words, and the counts.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no line has a word, the file is not UTF-8 text or is damaged, TFDS does not know
+            the name, or an argument is out of range.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+    ...     print("the  cat", "", "a dog sat", sep="\\n", file=file, flush=True)
+    ...     lines, report = read_lines(file.name, max_words=2)
+    >>> lines, report.empty, report.long
+    (['the cat', 'a dog'], 1, 1)
+    """
+    _check_policy(max_words, long_lines)
+    if is_tfds(source):
+        name, raw = tfds.documents(str(source), data_dir)
+    else:
+        name, raw = str(source), _file_lines(Path(source))
+    return _keep(name, raw, max_words, long_lines)
+
+
+def _check_policy(max_words: int | None, long_lines: str) -> None:
+    if max_words is not None and max_words < 1:
+        raise ValueError(f"max_words must be at least 1, or None for no limit, got {max_words}")
+    if long_lines not in ("truncate", "skip"):
+        raise ValueError(f"long_lines must be 'truncate' or 'skip', got {long_lines!r}")
+
+
+def _keep(
+    source: str, raw: Iterable[str], max_words: int | None, long_lines: str
+) -> tuple[list[str], LineReport]:
+    """Cleans and counts; `raw` holds a surrogate escape for each byte that is not UTF-8."""
+    kept: list[str] = []
+    lines = words_kept = empty = long = bad_bytes = beyond = marks = 0
+    for line in raw:
+        lines += 1
+        foreign_files.check_no_nul(source, lines, line)
+        if not line.isascii():
+            beyond += len(line) - len(line.encode("ascii", "ignore"))
+            line, bad = _BAD_BYTE.subn("\ufffd", line)
+            bad_bytes += bad
+            marks += line.count(_MARK)
+            line = line.replace(_MARK, "")
+        words = line.split()
+        empty += not words
+        if max_words is not None and len(words) > max_words:
+            long += 1
+            words = words[:max_words] if long_lines == "truncate" else []
+        if words:
+            words_kept += len(words)
+            kept.append(" ".join(words))
+    _check_encoding(source, bad_bytes, beyond - bad_bytes)
+    report = LineReport(
+        source, lines, len(kept), words_kept, empty, long, bad_bytes, max_words, long_lines, marks
+    )
+    _check_any_kept(report)
+    return kept, report
+
+
+def _check_encoding(source: str, bad_bytes: int, good: int) -> None:
+    """`good` counts the characters beyond ASCII that are UTF-8."""
+    if bad_bytes >= _LATIN and bad_bytes > good:
+        raise ValueError(
+            f"{source} holds {bad_bytes:,} bytes that are not UTF-8 and only {good:,} characters "
+            "beyond ASCII that are, as text in Latin-1 or Windows-1252 does: convert it to UTF-8, "
+            "as `iconv -f WINDOWS-1252 -t UTF-8` does"
+        )
+
+
+def _check_any_kept(report: LineReport) -> None:
+    if not report.lines:
+        raise ValueError(f"{report.source} is empty: expected at least one line of text")
+    if not report.kept:
+        raise ValueError(
+            f"no line of {report.source} can be used: of {report.lines:,} lines {report.empty:,} "
+            f"have no words and {report.long:,} have more than max_words={report.max_words}"
+        )
+
+
+def _file_lines(path: Path) -> Iterator[str]:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: expected a file with one document a line")
+    suffix = path.suffix.lower()
+    try:
+        with _OPENERS.get(suffix, open)(path, "rb") as binary:
+            if suffix in _OPENERS:
+                binary = bounded(binary, path, path.stat().st_size)
+            foreign_files.check_start(path, binary.peek(_START)[:_START])
+            # "-sig" drops a byte order mark at the start of the file.
+            yield from io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape")
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"no file at {path}: expected UTF-8 text, one document a line (plain, .gz, .xz or .bz2)"
+        ) from None
+    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+        raise _damaged(path, suffix, error) from error
+    except OSError as error:
+        if suffix != ".bz2" or error.errno is not None:
+            raise
+        raise _damaged(path, suffix, error) from error  # So says bz2.
+
+
+def _damaged(path: Path, suffix: str, error: Exception) -> ValueError:
+    return ValueError(f"{path} is not a whole, valid {suffix} file: {error}; fetch it again")

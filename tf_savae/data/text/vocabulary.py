@@ -1,0 +1,231 @@
+"""The vocabulary: which words have which ids, kept as a file beside the model."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tf_savae.core.atomic_files import write_whole
+
+PAD, UNK, START, END = 0, 1, 2, 3
+SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
+# Written out in a text these would pass for structure, so they are read as unknown words.
+RESERVED = frozenset(SPECIALS) - {SPECIALS[UNK]}
+
+_MAGIC = "tf_savae-vocabulary"
+_FORMAT = 1
+
+
+class Vocabulary:
+    """An immutable two-way map between words and ids 0 .. V-1.
+
+    Ids 0 to 3 are always `<pad> <unk> <s> </s>`; words follow from 4. The literal word `<unk>`, as
+    prepared corpora contain it, is id 1; literal `<pad>`, `<s>` and `</s>` in a text are unknown
+    words, never structure.
+
+    Args:
+        words: the words from id 4 on, in order, each without blanks and none twice.
+
+    Raises:
+        ValueError: a word is empty, holds a blank, repeats another, or is a special token.
+
+    >>> vocabulary = Vocabulary(["the", "cat"])
+    >>> vocabulary.encode("the dog </s>")
+    [2, 4, 1, 1, 3]
+    >>> vocabulary.decode([2, 4, 5, 3, 0, 0])
+    'the cat'
+    """
+
+    def __init__(self, words: Iterable[str]):
+        if isinstance(words, str):
+            raise ValueError(f"words must be a sequence of words, got the one string {words!r}")
+        self._tokens = (*SPECIALS, *words)
+        _check_words(self._tokens)
+        self._fingerprint = _digest(self._tokens)
+        # Without the reserved tokens the plain look-up of `encode` already maps them to <unk>.
+        self._ids = {t: i for i, t in enumerate(self._tokens) if t not in RESERVED}
+
+    @classmethod
+    def build(
+        cls, lines: Iterable[str], *, max_size: int | None = None, min_count: int = 1
+    ) -> "Vocabulary":
+        """Counts the words of `lines` and keeps the most frequent, ties in code-point order.
+
+        Args:
+            lines: documents, words separated by blanks.
+            max_size: largest V, the four specials included; None keeps every word.
+            min_count: words seen fewer times than this are left out.
+
+        Raises:
+            ValueError: `max_size` below 5, `min_count` below 1, or no word passes them.
+
+        >>> Vocabulary.build(["b a c", "c b <unk>"], max_size=6).tokens[4:]
+        ('b', 'c')
+        """
+        if isinstance(lines, str):
+            raise ValueError("lines must be a sequence of lines, got one string: pass [text]")
+        _check_limits(max_size, min_count)
+        counts = Counter(word for line in lines for word in line.split())
+        for special in SPECIALS:
+            counts.pop(special, None)
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        room = None if max_size is None else max_size - len(SPECIALS)
+        words = [word for word, count in ranked[:room] if count >= min_count]
+        if not words:
+            raise ValueError(
+                f"the vocabulary would be empty: {len(counts):,} word types were seen and none of "
+                f"them {min_count} times or more; check the text and lower min_count"
+            )
+        return cls(words)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Every token in order of its id, specials first."""
+        return self._tokens
+
+    def encode(self, line: str) -> list[int]:
+        """`<s>`, the id of each word of `line` (`<unk>` where it has none), `</s>`."""
+        known = self._ids.get
+        return [START, *(known(word, UNK) for word in line.split()), END]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The words of `ids` up to the first `</s>`, without `<s>` and `<pad>`.
+
+        Raises:
+            ValueError: an id outside 0 .. V-1.
+        """
+        words = []
+        for token_id in ids:
+            if not 0 <= token_id < len(self):
+                raise ValueError(
+                    f"id {token_id} is outside the vocabulary, whose ids are 0 to {len(self) - 1}"
+                )
+            if token_id == END:
+                break
+            if token_id not in (PAD, START):
+                words.append(self._tokens[token_id])
+        return " ".join(words)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (64 hexadecimal digits) of the tokens in order: equal exactly when they are."""
+        return self._fingerprint
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes UTF-8 text: a header line, then one token a line in order of ids.
+
+        The file appears whole or not at all, also when the process is killed.
+
+        Raises:
+            OSError: the folder is missing or cannot be written.
+        """
+        header = f"{_MAGIC} {_FORMAT} {len(self)} {self.fingerprint()}"
+        try:
+            write_whole(path, "\n".join((header, *self._tokens)) + "\n")
+        except OSError as error:
+            raise OSError(
+                f"cannot write the vocabulary to {path}: {error}; give a path in a folder that "
+                "exists and can be written"
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Vocabulary":
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not a vocabulary, or was cut short, edited or damaged.
+        """
+        header, tokens = _read_tokens(path)
+        if tuple(tokens[: len(SPECIALS)]) != SPECIALS:
+            raise ValueError(
+                f"{path}: ids 0 to 3 must be {' '.join(SPECIALS)}, found "
+                f"{' '.join(tokens[: len(SPECIALS)]) or 'nothing'}; build the vocabulary again"
+            )
+        try:
+            vocabulary = cls(tokens[len(SPECIALS) :])
+        except ValueError as error:
+            raise ValueError(f"{path}: damaged vocabulary: {error}") from error
+        _check_header(path, header, tokens)
+        return vocabulary
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def __eq__(self, other: object) -> bool:
+        return self._tokens == other._tokens if isinstance(other, Vocabulary) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._tokens)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self):,} tokens, fingerprint {self.fingerprint()[:12]})"
+
+
+def _check_limits(max_size: int | None, min_count: int) -> None:
+    if max_size is not None and max_size <= len(SPECIALS):
+        raise ValueError(
+            f"max_size counts the {len(SPECIALS)} special tokens and must be at least "
+            f"{len(SPECIALS) + 1}, got {max_size}"
+        )
+    if min_count < 1:
+        raise ValueError(f"min_count must be at least 1, got {min_count}")
+
+
+def _check_words(tokens: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for token_id, token in enumerate(tokens):
+        if not isinstance(token, str) or token.split() != [token]:
+            raise ValueError(f"id {token_id} must be one word without blanks, got {token!r}")
+        if token in seen:
+            raise ValueError(f"id {token_id} repeats the token {token!r}; each may occur once")
+        seen.add(token)
+
+
+def _digest(tokens: Sequence[str]) -> str:
+    # No token holds a line end, so joining by line ends keeps different lists different.
+    try:
+        return hashlib.sha256("\n".join(tokens).encode("utf-8")).hexdigest()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"a word holds a lone surrogate, which UTF-8 cannot express ({error}); read the text "
+            "with read_lines, which replaces bad bytes"
+        ) from error
+
+
+def _read_tokens(path: str | os.PathLike) -> tuple[list[str], list[str]]:
+    """The header's fields and the tokens of a vocabulary file."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"no vocabulary file at {path}: build one with Vocabulary.build(lines).save(path)"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text, so not a vocabulary: {error}") from error
+    # Not splitlines: it would also break at characters that a token may hold.
+    header, *tokens = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    fields = header.split(" ")
+    if fields[0] != _MAGIC or len(fields) != 4:
+        raise ValueError(
+            f"{path}: not a vocabulary: the first line must be '{_MAGIC} {_FORMAT} SIZE SHA256', "
+            f"found {header[:80]!r}; for a word list of your own use Vocabulary(words).save(path)"
+        )
+    if fields[1] != str(_FORMAT):
+        raise ValueError(
+            f"{path}: vocabulary format {fields[1]} is unknown, this version reads {_FORMAT}"
+        )
+    return fields, tokens
+
+
+def _check_header(path: str | os.PathLike, header: list[str], tokens: list[str]) -> None:
+    if header[2] != str(len(tokens)):
+        raise ValueError(
+            f"{path}: damaged vocabulary: the header promises {header[2]} tokens, the file holds "
+            f"{len(tokens)}; restore it or build it again"
+        )
+    if header[3] != _digest(tokens):
+        raise ValueError(
+            f"{path}: damaged vocabulary: the tokens were changed since it was saved (their "
+            "SHA-256 differs from the header's); restore it or build it again"
+        )

@@ -1,0 +1,94 @@
+"""One pass over a dataset: what every evaluation does, written once."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.core import seeds
+
+__all__ = ["check_latent", "compiled_for", "one_pass"]
+
+
+def compiled_for(model, function):
+    """`function` as a tf.function, with XLA where the model was compiled for it.
+
+    >>> model = keras.Sequential([keras.layers.Dense(2)])
+    >>> compiled_for(model, lambda x: x + 1.0)(tf.zeros([2])).numpy().tolist()
+    [1.0, 1.0]
+    """
+    jit = model.compiled and model.jit_compile is True
+    return tf.function(function, jit_compile=jit, autograph=False)
+
+
+def check_latent(model):
+    """Raises unless the model has a latent code to evaluate."""
+    if not hasattr(model, "refinement"):
+        raise ValueError(
+            f"model: expected a SemiAmortizedVAE, which has a posterior; got "
+            f"{type(model).__name__}, which has no latent code."
+        )
+
+
+def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
+    """Applies a function to each batch and joins the answers.
+
+    Args:
+      function: (x, seed [2]) -> nest of tensors or arrays [B, ...].
+      dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
+        examples of weight 0 are left out of the answer.
+      seed: int; batch i gets fold(seed, i).
+      model: whose data the batches have to be able to be; None asks nothing of them.
+      label: what to write beside a progress bar on the terminal; None shows no bar.
+      shows: maps a batch's answer to {name: number}, shown as a running mean beside the bar.
+
+    Returns:
+      The nest, with float64 arrays [N, ...] in the dataset's order.
+
+    Raises:
+      ValueError: the dataset is an array, has no example or has one that cannot be data of `model`,
+        or a weight is neither 0 nor 1.
+
+    >>> data = tf.data.Dataset.range(5).map(lambda i: tf.cast(i, tf.float32)).batch(2)
+    >>> one_pass(lambda x, seed: 2.0 * x, data).tolist()
+    [0.0, 2.0, 4.0, 6.0, 8.0]
+    """
+    if hasattr(dataset, "shape"):
+        raise ValueError(
+            f"dataset: expected a tf.data.Dataset of batches, got an array of shape "
+            f"{list(dataset.shape)}. Use tf.data.Dataset.from_tensor_slices(x).batch(32)."
+        )
+    bar = _bar(dataset, label)
+    batches = None if model is None else model._batch_checks()
+    parts = []
+    for index, batch in enumerate(dataset):
+        x, _, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        if batches is not None:
+            batches.batch((x, None, weights))
+        rows = slice(None) if weights is None else _kept(weights)
+        answer = function(x, seeds.fold(seed, index))
+        parts.append(tf.nest.map_structure(lambda t, r=rows: np.asarray(t, np.float64)[r], answer))
+        if bar is not None:
+            bar.update(index + 1, values=(shows(parts[-1]) if shows else {}).items())
+    if not parts or not len(tf.nest.flatten(parts[0])[0]):
+        raise ValueError("dataset: expected at least one example of weight above 0, got none.")
+    return tf.nest.map_structure(lambda *columns: np.concatenate(columns), *parts)
+
+
+def _kept(weights):
+    """Which examples to keep, bool [B]."""
+    weights = np.asarray(weights)
+    other = weights[(weights != 0) & (weights != 1)]
+    if other.size:
+        raise ValueError(
+            "sample_weight: expected 1, or 0 for an example to leave out, since the answers are "
+            f"per example; got {other.flat[0]}. Weigh the answers yourself."
+        )
+    return weights > 0
+
+
+def _bar(dataset, label):
+    if label is None:
+        return None
+    print(label)
+    count = int(dataset.cardinality())
+    return keras.utils.Progbar(count if count > 0 else None, unit_name="batch")

@@ -1,0 +1,137 @@
+"""lambda*: the best variational parameters of each example, by long optimisation.
+
+Local optimisation in the sense of Cremer et al. (2018, https://arxiv.org/abs/1801.03558, section
+5.1): Adam on each example's own parameters, here with a step size that falls to 0 along a cosine.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.core import seeds, validation
+from tf_savae.evaluation.dataset_pass import compiled_for
+from tf_savae.evaluation.monte_carlo import average_bound
+from tf_savae.svi.per_example import spread
+
+__all__ = ["Optimisation", "Optimum"]
+
+_FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual constants.
+_NOISE, _JUDGE = 1, 2  # Streams of noise: of the steps, and of the comparisons.
+
+
+class Optimum(NamedTuple):
+    """Of one batch."""
+
+    parameters: Any  # the family's nest of tensors [B, ...]
+    negative_elbo: Any  # [B], nats, under the noise of the comparisons
+    history: Any  # [checks + 1, B]: the best so far at each comparison
+
+
+class Optimisation:
+    """Finds lambda* batch by batch; compiled once for each shape of batch.
+
+    Every tenth of the steps the parameters are judged by the ELBO under one fixed set of samples
+    (common random numbers), and each example keeps the best it has had.
+
+    Args:
+      model: a compiled `SemiAmortizedVAE`.
+      steps: of Adam.
+      step_size: the first one.
+      samples: of z in each step's gradient.
+      judges: of z in each comparison.
+
+    >>> import keras
+    >>> from tf_savae import models, networks
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "normal")
+    >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
+    >>> model.compile(jit_compile=False)
+    >>> x = tf.ones([5, 3])
+    >>> best = Optimisation(model, steps=20, judges=5)(x, [model.encode(x)], seeds.as_seed(0))
+    >>> bool(tf.reduce_all(best.history[-1] <= best.history[0]))
+    True
+    """
+
+    def __init__(self, model, steps=500, step_size=0.1, samples=1, judges=50):
+        self._model = model
+        self.steps = validation.positive_int("steps", steps)
+        self._step_size = validation.positive("step_size", step_size)
+        self._samples = validation.positive_int("samples", samples)
+        self._judges = validation.positive_int("judges", judges)
+        self._block = max(1, -(-self.steps // 10))
+        self._run = compiled_for(model, self._some_steps)
+        self._value = compiled_for(model, self._judged)
+
+    def __call__(self, x, starts, seed):
+        """The `Optimum` of a batch.
+
+        Args:
+          x: the batch.
+          starts: list of nests of parameters [B, ...]; each example begins at its best of them.
+          seed: stateless seed [2].
+        """
+        best, value = starts[0], self._value(x, starts[0], seed)
+        for start in starts[1:]:
+            best, value = self._better(best, value, start, self._value(x, start, seed))
+        parameters, history = best, [value]
+        zeros = tf.nest.map_structure(tf.zeros_like, parameters)
+        state = (parameters, zeros, zeros)
+        for first in range(0, self.steps, self._block):
+            count = min(self._block, self.steps - first)
+            state = self._run(x, *state, tf.constant(first), tf.constant(first + count), seed)
+            best, value = self._better(best, value, state[0], self._value(x, state[0], seed))
+            history.append(value)
+        return Optimum(best, value, np.stack(history))
+
+    def _better(self, best, value, other, other_value):
+        higher = other_value < value
+        best = tf.nest.map_structure(lambda b, o: tf.where(spread(higher, o), o, b), best, other)
+        return best, tf.where(higher, other_value, value)
+
+    def _judged(self, x, parameters, seed):
+        problem = self._model.problem(x, seed)
+        return average_bound(problem, parameters, self._judges, seeds.fold(seed, _JUDGE))
+
+    def _some_steps(self, x, parameters, first, second, start, end, seed):
+        """Steps `start` to `end` of Adam (Kingma & Ba 2015); all tensors are [B, ...]."""
+        problem = self._model.problem(x, seed)
+        noise = seeds.fold(seed, _NOISE)
+
+        def gradient(parameters, seed):
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(parameters)
+                bound = self._noisy_bound(problem, parameters, seed)
+            flat = tape.gradient(bound, tf.nest.flatten(parameters), unconnected_gradients="zero")
+            return tf.nest.pack_sequence_as(parameters, flat)
+
+        def body(step, parameters, first, second):
+            slope = gradient(parameters, seeds.fold(noise, step))
+            first, second, moved = self._adam(step, slope, first, second)
+            parameters = tf.nest.map_structure(lambda p, m: p - m, parameters, moved)
+            return step + 1, parameters, first, second
+
+        loop = (start, parameters, first, second)
+        answer = tf.while_loop(lambda step, *_: step < end, body, loop, parallel_iterations=1)
+        return answer[1:]
+
+    def _noisy_bound(self, problem, parameters, seed):
+        """The sum over examples of the negative ELBO, a mean over a few samples."""
+        noises = seeds.split(seed, self._samples)
+        terms = [problem.generator.terms(parameters, problem.theta, noise) for noise in noises]
+        return tf.add_n([tf.reduce_sum(term.bound) for term in terms]) / self._samples
+
+    def _adam(self, step, slope, first, second):
+        count = tf.cast(step, tf.float32) + 1.0
+        rate = 0.5 * self._step_size * (1.0 + tf.cos(math.pi * (count - 1.0) / self.steps))
+        rate *= tf.sqrt(1.0 - _SECOND**count) / (1.0 - _FIRST**count)
+
+        def mean(old, new, share):
+            return share * old + (1.0 - share) * new
+
+        first = tf.nest.map_structure(lambda m, g: mean(m, g, _FIRST), first, slope)
+        second = tf.nest.map_structure(lambda v, g: mean(v, g * g, _SECOND), second, slope)
+        moved = tf.nest.map_structure(
+            lambda m, v: tf.cast(rate, m.dtype) * m / (tf.sqrt(v) + _EPSILON), first, second
+        )
+        return first, second, moved

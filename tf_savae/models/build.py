@@ -1,0 +1,148 @@
+"""Building a model of the user's own layers from a batch, and again when it is loaded."""
+
+import keras
+import tensorflow as tf
+
+from tf_savae.models.validation.arrays import refuse_sparse
+from tf_savae.models.validation.streams import is_torch_loader, peek
+
+__all__ = ["BuildsFromData", "first_batch", "spec_of", "zeros_of"]
+
+
+class BuildsFromData:
+    """Remembers the shapes and dtypes of x, so that a loaded model has its weights at once."""
+
+    _data_spec = None
+    _data_spec_is_guess = False  # Of dtypes, which `build` is not told.
+
+    def _make_parts(self, x):
+        """Creates all weights by running the parts on x, without refinement."""
+        raise NotImplementedError
+
+    def _ensure_built(self, x):
+        """Creates the weights before the first step is traced; x is one batch or less."""
+        if not self.built:
+            with self.distribute_strategy.scope():
+                self._make_parts(x)
+            self.built = True
+        if self._data_spec is None or self._data_spec_is_guess:
+            # Past Keras, which tracks attributes that are dicts: this is no state of the model.
+            self.__dict__.update(_data_spec=spec_of(x), _data_spec_is_guess=False)
+
+    def _ensure_built_in_graph(self, x):
+        """As `_ensure_built`, for x that may be a tensor of a graph: by zeros, outside of it."""
+        if not self.built:
+            with tf.init_scope():
+                self._ensure_built(zeros_of(spec_of(x)))
+
+    def build(self, input_shape=None):
+        """Makes the weights for data of a shape, as a batch would; `fit` and others do so too.
+
+        Args:
+          input_shape: (None, ...) of x, or a dict or list of such shapes. Lengths may be None.
+            Values are taken for floats, and for token ids (int32) where the decoder has a
+            vocabulary: for a nest that mixes both call the model on a batch instead.
+
+        Raises:
+          ValueError: no shape was given, or the layers do not take it.
+        """
+        if self.built:
+            return
+        if input_shape is None:
+            raise ValueError(
+                "build: expected the shape of x, (None, ...), got none. Give it, or call the "
+                "model on one batch."
+            )
+        tokens = getattr(self.decoder, "vocabulary_size", None) is not None
+        spec = _spec_of_shapes(input_shape, "int32" if tokens else keras.config.floatx())
+        self._ensure_built(zeros_of(spec))
+        self.__dict__.update(_data_spec=spec, _data_spec_is_guess=True)
+
+    def __call__(self, x, *args, **kwargs):
+        if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(x)):
+            raise ValueError(
+                f"x: expected data, got a symbolic keras.KerasTensor: {type(self).__name__} is "
+                "trained by itself and is no layer of another model. Put a SemiAmortizedRefinement "
+                "between the layers of yours."
+            )
+        refuse_sparse(x)
+        self._ensure_built(x)
+        return super().__call__(x, *args, **kwargs)
+
+    def get_build_config(self):
+        """What `build_from_config` needs, as JSON."""
+        if self._data_spec is None:
+            return None
+        return {"data_spec": keras.saving.serialize_keras_object(self._data_spec)}
+
+    def build_from_config(self, config):
+        """Makes the weights of a loaded model."""
+        spec = keras.saving.deserialize_keras_object(config["data_spec"])
+        # Unknown lengths (text) may be anything: a short row is enough.
+        self._ensure_built(zeros_of(spec))
+
+
+def spec_of(x):
+    """Shapes for one example and dtypes, [shape, dtype] for each tensor of the nest."""
+    return keras.tree.map_structure(
+        lambda t: (list(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)), x
+    )
+
+
+def _spec_of_shapes(shapes, dtype):
+    """As `spec_of`, from shapes [B, ...] with None where a length is not known."""
+    if isinstance(shapes, dict):
+        return {name: _spec_of_shapes(shape, dtype) for name, shape in shapes.items()}
+    shapes = list(shapes)
+    if all(length is None or isinstance(length, int) for length in shapes):
+        return (shapes[1:], dtype)
+    return [_spec_of_shapes(shape, dtype) for shape in shapes]
+
+
+def zeros_of(spec, rows=1):
+    """Examples of zeros for what `spec_of` described; lengths that may vary are 2."""
+    if _is_leaf(spec):
+        shape, dtype = spec
+        return tf.zeros([rows] + [2 if n is None else n for n in shape], dtype)
+    if isinstance(spec, dict):
+        return {name: zeros_of(part, rows) for name, part in spec.items()}
+    return [zeros_of(part, rows) for part in spec]
+
+
+def _is_leaf(spec):
+    return isinstance(spec, (list, tuple)) and len(spec) == 2 and isinstance(spec[1], str)
+
+
+def first_batch(x, size):
+    """The first batch of data, and data that still hold it.
+
+    Args:
+      x: arrays, a tf.data.Dataset, a keras.utils.PyDataset or PyTorch's DataLoader.
+      size: rows of a batch, for arrays.
+
+    Returns:
+      (the batch's x as tensors, or None where it cannot be had; what to give to `fit`).
+
+    >>> batch, _ = first_batch(tf.ones([5, 2]), 3)
+    >>> batch.shape.as_list()
+    [3, 2]
+    """
+    if isinstance(x, tf.data.Dataset):
+        first, x = peek(x)
+        return _x_of(first), x
+    if isinstance(x, keras.utils.PyDataset):
+        return (None if x.num_batches == 0 else _x_of(x[0])), x
+    if is_torch_loader(x):
+        return _x_of(next(iter(x))), x
+    leaves = keras.tree.flatten(x)
+    if all(hasattr(leaf, "shape") and hasattr(leaf, "__getitem__") for leaf in leaves):
+        return keras.tree.map_structure(lambda a: tf.convert_to_tensor(a[:size]), x), x
+    return None, x
+
+
+def _x_of(batch):
+    if batch is None:
+        return None
+    return keras.tree.map_structure(
+        tf.convert_to_tensor, keras.utils.unpack_x_y_sample_weight(batch)[0]
+    )

@@ -1,0 +1,273 @@
+"""Callbacks that `fit` always runs: training on NaN stops, unstable refinement is named."""
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from tf_savae.core import validation
+
+__all__ = [
+    "NoEmptyPass",
+    "NonFiniteError",
+    "StopOnNonFinite",
+    "TooManySkippedError",
+    "WarnOfInstability",
+    "warn_of_monitors",
+]
+
+
+_NOTABLE = 0.002  # Share of the bound: a loss below it may be noise.
+_LARGE_GAIN = 0.1  # Share of the bound by which steps that merely refine do not lower it.
+_WEAK_SIGNAL = 0.3  # Cosine, mean over examples.
+_IN_A_ROW = 3  # Batches: so many at once are no accident of the data.
+_AHEAD = [10**n for n in range(7)]  # Training steps at which a schedule is asked what is to come.
+_EFFECTS = {
+    keras.callbacks.EarlyStopping: "stops training early",
+    keras.callbacks.ReduceLROnPlateau: "lowers the learning rate early",
+    keras.callbacks.ModelCheckpoint: "takes the weights of an early epoch for the best",
+}
+
+
+class NonFiniteError(ArithmeticError):
+    """Losses or gradients became NaN or infinite too often.
+
+    >>> issubclass(NonFiniteError, ArithmeticError)
+    True
+    """
+
+
+class TooManySkippedError(NonFiniteError):
+    """Of `StopOnNonFinite`: the weights are good, and the batches were skipped."""
+
+
+class NoEmptyPass(keras.callbacks.Callback):
+    """Refuses an epoch of training, or an evaluation, without a batch: Keras reports a loss of 0.
+
+    Keras announces a batch before it looks for one, so that only ends of batches count.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._trained = self._others = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._trained = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._trained = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        _refuse_none(self._trained, "x: expected at least one batch in each epoch")
+
+    def on_test_begin(self, logs=None):
+        self._others = False
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._others = True
+
+    def on_test_end(self, logs=None):
+        _refuse_none(self._others, "expected at least one batch in each evaluation")
+
+    def on_predict_begin(self, logs=None):
+        self._others = False
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self._others = True
+
+    def on_predict_end(self, logs=None):
+        _refuse_none(self._others, "x: expected at least one batch")
+
+
+def _refuse_none(any_batch, expected):
+    if not any_batch:
+        raise ValueError(
+            f"{expected}, got none. A generator, and a dataset made of one, can be read only once: "
+            "give as many batches as are asked for, or a dataset of a function that begins anew, "
+            "tf.data.Dataset.from_generator(function, ...)."
+        )
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Raises `NonFiniteError` once too many batches were skipped.
+
+    The train step leaves weights and optimizer alone where loss or gradient is not finite, and
+    counts it in the metric `skipped`; the weights stay those of the last batch that was used.
+    Here training ends at the third such batch in a row, at the one after `limit` in an epoch, and
+    at the end of an epoch that used none. `keras.callbacks.TerminateOnNaN` ends `fit` as if
+    training were done, and later callbacks would still write a checkpoint.
+
+    Keras turns every batch's logs into numbers before any callback sees them, so that reading one
+    costs no further wait for the device.
+    """
+
+    def __init__(self, limit=10):
+        super().__init__()
+        self._limit = validation.non_negative_int("skip_limit", limit)
+        self._row = self._skipped = self._before = self._batches = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._batches = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if not self._batches:  # By now a resumed epoch has its metrics back.
+            skipped = self.model._bound_metrics.trackers["skipped"].result()
+            self._before = self._skipped = int(skipped)
+
+    def on_train_batch_end(self, batch, logs=None):
+        new = int((logs or {}).get("skipped", 0)) - self._skipped
+        batches, self._batches = batch + 1 - self._batches, batch + 1
+        self._skipped += new
+        self._row = self._row + new if new == batches else 0
+        if not new:
+            return
+        logging.warning(
+            "batch %d of this epoch gave a loss or gradient that is NaN or infinite: it was "
+            "skipped, as %d of this epoch so far (metric `skipped`)",
+            batch,
+            self._skipped,
+        )
+        if self._row >= _IN_A_ROW:
+            self._stop(f"the last {self._row} batches in a row")
+        if self._skipped > self._limit:
+            self._stop(f"{self._skipped} batches of this epoch (skip_limit={self._limit})")
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._batches and self._skipped - self._before >= self._batches:
+            self._stop("all batches of this epoch")
+
+    def _stop(self, which):
+        raise TooManySkippedError(
+            f"{which} gave a loss or gradient that is NaN or infinite. Expected finite numbers: "
+            "look for NaN in the data, a learning rate or refinement step_size that is too large, "
+            "or half-precision overflow. These batches were skipped: the weights are those of the "
+            "last batch that was used."
+        )
+
+
+class WarnOfInstability(keras.callbacks.Callback):
+    """Says in plain words, once a fit, when refinement is too unstable to learn through."""
+
+    def __init__(self, refinement):
+        super().__init__()
+        self._refinement = refinement
+        self._said = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        problems = instabilities(logs or {}, self._refinement)
+        if problems and not self._said:
+            self._said = True
+            logging.warning(
+                "Refinement is unstable (epoch %d): %s. Its exact derivative is then mostly noise "
+                "and training may learn nothing. Remedies: a smaller step_size, a smaller "
+                "clip_norm, adjoint_clip_norm, adjoint='truncated', learn_step_size=True, or "
+                "slower KL annealing.",
+                epoch + 1,
+                "; ".join(problems),
+            )
+
+
+class WarnOfIdleEncoder(keras.callbacks.Callback):
+    """Says in plain words, once a fit, when the refinement steps do the encoder's work.
+
+    In two epochs in a row: at the very beginning every encoder is behind.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._row = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._row == 2:  # Said.
+            return
+        problem = idle_encoder(logs or {})
+        self._row = self._row + 1 if problem else 0
+        if self._row == 2:
+            logging.warning(
+                "The refinement steps do the encoder's work (epoch %d): %s. The encoder's own "
+                "posterior stays poor then, and the model often ends worse than a VAE. Remedies: a "
+                "smaller step_size, fewer steps, amortized_weight=0.3, or a rule whose steps are "
+                "learned, update=tf_savae.svi.LearnedUpdate().",
+                epoch + 1,
+                problem,
+            )
+
+
+def idle_encoder(logs):
+    """What in an epoch's metrics shows steps that do the encoder's work: a sentence, or None.
+
+    >>> idle_encoder(
+    ...     {"amortized_bound": 40.0, "bound": 25.0, "encoder_signal": 0.05, "steps": 5.0})
+    'they lower the bound by 15 nats (60%), and the gradient that reaches it through them has ...'
+    """
+    if "encoder_signal" not in logs or not logs.get("steps", 1.0):
+        return None
+    gain, signal = logs["amortized_bound"] - logs["bound"], logs["encoder_signal"]
+    share = gain / max(abs(logs["bound"]), 1e-12)
+    if share < _LARGE_GAIN or signal > _WEAK_SIGNAL:
+        return None
+    return (
+        f"they lower the bound by {gain:.3g} nats ({share:.0%}), and the gradient that reaches it "
+        f"through them has a cosine of {signal:.2g} with that of its own ELBO"
+    )
+
+
+def instabilities(logs, refinement):
+    """What in an epoch's metrics shows unstable refinement, as a list of sentences.
+
+    >>> instabilities({"made_worse": 0.6, "refinement_gain": -2.0, "bound": 20.0}, None)
+    ['refinement made the objective worse, for 60% of the examples and by 2 nats on average']
+    """
+    found = []
+    worse, loss = logs.get("made_worse", 0.0), -logs.get("refinement_gain", 0.0)
+    # A share alone proves nothing: where there is little to gain, noise makes half of them worse.
+    if worse > 0.4 and loss > _NOTABLE * abs(logs.get("bound", 0.0)):
+        found.append(
+            f"refinement made the objective worse, for {worse:.0%} of the examples and by "
+            f"{loss:.3g} nats on average"
+        )
+    growth = logs.get("adjoint_growth", 0.0)
+    if growth > 10.0:
+        found.append(f"the adjoint grows {growth:.3g} times on its way back through the steps")
+    if refinement is not None and refinement.largest_step_size() is not None:
+        limit = 2.0 * (1.0 + refinement.momentum)
+        reach = logs.get("curvature", 0.0) * refinement.largest_step_size()
+        if reach > limit:
+            found.append(f"step_size times curvature is {reach:.3g}, above the stable {limit:.3g}")
+    return found
+
+
+def warn_of_monitors(callbacks, beta_at, step):
+    """Warns once of Keras callbacks that choose by a loss that rises with the KL weight.
+
+    Args:
+      callbacks: list of Keras callbacks.
+      beta_at: the KL weight as a function of the training step.
+      step: training steps taken so far.
+
+    >>> warn_of_monitors([keras.callbacks.History()], lambda step: tf.ones([]), 0)
+    """
+    found = [(callback, effect) for callback in callbacks if (effect := _effect(callback))]
+    if not found or not _rises(beta_at, step):
+        return
+    names = [f"{type(callback).__name__} {effect}" for callback, effect in found]
+    logging.warning(
+        "%s: it watches %r, which holds the KL weight times the KL and rises while the weight is "
+        "annealed, whatever the model learns. Watch the bound instead: monitor='val_bound', "
+        "mode='min'; and let EarlyStopping begin when annealing is over, with start_from_epoch.",
+        ", ".join(names),
+        found[0][0].monitor,
+    )
+
+
+def _effect(callback):
+    """What a callback does wrongly where the loss rises; None for any other callback."""
+    if getattr(callback, "monitor", None) not in ("loss", "val_loss"):
+        return None
+    if getattr(callback, "start_from_epoch", 0) or not getattr(callback, "save_best_only", True):
+        return None
+    return next((effect for kind, effect in _EFFECTS.items() if isinstance(callback, kind)), None)
+
+
+def _rises(beta_at, step):
+    now, *later = (float(beta_at(tf.constant(step + n))) for n in [0, *_AHEAD])
+    return max(later) > now + 1e-6

@@ -1,0 +1,80 @@
+"""Whether a model is compiled with XLA, and what makes that impossible."""
+
+import keras
+from absl import logging
+
+from tf_savae.core.devices import accelerators, gpus
+
+__all__ = ["check_second_derivatives", "resolve_jit_compile"]
+
+_CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+_CUDNN_LAYERS = (keras.layers.LSTM, keras.layers.GRU)
+
+
+def resolve_jit_compile(jit_compile, layers):
+    """True or False from True, False or "auto", for a model made of `layers`; logged once.
+
+    "auto" is XLA on GPU and TPU. On the CPU it is XLA unless a layer is a convolution, whose
+    gradient inside a loop XLA:CPU computes 25 to 35 times slower than a plain `tf.function`.
+
+    Raises:
+      ValueError: the value is none of these, or XLA was asked for and a layer cannot be compiled.
+    """
+    if jit_compile not in (True, False, "auto"):
+        raise ValueError(f'jit_compile: expected True, False or "auto", got {jit_compile!r}.')
+    inner = [layer for top in layers for layer in flatten(top)]
+    blocking = sorted({type(layer).__name__ for layer in inner if not layer.supports_jit})
+    if jit_compile is True and blocking:
+        raise ValueError(
+            f"jit_compile=True: these layers cannot be compiled with XLA: {', '.join(blocking)}. "
+            "A GPU keras.layers.LSTM or GRU needs use_cudnn=False; else pass jit_compile=False."
+        )
+    if jit_compile != "auto":
+        return jit_compile
+    chosen, reason = _choose(inner, blocking)
+    logging.info("jit_compile='auto' chose %s: %s", "XLA" if chosen else "no XLA", reason)
+    return chosen
+
+
+def _choose(inner, blocking):
+    if blocking:
+        return False, f"{', '.join(blocking)} cannot be compiled"
+    if accelerators():
+        return True, "an accelerator is present"
+    if any(isinstance(layer, _CONVOLUTIONS) for layer in inner):
+        return False, "convolution gradients in a loop are slow under XLA on a CPU"
+    return True, "no convolutions, on a CPU"
+
+
+def check_second_derivatives(decoder):
+    """Refuses a decoder whose recurrent layers would run cuDNN's kernel.
+
+    Raises:
+      ValueError: a GPU is present and an LSTM or GRU of the decoder may use cuDNN, whose backward
+        pass has no derivative.
+    """
+    if not gpus():
+        return
+    for layer in flatten(decoder):
+        if isinstance(layer, _CUDNN_LAYERS) and getattr(layer, "use_cudnn", False) is not False:
+            raise ValueError(
+                f"decoder: {type(layer).__name__} {layer.name!r} may use the cuDNN kernel, which "
+                "has no second derivative, so nothing can be differentiated through refinement; "
+                "expected use_cudnn=False, or tf_savae.networks.LSTM."
+            )
+
+
+def flatten(layer):
+    """The layer and all layers inside it."""
+    return list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []

@@ -1,0 +1,338 @@
+"""`SemiAmortizedRefinement`: K differentiable SVI steps as a Keras layer."""
+
+import concurrent.futures
+
+import keras
+import tensorflow as tf
+
+from tf_savae.autodiff import residuals
+from tf_savae.core import seeds, validation
+from tf_savae.core.registration import register
+from tf_savae.core.settings import ChecksSettings
+from tf_savae.models.build import spec_of, zeros_of
+from tf_savae.models.refinement.checks import (
+    CHANGEABLE,
+    check_generator,
+    checked_prior,
+    truncation,
+)
+from tf_savae.models.refinement.fallback import better_of
+from tf_savae.models.refinement.steps_schedule import as_steps
+from tf_savae.models.refinement.update_rule import HasUpdateRule
+from tf_savae.models.validation.posterior_parameters import check_parameters
+from tf_savae.networks.functional import PureGenerator
+from tf_savae.networks.prior import StandardNormalPrior
+from tf_savae.probability import as_family
+from tf_savae.probability.distribution_checks import check_family, check_prior
+from tf_savae.probability.posterior_mean import zero_codes
+from tf_savae.svi import ADJOINTS, fastest_hvp, refine
+from tf_savae.svi import hvp as hvps
+from tf_savae.svi.refine import check_adjoint_clip
+
+__all__ = ["SemiAmortizedRefinement"]
+
+
+@register
+class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer):
+    """Refines variational parameters by K SVI steps, differentiably (Kim et al. 2018).
+
+    Inside `SemiAmortizedVAE` it only holds how to refine. In any other Keras model give it the
+    `decoder` and call it between encoder and decoder: `refined = layer(parameters, x)`; gradients
+    then reach the encoder, the decoder's weights and, if learned, the step sizes.
+
+    Args:
+      steps: K >= 0; inside a `SemiAmortizedVAE` also a schedule {training step: K from there on},
+        such as {0: 0, 2000: 5} for a VAE first. Inference takes the last K.
+      step_size: length of a step, per example (the reference code's 1 on a batch mean of 32 is
+        1 / 32 here). A number, or one number per parameter tensor of the family; 0.02 by default.
+      momentum: in [0, 1).
+      clip_norm: bound on each example's SVI gradient; None does not clip.
+      update: the update rule instead of these three: `svi.Momentum`, `svi.NaturalGradient`,
+        `svi.LearnedSteps`, `svi.LearnedUpdate` or one of your own (`tf_savae.svi.update`). A rule
+        that is a Keras layer is trained with the model, through the exact adjoint.
+      adjoint, truncate, adjoint_clip_norm, samples: see `tf_savae.svi.refine`.
+      hvp: see there too; "auto" measures both exact products before the first training step, and
+        logs the times and its choice.
+      keep: see there too: None, "states" or "all" buy time with memory; hvp "auto" is then
+        "forward_over_reverse".
+      fall_back: draws of noise, the same for both ends, by which each example's refined ELBO is
+        compared with that at lambda_0; where it is worse (or NaN) the example keeps lambda_0, and
+        gradients go there. 8 is enough to see a refinement that explodes. 0 never compares, as the
+        paper; each draw costs two passes through the decoder.
+      learn_step_size: makes the step sizes weights (their logarithms), trained with the rest.
+      decoder, prior, family: the generator, for use outside `SemiAmortizedVAE`; the prior is the
+        standard normal and the family the diagonal Gaussian by default.
+      seed: int, from which calls that get no seed draw theirs.
+
+    Inside `SemiAmortizedVAE` any of these but `decoder`, `prior`, `learn_step_size` and an `update`
+    rule with weights may be assigned later, and takes effect at the model's next call. In another
+    Keras model, which would go on with the old value, assigning raises once the layer is part of a
+    compiled step.
+
+    Raises:
+      ValueError: an argument is out of its range.
+
+    >>> layer = SemiAmortizedRefinement(steps=3, step_size=0.1)
+    >>> layer.get_config()["steps"]
+    3
+    """
+
+    _changeable = CHANGEABLE
+
+    def __init__(
+        self,
+        steps=20,
+        step_size=None,
+        momentum=0.5,
+        clip_norm=5.0,
+        adjoint="exact",
+        hvp="auto",
+        truncate=None,
+        adjoint_clip_norm=None,
+        samples=1,
+        learn_step_size=False,
+        decoder=None,
+        prior=None,
+        family=None,
+        seed=0,
+        keep=None,
+        fall_back=0,
+        update=None,
+        **kwargs,
+    ):
+        # Variational parameters and data keep full precision whatever the decoder computes in.
+        super().__init__(**{"autocast": False, **kwargs})
+        self.steps = as_steps(steps)
+        self._set_rule(update, step_size, momentum, clip_norm, learn_step_size)
+        self.adjoint = validation.choice("adjoint", adjoint, ADJOINTS)
+        if not callable(hvp):
+            validation.choice("hvp", hvp, tuple(hvps.METHODS))
+        self.hvp = residuals.product_for(keep, adjoint, hvp)
+        self.keep = keep
+        self.truncate = truncation(truncate, adjoint, self.steps)
+        self.adjoint_clip_norm = validation.positive(
+            "adjoint_clip_norm", adjoint_clip_norm, optional=True
+        )
+        check_adjoint_clip(adjoint_clip_norm, adjoint)
+        self.samples = validation.positive_int("samples", samples)
+        self.fall_back = validation.non_negative_int("fall_back", fall_back)
+        check_generator(decoder, adjoint, hvp)
+        self.decoder, self.prior = decoder, checked_prior(prior)
+        self.family = as_family(family)
+        self.seed = seeds.plain_seed(seed)
+        self.seed_generator = None if decoder is None else keras.random.SeedGenerator(self.seed)
+        self.log_step_size = None
+        self._example = None
+        self._measured_hvp = None
+
+    def __setattr__(self, name, value):
+        if name in self._changeable and self.__dict__.get("_is_traced"):
+            raise ValueError(
+                f"{name}: this layer is part of a compiled step of a Keras model, which goes on "
+                f"with the old value; got {value!r}. Make a new layer with the same decoder."
+            )
+        super().__setattr__(name, value)
+
+    def product(self):
+        """The Hessian-vector product that the settings ask for."""
+        return residuals.product_for(self.keep, self.adjoint, self.hvp)
+
+    def check_settings(self):
+        """Raises ValueError unless settings that were assigned one by one fit together."""
+        self.product()
+        if self.adjoint == "truncated":
+            truncation(self.truncate, self.adjoint, self.steps)
+        check_adjoint_clip(self.adjoint_clip_norm, self.adjoint)
+
+    def refine(self, negative_elbo, initial, theta, seed, **overrides):
+        """`tf_savae.svi.refine` with this layer's settings; `overrides` replace some of them."""
+        refined, trace, _ = self.refine_or_fall_back(
+            negative_elbo, initial, theta, seed, **overrides
+        )
+        return (refined, trace) if overrides.get("return_trace") else refined
+
+    def refine_or_fall_back(self, negative_elbo, initial, theta, seed, **overrides):
+        """As `refine`.
+
+        Returns:
+          (refined nest; `Trace`, or None where none was asked for; bool [B], which examples fell
+          back to `initial`, or None where `fall_back` is 0).
+        """
+        settings = self._settings(initial, **overrides)
+        samples = settings.pop("fall_back")
+        refined, trace = refine(negative_elbo, initial, theta, seed=seed, **settings), None
+        if settings.get("return_trace"):
+            refined, trace = refined
+        if not samples:
+            return refined, trace, None
+        start = initial
+        if settings["adjoint"] == "stop":
+            start = tf.nest.map_structure(tf.stop_gradient, initial)
+        refined, fell_back = better_of(negative_elbo, start, refined, theta, seed, samples)
+        return refined, trace, fell_back
+
+    def _settings(self, initial, **overrides):
+        """The arguments of `tf_savae.svi.refine`, and `fall_back`."""
+        settings = {
+            "steps": self.steps,
+            "update": self.rule(initial),
+            "adjoint": self.adjoint,
+            "hvp": self.product(),
+            "truncate": self.truncate,
+            "adjoint_clip_norm": self.adjoint_clip_norm,
+            "samples": self.samples,
+            "keep": self.keep,
+            "fall_back": self.fall_back,
+        }
+        settings |= overrides
+        if settings["adjoint"] != "truncated":
+            settings["truncate"] = None
+        elif isinstance(settings["steps"], int):  # Of a schedule, K may be less than that.
+            settings["truncate"] = min(settings["truncate"], settings["steps"])
+        if settings["adjoint"] in ("stop", "unrolled"):  # Inference crosses nothing back.
+            settings["keep"] = None
+        return settings
+
+    def __call__(self, parameters, x, *args, **kwargs):
+        self._ensure_decoder(parameters, x)
+        return super().__call__(parameters, x, *args, **kwargs)
+
+    def call(self, parameters, x, seed=None, training=False):
+        """Refined parameters for the examples x, using the layer's own decoder.
+
+        Args:
+          parameters: the encoder's nest of tensors [B, ...].
+          x: what the decoder takes.
+          seed: int or stateless seed [2]; by default another at each training call (drawn from
+            the layer's `seed`), and always the same one otherwise.
+          training: whether the decoder's dropout is on during refinement.
+        """
+        if not tf.executing_eagerly():
+            self.__dict__["_is_traced"] = True
+        if isinstance(self.steps, dict):
+            raise ValueError(
+                f"steps: a schedule, {self.steps!r}, is for a SemiAmortizedVAE, which counts its "
+                "training steps; expected an integer here."
+            )
+        precise = self.variable_dtype
+        parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), parameters)
+        check_parameters(self.family, parameters)
+        generator = PureGenerator(self.decoder, self._prior_of(parameters), self.family)
+        outer, inner = seeds.split(self._seed_of_call(seed, training), 2)
+        theta = generator.theta(x, outer, training)
+        if training and self.hvp == "auto" and self._measured_hvp is None:
+            self._measured_hvp = self._measure_hvp(parameters, x)
+
+        def negative_elbo(lam, theta, step_seed):
+            return generator.terms(lam, theta, step_seed, training).weighted()
+
+        hvp = (self.hvp == "auto" and self._measured_hvp) or self.product()
+        return self.refine(negative_elbo, parameters, theta, inner, hvp=hvp)
+
+    def _measure_hvp(self, parameters, x):
+        """The faster exact product, for zeros of this call's shapes; None where none is used."""
+        if self.adjoint not in ("exact", "truncated") or not self.steps:
+            return None
+        rows = tf.nest.flatten(parameters)[0].shape[0] or 32
+        specs = spec_of(parameters), spec_of(x)
+
+        def measured():
+            initial, x = (zeros_of(spec, rows) for spec in specs)
+            generator = PureGenerator(self.decoder, self._prior_of(initial), self.family)
+            seed = seeds.as_seed(0)
+            return fastest_hvp(
+                lambda lam, theta, seed: generator.terms(lam, theta, seed, True).weighted(),
+                initial,
+                generator.theta(x, seed, True),
+            )
+
+        # A call may be under way of being traced. A thread begins outside of any graph, as does
+        # `tf.init_scope`, which however stops accumulators: forward mode would give zeros.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(measured).result()
+
+    def _seed_of_call(self, seed, training):
+        if seed is not None or not training:
+            return 0 if seed is None else seed
+        return tf.bitcast(tf.cast(self.seed_generator.next(), tf.uint32), tf.int32)
+
+    def _prior_of(self, parameters):
+        if self.prior is not None:
+            return self.prior
+        size = self.family.distribution(parameters).event_shape[0]
+        return StandardNormalPrior(size, dtype=self.dtype_policy)
+
+    def _ensure_decoder(self, parameters, x):
+        """Makes the decoder's weights, outside any graph, from examples of one row."""
+        if self.decoder is None:
+            raise ValueError(
+                "SemiAmortizedRefinement: called outside SemiAmortizedVAE without a decoder; "
+                "construct it with decoder=..., a tf_savae.networks.Decoder."
+            )
+        if self._example is not None:
+            return
+        self._example = {"parameters": spec_of(parameters), "x": spec_of(x)}
+        with tf.init_scope():
+            precise = self.variable_dtype  # In which `call` has them.
+            example = zeros_of(self._example["parameters"])
+            example = tf.nest.map_structure(lambda p: tf.cast(p, precise), example)
+            check_family(self.family, example)
+            self.build_rule(example)
+            posterior = self.family.distribution(example)
+            x = zeros_of(self._example["x"])
+            self.decoder(x, zero_codes(posterior, tf.nest.flatten(x)[0].shape[0]))
+            prior = self._prior_of(example)
+            if not prior.built:
+                prior.build()
+            check_prior(prior, self.family, example)
+
+    def get_build_config(self):
+        """The shapes from which a loaded layer makes its own and its decoder's weights."""
+        if self._example is None:
+            return None
+        return {"example": keras.saving.serialize_keras_object(self._example)}
+
+    def build_from_config(self, config):
+        """Makes the weights of a loaded layer."""
+        example = keras.saving.deserialize_keras_object(config["example"])
+        self._ensure_decoder(zeros_of(example["parameters"]), zeros_of(example["x"]))
+        if not self.built:
+            self.build()
+
+    def compute_output_spec(self, parameters, *args, **kwargs):
+        return keras.tree.map_structure(lambda p: keras.KerasTensor(p.shape, p.dtype), parameters)
+
+    def get_config(self):
+        names = (
+            "steps",
+            "adjoint",
+            "hvp",
+            "truncate",
+            "adjoint_clip_norm",
+            "samples",
+            "learn_step_size",
+            "keep",
+            "fall_back",
+            "seed",
+        )
+        own = {name: getattr(self, name) for name in names}
+        if self.adjoint != "truncated":
+            own["truncate"] = None
+        own |= self.rule_config()
+        if callable(self.hvp):
+            own["hvp"] = keras.saving.serialize_keras_object(self.hvp)
+        own["family"] = keras.saving.serialize_keras_object(self.family)
+        for name in ("decoder", "prior"):
+            part = getattr(self, name)
+            own[name] = part and keras.saving.serialize_keras_object(part)
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for name in ("decoder", "prior", "family", "hvp", "update"):
+            if isinstance(config.get(name), dict):
+                config[name] = keras.saving.deserialize_keras_object(config[name])
+        if config.get("adjoint") == "unrolled":  # Of an earlier version, which took no notice.
+            config["adjoint_clip_norm"] = None
+        return cls(**config)

@@ -1,0 +1,93 @@
+"""K as a function of the training step: a few values, each traced and compiled once."""
+
+import keras
+
+from tf_savae.core import validation
+from tf_savae.models import apply_if_finite
+
+__all__ = ["FollowSchedule", "as_steps", "check_executions", "every", "last", "steps_at"]
+
+
+def as_steps(steps):
+    """K as it is kept: an int, or a dict {training step: K from there on} in order of the steps.
+
+    Raises:
+      ValueError: a K or training step is no integer >= 0, or none stands at training step 0.
+
+    >>> as_steps({1000: 5, 0: 0})
+    {0: 0, 1000: 5}
+    """
+    if not isinstance(steps, dict):
+        return validation.non_negative_int("steps", steps)
+    for first, count in steps.items():
+        validation.non_negative_int("steps: of a schedule, the training step", _as_int(first))
+        validation.non_negative_int(f"steps: of a schedule, K from training step {first}", count)
+    found = {int(first): int(count) for first, count in steps.items()}
+    if 0 not in found:
+        raise ValueError(
+            "steps: expected a schedule {training step: K} that begins at training step 0, got "
+            f"{steps!r}."
+        )
+    return dict(sorted(found.items()))
+
+
+def _as_int(first):
+    """JSON makes strings of a dict's keys."""
+    return int(first) if isinstance(first, str) and first.isdigit() else first
+
+
+def every(steps):
+    """All values of K, in order.
+
+    >>> every({0: 0, 1000: 5}), every(3)
+    ([0, 5], [3])
+    """
+    return list(steps.values()) if isinstance(steps, dict) else [steps]
+
+
+def last(steps):
+    """K at the end, which is that of inference.
+
+    >>> last({0: 0, 1000: 5})
+    5
+    """
+    return every(steps)[-1]
+
+
+def steps_at(steps, step):
+    """K at training step `step`, counted from 0.
+
+    >>> [steps_at({0: 0, 1000: 5}, step) for step in (999, 1000)]
+    [0, 5]
+    """
+    if not isinstance(steps, dict):
+        return steps
+    return [count for first, count in steps.items() if first <= step][-1]
+
+
+def check_executions(steps, steps_per_execution):
+    """Raises ValueError where K would have to change within one execution of several steps.
+
+    >>> check_executions({0: 0, 1000: 5}, 10)
+    """
+    if not isinstance(steps, dict):
+        return
+    wrong = [first for first in steps if first % steps_per_execution]
+    if wrong:
+        raise ValueError(
+            "steps: expected a schedule that changes at multiples of steps_per_execution="
+            f"{steps_per_execution}, since K is that of a whole execution; got {wrong[0]}."
+        )
+
+
+class FollowSchedule(keras.callbacks.Callback):
+    """Tells the model K before each training step; the optimizer's count of batches decides.
+
+    Keras has turned the last batch's logs into numbers by then: to read the count is no wait.
+    """
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if isinstance(self.model.refinement.steps, dict):
+            self.model._train_with_steps(int(apply_if_finite.batches(self.model.optimizer).numpy()))
+        else:
+            self.model._train_with_steps(None)

@@ -1,0 +1,176 @@
+"""How a refinement layer steps: by an update rule, or by the settings of `Momentum`."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.core import validation
+from tf_savae.core.autocast import full_precision
+from tf_savae.models.refinement.steps_schedule import last
+from tf_savae.svi import Momentum
+from tf_savae.svi.rule_checks import as_rule, check_rule
+
+__all__ = ["HasUpdateRule"]
+
+_STEP_SIZE = 0.02  # Near the reference code's 1 on a batch mean of 50.
+_SHORT_FORMS = ("step_size", "momentum", "clip_norm")  # Of `Momentum`; None with an update rule.
+_DEFAULTS = {"momentum": 0.5, "clip_norm": 5.0}  # Beside an update rule they say nothing.
+
+
+class HasUpdateRule:
+    """The part of `SemiAmortizedRefinement` that knows the update rule and its weights."""
+
+    def _set_rule(self, update, step_size, momentum, clip_norm, learn_step_size):
+        """Either an update rule, or the settings of `Momentum`."""
+        self.learn_step_size = validation.boolean("learn_step_size", learn_step_size)
+        if update is not None:
+            short = {"step_size": step_size, "momentum": momentum, "clip_norm": clip_norm}
+            self.update = as_rule(update, _DEFAULTS, **short)
+            return
+        self.update = None
+        self.step_size = _STEP_SIZE if step_size is None else step_size
+        self.momentum = validation.unit_interval("momentum", momentum, closed=False)
+        self.clip_norm = clip_norm
+        if self.learn_step_size and not np.all(self.step_size):
+            raise ValueError(
+                "step_size: expected numbers > 0 with learn_step_size=True, which trains their "
+                f"logarithms; got {step_size!r}."
+            )
+
+    def __setattr__(self, name, value):
+        if name in _SHORT_FORMS and value is not None and self.__dict__.get("update") is not None:
+            raise ValueError(
+                f"{name}: the update rule, {type(self.update).__name__}, has settings of its own; "
+                f"got {value!r}. Assign another rule to update instead."
+            )
+        if name == "update" and "update" in self.__dict__:
+            self._check_exchange(value)
+        if name == "update" and value is not None:
+            self._check_update(value)
+        if name == "step_size" and self.__dict__.get("log_step_size") is not None:
+            raise ValueError(
+                f"step_size: learned, in the weight log_step_size; got {value!r}. Assign its "
+                "logarithm to that."
+            )
+        super().__setattr__(name, value)
+        if name == "update" and value is not None:
+            for short in _SHORT_FORMS:
+                super().__setattr__(short, None)
+
+    def _check_exchange(self, rule):
+        """Whether another rule may take the place of the first one, on a layer in use."""
+        old = self.__dict__["update"]
+        if rule is old:
+            return
+        if isinstance(old, keras.layers.Layer) or isinstance(rule, keras.layers.Layer):
+            raise ValueError(
+                "update: fixed once the layer is made where a rule has weights, which a model's "
+                f"optimizer knows; got {type(rule).__name__} for {type(old).__name__}. Make a new "
+                "SemiAmortizedRefinement and a new model, which `start_from` gives the weights."
+            )
+        if rule is None:
+            raise ValueError("update: expected another update rule, got None.")
+
+    def _check_update(self, rule):
+        as_rule(rule, {}, step_size=None)
+        if self.learn_step_size:
+            raise ValueError(
+                "learn_step_size: expected False with update=, whose rule has its own step sizes; "
+                "got True. Use update=svi.LearnedSteps()."
+            )
+
+    def build(self, parameters_shape=None, x_shape=None):
+        if self.learn_step_size:
+            logs = np.log(np.broadcast_to(self.step_size, [self._tensor_count()]))
+            self.log_step_size = self.add_weight(
+                logs.shape, lambda shape, dtype: tf.constant(logs, dtype), name="log_step_size"
+            )
+        self.built = True
+
+    def _tensor_count(self):
+        """How many step sizes are learned: one for each of the family's tensors."""
+        try:
+            return len(tf.nest.flatten(self.family.zeros(1, 1)))
+        except NotImplementedError:  # A plain function, which cannot say: one for all tensors.
+            return 1 if isinstance(self.step_size, float) else len(self.step_size)
+
+    def current_step_size(self, initial):
+        """The step sizes in the form `refine` takes."""
+        sizes = self.step_size
+        if self.learn_step_size:
+            if not self.built:
+                self.build()
+            with full_precision():
+                sizes = tf.unstack(tf.exp(tf.convert_to_tensor(self.log_step_size)))
+        if isinstance(sizes, float):
+            return sizes
+        count = len(tf.nest.flatten(initial))
+        if len(sizes) == 1:
+            sizes = list(sizes) * count
+        if len(sizes) != count:
+            raise ValueError(
+                f"step_size: expected one number, or one for each of the {count} parameter "
+                f"tensors; got {len(sizes)}."
+            )
+        return tf.nest.pack_sequence_as(initial, list(sizes))
+
+    @property
+    def last_steps(self):
+        """K, or the last K of a schedule: that of inference."""
+        return last(self.steps)
+
+    def rule(self, initial):
+        """The update rule for parameters like `initial`, a nest of tensors [B, ...]."""
+        if self.update is not None:
+            return self.update
+        return Momentum(self.current_step_size(initial), self.momentum, self.clip_norm)
+
+    def build_rule(self, initial):
+        """Makes the weights of a rule that is a layer; raises where the rule does not fit.
+
+        Args:
+          initial: nest of tensors [B, ...], the variational parameters of some examples.
+
+        Raises:
+          ValueError: the rule changes shapes or mixes examples, or does not fit the parameters.
+        """
+        _refuse_variables(self.update)
+        check_rule(self.rule(initial), initial)
+
+    def largest_step_size(self):
+        """The largest step size of `Momentum` now, a float; None with another rule."""
+        if self.update is not None:
+            return None
+        if self.log_step_size is not None:
+            return float(np.exp(np.max(self.log_step_size.numpy())))
+        return float(np.max(self.step_size))
+
+    def rule_config(self):
+        """The constructor's arguments that say how to step."""
+        if self.update is None:
+            sizes = list(self.step_size) if isinstance(self.step_size, tuple) else self.step_size
+            return {"step_size": sizes, "momentum": self.momentum, "clip_norm": self.clip_norm}
+        return {"update": _serialized_rule(self.update)}
+
+
+def _refuse_variables(rule):
+    """A rule that is no layer has no weights that Keras would train."""
+    if isinstance(rule, keras.layers.Layer):
+        return
+    for name, value in getattr(rule, "__dict__", {}).items():
+        for leaf in tf.nest.flatten(value):
+            if isinstance(leaf, (tf.Variable, keras.Variable)) and leaf.trainable:
+                raise ValueError(
+                    f"update: {type(rule).__name__}.{name} holds a variable, which no model would "
+                    "train; expected numbers or tensors. Make the rule a keras.layers.Layer with "
+                    "add_weight."
+                )
+
+
+def _serialized_rule(rule):
+    if not hasattr(rule, "get_config"):
+        raise ValueError(
+            f"update: {type(rule).__name__} cannot be saved, since it has no get_config; give it "
+            "one, and register it with keras.saving.register_keras_serializable."
+        )
+    return keras.saving.serialize_keras_object(rule)

@@ -1,0 +1,275 @@
+"""Codes and samples whose noise belongs to their rows: nothing depends on how many at a time.
+
+Row i draws from (seed, i): the prior's z, the noise of refinement, the posterior's z and what the
+decoder draws.
+"""
+
+import inspect
+
+import tensorflow as tf
+
+from tf_savae.core import batch_shard
+from tf_savae.models.trace_cache import FollowsSettings
+from tf_savae.probability import Family
+from tf_savae.samplers.row_seeds import map_rows, row_seeds
+
+__all__ = [
+    "DrawnOtherwise",
+    "check_built",
+    "check_options",
+    "decode_rows",
+    "family_of_share",
+    "options_of_rows",
+    "posterior_codes",
+    "posterior_of_rows",
+    "prior_codes",
+]
+
+
+class DrawnOtherwise(Family):
+    """A family's posteriors, but for their samples, which come from `draw`.
+
+    >>> from tf_savae.probability import DiagonalGaussian
+    >>> class Means(DrawnOtherwise):
+    ...     def draw(self, parameters, seed):
+    ...         return parameters[0]
+    >>> zeros = DiagonalGaussian().zeros(1, 2)
+    >>> Means(DiagonalGaussian()).distribution(zeros).sample(seed=0).numpy().tolist()
+    [[0.0, 0.0]]
+    """
+
+    def __init__(self, family):
+        self._family = family
+
+    def distribution(self, parameters):
+        posterior = self._family.distribution(parameters)
+        # On the object and not in a wrapper around it: closed-form KLs go by its class.
+        posterior.sample = lambda seed: self.draw(parameters, seed)
+        return posterior
+
+    def draw(self, parameters, seed):
+        """z [B, Z] from the posteriors with these parameters; differentiable in them."""
+        raise NotImplementedError
+
+
+def family_of_share(family):
+    """`family`, drawing for the rows that this replica holds what one process would draw for them.
+
+    >>> from tf_savae.probability import DiagonalGaussian
+    >>> zeros = DiagonalGaussian().zeros(8, 3)
+    >>> whole = DiagonalGaussian().distribution(zeros).sample(seed=[0, 1])
+    >>> with batch_shard.holding(batch_shard.Share(tf.constant(6), tf.zeros([8]))):
+    ...     mine = family_of_share(DiagonalGaussian())
+    >>> last = mine.distribution([p[6:] for p in zeros]).sample(seed=[0, 1])
+    >>> bool(tf.reduce_all(last == whole[6:]))
+    True
+    """
+    share = batch_shard.held()
+    return family if share is None else _OfShare(family, share)
+
+
+class _OfShare(DrawnOtherwise):
+    """Samples are rows of the global batch's."""
+
+    def __init__(self, family, share):
+        super().__init__(family)
+        self._share = share
+
+    def draw(self, parameters, seed):
+        """z [B, Z]: a sample of the global batch, in which other replicas' rows are stand-ins."""
+        count = tf.shape(tf.nest.flatten(parameters)[0])[0]
+        places = tf.range(self._share.size()) - self._share.first
+        places = tf.clip_by_value(places, 0, count - 1)
+        whole = tf.nest.map_structure(lambda p: _rows(p, places), parameters)
+        sample = self._family.distribution(whole).sample(seed=seed)
+        return _rows(sample, self._share.rows(count))
+
+
+def _rows(tensor, numbers):
+    """`tensor[numbers]`, whose derivative is dense: forward mode knows no IndexedSlices."""
+    return tf.squeeze(tf.gather_nd(tensor, numbers[:, None, None]), axis=1)
+
+
+def check_built(model):
+    """Raises ValueError unless the model has weights."""
+    if not model.built:
+        raise ValueError(
+            "generate: expected a model with weights, got one that has not seen data. Call fit, or "
+            "build((None, ...)), or call the model on one batch, or load a trained one."
+        )
+
+
+def check_options(decoder, options):
+    """Raises ValueError unless the decoder's `sample` takes each of `options`, a dict."""
+    parameters = inspect.signature(decoder.sample).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    known = [name for name in parameters if name not in ("z", "seed")]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{', '.join(unknown)}: {type(decoder).__name__}.sample has no such option; expected "
+            f"{'one of ' + ', '.join(known) if known else 'none'}."
+        )
+
+
+def decode_rows(model, z, seed, first=0, **options):
+    """One x for each row of z [B, Z], from `model.decoder.sample`, compiled once per options.
+
+    A decoder whose `sample` takes a seed for each row says so with `seeds_by_row = True`; any
+    other one is mapped over the rows.
+
+    Args:
+      model: a built `SemiAmortizedVAE` or `AutoregressiveModel`.
+      z: [B, Z]; [B, 0] for a model without a latent code.
+      seed: stateless seed [2], or one for each row, [B, 2].
+      first: number of the first row.
+      options: what else `sample` takes; see `options_of_rows`.
+
+    Raises:
+      ValueError: `sample` has no such option, or an array is not of one entry for each row.
+    """
+    decoder = model.decoder
+    check_options(decoder, options)
+    common, by_row = options_of_rows(options, z.shape[0])
+
+    def sample(z, own, by_row):
+        if getattr(decoder, "seeds_by_row", False):
+            return decoder.sample(z, seed=own, **common, **by_row)
+
+        def one(seed, z, by_row):
+            return decoder.sample(z, seed=seed, **common, **by_row)
+
+        return map_rows(one, own, z, by_row)
+
+    # With types: 5.0 and True are equal to 5 and 1, and may be refused where these are not.
+    chosen = ((name, type(value), value) for name, value in sorted(common.items()))
+    run = _function(model, ("decode", *chosen), sample, _uses_xla(model))
+    return run(z, row_seeds(seed, tf.shape(z)[0], first), by_row)
+
+
+def options_of_rows(options, rows):
+    """Sorts options into those of all rows and those of each: (dict, dict of [rows, ...]).
+
+    Numbers, strings, None and scalar tensors are the same for all rows. An array, tensor, list or
+    tuple has one entry for each row, shape [rows, ...], or one for all of them, shape [1, ...]; in
+    no case is it guessed from another length what was meant.
+
+    Args:
+      options: {name: value}.
+      rows: B, or None where it is not known yet.
+
+    Raises:
+      ValueError: an array has another number of entries.
+
+    >>> common, by_row = options_of_rows({"length": 3, "label": [4, 5]}, 2)
+    >>> common, by_row["label"].numpy().tolist()
+    ({'length': 3}, [4, 5])
+    """
+    by_row = {name: value for name, value in options.items() if _has_entries(value)}
+    common = {name: value for name, value in options.items() if name not in by_row}
+    return common, {name: _entries(name, value, rows) for name, value in by_row.items()}
+
+
+def _has_entries(value):
+    """Whether it is an array, tensor, list or tuple, and no scalar."""
+    return isinstance(value, (list, tuple)) or getattr(value, "shape", ()) != ()
+
+
+def _entries(name, value, rows):
+    value = tf.convert_to_tensor(value)
+    count = value.shape[0]
+    if None not in (rows, count) and count not in (1, rows):
+        raise ValueError(
+            f"{name}: expected one entry for each of the {rows} rows, shape [{rows}, ...], or one "
+            f"for all, shape [1, ...]; got shape {value.shape.as_list()}."
+        )
+    return tf.repeat(value, rows, axis=0) if count == 1 and rows is not None else value
+
+
+def prior_codes(model, n, seed, first=0):
+    """z from the prior, [n, Z]: row i from (seed, first + i), with and without XLA the same."""
+    prior = model.prior
+
+    def draw(own):
+        distribution = prior.distribution()
+        signature = tf.TensorSpec(distribution.event_shape, distribution.dtype)
+
+        def one(seed):
+            return distribution.sample(seed=seed)
+
+        return tf.map_fn(one, own, fn_output_signature=signature)
+
+    return _function(model, ("prior_codes",), draw, False)(row_seeds(seed, n, first))
+
+
+def posterior_of_rows(model, x, seed, first=0, steps=None):
+    """q(z; lambda_K) as `model.infer` gives it, but row i refines with noise of (seed, first + i).
+
+    Args:
+      model: a built `SemiAmortizedVAE`.
+      x: nest of tensors [B, ...], checked.
+      seed: stateless seed [2].
+      first: number of the first row.
+      steps: K; by default the model's own.
+
+    Returns:
+      The variational parameters, a nest of [B, ...].
+    """
+    steps = model._steps(steps)
+
+    def refine(x, seed, first):
+        problem = model.problem(x, seed, steps=steps, family=_ByRow(model.family, first))
+        refined, _ = problem.refined(problem.encode(), adjoint="stop")
+        return refined
+
+    key = ("posterior_of_rows", steps)
+    run = _function(model, key, refine, _uses_xla(model))
+    return run(x, seed, tf.constant(first))
+
+
+def posterior_codes(model, parameters, seed, first=0):
+    """z from the posteriors with these parameters, [B, Z]: row i from (seed, first + i)."""
+    draw = _function(
+        model,
+        ("posterior_codes",),
+        lambda parameters, seed, first: _ByRow(model.family, first).draw(parameters, seed),
+        False,
+    )
+    return draw(parameters, seed, tf.constant(first))
+
+
+class _ByRow(DrawnOtherwise):
+    """Samples belong to their rows."""
+
+    def __init__(self, family, first):
+        super().__init__(family)
+        self._first = first
+
+    def draw(self, parameters, seed):
+        """z [B, Z] from row i's own seed; differentiable in the parameters."""
+        rows = tf.shape(tf.nest.flatten(parameters)[0])[0]
+        return map_rows(
+            lambda own, parameters: self._family.distribution(parameters).sample(seed=own),
+            row_seeds(seed, rows, self._first),
+            parameters,
+        )
+
+
+def _uses_xla(model):
+    return model.compiled and model.jit_compile is True
+
+
+def _function(model, key, function, jit_compile):
+    """`function` as a tf.function, made once per key; as it is for what cannot be a key."""
+    if not isinstance(model, FollowsSettings):  # Parts of a model, in a graph already.
+        return function
+    functions = model._functions_now()
+    try:
+        if key not in functions:
+            watched = model._watched(function)
+            made = tf.function(watched, jit_compile=jit_compile, autograph=False)
+            functions[key] = made
+        return functions[key]
+    except TypeError:  # An option that is a tensor or an array.
+        return function

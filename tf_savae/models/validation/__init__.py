@@ -1,0 +1,1 @@
+"""Checks of data, models and settings before any long work."""

@@ -1,0 +1,112 @@
+"""What is wrong with arrays, said before any long work starts."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.core import validation
+
+__all__ = ["check_arrays", "refuse_sparse"]
+
+# What Keras takes and no likelihood here does, by the class's name, and how it becomes dense.
+_NOT_DENSE = {
+    "SparseTensor": "tf.sparse.to_dense(x)",
+    "SparseTensorSpec": "dataset.map(tf.sparse.to_dense)",
+    "RaggedTensor": "x.to_tensor(), with the padding that the model knows",
+    "RaggedTensorSpec": "dataset.map(lambda x: x.to_tensor()), or dataset.padded_batch",
+}
+
+
+def check_arrays(x, vocabulary_size=None, data_range=None, finite=True):
+    """Checks every array and eager tensor of x; anything else (a dataset) passes.
+
+    Args:
+      x: nest of arrays [B, ...].
+      vocabulary_size: V; integer arrays of rank 2 then hold token ids in [0, V).
+      data_range: (low, high) of what the likelihood is of, where x is one array; None where it is
+        of any number.
+      finite: whether NaN and infinity are refused; numbers among them are held to the range.
+
+    Raises:
+      ValueError: no examples, a scalar, NaN or infinity, unequal numbers of examples, or a token id
+        or another number out of range.
+      TypeError: numbers in dense arrays were expected.
+
+    >>> check_arrays(np.ones([2, 3]))
+    """
+    refuse_sparse(x)
+    arrays = [leaf for leaf in keras.tree.flatten(x) if _is_array(leaf)]
+    for array in arrays:
+        if np.ndim(array) == 0:
+            raise ValueError("x: expected arrays [B, ...], one row per example; got a scalar.")
+        if not array.shape[0]:
+            raise ValueError(f"x: expected at least one example, got shape {tuple(array.shape)}.")
+        _check_numbers(array, finite)
+        if vocabulary_size is not None:
+            _check_tokens(np.asarray(array), vocabulary_size)
+        if data_range is not None and not isinstance(x, dict) and len(arrays) == 1:
+            _check_range(np.asarray(array), *data_range)
+    if len({array.shape[0] for array in arrays}) > 1:
+        shapes = [tuple(array.shape) for array in arrays]
+        raise ValueError(f"x: expected arrays with one number of examples, got shapes {shapes}.")
+
+
+def refuse_sparse(x):
+    """Raises TypeError where x holds a sparse or ragged array, or a dataset's description of one.
+
+    >>> refuse_sparse(np.ones([2, 3]))
+    """
+    for leaf in keras.tree.flatten(x):
+        kind = type(leaf).__name__
+        scipy = type(leaf).__module__.startswith("scipy.sparse")
+        remedy = "x.toarray()" if scipy else _NOT_DENSE.get(kind)
+        if remedy is not None:
+            raise TypeError(
+                f"x: expected dense arrays [B, ...], got a {kind} of shape "
+                f"{list(leaf.shape)}. Make it dense first: {remedy}."
+            )
+
+
+def _is_array(leaf):
+    """Arrays whose numbers can be seen now, of any library."""
+    if tf.is_tensor(leaf):
+        return hasattr(leaf, "numpy")
+    if isinstance(leaf, keras.KerasTensor):
+        return False
+    return isinstance(leaf, (np.generic, int, float)) or hasattr(leaf, "__array__")
+
+
+def _check_numbers(array, finite):
+    kind = np.asarray(array).dtype
+    if kind.kind not in "fiub" and kind.name != "bfloat16":
+        raise TypeError(f"x: expected numbers, got dtype {kind.name}.")
+    if finite:
+        validation.finite("x", array)
+
+
+def _check_tokens(array, vocabulary_size):
+    if array.dtype.kind not in "iu" or array.ndim != 2:
+        raise ValueError(
+            f"x: expected integer token ids [B, T], got dtype {array.dtype.name} and shape "
+            f"{array.shape}."
+        )
+    low, high = array.min(initial=0), array.max(initial=0)
+    if low < 0 or high >= vocabulary_size:
+        wrong = low if low < 0 else high
+        raise ValueError(
+            f"x: expected token ids from 0 to {vocabulary_size - 1} (vocabulary_size="
+            f"{vocabulary_size}), got {wrong}. Encode the text with the model's own vocabulary."
+        )
+
+
+def _check_range(array, low, high):
+    if not array.size:
+        return
+    least, largest = array.min(), array.max()
+    if least < low or largest > high:
+        wrong = least if least < low else largest
+        raise ValueError(
+            f"x: expected numbers from {low} to {high}, which the decoder's likelihood is of, got "
+            f"{wrong}. Scale the data (pixels of 0 to 255: divide them by 255), or choose another "
+            "likelihood."
+        )

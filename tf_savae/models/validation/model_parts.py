@@ -1,0 +1,98 @@
+"""Whether the parts and settings of a `SemiAmortizedVAE` fit together."""
+
+import keras
+
+from tf_savae.core import validation
+from tf_savae.models.refinement import steps_schedule
+from tf_savae.models.refinement.layer import SemiAmortizedRefinement
+from tf_savae.probability.distribution_checks import check_legacy
+
+__all__ = ["check_amortized_weight", "check_generator", "check_parts", "check_refinement"]
+
+
+def check_amortized_weight(weight, objective):
+    """Raises ValueError for a weight of the encoder's own ELBO that the objective does not know.
+
+    >>> check_amortized_weight(0.3, "savae")
+    """
+    if weight and objective != "savae":
+        raise ValueError(
+            'amortized_weight: is for objective="savae", whose encoder learns from the ELBO at '
+            f"lambda_K; got {weight} with objective={objective!r}. Leave it out."
+        )
+
+
+def check_parts(encoder, decoder, objective, latent_size):
+    """The latent size as an int or None; raises ValueError for parts that cannot be a model.
+
+    >>> check_parts(None, "decoder", "svi", 2)
+    Traceback (most recent call last):
+    ValueError: decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in ...
+    """
+    check_legacy("decoder", decoder)
+    check_legacy("encoder", encoder)
+    if not hasattr(decoder, "log_prob_prepared"):
+        raise ValueError(
+            "decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in "
+            f"DistributionDecoder), got {type(decoder).__name__}."
+        )
+    if objective == "svi":
+        validation.positive_int('latent_size (needed for objective="svi")', latent_size)
+    elif not isinstance(encoder, keras.layers.Layer):
+        raise ValueError(f"encoder: expected a Keras layer or model, got {encoder!r}.")
+    return None if latent_size is None else validation.positive_int("latent_size", latent_size)
+
+
+def check_generator(refinement, decoder, prior):
+    """Raises ValueError where the layer was given another decoder or prior than the model.
+
+    >>> check_generator(SemiAmortizedRefinement(steps=3), None, None)
+    """
+    for name, ours in (("decoder", decoder), ("prior", prior)):
+        other = getattr(refinement, name)
+        if other is not None and other is not ours:
+            raise ValueError(
+                f"refinement: expected one without {name}=, or with the model's own; got another "
+                f"{type(other).__name__}, which would not be used. Leave it out."
+            )
+
+
+def _learns(rule):
+    """Whether a rule is a layer that has weights, or will have."""
+    return isinstance(rule, keras.layers.Layer) and (bool(rule.weights) or not rule.built)
+
+
+def check_refinement(refinement, objective):
+    """Raises ValueError for a layer that is none, or that the objective cannot use.
+
+    >>> check_refinement(SemiAmortizedRefinement(steps=3), "savae")
+    """
+    if not isinstance(refinement, SemiAmortizedRefinement):
+        raise ValueError(
+            "refinement: expected a tf_savae.SemiAmortizedRefinement, got "
+            f"{type(refinement).__name__}."
+        )
+    steps = steps_schedule.every(refinement.steps)
+    if objective == "savae" and refinement.adjoint == "stop" and any(steps):
+        raise ValueError(
+            'refinement: adjoint="stop" lets no gradient reach the encoder; objective="savae" '
+            'expects "exact", "unrolled" or "truncated". For a constant lambda_K use '
+            'objective="vae_svi".'
+        )
+    if objective == "vae_svi_kl" and not all(steps):
+        raise ValueError(
+            'refinement: expected steps >= 1 with objective="vae_svi_kl", whose encoder learns '
+            'from what the steps find; got 0. For none use objective="vae".'
+        )
+    if objective in ("svi", "vae_svi", "vae_svi_kl") and _learns(refinement.update):
+        raise ValueError(
+            f"refinement: its update rule {type(refinement.update).__name__} has weights, which "
+            f"no gradient reaches with objective={objective!r}, where lambda_K is a constant; "
+            'expected a rule without, such as svi.Momentum, or objective="savae".'
+        )
+    if refinement.learn_step_size and (objective != "savae" or not any(steps)):
+        raise ValueError(
+            'refinement: learn_step_size=True needs objective="savae" and steps >= 1, whose '
+            f"gradient reaches the step size; got objective={objective!r}, "
+            f"steps={refinement.steps}."
+        )

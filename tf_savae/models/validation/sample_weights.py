@@ -1,0 +1,172 @@
+"""Weights of examples: checks of what a user gives, and the form that Keras does not drop."""
+
+import types
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.core import validation
+
+__all__ = [
+    "as_pair",
+    "check_no_class_weight",
+    "check_sample_weight",
+    "is_arrays",
+    "with_targets",
+    "weights_like",
+]
+
+
+def is_arrays(x):
+    """Whether x is a nest of arrays, and no source of batches.
+
+    >>> is_arrays({"a": np.ones([2])}), is_arrays(tf.data.Dataset.range(2))
+    (True, False)
+    """
+    leaves = keras.tree.flatten(x)
+    return bool(leaves) and all(
+        hasattr(leaf, "shape") and hasattr(leaf, "__getitem__") for leaf in leaves
+    )
+
+
+def check_sample_weight(sample_weight, x):
+    """The weights as a NumPy array or tensor [N]; None stays None.
+
+    Args:
+      sample_weight: a number >= 0 for each example of x, or None.
+      x: nest of arrays [N, ...]; of anything else the number of examples is not known.
+
+    Raises:
+      TypeError: numbers were expected.
+      ValueError: another shape, a number of weights that is not that of the examples, NaN, a number
+        below 0, or nothing but 0.
+
+    >>> check_sample_weight([1, 2], np.ones([2, 3])).tolist()
+    [1, 2]
+    """
+    if sample_weight is None:
+        return None
+    values = np.asarray(sample_weight)
+    if values.dtype.kind not in "fiub" and values.dtype.name != "bfloat16":
+        raise TypeError(f"sample_weight: expected numbers, got dtype {values.dtype.name}.")
+    if values.ndim != 1:
+        raise ValueError(
+            "sample_weight: expected one weight per example, shape [N]; got shape "
+            f"{list(values.shape)}."
+        )
+    rows = keras.tree.flatten(x)[0].shape[0] if is_arrays(x) else None
+    if rows is not None and len(values) != rows:
+        raise ValueError(
+            f"sample_weight: expected one weight for each of the {rows} examples of x, got "
+            f"{len(values)}."
+        )
+    validation.finite("sample_weight", values)
+    if values.size and values.min() < 0:
+        raise ValueError(f"sample_weight: expected numbers >= 0, got {values.min()}.")
+    if not np.any(values):
+        raise ValueError("sample_weight: expected a weight above 0, got nothing but 0.")
+    return sample_weight if tf.is_tensor(sample_weight) else values
+
+
+def check_no_class_weight(class_weight):
+    """Raises ValueError unless it is None.
+
+    >>> check_no_class_weight(None)
+    """
+    if class_weight is not None:
+        raise ValueError(
+            "class_weight: expected None, since the data are their own target and have no classes; "
+            f"got {class_weight!r}. Give each example its weight: sample_weight=[...]."
+        )
+
+
+def as_pair(x, sample_weight):
+    """(y, sample_weight) in a form that `keras.Model.fit` keeps.
+
+    Of arrays without targets Keras drops the weights without a word: a target of no width, which
+    steps take for none (`keras_strategy.is_target`), keeps them.
+
+    >>> y, weights = as_pair(np.ones([2, 3]), np.ones([2]))
+    >>> y.shape
+    (2, 0)
+    """
+    if sample_weight is None or not is_arrays(x):
+        return None, sample_weight
+    return _no_target(sample_weight), sample_weight
+
+
+def _no_target(sample_weight):
+    return np.zeros([len(sample_weight), 0], keras.config.floatx())
+
+
+def with_targets(x):
+    """A generator or `keras.utils.PyDataset` whose batches Keras can take; other x as it is.
+
+    It turns both into a tf.data.Dataset, which cannot hold the None of (x, None, sample_weight).
+
+    >>> next(with_targets(batch for batch in [(np.ones([2, 3]), None, np.ones([2]))]))[1].shape
+    (2, 0)
+    """
+    if isinstance(x, types.GeneratorType):
+        return (_targeted(batch) for batch in x)
+    return _Targeted(x) if isinstance(x, keras.utils.PyDataset) else x
+
+
+def _targeted(batch):
+    if isinstance(batch, (tuple, list)) and len(batch) == 3 and batch[1] is None:
+        x, _, sample_weight = batch
+        return batch if sample_weight is None else (x, _no_target(sample_weight), sample_weight)
+    return batch
+
+
+class _Targeted(keras.utils.PyDataset):
+    """Another `PyDataset`, whose batches have targets of no width."""
+
+    def __init__(self, source):
+        names = ("workers", "use_multiprocessing", "max_queue_size")
+        super().__init__(**{name: getattr(source, name) for name in names})
+        self._source = source
+
+    @property
+    def num_batches(self):
+        return self._source.num_batches
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        return _targeted(self._source[index])
+
+    def on_epoch_begin(self):
+        self._source.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._source.on_epoch_end()
+
+
+def weights_like(sample_weight, loss):
+    """The weights of a step's examples in the dtype of its loss [B]; ones for None.
+
+    Raises:
+      ValueError: not one weight per example, as far as shapes are known; else the step fails where
+        another number of them is fed.
+
+    >>> weights_like(None, tf.zeros([2])).numpy().tolist()
+    [1.0, 1.0]
+    """
+    if sample_weight is None:
+        return tf.ones_like(loss)
+    weights = tf.cast(tf.convert_to_tensor(sample_weight), loss.dtype)
+    if not weights.shape.is_compatible_with(loss.shape) or weights.shape.rank != 1:
+        raise ValueError(
+            f"sample_weight: expected one weight per example, shape {loss.shape.as_list()}; got "
+            f"shape {weights.shape.as_list()}."
+        )
+    # One weight alone would be broadcast. XLA knows sizes and has no assertions; graphs drop
+    # reshapes between unknown sizes.
+    same = tf.debugging.assert_equal(
+        tf.shape(weights), tf.shape(loss), "sample_weight: expected one weight per example."
+    )
+    with tf.control_dependencies([] if same is None else [same]):
+        return tf.reshape(weights, tf.shape(loss))

@@ -1,0 +1,318 @@
+"""Data that come in batches: checked as arrays are, and looked at without losing a batch."""
+
+import contextlib
+import functools
+import itertools
+import types
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_savae.core import validation
+from tf_savae.models.keras_distribution import is_target
+from tf_savae.models.validation.arrays import check_arrays, refuse_sparse
+
+__all__ = ["NO_TARGETS", "BatchChecks", "is_torch_loader", "look", "peek"]
+
+NO_TARGETS = (
+    "expected x alone, or (x, None, sample_weight), since the data are their own target; got "
+    "targets too. Leave them out: fit(x), or dataset.map(lambda x, y: x)."
+)
+_PYTHON = {"PyFunc", "EagerPyFunc"}  # Operations that call Python, whose state is not tf.data's.
+
+
+class BatchChecks:
+    """Checks that batches can be data of a model, at the moment when they are read.
+
+    Reading a source only to look at it would move its shuffle, or use it up.
+
+    Args:
+      vocabulary_size, data_range: as for `check_arrays`.
+
+    >>> checked = BatchChecks(data_range=(0, 1)).source(tf.data.Dataset.from_tensors([[255.0]]))
+    >>> checked.element_spec.shape.as_list()
+    [1, 1]
+    """
+
+    def __init__(self, vocabulary_size=None, data_range=None):
+        self._vocabulary_size, self._data_range = vocabulary_size, data_range
+        self._skips = False
+        self._error = None
+
+    def source(self, x, skips=False):
+        """x, whose batches are checked as they are read; of what has a first one, that one now.
+
+        Args:
+          x: a tf.data.Dataset or a generator of batches; a keras.utils.PyDataset or PyTorch's
+            DataLoader, which are returned as they are, as is anything else.
+          skips: whether NaN and infinity after the first batch are let through, as in training,
+            which skips such batches and counts them.
+
+        Raises:
+          ValueError, TypeError: as `check_arrays`, where the kind of x alone says so.
+        """
+        if isinstance(x, tf.data.Dataset):
+            return self._dataset(x, skips)
+        if isinstance(x, types.GeneratorType):
+            return self._generator(x, skips)
+        if isinstance(x, keras.utils.PyDataset) and x.num_batches != 0:
+            self.batch(x[0])
+        if is_torch_loader(x):
+            self.batch(next(iter(x)))
+        return x
+
+    def batch(self, batch, finite=True):
+        """Checks one batch, as `fit` takes it, whose numbers can be seen now."""
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        _refuse_targets(y)
+        check_arrays(x, self._vocabulary_size, self._data_range, finite)
+        if weights is not None:
+            _check_weights(weights, finite)
+
+    @contextlib.contextmanager
+    def told(self):
+        """Inside, what was wrong with a batch is raised as it was and not as TensorFlow's error."""
+        self._error = None
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._error is None:
+                raise
+            raise self._error from None
+
+    def _kept(self, batch, finite, spec=None):
+        """Checks one batch, and keeps the error for `told`."""
+        try:
+            self.batch(batch, finite)
+            if spec is not None:
+                tf.nest.map_structure(_check_like, spec, batch)
+        except (TypeError, ValueError) as error:
+            self._error = error
+            raise
+
+    def _generator(self, batches, skips):
+        """A dataset of what a generator gives, in its first pass; later passes are empty.
+
+        Given the generator itself, Keras begins each later epoch with the first two batches.
+        """
+        first = [_as_tuple(batch) for batch in itertools.islice(batches, 2)]
+        if not first:
+            raise ValueError("x: expected a generator of batches, got one that gives none.")
+        for index, batch in enumerate(first):
+            self.batch(batch, not (skips and index))
+        spec = tf.nest.map_structure(_common_spec, first[0], first[-1])
+        begun = [itertools.chain(first, batches)]
+
+        def elements():
+            for index, batch in enumerate(begun.pop() if begun else ()):
+                batch = _as_tuple(batch)
+                self._kept(batch, not (skips and index), spec)
+                yield batch
+
+        return _dataset_of(elements, spec)
+
+    def _dataset(self, dataset, skips):
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(dataset.element_spec)
+        _refuse_targets(y)
+        leaves = keras.tree.flatten(x)
+        refuse_sparse(x)
+        for leaf in leaves:
+            self._check_spec(leaf)
+        parts = [(weights, (0, np.inf))] if isinstance(weights, tf.TensorSpec) else []
+        parts += [(leaf, self._limits(x, leaves)) for leaf in leaves]
+        if not any(spec.dtype.is_floating or limits for spec, limits in parts):
+            return dataset
+
+        @tf.autograph.experimental.do_not_convert
+        def checked(index, element):
+            finite = tf.equal(index, 0) if skips else tf.constant(True)
+            x, _, weights = keras.utils.unpack_x_y_sample_weight(element)
+            tensors = [] if len(parts) == len(leaves) else [weights]
+            tensors += keras.tree.flatten(x)
+            pairs = zip(tensors, parts, strict=True)
+            fine = [_is_fine(tensor, limits, finite) for tensor, (_, limits) in pairs]
+            tell = functools.partial(self._tell, x, weights, finite)
+            told = tf.cond(tf.reduce_all(fine), lambda: True, tell)
+            # What only a control dependency wants would be pruned, as it is stateless.
+            with tf.control_dependencies([tf.debugging.Assert(told, ["checked"])]):
+                return tf.nest.map_structure(_same, element)
+
+        return dataset.enumerate().map(checked)
+
+    def _check_spec(self, spec):
+        """What the description of a dataset's element says already."""
+        shape, dtype = spec.shape, spec.dtype
+        if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+            raise TypeError(f"x: expected numbers, got dtype {dtype.name}.")
+        if shape.rank == 0:
+            raise ValueError(
+                "x: expected batches [B, ...], got a dataset of scalars; add .batch(...)."
+            )
+        wrong = not dtype.is_integer or shape.rank not in (2, None)
+        if self._vocabulary_size is not None and wrong:
+            raise ValueError(
+                f"x: expected batches of integer token ids [B, T], got dtype {dtype.name} and "
+                f"shape {shape}. A dataset of single rows needs .batch(...) or .padded_batch(...)."
+            )
+
+    def _limits(self, x, leaves):
+        if self._vocabulary_size is not None:
+            return 0, self._vocabulary_size - 1
+        return self._data_range if len(leaves) == 1 and not isinstance(x, dict) else None
+
+    def _tell(self, x, weights, finite):
+        """Inside a pipeline: raises what is wrong with a batch, in the words for arrays."""
+        leaves = [*keras.tree.flatten(x), *([] if weights is None else [weights])]
+
+        def tell(finite, *arrays):
+            values = list(arrays)
+            own = None if weights is None else values.pop()
+            self._kept((keras.tree.pack_sequence_as(x, values), None, own), finite)
+            return True
+
+        # Stateless for tf.data, to which other Python functions are sources that may end.
+        return tf.ensure_shape(
+            tf.numpy_function(tell, [finite, *leaves], tf.bool, stateful=False), []
+        )
+
+
+def _check_weights(weights, finite):
+    if finite:
+        validation.finite("sample_weight", weights)
+    if np.any(np.asarray(weights) < 0):
+        raise ValueError(f"sample_weight: expected numbers >= 0, got {np.min(weights)}.")
+
+
+def _refuse_targets(y):
+    if is_target(y) and not isinstance(y, tf.NoneTensorSpec):
+        raise ValueError(f"y: {NO_TARGETS}")
+
+
+def _is_fine(tensor, limits, finite):
+    """Whether a tensor's numbers are in (low, high) and, if asked, finite: a bool scalar."""
+    fine = tf.constant(True)
+    if tensor.dtype.is_floating:
+        fine = ~finite | tf.reduce_all(tf.math.is_finite(tensor))
+    if limits is None or tensor.dtype.is_bool:
+        return fine
+    # Compared as float64: a limit may be above what the tensor's type can hold.
+    least, most = (tf.cast(f(tensor), tf.float64) for f in (tf.reduce_min, tf.reduce_max))
+    low, high = (tf.constant(limit, tf.float64) for limit in limits)
+    return tf.equal(tf.size(tensor), 0) | (fine & (least >= low) & (most <= high))
+
+
+def _same(tensor):
+    return None if tensor is None else tf.identity(tensor)
+
+
+def is_torch_loader(x):
+    """Whether x is PyTorch's DataLoader, which Keras takes; nothing of PyTorch is imported.
+
+    >>> is_torch_loader([1.0])
+    False
+    """
+    return any(kind.__module__.startswith("torch.utils.data") for kind in type(x).__mro__)
+
+
+def look(data):
+    """Reads the first batch of a dataset, where that uses nothing up, so that its checks run now.
+
+    >>> look(tf.data.Dataset.range(3))
+    """
+    if isinstance(data, tf.data.Dataset) and not _reads_once(data):
+        next(iter(data.take(1)), None)
+
+
+def peek(dataset):
+    """The first element of a dataset, or None, and a dataset that still holds it.
+
+    One whose elements come from Python may be read only once: of it the second dataset goes on
+    with what was begun, in its first pass. Of any other one the first element is read twice.
+
+    >>> numbers = iter([1, 2, 3])
+    >>> once = tf.data.Dataset.from_generator(
+    ...     lambda: numbers, output_signature=tf.TensorSpec([], tf.int32))
+    >>> first, whole = peek(once.shuffle(3, seed=0))
+    >>> sorted(int(n) for n in whole)
+    [1, 2, 3]
+    """
+    if not _reads_once(dataset):
+        return next(iter(dataset.take(1)), None), dataset
+    iterator = iter(dataset)
+    first = next(iterator, None)
+    return first, dataset if first is None else _going_on(dataset, first, iterator)
+
+
+def _reads_once(dataset):
+    """Whether the elements come, somewhere, from Python or from a service that hands out once."""
+    stages = [dataset]
+    while stages:
+        stage = stages.pop()
+        if "DataService" in type(stage).__name__:
+            return True
+        for function in stage._functions():
+            graph = function.function.graph.as_graph_def()
+            nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+            if any(node.op in _PYTHON for node in nodes):
+                return True
+        stages += stage._inputs()
+    return False
+
+
+def _going_on(dataset, first, iterator):
+    """`dataset`, in whose first pass come `first` and what is left of `iterator`."""
+    begun = [itertools.chain([first], iterator)]
+    same = _dataset_of(lambda: begun.pop() if begun else dataset, dataset.element_spec)
+    cardinality = dataset.cardinality()
+    if cardinality != tf.data.UNKNOWN_CARDINALITY:
+        same = same.apply(tf.data.experimental.assert_cardinality(cardinality))
+    return same.with_options(dataset.options())
+
+
+def _as_tuple(batch):
+    """A batch as a dataset can hold it: lists would become one tensor."""
+    if isinstance(batch, (list, tuple)):
+        return tuple(map(_as_tuple, batch))
+    if isinstance(batch, dict):
+        return {name: _as_tuple(part) for name, part in batch.items()}
+    return batch
+
+
+def _common_spec(leaf, other):
+    """What two batches have in common; they may differ in their numbers of rows."""
+    if leaf is None:
+        return None
+    leaf, other = tf.convert_to_tensor(leaf), tf.convert_to_tensor(other)
+    shape = leaf.shape.most_specific_compatible_shape(other.shape)
+    return tf.TensorSpec([None, *shape[1:]] if shape.rank else shape, leaf.dtype)
+
+
+def _check_like(spec, leaf):
+    if spec is None:
+        return
+    shape, dtype = np.shape(leaf), tf.as_dtype(leaf.dtype)
+    if not spec.shape.is_compatible_with(shape) or dtype != spec.dtype:
+        raise ValueError(
+            f"x: expected batches like the first two, of shape {spec.shape} and dtype "
+            f"{spec.dtype.name}; got {shape} and {dtype.name}. Pad or convert them."
+        )
+
+
+def _dataset_of(elements, spec):
+    """The dataset of what `elements()` gives in each pass: nests of `spec`, None among them."""
+    specs = tf.nest.flatten(spec)
+    present = [not (s is None or isinstance(s, tf.NoneTensorSpec)) for s in specs]
+
+    def leaves():
+        for element in elements():
+            parts = zip(tf.nest.flatten(element), present, strict=True)
+            yield tuple(leaf for leaf, there in parts if there)
+
+    @tf.autograph.experimental.do_not_convert
+    def packed(*given):  # from_generator cannot yield None.
+        left = iter(given)
+        return tf.nest.pack_sequence_as(spec, [next(left) if there else None for there in present])
+
+    signature = tuple(s for s, there in zip(specs, present, strict=True) if there)
+    return tf.data.Dataset.from_generator(leaves, output_signature=signature).map(packed)

@@ -1,0 +1,181 @@
+"""Decoders p(x | z): the base class of your own, and one of any Keras network and likelihood."""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tf_savae.core import validation
+from tf_savae.core.registration import register
+from tf_savae.core.settings import ChecksSettings
+from tf_savae.probability.distribution_checks import check_distribution, check_legacy
+
+__all__ = ["Decoder", "DistributionDecoder"]
+
+tfd = tfp.distributions
+
+
+class Decoder(keras.layers.Layer):
+    """p(x | z): supply `log_prob`, and `sample` if the model is to generate.
+
+    Whatever `log_prob` computes from x alone (embeddings, states that do not see z) may move to
+    `prepare`: it then runs once per batch and not in each of the K refinement steps, and its
+    result is what `log_prob_prepared` receives.
+
+    Attributes:
+      data_range: (low, high) where the likelihood is of numbers from low to high alone, so that a
+        model refuses arrays with others; None where it is of any.
+
+    >>> class Bernoulli(Decoder):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.logits = keras.layers.Dense(4)
+    ...     def log_prob(self, x, z, seed=None, training=False):
+    ...         return tfd.Independent(tfd.Bernoulli(logits=self.logits(z)), 1).log_prob(x)
+    >>> Bernoulli()(tf.zeros([2, 4]), tf.zeros([2, 3])).shape.as_list()
+    [2]
+    """
+
+    data_range = None
+
+    def __init__(self, **kwargs):
+        # The data and z keep their precision; the layers inside cast for themselves.
+        super().__init__(**{"autocast": False, **kwargs})
+
+    def get_build_config(self):
+        """None: whoever holds a decoder makes its weights by calling it once."""
+        return None
+
+    def log_prob(self, x, z, seed=None, training=False):
+        """log p(x | z) in nats, one number per example: [B].
+
+        Args:
+          x: nest of tensors [B, ...].
+          z: [B, Z].
+          seed: stateless seed [2] for any noise (dropout); the same seed, the same noise.
+          training: whether dropout and the like are on.
+        """
+        raise NotImplementedError
+
+    def sample(self, z, seed=None):
+        """Draws x from p(x | z), one per row of z [B, Z]."""
+        raise NotImplementedError(f"{type(self).__name__} has no sample(z, seed).")
+
+    def prepare(self, x, seed=None, training=False):
+        """Everything that depends on x but not on z; by default x itself."""
+        del seed, training
+        return x
+
+    def log_prob_prepared(self, prepared, z, seed=None, training=False):
+        """`log_prob` of what `prepare` returned."""
+        return self.log_prob(prepared, z, seed=seed, training=training)
+
+    def call(self, x, z, seed=None, training=False):
+        return self.log_prob(x, z, seed=seed, training=training)
+
+
+@register
+class DistributionDecoder(ChecksSettings, Decoder):
+    """A decoder from any Keras network z -> parameters and a likelihood.
+
+    Args:
+      network: Keras layer or model, z [B, Z] -> [B, ...]. Dropout and batch normalisation inside
+        it work: their masks are replayed and their statistics explicit.
+      likelihood: "bernoulli" (network gives logits), "normal" (network gives the mean, unit
+        variance), or a function from the network's output to a TFP distribution with batch
+        shape [B] or [B, ...] (its log probability is summed down to [B]).
+
+    >>> decoder = DistributionDecoder(keras.layers.Dense(4), likelihood="bernoulli")
+    >>> decoder(tf.zeros([2, 4]), tf.zeros([2, 3])).shape.as_list()
+    [2]
+    """
+
+    def __init__(self, network, likelihood="bernoulli", **kwargs):
+        super().__init__(**kwargs)
+        check_legacy("network", network)
+        if not isinstance(network, keras.layers.Layer):
+            raise ValueError(
+                f"network: expected a Keras layer or model, z [B, Z] -> [B, ...], got {network!r}."
+            )
+        if not callable(likelihood):
+            validation.choice("likelihood", likelihood, tuple(_LIKELIHOODS))
+        self.network = network
+        self.likelihood = likelihood
+        self.data_range = (0, 1) if likelihood == "bernoulli" else None
+
+    def distribution(self, z, training=False):
+        """p(x | z), a TFP distribution."""
+        outputs = self.network(z, training=training)
+        # Likelihoods are sums over many features: not in half precision.
+        outputs = tf.cast(outputs, tf.float32) if outputs.dtype.size < 4 else outputs
+        make = self.likelihood if callable(self.likelihood) else _LIKELIHOODS[self.likelihood]
+        distribution = make(outputs)
+        check_distribution("likelihood", distribution)
+        return distribution
+
+    def log_prob(self, x, z, seed=None, training=False):
+        """log p(x | z), [B] nats: z [B, Z], x of the shape that `distribution(z)` draws.
+
+        Raises:
+          ValueError: x has another shape, or fractions under a likelihood of whole numbers.
+          TypeError: the likelihood's function gives no TFP distribution.
+        """
+        distribution = self.distribution(z, training)
+        _check_whole(x, distribution.dtype)
+        x = tf.cast(x, distribution.dtype)
+        _check_shape(x, distribution, callable(self.likelihood))
+        log_prob = distribution.log_prob(x)
+        return tf.reduce_sum(log_prob, axis=list(range(1, log_prob.shape.rank)))
+
+    def sample(self, z, seed=None):
+        distribution = self.distribution(z)
+        return distribution.sample(seed=seed)
+
+    def get_config(self):
+        config = super().get_config()
+        config["network"] = keras.saving.serialize_keras_object(self.network)
+        config["likelihood"] = keras.saving.serialize_keras_object(self.likelihood)
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for name in ("network", "likelihood"):
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)
+
+
+_LIKELIHOODS = {
+    "bernoulli": lambda logits: tfd.Bernoulli(logits=logits, dtype=logits.dtype),
+    "normal": lambda mean: tfd.Normal(mean, tf.ones_like(mean)),
+}
+
+
+def _check_whole(x, dtype):
+    """Where x can be seen, as when weights are made: its cast would cut fractions off."""
+    x = tf.convert_to_tensor(x)
+    if not (x.dtype.is_floating and dtype.is_integer and hasattr(x, "numpy")):
+        return
+    fractions = tf.boolean_mask(x, x != tf.round(x))
+    if tf.size(fractions):
+        raise ValueError(
+            f"x: expected whole numbers, which a likelihood of dtype {dtype.name} is of, got "
+            f"{float(fractions[0]):.6g}. Give the likelihood a float dtype, as "
+            "tfp.distributions.Bernoulli(logits=logits, dtype=logits.dtype) has."
+        )
+
+
+def _check_shape(x, distribution, own):
+    """What differs would be broadcast: examples mixed, or one output counted for many features.
+
+    A likelihood of the user's `own` may mean that of features; and some distributions, such as
+    flows, do not tell their batch shape.
+    """
+    wanted = distribution.batch_shape.concatenate(distribution.event_shape)
+    told = not own or distribution.batch_shape.rank != 0
+    fits = x.shape.rank == wanted.rank and x.shape[:1].is_compatible_with(wanted[:1])
+    if told and not (fits if own else x.shape.is_compatible_with(wanted)):
+        raise ValueError(
+            f"x: expected shape {wanted.as_list()}, which the likelihood of the network's output "
+            f"has, got {x.shape.as_list()}. Give the network one output for each number of x, or "
+            "reshape one of them; examples come first in both."
+        )

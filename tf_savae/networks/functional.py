@@ -1,0 +1,186 @@
+"""Keras layers as pure functions of tensors: the generator (decoder and prior) and the encoder.
+
+Weights, random state and moving statistics are arguments: the same call with the same arguments
+gives the same numbers, so the backward pass of refinement replays dropout masks exactly.
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tf_savae.core import batch_shard, seeds, validation
+from tf_savae.probability import elbo_terms, kl_divergence
+
+__all__ = ["Effects", "PureEncoder", "PureGenerator"]
+
+
+class Effects(NamedTuple):
+    """What layers did besides their outputs."""
+
+    statistics: list  # (variable, new value): moving statistics, and weights that layers set.
+    losses: list  # Scalars that layers added: activity regularisers, `add_loss`.
+
+    def __add__(self, other):
+        return Effects(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class _State:
+    """The variables of some layers, sorted by what becomes of them.
+
+    Attributes:
+      weights: trainable; statistics: everything else that is saved (frozen weights, moving
+        averages), with `constants` their values now; random: states of seed generators.
+    """
+
+    def __init__(self, layers):
+        layers = [layer for layer in layers if layer is not None]
+        self.weights = _unique(v for layer in layers for v in layer.trainable_variables)
+        saved = _unique(v for layer in layers for v in layer.weights)
+        everything = _unique(v for layer in layers for v in layer.variables)
+        known, trainable = _ids(saved), _ids(self.weights)
+        self.random = [v for v in everything if id(v) not in known]
+        self.statistics = [v for v in saved if id(v) not in trainable]
+        self.constants = [tf.convert_to_tensor(v.value) for v in self.statistics]
+
+    def scope(self, weights, seed):
+        """A scope in which the layers read `weights`, their statistics and noise from `seed`."""
+        mapping = [
+            *zip(self.weights, weights, strict=True),
+            *zip(self.statistics, self.constants, strict=True),
+        ]
+        share = batch_shard.held()
+        if self.random and share is not None:
+            seed = seeds.fold(seed, share.first)  # Keras draws for these rows alone.
+        for index, state in enumerate(self.random):
+            # Folded twice: Keras counts on from here, and would arrive at the next generator's.
+            stream = seeds.fold(seeds.fold(seed, 1000 + index), 0)
+            value = tf.bitcast(stream, tf.uint32)
+            mapping.append((state, tf.cast(value, state.dtype)))
+        return keras.StatelessScope(state_mapping=mapping, collect_losses=True)
+
+    def effects(self, scope, weights):
+        """What was written, and the losses that were added, inside `scope(weights, seed)`.
+
+        Layers that constrain their own weights in `call` (SpectralNormalization) compute with what
+        they write; if that were lost, the model that was evaluated would not be the one trained.
+        """
+        mine = [*self.weights, *self.statistics]
+        pairs = zip(mine, [*weights, *self.constants], strict=True)
+        current = [(v, scope.get_current_value(v), old) for v, old in pairs]
+        written = [(v, value) for v, value, old in current if value is not old]
+        return Effects(written, list(scope.losses))
+
+
+def _ids(variables):
+    return {id(variable) for variable in variables}
+
+
+class PureEncoder:
+    """x -> (the encoder's outputs, its `Effects`).
+
+    Dropout masks come from the seed, so that training resumed from a checkpoint draws the masks
+    that it would have drawn; gradients reach the encoder's variables as usual.
+
+    >>> encoder = PureEncoder(keras.layers.Dropout(0.5))
+    >>> first, second = (encoder(tf.ones([2, 8]), [0, 1], True)[0].numpy() for _ in range(2))
+    >>> (first == second).all().item()
+    True
+    """
+
+    def __init__(self, encoder):
+        self._encoder = encoder
+
+    def __call__(self, x, seed, training=False):
+        state = _State([self._encoder])
+        weights = [tf.convert_to_tensor(v.value) for v in state.weights]
+        with state.scope(weights, seed) as scope:
+            outputs = self._encoder(x, training=training)
+        return outputs, state.effects(scope, weights)
+
+
+class PureGenerator:
+    """p(x, z) = p(z) p(x | z) of a built decoder and prior, as a function of `theta`.
+
+    Args:
+      decoder: a built `Decoder`.
+      prior: a built `Prior`.
+      family: the variational family.
+
+    Make one per traced function: frozen weights and moving statistics are read here, once, and are
+    constants of every derivative.
+
+    `theta` is the dict that `theta()` makes: the trainable weights as tensors, and what the
+    decoder prepares from x once for all refinement steps.
+
+    >>> from tf_savae import networks, probability
+    >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
+    >>> prior, x = networks.StandardNormalPrior(2), tf.ones([5, 3])
+    >>> decoder_is_built, prior_is_built = decoder(x, tf.zeros([5, 2])), prior.build()
+    >>> generator = PureGenerator(decoder, prior, probability.DiagonalGaussian())
+    >>> theta = generator.theta(x, [0, 1])
+    >>> generator.terms([tf.zeros([5, 2]), tf.zeros([5, 2])], theta, [0, 2]).nll.shape.as_list()
+    [5]
+    """
+
+    def __init__(self, decoder, prior, family):
+        self.decoder, self.prior, self.family = decoder, prior, family
+        self._state = _State([decoder, prior])
+        self._effects_of_prepare = Effects([], [])
+
+    def theta(self, x, seed, training=False):
+        """Weights as tensors and the prepared x: everything the ELBO depends on but lambda."""
+        weights = [tf.convert_to_tensor(v.value) for v in self._state.weights]
+        with self._state.scope(weights, seed) as scope:
+            prepared = self.decoder.prepare(x, seed, training)
+        self._effects_of_prepare = self._state.effects(scope, weights)
+        return {"weights": weights, "prepared": prepared}
+
+    def terms(self, parameters, theta, seed, training=False):
+        """`ElboTerms` for one sample of z per example."""
+        return self.terms_and_effects(parameters, theta, seed, training)[0]
+
+    def terms_and_effects(self, parameters, theta, seed, training=False):
+        """Also the `Effects` of decoder and prior, those of preparing x included."""
+        draw, noise = seeds.split(seed, 2)
+        with self._state.scope(theta["weights"], noise) as scope:
+            terms = elbo_terms(
+                lambda z: self._log_prob(theta, z, noise, training),
+                self.family.distribution(parameters),
+                self.prior.distribution(),
+                draw,
+            )
+        return terms, self._effects(scope, theta)
+
+    def kl(self, parameters, theta, seed):
+        """KL(q || p) alone, [B] nats, with the sample that `terms` draws from this seed."""
+        draw, noise = seeds.split(seed, 2)
+        with self._state.scope(theta["weights"], noise):
+            posterior = self.family.distribution(parameters)
+            return kl_divergence(posterior, self.prior.distribution(), posterior.sample(seed=draw))
+
+    def log_likelihood(self, z, theta, seed, training=False):
+        """log p(x | z), [B] nats."""
+        with self._state.scope(theta["weights"], seed):
+            return self._log_prob(theta, z, seed, training)
+
+    def nll_and_effects(self, theta, seed, training=False):
+        """-log p(x) of a decoder without a latent code, and the decoder's `Effects`."""
+        with self._state.scope(theta["weights"], seed) as scope:
+            nll = -self._log_prob(theta, None, seed, training)
+        return nll, self._effects(scope, theta)
+
+    def _effects(self, scope, theta):
+        return self._state.effects(scope, theta["weights"]) + self._effects_of_prepare
+
+    def _log_prob(self, theta, z, seed, training):
+        value = self.decoder.log_prob_prepared(theta["prepared"], z, seed=seed, training=training)
+        value = validation.per_example("decoder.log_prob", value)
+        return tf.cast(value, tf.float32) if value.dtype.size < 4 else value
+
+
+def _unique(variables):
+    found = {}
+    for variable in variables:
+        found.setdefault(id(variable), variable)
+    return list(found.values())

@@ -1,0 +1,65 @@
+"""Priors p(z): the base class of your own, and the standard normal distribution."""
+
+import keras
+import tensorflow_probability as tfp
+
+from tf_savae.core import validation
+from tf_savae.core.registration import register
+from tf_savae.core.settings import ChecksSettings
+from tf_savae.probability import standard_normal
+
+__all__ = ["Prior", "StandardNormalPrior"]
+
+tfd = tfp.distributions
+
+
+class Prior(keras.layers.Layer):
+    """p(z): supply `distribution()`. Weights added in `build` are learned with the decoder's.
+
+    They keep their precision under mixed policies, as the latent code does.
+
+    >>> import tensorflow as tf
+    >>> class ShiftedPrior(Prior):
+    ...     def build(self, shape=None):
+    ...         self.shift = self.add_weight(shape=(2,), initializer="zeros", name="shift")
+    ...         self.built = True
+    ...     def distribution(self):
+    ...         return tfd.Independent(tfd.Normal(tf.convert_to_tensor(self.shift), 1.0), 1)
+    >>> prior = ShiftedPrior()
+    >>> prior(None).event_shape.as_list()
+    [2]
+    """
+
+    def distribution(self):
+        """A TFP distribution with event shape [Z] and no batch shape."""
+        raise NotImplementedError
+
+    def add_weight(self, *args, autocast=False, **kwargs):
+        """As `keras.layers.Layer.add_weight`, of a weight that is not cast to half precision."""
+        return super().add_weight(*args, autocast=autocast, **kwargs)
+
+    def build(self, shape=None):
+        self.built = True
+
+    def call(self, inputs=None):
+        return self.distribution()
+
+
+@register
+class StandardNormalPrior(ChecksSettings, Prior):
+    """N(0, I) in `latent_size` dimensions.
+
+    >>> StandardNormalPrior(3)(None).event_shape.as_list()
+    [3]
+    """
+
+    def __init__(self, latent_size, **kwargs):
+        super().__init__(**kwargs)
+        self.latent_size = validation.positive_int("latent_size", latent_size)
+
+    def distribution(self):
+        # The latent code stays in the variables' precision under mixed precision.
+        return standard_normal(self.latent_size, self.variable_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "latent_size": self.latent_size}

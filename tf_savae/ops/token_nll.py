@@ -1,0 +1,223 @@
+"""The hot loop of text: projection to the vocabulary, softmax and loss as one operation.
+
+First and second derivatives are written by hand, so that the logits are made once and every
+derivative is matrix products of p - onehot(target), in reverse mode and in forward mode. In forward
+mode, that is in Hessian-vector products, more than 2**23 logits are never there at once (2**25
+where steps keep all of them): the derivative makes them itself, some tokens at a time. In a graph
+nobody asks for the value, so that nothing is made twice. Beyond 2**26 logits the value and its
+gradient do not hold them all either: the value brings its gradient in `hidden` along, piece by
+piece (under XLA only if it is asked for), and only the gradient of the kernel makes them again.
+That is where the number of tokens is known and steps do not keep logits for their products; reverse
+over reverse stores the pieces again.
+"""
+
+import tensorflow as tf
+
+from tf_savae.autodiff import forward_mode, residuals
+from tf_savae.ops.chunking import in_pieces
+
+__all__ = ["token_nll"]
+
+_PIECE = 2**23  # Logits held at once in a Hessian-vector product: 32 MiB in float32.
+_KEPT = 4  # Times as many where steps keep "all": fewer sums of [H, V] for a little more memory.
+_WHOLE = 2**26  # More logits than these, 256 MiB, are never held at once.
+
+
+def token_nll(hidden, kernel, bias, targets, piece=_PIECE, whole=_WHOLE):
+    """-log softmax(hidden W + b)[target], one number per token, in nats.
+
+    Args:
+      hidden: [N, H].
+      kernel: [H, V].
+      bias: [V].
+      targets: int32 [N], in [0, V).
+      piece: how many of the N V logits a Hessian-vector product in forward mode holds at once;
+        four times as many where refinement keeps "all", which holds K times all of them.
+      whole: how many logits the value and its gradient hold at once; where there are more, they
+        hold `piece`, and the gradient of the kernel costs one matrix product more. Not where N is
+        unknown in tracing, and not where refinement keeps "all".
+
+    Returns:
+      [N], float32 where `hidden` is of lower precision. Differentiable to second order.
+
+    >>> nll = token_nll(tf.zeros([1, 2]), tf.zeros([2, 4]), tf.zeros([4]), tf.constant([1]))
+    >>> round(float(nll[0]), 4)
+    1.3863
+    """
+    tangents = forward_mode.tangents_of([hidden])
+    count, most = hidden.shape[0], max(1, piece // kernel.shape[1])
+    if tangents is None:
+        slot = residuals.slot("softmax")
+        few = count is None or count * kernel.shape[1] <= whole
+        if few or (slot is not None and slot.level == "all"):
+            return _primal(slot)(hidden, kernel, bias, targets)
+        return _primal_in_pieces(most, slot)(hidden, kernel, bias, targets)
+    kept = residuals.replayed("softmax")
+    most = _KEPT * most if "residual" in kept else most
+    with forward_mode.paused():
+        one = count is not None and count <= most
+        dual = _dual(kept) if one else _dual_in_pieces(most, kept)
+        nll, nll_dot = dual(hidden, tangents[0], kernel, bias, targets)
+    return forward_mode.attach([nll], [nll_dot])[0]
+
+
+def _cross_entropy(logits, targets):
+    """Loss [N] and its gradient p - onehot(target) [N, V] in one pass."""
+    return tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=targets)
+
+
+def _logits(hidden, kernel, bias):
+    wide = _wide(hidden.dtype)
+    return tf.cast(tf.matmul(hidden, kernel), wide) + tf.cast(bias, wide)
+
+
+def _wide(dtype):
+    return dtype if dtype == tf.float64 else tf.float32
+
+
+def _times(factors, rows):
+    """Each row times its factor; scaling [N, H] is cheaper than scaling [N, V]."""
+    return tf.cast(factors, rows.dtype)[:, None] * rows
+
+
+def _primal(slot):
+    """The loss; its gradient's products are kept in `slot`, unless that is None."""
+
+    @tf.custom_gradient
+    def primal(hidden, kernel, bias, targets):
+        nll, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
+
+        def pull(upstream):
+            narrow = tf.cast(residual, hidden.dtype)
+            pulled = tf.matmul(narrow, kernel, transpose_b=True)
+            if slot is not None:
+                slot.update(pulled=pulled)
+                if slot.level == "all":
+                    slot.update(nll=nll, residual=residual)
+            return (
+                _times(upstream, pulled),
+                tf.matmul(_times(upstream, hidden), narrow, transpose_a=True),
+                tf.cast(tf.linalg.matvec(residual, upstream, transpose_a=True), bias.dtype),
+                None,
+            )
+
+        return nll, pull
+
+    return primal
+
+
+def _primal_in_pieces(most, slot):
+    """`_primal`, at most `most` tokens at a time."""
+
+    @tf.custom_gradient
+    def primal(hidden, kernel, bias, targets):
+        def forward(hidden, targets):
+            nll, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
+            narrow = tf.cast(residual, hidden.dtype)
+            return [nll, tf.matmul(narrow, kernel, transpose_b=True)], []
+
+        outputs = [(_wide(hidden.dtype), []), (hidden.dtype, hidden.shape[1:])]
+        (nll, pulled), _ = in_pieces(forward, [hidden, targets], outputs, [], most)
+
+        def pull(upstream):
+            def backward(hidden, targets, upstream):
+                _, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
+                narrow = tf.cast(residual, hidden.dtype)
+                total = tf.matmul(_times(upstream, hidden), narrow, transpose_a=True)
+                bias_bar = tf.linalg.matvec(residual, upstream, transpose_a=True)
+                return [], [tf.cast(total, upstream.dtype), bias_bar]
+
+            sums = [(upstream.dtype, kernel.shape), (upstream.dtype, bias.shape)]
+            _, sums = in_pieces(backward, [hidden, targets, upstream], [], sums, most)
+            if slot is not None:
+                slot.update(pulled=pulled)
+            kernel_bar, bias_bar = tf.cast(sums[0], kernel.dtype), tf.cast(sums[1], bias.dtype)
+            return _times(upstream, pulled), kernel_bar, bias_bar, None
+
+        return nll, pull
+
+    return primal
+
+
+def _dual(kept):
+    """The loss and its derivative along `hidden_dot`: <p - onehot, hidden_dot W>."""
+
+    @tf.custom_gradient
+    def dual(hidden, hidden_dot, kernel, bias, targets):
+        rows = (hidden, hidden_dot, targets)
+        parts = _dual_parts(*rows, kernel, bias, kept)
+
+        def pull(upstream, upstream_dot):
+            forward_mode.refuse_third_derivatives("token_nll")
+            bars, sums = _dual_pulled(parts, *rows, kernel, (upstream, upstream_dot), kept)
+            return *bars, sums[0], tf.cast(sums[1], bias.dtype), None
+
+        return parts[:2], pull
+
+    return dual
+
+
+def _dual_in_pieces(most, kept):
+    """`_dual`, at most `most` tokens at a time; the pull makes again what it needs of the value."""
+    names, values = list(kept), list(kept.values())
+
+    @tf.custom_gradient
+    def dual(hidden, hidden_dot, kernel, bias, targets):
+        rows = [hidden, hidden_dot, targets]
+
+        def forward(hidden, hidden_dot, targets, *held):
+            held = dict(zip(names, held, strict=True))
+            return _dual_parts(hidden, hidden_dot, targets, kernel, bias, held)[:2], []
+
+        def pull(upstream, upstream_dot):
+            forward_mode.refuse_third_derivatives("token_nll")
+
+            def backward(hidden, hidden_dot, targets, upstream, upstream_dot, *held):
+                held = dict(zip(names, held, strict=True))
+                piece = (hidden, hidden_dot, targets)
+                parts = _dual_parts(*piece, kernel, bias, held)
+                upstreams = (upstream, upstream_dot)
+                bars, sums = _dual_pulled(parts, *piece, kernel, upstreams, held)
+                return bars, [tf.cast(total, upstream.dtype) for total in sums]
+
+            width = (hidden.dtype, hidden.shape[1:])
+            # Added up in full precision, whatever the weights' own.
+            sums = [(upstream.dtype, kernel.shape), (upstream.dtype, bias.shape)]
+            pieces = [*rows, upstream, upstream_dot, *values]
+            bars, sums = in_pieces(backward, pieces, [width, width], sums, most)
+            return *bars, tf.cast(sums[0], kernel.dtype), tf.cast(sums[1], bias.dtype), None
+
+        loss = (_wide(hidden.dtype), [])
+        return tuple(in_pieces(forward, [*rows, *values], [loss, loss], [], most)[0]), pull
+
+    return dual
+
+
+def _dual_parts(hidden, hidden_dot, targets, kernel, bias, kept):
+    """Loss and its derivative [N], p - onehot and the logits' derivative [N, V]."""
+    nll, residual = kept.get("nll"), kept.get("residual")
+    if residual is None:
+        nll, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
+    slopes = tf.cast(tf.matmul(hidden_dot, kernel), residual.dtype)
+    return nll, tf.reduce_sum(residual * slopes, axis=1), residual, slopes
+
+
+def _dual_pulled(parts, hidden, hidden_dot, targets, kernel, upstreams, kept):
+    """([gradients in hidden and hidden_dot], [those in kernel and bias])."""
+    _, nll_dot, residual, slopes = parts
+    upstream, upstream_dot = upstreams
+    # d/dlogits <p - e, s> = p (s - <p, s>), with p = residual + onehot and
+    # <p, s> = nll_dot + s[target]: at the target that is residual (...) - nll_dot.
+    chosen = tf.gather(slopes, targets, batch_dims=1)
+    centred = slopes - (nll_dot + chosen)[:, None]
+    onehot = tf.one_hot(targets, kernel.shape[1], dtype=residual.dtype)
+    scale = upstream[:, None] + upstream_dot[:, None] * centred
+    rows = residual * scale - onehot * (upstream_dot * nll_dot)[:, None]
+    narrow, pulled = tf.cast(rows, hidden.dtype), kept.get("pulled")
+    if pulled is None:
+        pulled = tf.matmul(tf.cast(residual, hidden.dtype), kernel, transpose_b=True)
+    bars = [tf.matmul(narrow, kernel, transpose_b=True), _times(upstream_dot, pulled)]
+    kernel_bar = tf.matmul(hidden, narrow, transpose_a=True)
+    moved = tf.cast(residual, hidden.dtype)
+    kernel_bar += tf.matmul(_times(upstream_dot, hidden_dot), moved, transpose_a=True)
+    return bars, [kernel_bar, tf.reduce_sum(rows, axis=0)]

@@ -1,0 +1,41 @@
+"""What a posterior says of codes where it has no mean in closed form, as flows have none."""
+
+import tensorflow as tf
+
+from tf_savae.core import seeds
+
+__all__ = ["posterior_mean", "zero_codes"]
+
+_SAMPLES = 100
+
+
+def posterior_mean(posterior):
+    """E[z], [B, Z]; where TFP has no closed form, the average of 100 samples, always the same.
+
+    Args:
+      posterior: TFP distribution, batch shape [B], event shape [Z].
+
+    >>> from tf_savae.probability import DiagonalGaussian
+    >>> posterior_mean(DiagonalGaussian().distribution((tf.ones([1, 2]), tf.zeros([1, 2])))).numpy()
+    array([[1., 1.]], dtype=float32)
+    """
+    try:
+        return posterior.mean()
+    except NotImplementedError:
+        # One [B, Z] at a time: how many examples there are changes no example's numbers.
+        def add(index, total):
+            return index + 1, total + posterior.sample(seed=seeds.fold(0, index))
+
+        start = 1, posterior.sample(seed=seeds.fold(0, 0))
+        _, total = tf.while_loop(lambda index, _: index < _SAMPLES, add, start)
+        return total / _SAMPLES
+
+
+def zero_codes(posterior, rows):
+    """z = 0, [rows, Z], in the posterior's dtype.
+
+    >>> from tf_savae.probability import standard_normal
+    >>> zero_codes(standard_normal(3), 2).shape.as_list()
+    [2, 3]
+    """
+    return tf.zeros(tf.TensorShape([rows]).concatenate(posterior.event_shape), posterior.dtype)

@@ -1,0 +1,14 @@
+"""Drawing sequences step by step: greedy, sampled and beam search; noise that belongs to rows."""
+
+from tf_savae.samplers.beam import beam_search
+from tf_savae.samplers.decoding import decode_tokens, sample_tokens
+from tf_savae.samplers.row_seeds import map_rows, row_seeds, row_uniforms
+
+__all__ = [
+    "beam_search",
+    "decode_tokens",
+    "map_rows",
+    "row_seeds",
+    "row_uniforms",
+    "sample_tokens",
+]

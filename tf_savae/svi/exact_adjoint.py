@@ -1,0 +1,138 @@
+"""The exact adjoint of refinement: the backward loop of algorithm 1 (Kim et al. 2018).
+
+Forward: (lambda_{k+1}, s_{k+1}) = r(grad f(lambda_k), s_k, lambda_k; w) with an update rule r, its
+state s and its weights w. For adjoints lbar = dL / dlambda_{k+1} and sbar = dL / ds_{k+1} the chain
+rule is
+
+    (dw, v, sbar, lbar) = J_r' (lbar, sbar)
+    lbar += H_ll v;   tbar += H_tl v;   wbar += dw
+
+with one Hessian-vector product a step, at the stored lambda_k and the step's own seed. J_r' is
+taken by a tape over the rule alone, whose tensors are as small as lambda. For the paper's momentum
+steps, u = g u - grad f and lambda = lambda + a u, it is the algorithm's ubar += a lbar, v = -ubar.
+"""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tf_savae.autodiff import residuals
+from tf_savae.core import seeds
+from tf_savae.svi import per_example
+from tf_savae.svi.objective import floating
+
+__all__ = ["Adjoint", "pull_back"]
+
+
+class Adjoint(NamedTuple):
+    """Derivatives of the loss through the loop, and how stable the loop was."""
+
+    initial: list
+    theta: list  # One for each float leaf of theta.
+    rule: list  # One for each weight of the update rule.
+    growth: Any  # [B]: |adjoint at step 0| / |adjoint at step K|.
+    curvature: Any  # [B]: largest |v' H v| / |v|^2 met on the way, per example.
+    signal: Any  # [B]: cosine between the adjoint at step 0 and the gradient at lambda_0.
+
+
+def pull_back(objective, theta, path, final_bar, settings, depth):
+    """Carries dL / dlambda_K back through the last `depth` steps of `path`.
+
+    Earlier steps are crossed as if they were the identity. Cost: `depth` Hessian-vector products.
+
+    Args:
+      objective: the negative ELBO.
+      theta: flat list of the decoder's tensors.
+      path: the `Path` of the forward loop.
+      final_bar: dL / dlambda_K, flat list.
+      settings: the `Settings` of the forward loop.
+      depth: number of steps to cross exactly, 1 to K.
+    """
+    limit = _limit(final_bar, settings.adjoint_clip_norm)
+    sums = [tf.zeros_like(t, _sum_dtype(t)) for t in floating(theta)]
+    last = settings.steps - 1
+
+    def body(done, lam_bar, state_bar, theta_bar, rule_bar, curvature):
+        step = last - done
+        more, vector, state_bar, lam_bar = _through_rule(
+            path, step, [*lam_bar, *state_bar], settings
+        )
+        rule_bar = [w + m for w, m in zip(rule_bar, more, strict=True)]
+        products, theta_products, bend = _product(objective, theta, path, step, vector, settings)
+        lam_bar = [lam + h for lam, h in zip(lam_bar, products, strict=True)]
+        theta_bar = [
+            t + tf.cast(h, t.dtype) for t, h in zip(theta_bar, theta_products, strict=True)
+        ]
+        lam_bar, state_bar = _limited(lam_bar, state_bar, limit)
+        return done + 1, lam_bar, state_bar, theta_bar, rule_bar, tf.maximum(curvature, bend)
+
+    _, lam_bar, state_bar, theta_bar, rule_bar, curvature = tf.while_loop(
+        lambda done, *_: done < depth,
+        body,
+        (
+            tf.constant(0),
+            list(final_bar),
+            [tf.zeros_like(s[0]) for s in path.states],
+            sums,
+            [tf.zeros_like(w) for w in settings.weights],
+            tf.zeros_like(per_example.norm(final_bar)),
+        ),
+        parallel_iterations=1,
+        maximum_iterations=depth,
+    )
+    if depth == settings.steps:  # Else what comes before the last `depth` steps is a constant.
+        lam_bar, rule_bar = _through_init(path, lam_bar, state_bar, rule_bar, settings)
+    theta_bar = [tf.cast(b, t.dtype) for b, t in zip(theta_bar, floating(theta), strict=True)]
+    growth = per_example.divide_safely(per_example.norm(lam_bar), per_example.norm(final_bar))
+    signal = per_example.cosine(lam_bar, [g[0] for g in path.gradients])
+    return Adjoint(lam_bar, theta_bar, rule_bar, growth, curvature, signal)
+
+
+def _through_rule(path, step, bars, settings):
+    """`BoundRule.pull_back` at what was stored of `step`."""
+    stored = (path.gradients, path.states, path.parameters)
+    at = [[tf.gather(stack, step) for stack in stacks] for stacks in stored]
+    return settings.rule.pull_back(settings.weights, *at, step, bars)
+
+
+def _through_init(path, lam_bar, state_bar, rule_bar, settings):
+    """Adds what reaches lambda_0 and the rule's weights through the state before the first step."""
+    initial = [p[0] for p in path.parameters]
+    of_rule, of_initial = settings.rule.pull_back_init(settings.weights, initial, state_bar)
+    lam_bar = [b + m for b, m in zip(lam_bar, of_initial, strict=True)]
+    return lam_bar, [b + m for b, m in zip(rule_bar, of_rule, strict=True)]
+
+
+def _product(objective, theta, path, step, vector, settings):
+    """H_ll v, H_tl v and the curvature along v, at the stored lambda of `step`."""
+    parameters = [tf.gather(p, step) for p in path.parameters]
+    seed = seeds.fold(settings.seed, step)
+    with residuals.replaying(path.kept(step)):
+        products, theta_products = settings.hvp(objective, parameters, theta, seed, vector)
+    bend = per_example.divide_safely(
+        tf.abs(per_example.inner(vector, products)), per_example.inner(vector, vector)
+    )
+    return products, theta_products, bend
+
+
+def _limit(final_bar, adjoint_clip_norm):
+    if adjoint_clip_norm is None:
+        return None
+    return tf.constant(adjoint_clip_norm, final_bar[0].dtype) * per_example.norm(final_bar)
+
+
+def _limited(lam_bar, state_bar, limit):
+    """Scales an example's whole adjoint state down once it outgrows its limit."""
+    if limit is None:
+        return lam_bar, state_bar
+    size = per_example.norm(lam_bar)
+    scale = tf.where(size > limit, per_example.divide_safely(limit, size), tf.ones_like(size))
+    return (
+        [per_example.spread(scale, b) * b for b in lam_bar],
+        [per_example.spread(scale, b) * b for b in state_bar],
+    )
+
+
+def _sum_dtype(tensor):
+    """K products are summed in float32 at least, whatever theta computes in."""
+    return tensor.dtype if tensor.dtype in (tf.float32, tf.float64) else tf.float32

@@ -1,0 +1,95 @@
+"""Per-example values and gradients of the negative ELBO, with the theta side under control."""
+
+import tensorflow as tf
+
+from tf_savae.core import validation
+
+__all__ = ["Objective"]
+
+
+class Objective:
+    """The user's negative ELBO over flat lists: checked, and averaged over posterior samples.
+
+    Args:
+      negative_elbo: maps (parameters, theta, seed) to [B], in nats.
+      parameters, theta: nests that give the two structures.
+      samples: posterior samples per evaluation; each has its own seed, the values are averaged.
+    """
+
+    def __init__(self, negative_elbo, parameters, theta, samples=1):
+        self._negative_elbo = negative_elbo
+        self._parameters = parameters
+        self._theta = theta
+        self._samples = samples
+
+    def value(self, parameters, theta, seed):
+        """[B], the negative ELBO averaged over the samples."""
+        lam = tf.nest.pack_sequence_as(self._parameters, parameters)
+        theta = tf.nest.pack_sequence_as(self._theta, theta)
+        if self._samples == 1:
+            return self._one(lam, theta, seed)
+        seeds = tf.unstack(tf.random.split(seed, self._samples), num=self._samples)
+        return tf.add_n([self._one(lam, theta, s) for s in seeds]) / self._samples
+
+    def _one(self, lam, theta, seed):
+        batch = tf.nest.flatten(lam)[0].shape[0]
+        return validation.per_example("negative_elbo", self._negative_elbo(lam, theta, seed), batch)
+
+    def gradient(self, parameters, theta, seed):
+        """Values [B] and the gradient in the parameters alone: no weight gradient is formed."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(parameters)
+            values = self.value(parameters, theta, seed)
+            total = tf.reduce_sum(values)
+        return values, dense(tape.gradient(total, parameters), parameters)
+
+    def full_gradient(self, parameters, theta, seed, weights=None):
+        """Gradients in parameters and float theta leaves of sum_b weights_b f_b."""
+        floats = floating(theta)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([*parameters, *floats])
+            values = self.value(parameters, theta, seed)
+            weights = tf.ones_like(values) if weights is None else tf.cast(weights, values.dtype)
+            total = tf.reduce_sum(values * weights)
+        sources = [*parameters, *floats]
+        gradients = dense(tape.gradient(total, sources), sources)
+        return gradients[: len(parameters)], gradients[len(parameters) :]
+
+
+def differentiate(function, sources):
+    """The gradient of a scalar `function(sources)`, dense; only itself may differentiate it again.
+
+    Inside a `tf.function` by `tf.gradients`: under two tapes TensorFlow wraps each while loop of a
+    decoder in functions that hand shapes to one another; XLA then takes the weights for
+    compile-time constants and compiles anew whenever they change.
+    """
+    if not tf.executing_eagerly():
+        # Copies: what else depends on the sources, outside of `function`, is none of its business.
+        sources = [tf.identity(source) for source in sources]
+        return dense(tf.gradients(function(sources), sources), sources)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(sources)
+        value = function(sources)
+    return dense(tape.gradient(value, sources), sources)
+
+
+def floating(tensors):
+    """The float tensors of a list: the leaves of theta that can have a gradient."""
+    return [t for t in tensors if t.dtype.is_floating]
+
+
+def with_floats(theta, weights):
+    """`theta` with its float leaves replaced, in order, by `weights`."""
+    supply = iter(weights)
+    return [next(supply) if t.dtype.is_floating else t for t in theta]
+
+
+def dense(gradients, sources):
+    """Gradients as dense tensors, zeros where there is none.
+
+    An embedding's gradient comes as IndexedSlices, of which a forward accumulator knows nothing.
+    """
+    return [
+        tf.zeros_like(source) if gradient is None else tf.convert_to_tensor(gradient)
+        for gradient, source in zip(gradients, sources, strict=True)
+    ]
