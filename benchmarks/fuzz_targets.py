@@ -29,14 +29,14 @@ from fuzz_mutations import (
 from hypothesis import strategies as st
 
 from tf_savae.data import TextCorpus, Vocabulary, load_images, read_lines
-from tf_savae.training import IMAGE_CONFIGS, ORACLE_CONFIGS, TEXT_CONFIGS
-from tf_savae.training.checkpoints import Checkpoints
-from tf_savae.training.files import digest
-from tf_savae.training.loading import _record
-from tf_savae.training.model_file import load_model_file
-from tf_savae.training.snapshots import Snapshots
-from tf_savae.training.text_model import build_model
-from tf_savae.training.workdir import Workdir
+from tf_savae.tasks import IMAGE_CONFIGS, ORACLE_CONFIGS, TEXT_CONFIGS
+from tf_savae.tasks.text.model import build_model
+from tf_savae.training.finished_run import _record
+from tf_savae.training.storage.checkpoints import Checkpoints
+from tf_savae.training.storage.json_files import digest
+from tf_savae.training.storage.safe_load import load_model_file
+from tf_savae.training.storage.snapshots import Snapshots
+from tf_savae.training.storage.workdir import Workdir
 
 __all__ = ["CASES", "TARGETS"]
 

@@ -148,9 +148,9 @@ def timed_worker(batch, steps, hvp_steps, jit_compile):
     spec = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 1}}'))
     index = spec["task"]["index"]
     os.sched_setaffinity(0, {index % os.cpu_count()})
-    from tf_savae.training.strategy import team
+    from tf_savae.training.distribution import worker_group
 
-    with team("multiworker" if "cluster" in spec else "none") as processes:
+    with worker_group("multiworker" if "cluster" in spec else "none") as processes:
         (seconds, busy), model = _timed_fit(processes, batch, steps, hvp_steps, jit_compile)
         bytes_a_step = 4 * sum(v.value.shape.num_elements() for v in model.trainable_variables)
         joining = _timed_sum(processes, bytes_a_step // 4)

@@ -29,7 +29,7 @@ from serving import program  # noqa: E402
 
 import tf_savae  # noqa: E402
 from tf_savae import networks  # noqa: E402
-from tf_savae.training import TEXT_CONFIGS, ImageConfig  # noqa: E402
+from tf_savae.tasks import TEXT_CONFIGS, ImageConfig  # noqa: E402
 
 BATCHES, STEPS, WORDS = (1, 8, 64), (1, 5, 20), 50
 

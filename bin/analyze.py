@@ -6,16 +6,15 @@ analyze.py --workdir=savae_run --split=test --file=test.txt --tags=test.tags
 
 from absl import app, flags, logging
 
-from tf_savae.training import command
-from tf_savae.training.analyze import analyze_run
-from tf_savae.training.analyze_config import AnalyzeConfig
+from tf_savae.commands import command_line
+from tf_savae.commands.analyze import AnalyzeConfig, analyze_run
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("workdir", None, "folder of the finished run; nothing in it is changed")
 flags.DEFINE_string("output", None, "new folder for the results (default: WORKDIR/analysis)")
 flags.mark_flag_as_required("workdir")
-command.define_flags(AnalyzeConfig)
+command_line.define_flags(AnalyzeConfig)
 
 
 def analyze(settings):
@@ -23,7 +22,7 @@ def analyze(settings):
 
 
 def main(argv):
-    command.run(argv, AnalyzeConfig, analyze)
+    command_line.run(argv, AnalyzeConfig, analyze)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,16 @@ evaluate.py --workdir=savae_run --split=test --file=test.txt --samples=500
 
 from absl import app, flags, logging
 
-from tf_savae.training import command
-from tf_savae.training.evaluate import evaluate_run
-from tf_savae.training.evaluate_config import EvaluateConfig
+from tf_savae.commands import command_line
+from tf_savae.commands.evaluate.config import EvaluateConfig
+from tf_savae.commands.evaluate.run import evaluate_run
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("workdir", None, "folder of the finished run; nothing in it is changed")
 flags.DEFINE_string("output", None, "new folder for the results (default: WORKDIR/evaluation)")
 flags.mark_flag_as_required("workdir")
-command.define_flags(EvaluateConfig)
+command_line.define_flags(EvaluateConfig)
 
 
 def evaluate(settings):
@@ -23,7 +23,7 @@ def evaluate(settings):
 
 
 def main(argv):
-    command.run(argv, EvaluateConfig, evaluate)
+    command_line.run(argv, EvaluateConfig, evaluate)
 
 
 if __name__ == "__main__":

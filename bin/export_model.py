@@ -6,16 +6,15 @@ export_model.py --workdir=savae_run --output=models/savae
 
 from absl import app, flags, logging
 
-from tf_savae.training import command
-from tf_savae.training.export_config import ExportConfig
-from tf_savae.training.export_run import export_run
+from tf_savae.commands import command_line
+from tf_savae.commands.export import ExportConfig, export_run
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("workdir", None, "folder of the finished run; nothing in it is changed")
 flags.DEFINE_string("output", None, "folder of the model's versions: 1, 2, ... are made in it")
 flags.mark_flags_as_required(["workdir", "output"])
-command.define_flags(ExportConfig)
+command_line.define_flags(ExportConfig)
 
 
 def export(settings):
@@ -23,7 +22,7 @@ def export(settings):
 
 
 def main(argv):
-    command.run(argv, ExportConfig, export)
+    command_line.run(argv, ExportConfig, export)
 
 
 if __name__ == "__main__":

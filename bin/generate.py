@@ -8,22 +8,22 @@ generate.py --workdir=savae_run --mode=interpolate --file=test.txt --rows=3,8 --
 
 from absl import app, flags, logging
 
-from tf_savae import training
-from tf_savae.training import GenerateConfig, command
+from tf_savae import commands
+from tf_savae.commands import GenerateConfig, command_line
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("workdir", None, "folder of a finished run; it is only read")
 flags.mark_flag_as_required("workdir")
-command.define_flags(GenerateConfig, note="")
+command_line.define_flags(GenerateConfig, note="")
 
 
 def generate(settings):
-    training.generate(GenerateConfig(**settings), FLAGS.workdir)
+    commands.generate(GenerateConfig(**settings), FLAGS.workdir)
 
 
 def main(argv):
-    command.run(argv, GenerateConfig, generate, (ValueError, OSError, ArithmeticError))
+    command_line.run(argv, GenerateConfig, generate, (ValueError, OSError, ArithmeticError))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 
 from absl import app, flags
 
-from tf_savae.training import supervisor
+from tf_savae.training import launcher
 
 FLAGS = flags.FLAGS
 
@@ -25,10 +25,10 @@ flags.DEFINE_float("grace", 20.0, "seconds for the others to end once one has", 
 
 
 def main(argv):
-    limits = supervisor.Limits(FLAGS.restarts, FLAGS.healthy, FLAGS.grace)
+    limits = launcher.Limits(FLAGS.restarts, FLAGS.healthy, FLAGS.grace)
     say = functools.partial(print, flush=True)
     try:
-        status = supervisor.supervise(
+        status = launcher.supervise(
             argv[1:], FLAGS.workers, hosts=FLAGS.hosts, index=FLAGS.index, limits=limits, say=say
         )
     except (ValueError, OSError) as error:

@@ -7,20 +7,16 @@ train_image.py --config=small --system=savae --images=omniglot28.npz --workdir=s
 
 from absl import app, flags, logging
 
-from tf_savae.training import (
-    IMAGE_CONFIGS,
-    ImageConfig,
-    command,
-    configured,
-    train_and_evaluate_images,
-)
+from tf_savae.commands import command_line
+from tf_savae.tasks import IMAGE_CONFIGS, ImageConfig, train_and_evaluate_images
+from tf_savae.training import configured
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("workdir", None, "folder of the run, made if needed; resumed if it holds it")
 flags.DEFINE_enum("config", "small", sorted(IMAGE_CONFIGS), "named settings; flags override them")
 flags.mark_flag_as_required("workdir")
-command.define_flags(ImageConfig, note=" (default: that of --config)")
+command_line.define_flags(ImageConfig, note=" (default: that of --config)")
 
 
 def train(settings):
@@ -29,7 +25,7 @@ def train(settings):
 
 
 def main(argv):
-    command.run(argv, ImageConfig, train, (ValueError, OSError, ArithmeticError, ImportError))
+    command_line.run(argv, ImageConfig, train, (ValueError, OSError, ArithmeticError, ImportError))
 
 
 if __name__ == "__main__":

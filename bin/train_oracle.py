@@ -8,7 +8,8 @@ import dataclasses
 
 from absl import app, flags
 
-from tf_savae.training import ORACLE_CONFIGS, OracleConfig, command, run_oracle
+from tf_savae.commands import command_line
+from tf_savae.tasks import ORACLE_CONFIGS, OracleConfig, run_oracle
 
 FLAGS = flags.FLAGS
 
@@ -16,7 +17,7 @@ flags.DEFINE_string("workdir", "oracle_run", "folder of the results, made if nee
 flags.DEFINE_boolean("quick", False, "a small experiment, under a minute")
 flags.DEFINE_integer("seeds", 1, "how many oracles to draw", lower_bound=1)
 flags.DEFINE_integer("first_seed", 0, "the first of the seeds, which count up", lower_bound=0)
-command.define_flags(OracleConfig, note=" (default: {default}; see also --quick)")
+command_line.define_flags(OracleConfig, note=" (default: {default}; see also --quick)")
 
 
 def study(settings):
@@ -26,7 +27,7 @@ def study(settings):
 
 
 def main(argv):
-    command.run(argv, OracleConfig, study)
+    command_line.run(argv, OracleConfig, study)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,16 @@ train_text.py --config=small --system=savae --train_file=train.txt --valid_file=
 
 from absl import app, flags, logging
 
-from tf_savae.training import TEXT_CONFIGS, TextConfig, command, configured, train_and_evaluate
+from tf_savae.commands import command_line
+from tf_savae.tasks import TEXT_CONFIGS, TextConfig, train_and_evaluate
+from tf_savae.training import configured
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("workdir", None, "folder of the run, made if needed; resumed if it holds it")
 flags.DEFINE_enum("config", "small", sorted(TEXT_CONFIGS), "named settings; flags override them")
 flags.mark_flag_as_required("workdir")
-command.define_flags(TextConfig, note=" (default: that of --config)")
+command_line.define_flags(TextConfig, note=" (default: that of --config)")
 
 
 def train(settings):
@@ -24,7 +26,7 @@ def train(settings):
 
 
 def main(argv):
-    command.run(argv, TextConfig, train, (ValueError, OSError, ArithmeticError))
+    command_line.run(argv, TextConfig, train, (ValueError, OSError, ArithmeticError))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ import image_runs
 import numpy as np
 import text_runs
 
-from tf_savae.training.image_data import load_image_sets
-from tf_savae.training.image_model import build_image_model
-from tf_savae.training.text_data import load_texts
-from tf_savae.training.text_model import build_model
-from tf_savae.training.workdir import Workdir
+from tf_savae.tasks.image.data import load_image_sets
+from tf_savae.tasks.image.model import build_image_model
+from tf_savae.tasks.text.data import load_texts
+from tf_savae.tasks.text.model import build_model
+from tf_savae.training.storage.workdir import Workdir
 
 
 def text_run(texts, workdir, system="savae", **changes):

@@ -4,7 +4,7 @@ import dataclasses
 
 import image_files
 
-from tf_savae.training.image_config import IMAGE_CONFIGS
+from tf_savae.tasks.image.config import IMAGE_CONFIGS
 
 
 def write_images(folder, counts=(60, 12, 12), side=6, seed=0):

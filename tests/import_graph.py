@@ -20,7 +20,10 @@ FLOORS = {
     "generation": 9,
     "analysis": 9,
     "serving": 9,
-    "training": 10,
+    "plots": 10,
+    "training": 11,
+    "tasks": 12,
+    "commands": 13,
 }
 # Packages that do not know each other, although their floors would let them.
 APART = {"generation": "evaluation", "serving": "evaluation"}

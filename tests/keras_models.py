@@ -81,7 +81,7 @@ def step_gradients(model, x, weights=None):
 
 
 def train_problem(model, x, beta=1.0, step=0):
-    """The `Problem` that train step number `step` works on."""
+    """The `BatchObjective` that train step number `step` works on."""
     seed = seeds.fold(seeds.fold(model.seed, 0), step)
     return model.problem(tf.convert_to_tensor(x), seed, beta, training=True)
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import text_runs
 
-from tf_savae.training import analyze
-from tf_savae.training.analyze_config import AnalyzeConfig
-from tf_savae.training.analyze_tags import read_tags
+from tf_savae.commands import analyze
+from tf_savae.commands.analyze import AnalyzeConfig
+from tf_savae.tasks.text.tags import read_tags
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "analyze.py"
 

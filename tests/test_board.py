@@ -11,15 +11,15 @@ import tensorflow as tf
 import text_runs
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tf_savae import generation, training
-from tf_savae.training import board, board_samples, callbacks, text
-from tf_savae.training.board_images import ImageView
-from tf_savae.training.board_samples import BoardSamples
-from tf_savae.training.board_text import TextView
-from tf_savae.training.boards import boards
-from tf_savae.training.image_data import load_image_sets
-from tf_savae.training.image_model import build_image_model
-from tf_savae.training.workdir import Workdir
+from tf_savae import generation, tasks
+from tf_savae.tasks.image.data import load_image_sets
+from tf_savae.tasks.image.model import build_image_model
+from tf_savae.tasks.image.view import ImageView
+from tf_savae.tasks.text import task
+from tf_savae.tasks.text.view import TextView
+from tf_savae.training import callbacks, tensorboard
+from tf_savae.training.storage.workdir import Workdir
+from tf_savae.training.tensorboard import BoardSamples, boards
 
 # 60 lines in batches of 8 are 8 steps an epoch; step 13 is in the middle of epoch 2, and the last
 # checkpoint before it is that of step 12.
@@ -35,15 +35,15 @@ class Killed(BaseException):
 def shown(texts, tmp_path_factory):
     """(workdir of a run, [(epoch, epochs in the checkpoint when it was shown)])."""
     workdir, seen = tmp_path_factory.mktemp("shown") / "run", []
-    original = board.Board.on_epoch_end
+    original = tensorboard.Board.on_epoch_end
 
     def watched(self, epoch, logs=None):
         seen.append((epoch, _epochs_saved(workdir)))
         original(self, epoch, logs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(board.Board, "on_epoch_end", watched)
-        training.train_and_evaluate(text_runs.config(texts, **CHANGES), workdir)
+        patch.setattr(tensorboard.Board, "on_epoch_end", watched)
+        tasks.train_and_evaluate(text_runs.config(texts, **CHANGES), workdir)
     return workdir, seen
 
 
@@ -122,8 +122,8 @@ def test_the_same_validation_texts_are_reconstructed_each_epoch(texts, shown):
 
 def test_texts_are_drawn_by_seed_and_epoch_and_rebuilt_from_the_mean(texts, tmp_path):
     config = text_runs.config(texts, system="vae")
-    data = text.load_texts(config)
-    model, view = text.build_model(config, data), TextView(config, data)
+    data = task.load_texts(config)
+    model, view = task.build_model(config, data), TextView(config, data)
     callback = _callback(tmp_path, view, model)
     first, second = dict(callback.entries(0)), dict(callback.entries(1))
     assert dict(callback.entries(0)) == first and first["samples"] != second["samples"]
@@ -172,7 +172,7 @@ def test_images_are_shown_as_grids(tmp_path):
     images = load_image_sets(config)
     model, folder = build_image_model(config, images), Workdir(tmp_path / "run")
     state = SimpleNamespace(state={"history": [{"epoch": 1, "bound": 2.0, "kl": 1.0}]})
-    for callback in boards(config, folder, images, state):
+    for callback in boards(config, folder, ImageView(config, images), state):
         callback.set_model(model)
         callback.on_epoch_end(0)
         callback.on_train_end()
@@ -202,8 +202,8 @@ def test_pairs_of_images_stand_below_each_other(tmp_path):
 
 def test_a_model_without_a_code_samples_only(texts, tmp_path):
     config = text_runs.config(texts, system="autoregressive")
-    data = text.load_texts(config)
-    callback = _callback(tmp_path, TextView(config, data), text.build_model(config, data))
+    data = task.load_texts(config)
+    callback = _callback(tmp_path, TextView(config, data), task.build_model(config, data))
     assert [tag for tag, _ in callback.entries(0)] == ["samples"]
 
 
@@ -215,9 +215,7 @@ def test_an_epoch_is_saved_before_it_is_shown(shown):
 
 
 def test_training_is_the_same_with_and_without(texts, shown, tmp_path):
-    training.train_and_evaluate(
-        text_runs.config(texts, **{**CHANGES, "board_samples": 0}), tmp_path
-    )
+    tasks.train_and_evaluate(text_runs.config(texts, **{**CHANGES, "board_samples": 0}), tmp_path)
     _same_weights(shown[0], tmp_path)
     assert text_runs.history(shown[0]) == text_runs.history(tmp_path)
     assert not (tmp_path / "figures").exists()
@@ -241,14 +239,14 @@ def test_a_run_that_cannot_draw_and_is_killed_and_resumed(
 
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.RunState, "on_train_batch_end", and_die)
-        patch.setattr(board_samples.generation, "sample", fail)
+        patch.setattr(tensorboard.generation, "sample", fail)
         with pytest.raises(Killed):
-            training.train_and_evaluate(config, tmp_path)
+            tasks.train_and_evaluate(config, tmp_path)
     assert "could not show epoch 1 in TensorBoard" in caplog.text
     assert "MemoryError: no room for samples" in caplog.text
     assert _epochs_saved(tmp_path) == 1 and not (tmp_path / "tensorboard" / "samples").exists()
 
-    training.train_and_evaluate(config, tmp_path)
+    tasks.train_and_evaluate(config, tmp_path)
 
     ours, theirs = _events(tmp_path, "samples"), _events(shown[0], "samples")
     for tag in ("samples", "reconstructions"):
@@ -260,8 +258,8 @@ def test_a_run_that_cannot_draw_and_is_killed_and_resumed(
 
 def test_codes_of_nan_are_named_and_not_shown(texts, tmp_path, caplog):
     config = text_runs.config(texts, system="vae")
-    data = text.load_texts(config)
-    model = text.build_model(config, data)
+    data = task.load_texts(config)
+    model = task.build_model(config, data)
     weight = model.encoder.trainable_variables[-1]
     weight.assign(tf.fill(weight.shape, float("nan")))
     callback = _callback(tmp_path, TextView(config, data), model)

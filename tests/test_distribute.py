@@ -20,10 +20,10 @@ import text_runs
 from keras.src.backend.tensorflow import trainer as keras_trainer
 from keras_models import data, dense_model
 
-from tf_savae import training
+from tf_savae import tasks, training
 from tf_savae.models import keras_distribution
-from tf_savae.training import supervisor
-from tf_savae.training.strategy import Follower, Team, team
+from tf_savae.training import launcher
+from tf_savae.training.distribution import ReadOnlyWorkdir, WorkerGroup, worker_group
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = str(Path(training.__file__).parents[2])
@@ -125,7 +125,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def test_two_processes_one_of_them_killed_train_as_one(tmp_path, monkeypatch):
     """Validation and the learning-rate rule included; killed in the middle of an epoch."""
     texts = text_runs.write_texts(tmp_path)
-    expected = training.train_and_evaluate(text_runs.config(texts, **RUN), tmp_path / "one")
+    expected = tasks.train_and_evaluate(text_runs.config(texts, **RUN), tmp_path / "one")
     script = HERE.parent / "bin" / "train_text.py"
     settings = text_runs.settings(texts, **RUN, strategy="multiworker")
     flags = ["--config=tiny", f"--workdir={tmp_path / 'two'}"]
@@ -134,7 +134,7 @@ def test_two_processes_one_of_them_killed_train_as_one(tmp_path, monkeypatch):
     for name, value in _environment().items():
         monkeypatch.setenv(name, value)
     lines = []
-    status = supervisor.supervise([*killer, *flags], workers=2, say=lines.append)
+    status = launcher.supervise([*killer, *flags], workers=2, say=lines.append)
     assert status == 0, "\n".join(lines[-60:])
     text = "\n".join(lines)
     assert f"ended with {signal.Signals.SIGKILL.name}" in text and "attempt 3" not in text
@@ -173,9 +173,12 @@ def test_models_and_optimizers_belong_into_the_scope():
 
 def test_multiworker_says_what_it_needs(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(ValueError, match="TF_CONFIG"), team("multiworker"):
+    with pytest.raises(ValueError, match="TF_CONFIG"), worker_group("multiworker"):
         pass
-    with pytest.raises(ValueError, match="strategy: expected one of none, mirrored"), team("two"):
+    with (
+        pytest.raises(ValueError, match="strategy: expected one of none, mirrored"),
+        worker_group("two"),
+    ):
         pass
 
 
@@ -184,11 +187,11 @@ def test_the_global_batch_has_to_fit():
         num_replicas_in_sync = 3
 
     with pytest.raises(ValueError, match="a multiple of their number, 3, got 8"):
-        Team(Three()).check_batch_size(8)
+        WorkerGroup(Three()).check_batch_size(8)
 
 
 def test_a_follower_only_reads(tmp_path):
-    folder = Follower(tmp_path / "run")
+    folder = ReadOnlyWorkdir(tmp_path / "run")
     folder.claim({"configuration": {"a": 1}})
     folder.write_json("report.json", {})
     assert not (tmp_path / "run").exists()
@@ -198,7 +201,7 @@ def test_a_follower_only_reads(tmp_path):
 def test_the_number_of_replicas_is_no_part_of_a_run():
     one, two = (text_runs.config(Path("."), strategy=name) for name in ("none", "mirrored"))
     assert one.identity() == two.identity()
-    oracle = training.ORACLE_CONFIGS["quick"]()
+    oracle = tasks.ORACLE_CONFIGS["quick"]()
     assert "strategy" not in oracle.identity()
 
 

@@ -16,12 +16,13 @@ import pytest
 import text_runs
 
 from tf_savae import data
-from tf_savae.training import evaluate
-from tf_savae.training.evaluate_config import EvaluateConfig
-from tf_savae.training.evaluate_data import read_split
-from tf_savae.training.evaluate_output import Output
-from tf_savae.training.image_data import load_image_sets
-from tf_savae.training.loading import Run, load_run
+from tf_savae.commands.evaluate import run as evaluate
+from tf_savae.commands.evaluate.config import EvaluateConfig
+from tf_savae.commands.finished_run import read_split
+from tf_savae.commands.results_folder import Output
+from tf_savae.tasks import ImageTask, load_run
+from tf_savae.tasks.image.data import load_image_sets
+from tf_savae.training.finished_run import Run
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "evaluate.py"
 QUICK = {
@@ -171,7 +172,7 @@ def _run_on_images(folder, **places):
     places = {name: str(folder / place) for name, place in places.items()}
     config = image_runs.config(folder, **places, max_eval_images=6)
     sets = load_image_sets(config)
-    return Run(folder, "image", None, config.identity(), sets.identity(), None), sets, places
+    return Run(folder, ImageTask(), None, config.identity(), sets.identity(), None), sets, places
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tf_savae.evaluation import importance_weighting, inference_gap, mutual_info
 from tf_savae.evaluation.dataset_pass import one_pass
 from tf_savae.evaluation.importance_weights import weighting_of
 from tf_savae.probability import DiagonalGaussian, FullCovarianceGaussian
-from tf_savae.training.evaluate_callback import EvaluatePosterior
+from tf_savae.training.evaluate_posterior import EvaluatePosterior
 
 
 def _channel(count, variance, seed=0):

@@ -10,7 +10,7 @@ import tensorflow as tf
 import text_runs
 
 from tf_savae.data import Vocabulary
-from tf_savae.training.loading import load_run
+from tf_savae.tasks import load_run
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "export_model.py"
 

@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 
 from tf_savae.data import Vocabulary
-from tf_savae.training import snapshots, workdir
-from tf_savae.training.files import inside, read_json, write_whole
-from tf_savae.training.snapshots import Snapshots
-from tf_savae.training.workdir import Workdir
+from tf_savae.training.storage import snapshots, workdir
+from tf_savae.training.storage.json_files import inside, read_json, write_whole
+from tf_savae.training.storage.snapshots import Snapshots
+from tf_savae.training.storage.workdir import Workdir
 
 
 @pytest.fixture

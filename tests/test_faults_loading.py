@@ -18,8 +18,8 @@ import text_runs
 from keras_models import compiled, data, dense_model
 
 from tf_savae.data import load_images, read_lines
-from tf_savae.training.loading import load_run
-from tf_savae.training.model_file import load_model_file
+from tf_savae.tasks import load_run
+from tf_savae.training.storage.safe_load import load_model_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_models import compiled, data, dense_encoder, dense_model, text_model, tokens
 
 from tf_savae.models import NonFiniteError, apply_if_finite
-from tf_savae.training import TEXT_CONFIGS
+from tf_savae.tasks import TEXT_CONFIGS
 from tf_savae.training.callbacks import RunState
 
 ADAM = {"learning_rate": 0.05, "global_clipnorm": 1.0, "use_ema": True}

@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 import text_runs
 
-from tf_savae.training import run, text
-from tf_savae.training.loading import load_run
-from tf_savae.training.snapshots import Snapshots
-from tf_savae.training.workdir import Workdir
+from tf_savae.tasks import load_run
+from tf_savae.tasks.text import task
+from tf_savae.training import trainer
+from tf_savae.training.storage.snapshots import Snapshots
+from tf_savae.training.storage.workdir import Workdir
 
 CHANGES = {"system": "savae", "epochs": 1, "max_train_lines": 16}
 
@@ -40,7 +41,7 @@ def finished(texts, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
         seen = _watch(patch)
-        text.train_and_evaluate(text_runs.config(texts, **CHANGES), workdir)
+        task.train_and_evaluate(text_runs.config(texts, **CHANGES), workdir)
     return workdir, seen
 
 
@@ -80,8 +81,8 @@ def test_a_finished_run_without_its_model_gets_it_again(
     with pytest.raises((FileNotFoundError, ValueError), match="[Cc]all the training command again"):
         load_run(copy)
 
-    monkeypatch.setattr(run, "_train_and_report", text_runs.long_work)
-    text.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
+    monkeypatch.setattr(trainer, "_train_and_report", text_runs.long_work)
+    task.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
 
     assert f"model.keras is {word}: it is written anew" in caplog.text
     ours, theirs = (load_run(folder).model for folder in (copy, whole))
@@ -102,7 +103,7 @@ def test_neither_a_model_nor_the_best_weights(texts, finished, tmp_path):
     (copy / "model.keras").unlink()
     shutil.rmtree(copy / "best")
     with pytest.raises(ValueError, match="expected the weights of the best epoch .* are gone"):
-        text.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
+        task.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
 
 
 def test_the_model_is_not_written_through_a_link(tmp_path):
@@ -110,7 +111,7 @@ def test_the_model_is_not_written_through_a_link(tmp_path):
     victim.write_text("years of work")
     folder = Workdir(tmp_path / "run")
     (folder.path / f".{os.getpid()}.keras").symlink_to(victim)
-    run._save_model(folder, types.SimpleNamespace(save=lambda path: path.write_text("model")))
+    trainer._save_model(folder, types.SimpleNamespace(save=lambda path: path.write_text("model")))
     folder.release()
     assert victim.read_text() == "years of work"
     assert (folder.path / "model.keras").read_text() == "model"

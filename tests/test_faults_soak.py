@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import text_runs
 
-from tf_savae import training
+from tf_savae import tasks
 from tf_savae.models import NonFiniteError, apply_if_finite
-from tf_savae.training import text
+from tf_savae.tasks.text import task
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
@@ -51,7 +51,7 @@ def test_batches_in_vain_end_a_run_with_a_checkpoint_of_the_last_good_state(tmp_
     texts = text_runs.write_texts(tmp_path)
     config = text_runs.config(texts, system="autoregressive", epochs=2, checkpoint_every=100)
     models = []
-    build, finite = text.build_model, apply_if_finite.all_finite
+    build, finite = task.build_model, apply_if_finite.all_finite
 
     def remembered(*arguments):
         models.append(build(*arguments))
@@ -60,17 +60,17 @@ def test_batches_in_vain_end_a_run_with_a_checkpoint_of_the_last_good_state(tmp_
     def ends_at_step_11(loss, gradients):
         return finite(loss, gradients) & (models[-1].optimizer.iterations < 11)
 
-    monkeypatch.setattr(text, "build_model", remembered)
+    monkeypatch.setattr(task, "build_model", remembered)
     monkeypatch.setattr(apply_if_finite, "all_finite", ends_at_step_11)
     with pytest.raises(NonFiniteError, match="last 3 batches in a row .*saved as .*ckpt-") as error:
-        training.train_and_evaluate(config, tmp_path / "run")
+        tasks.train_and_evaluate(config, tmp_path / "run")
     assert "--skip_limit" in str(error.value)
     assert int(models[-1].optimizer.iterations) == 14
     monkeypatch.setattr(apply_if_finite, "all_finite", finite)
-    report = training.train_and_evaluate(config, tmp_path / "run")
+    report = tasks.train_and_evaluate(config, tmp_path / "run")
     assert report["steps"] == 16
     assert [row["skipped"] for row in text_runs.history(tmp_path / "run")] == [0.0, 3.0]
     (tmp_path / "run" / "report.json").unlink()
     shutil.rmtree(tmp_path / "run" / "best")
     with pytest.raises(ValueError, match="weights of the best epoch in its folder best"):
-        training.train_and_evaluate(config, tmp_path / "run")
+        tasks.train_and_evaluate(config, tmp_path / "run")

@@ -7,9 +7,10 @@ import types
 import pytest
 import text_runs
 
-from tf_savae.training import run, text
-from tf_savae.training.loading import load_run
-from tf_savae.training.strategy import Follower
+from tf_savae.tasks import load_run
+from tf_savae.tasks.text import task
+from tf_savae.training import trainer
+from tf_savae.training.distribution import ReadOnlyWorkdir
 
 CHANGES = {"system": "vae", "epochs": 1}
 
@@ -17,7 +18,7 @@ CHANGES = {"system": "vae", "epochs": 1}
 @pytest.fixture(scope="module")
 def finished(texts, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    text.train_and_evaluate(text_runs.config(texts, **CHANGES), workdir)
+    task.train_and_evaluate(text_runs.config(texts, **CHANGES), workdir)
     return workdir
 
 
@@ -32,7 +33,7 @@ def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(texts, copy):
         manifest.unlink()
     before = (copy / "history.json").read_text()
     with pytest.raises(ValueError, match="they are gone; training from the start would write over"):
-        text.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
+        task.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
     assert (copy / "history.json").read_text() == before
 
 
@@ -42,21 +43,21 @@ def test_a_run_that_an_earlier_version_began(texts, copy):
     record = json.loads(path.read_text())
     assert record["configuration"].pop("keep") == "none"
     path.write_text(json.dumps(record))
-    report = text.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
+    report = task.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
     assert report == json.loads((copy / "report.json").read_text())
     assert load_run(copy).configuration["keep"] == "none"
     with pytest.raises(ValueError, match="keep: 'none' there, 'all' now"):
-        text.train_and_evaluate(text_runs.config(texts, keep="all", **CHANGES), copy)
+        task.train_and_evaluate(text_runs.config(texts, keep="all", **CHANGES), copy)
 
 
 def test_a_run_cut_off_before_its_vocabulary_was_written(texts, tmp_path, monkeypatch):
     config, workdir = text_runs.config(texts, **CHANGES), tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(text, "_keep_vocabulary", text_runs.long_work)
+        patch.setattr(task, "_keep_vocabulary", text_runs.long_work)
         with pytest.raises(AssertionError, match="long work"):
-            text.train_and_evaluate(config, workdir)
+            task.train_and_evaluate(config, workdir)
     assert (workdir / "run.json").exists() and not (workdir / "vocabulary.txt").exists()
-    assert text.train_and_evaluate(config, workdir)["epochs"] == 1
+    assert task.train_and_evaluate(config, workdir)["epochs"] == 1
     assert (workdir / "vocabulary.txt").exists()
 
 
@@ -67,5 +68,5 @@ def test_a_worker_that_sees_another_folder_than_the_chief(texts, tmp_path, made)
         workdir.mkdir()
     data = types.SimpleNamespace(identity=dict)
     with pytest.raises(ValueError, match="Give a folder that all machines share"):
-        run._claim(text_runs.config(texts, **CHANGES), Follower(workdir), None, data)
+        trainer._claim(text_runs.config(texts, **CHANGES), ReadOnlyWorkdir(workdir), None, data)
     assert not made or not list(workdir.iterdir())

@@ -15,9 +15,9 @@ from keras_models import compiled, text_model, tokens
 from text_runs import contents
 
 import tf_savae
-from tf_savae import data, generation, training
+from tf_savae import commands, data, generation
 from tf_savae.networks import TextDecoder
-from tf_savae.training.generate_images import grid_of
+from tf_savae.tasks.image.examples import grid_of
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "generate.py"
 WORDS = data.Vocabulary([f"w{i}" for i in range(4, 20)])
@@ -63,7 +63,7 @@ def pictures(tmp_path_factory):
 
 
 def _generate(run, **settings):
-    return training.generate(training.GenerateConfig(**settings), run)
+    return commands.generate(commands.GenerateConfig(**settings), run)
 
 
 def _ids(lines):
@@ -231,7 +231,7 @@ def test_where_images_stand_in_a_grid():
 )
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
-        training.GenerateConfig(**settings)
+        commands.GenerateConfig(**settings)
 
 
 def test_what_does_not_fit_a_run_on_text(text, tmp_path):
@@ -279,7 +279,7 @@ def test_what_does_not_fit_a_run_on_images(pictures, tmp_path):
 @pytest.fixture
 def script():
     """The script in this process, where other scripts may have defined flags of these names."""
-    names = {"workdir", *(field.name for field in dataclasses.fields(training.GenerateConfig))}
+    names = {"workdir", *(field.name for field in dataclasses.fields(commands.GenerateConfig))}
     for name in names & set(flags.FLAGS):
         delattr(flags.FLAGS, name)
     yield runpy.run_path(str(SCRIPT), run_name="generate")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tf_savae.training import supervisor
+from tf_savae.training import launcher
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "launch_workers.py"
-QUICK = supervisor.Limits(restarts=2, healthy=60.0, grace=1.0, pause=0.05)
+QUICK = launcher.Limits(restarts=2, healthy=60.0, grace=1.0, pause=0.05)
 INDEX = "import json, os, sys, time; i = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
 
 
@@ -21,7 +21,7 @@ def _run(program, workers=2, limits=QUICK, **kwargs):
     """(exit status, lines said) of workers that run a Python program."""
     lines = []
     command = [sys.executable, "-c", INDEX + program]
-    status = supervisor.supervise(command, workers, limits=limits, say=lines.append, **kwargs)
+    status = launcher.supervise(command, workers, limits=limits, say=lines.append, **kwargs)
     return status, lines
 
 
@@ -110,7 +110,7 @@ time.sleep(60)
     threading.Thread(target=send, daemon=True).start()
     before = signal.getsignal(signal.SIGTERM)
     command = [sys.executable, "-c", INDEX + program]
-    assert supervisor.supervise(command, 2, limits=QUICK, say=say) == 128 + signal.SIGTERM
+    assert launcher.supervise(command, 2, limits=QUICK, say=say) == 128 + signal.SIGTERM
     assert "ended by SIGTERM" in seen[-1] and not any("restart" in line for line in seen)
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -138,7 +138,7 @@ sys.exit(0 if again else 3)
     cut_off = threading.Timer(30, os.kill, (os.getpid(), signal.SIGTERM))
     cut_off.start()
     try:
-        assert supervisor.supervise(command, 1, limits=QUICK, say=say) == 0
+        assert launcher.supervise(command, 1, limits=QUICK, say=say) == 0
     finally:
         cut_off.cancel()
     assert len(said) == (5 if unsaid == "[worker" else 2 * 3001)
@@ -162,12 +162,12 @@ def test_one_machine_of_several_runs_its_own_worker():
 )
 def test_arguments_that_do_not_fit_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        supervisor.supervise(**{"command": ["true"], **arguments})
+        launcher.supervise(**{"command": ["true"], **arguments})
 
 
 def test_the_command_line():
     program = "import os; print('port' if 'TF_CONFIG' in os.environ else 'none', flush=True)"
-    environment = {**os.environ, "PYTHONPATH": str(Path(supervisor.__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(launcher.__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--workers=1", "--", sys.executable, "-c", program],
         env=environment,

@@ -167,7 +167,7 @@ def _constant_factors(model, initial, theta, step_size, *, steps, momentum, clip
 
 def test_spread_broadcasts_along_examples():
     tensor = tf.reshape(tf.range(24.0), [2, 3, 4])
-    assert per_example.spread(tf.ones([2]), tensor).shape == [2, 1, 1]
+    assert per_example.expand_like(tf.ones([2]), tensor).shape == [2, 1, 1]
 
 
 def test_divide_safely():

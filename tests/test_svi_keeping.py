@@ -16,9 +16,10 @@ from tf_savae.networks import OracleDecoder, OracleEncoder, token_nll
 from tf_savae.ops import layout, time_loop
 from tf_savae.ops import token_nll as fused
 from tf_savae.svi import refine
-from tf_savae.training import assembly, oracle_systems
-from tf_savae.training.oracle_config import OracleConfig
-from tf_savae.training.text_config import TextConfig
+from tf_savae.tasks.oracle import systems
+from tf_savae.tasks.oracle.config import OracleConfig
+from tf_savae.tasks.text.config import TextConfig
+from tf_savae.training import build
 
 LEVELS = ["states", "all"]
 CLIP = 1.6
@@ -205,6 +206,6 @@ def test_an_error_leaves_nothing_behind():
 
 @pytest.mark.parametrize(("flag", "keep"), [("none", None), ("states", "states"), ("all", "all")])
 def test_trainers_pass_it_on(flag, keep):
-    text = assembly._refinement(TextConfig(keep=flag), 3)
-    oracle = oracle_systems._refinement(OracleConfig(keep=flag), "oracle", "savae")
+    text = build._refinement(TextConfig(keep=flag), 3)
+    oracle = systems._refinement(OracleConfig(keep=flag), "oracle", "savae")
     assert (text.keep, oracle.keep) == (keep, keep)

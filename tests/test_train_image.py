@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import text_runs
 
-from tf_savae.training import callbacks, image
-from tf_savae.training.image_config import IMAGE_CONFIGS, ImageConfig
-from tf_savae.training.image_data import load_image_sets, load_sets
-from tf_savae.training.strategy import Team
+from tf_savae.tasks.image import task
+from tf_savae.tasks.image.config import IMAGE_CONFIGS, ImageConfig
+from tf_savae.tasks.image.data import load_image_sets, load_sets
+from tf_savae.training import callbacks
+from tf_savae.training.distribution import WorkerGroup
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "train_image.py"
 OTHERS = ["svi", "vae_svi", "vae_svi_kl"]
@@ -35,7 +36,7 @@ def finished(images, tmp_path_factory):
     """An uninterrupted run: (its workdir, its report)."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
     config = image_runs.config(images, **LONG)
-    return workdir, image.train_and_evaluate_images(config, workdir)
+    return workdir, task.train_and_evaluate_images(config, workdir)
 
 
 def _command(images, workdir, **changes):
@@ -60,10 +61,10 @@ def test_a_killed_run_ends_with_the_numbers_of_an_uninterrupted_one(
 
     with monkeypatch.context() as patched, pytest.raises(_Killed):
         patched.setattr(callbacks.RunState, "on_train_batch_end", and_die)
-        image.train_and_evaluate_images(image_runs.config(images, **LONG), workdir)
+        task.train_and_evaluate_images(image_runs.config(images, **LONG), workdir)
     assert len(text_runs.history(workdir)) == 1 and not (workdir / "report.json").exists()
 
-    report = image.train_and_evaluate_images(image_runs.config(images, **LONG), workdir)
+    report = task.train_and_evaluate_images(image_runs.config(images, **LONG), workdir)
 
     uninterrupted, expected = finished
     assert report["steps"] == 14
@@ -92,7 +93,7 @@ def test_the_report_agrees_with_itself(images, finished):
 
 def test_savae_trains(images, tmp_path, capsys):
     config = image_runs.config(images, system="savae", epochs=1, max_train_images=24)
-    report = image.train_and_evaluate_images(config, tmp_path)
+    report = task.train_and_evaluate_images(config, tmp_path)
     test = report["test"]
     assert report["steps"] == 3 and report["hvp"] == "reverse_over_reverse"
     assert test["amortized_bound"] != test["bound"] and test["bound"] < 36
@@ -105,7 +106,7 @@ def test_savae_trains(images, tmp_path, capsys):
 @pytest.mark.parametrize("system", OTHERS)
 def test_every_system_trains(images, tmp_path, system):
     config = image_runs.config(images, system=system, epochs=1, max_train_images=8, svi_steps=1)
-    report = image.train_and_evaluate_images(config, tmp_path)
+    report = task.train_and_evaluate_images(config, tmp_path)
     test = report["test"]
     assert report["system"] == system and test["iw_nll"] < 36  # 36 log 2 = 25: uniform.
     assert ("amortized_bound" in test) == (system != "svi")
@@ -113,10 +114,10 @@ def test_every_system_trains(images, tmp_path, system):
 
 def test_a_finished_run_is_not_trained_again(images, finished, monkeypatch, capsys):
     workdir, report = finished
-    monkeypatch.setattr(image, "build_image_model", text_runs.long_work)
+    monkeypatch.setattr(task, "build_image_model", text_runs.long_work)
     before = text_runs.contents(workdir)
     config = image_runs.config(images, **LONG)
-    assert image.train_and_evaluate_images(config, workdir) == report
+    assert task.train_and_evaluate_images(config, workdir) == report
     assert text_runs.contents(workdir) == before
     assert "is finished" in capsys.readouterr().out
 
@@ -162,7 +163,7 @@ def test_images_in_several_places(tmp_path):
 
 @pytest.fixture
 def no_long_work(monkeypatch):
-    monkeypatch.setattr(image, "build_image_model", text_runs.long_work)
+    monkeypatch.setattr(task, "build_image_model", text_runs.long_work)
 
 
 def test_another_configuration_is_refused(images, finished, no_long_work):
@@ -170,7 +171,7 @@ def test_another_configuration_is_refused(images, finished, no_long_work):
     before = text_runs.contents(workdir)
     config = image_runs.config(images, kernels="5,3", **{**LONG, "system": "savae"})
     with pytest.raises(ValueError, match="other configuration") as error:
-        image.train_and_evaluate_images(config, workdir)
+        task.train_and_evaluate_images(config, workdir)
     assert "kernels: [3, 3] there, [5, 3] now" in str(error.value)
     assert "system: 'vae' there, 'savae' now" in str(error.value)
     assert text_runs.contents(workdir) == before
@@ -180,7 +181,7 @@ def test_other_images_are_refused(finished, tmp_path, no_long_work):
     workdir, _ = finished
     other = image_runs.write_images(tmp_path, seed=1)
     with pytest.raises(ValueError, match=r"(?s)other data:.*  train: '\w+' there"):
-        image.train_and_evaluate_images(image_runs.config(other, **LONG), workdir)
+        task.train_and_evaluate_images(image_runs.config(other, **LONG), workdir)
 
 
 class _Built(Exception):
@@ -191,9 +192,9 @@ def _go_on(monkeypatch, images, workdir, replicas, **changes):
     def build(config, sets):
         raise _Built
 
-    monkeypatch.setattr(image, "build_image_model", build)
-    monkeypatch.setattr(Team, "size", replicas)
-    image.train_and_evaluate_images(image_runs.config(images, **{**LONG, **changes}), workdir)
+    monkeypatch.setattr(task, "build_image_model", build)
+    monkeypatch.setattr(WorkerGroup, "size", replicas)
+    task.train_and_evaluate_images(image_runs.config(images, **{**LONG, **changes}), workdir)
 
 
 def test_another_number_of_replicas_is_refused_once_a_run_has_trained(
@@ -244,7 +245,7 @@ def test_a_run_of_an_earlier_version_does_not_say_its_replicas(
 def test_a_missing_file_is_named(images, tmp_path, no_long_work, name):
     config = image_runs.config(images, **{name: str(tmp_path / "none.npz")})
     with pytest.raises(FileNotFoundError, match=f"{name}: expected .*none.npz"):
-        image.train_and_evaluate_images(config, tmp_path / "run")
+        task.train_and_evaluate_images(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -266,13 +267,13 @@ def test_images_that_cannot_be_used(tmp_path, no_long_work, monkeypatch, arrays,
     halves = {"train": np.zeros([9, 6, 6], int), "valid": np.zeros([9, 6, 6], int)}
     image_files.write_npz(tmp_path / "c.npz", **halves)
     with pytest.raises(ValueError, match=message):
-        image.train_and_evaluate_images(image_runs.config(tmp_path, **changes), tmp_path / "run")
+        task.train_and_evaluate_images(image_runs.config(tmp_path, **changes), tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_no_images_given(tmp_path):
     with pytest.raises(ValueError, match="images: expected a file or folder"):
-        image.train_and_evaluate_images(ImageConfig(), tmp_path / "run")
+        task.train_and_evaluate_images(ImageConfig(), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

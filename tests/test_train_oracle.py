@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tf_savae.training import ORACLE_CONFIGS, OracleConfig, run_oracle
-from tf_savae.training.landscape_plot import plot_landscape
-from tf_savae.training.oracle_report import summary, table
+from tf_savae.plots.landscape import plot_landscape
+from tf_savae.tasks import ORACLE_CONFIGS, OracleConfig, run_oracle
+from tf_savae.tasks.oracle.table import summary, table
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "train_oracle.py"
 TOY = {
@@ -179,7 +179,7 @@ def test_summary_over_seeds_and_table():
 
 
 def test_a_landscape_of_nan_is_no_picture(tmp_path):
-    from tf_savae.training.landscape import Landscape, Window
+    from tf_savae.tasks.oracle.landscape import Landscape, Window
 
     axis = np.linspace(-1, 1, 3)
     window = Window(axis, axis, np.full([3, 3], np.nan))

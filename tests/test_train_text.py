@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import text_runs
 
-from tf_savae import training
-from tf_savae.training import text
+from tf_savae import tasks, training
+from tf_savae.tasks.text import task
 from tf_savae.training.callbacks import is_finished
-from tf_savae.training.checkpoints import Checkpoints
-from tf_savae.training.schedule import learning_rate_rule
-from tf_savae.training.workdir import Workdir
+from tf_savae.training.learning_rate import learning_rate_rule
+from tf_savae.training.storage.checkpoints import Checkpoints
+from tf_savae.training.storage.workdir import Workdir
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bin" / "train_text.py"
 SYSTEMS = ["autoregressive", "vae", "svi", "vae_svi", "vae_svi_kl", "savae"]
@@ -53,7 +53,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def finished(texts, tmp_path_factory):
     """An uninterrupted SA-VAE run: (its workdir, its report)."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    return workdir, training.train_and_evaluate(text_runs.config(texts, **LONG), workdir)
+    return workdir, tasks.train_and_evaluate(text_runs.config(texts, **LONG), workdir)
 
 
 def _command(texts, workdir, **changes):
@@ -82,7 +82,7 @@ def test_a_killed_run_ends_with_the_numbers_of_an_uninterrupted_one(texts, finis
     assert len(text_runs.history(workdir)) == 1
     assert not (workdir / "report.json").exists()
 
-    report = training.train_and_evaluate(text_runs.config(texts, **LONG), workdir)
+    report = tasks.train_and_evaluate(text_runs.config(texts, **LONG), workdir)
 
     uninterrupted, expected = finished
     assert report["steps"] == 24
@@ -121,9 +121,9 @@ def test_history_is_written_for_people_and_programs(finished):
 
 def test_a_finished_run_is_not_trained_again(texts, finished, monkeypatch, capsys):
     workdir, report = finished
-    monkeypatch.setattr(text, "build_model", text_runs.long_work)
+    monkeypatch.setattr(task, "build_model", text_runs.long_work)
     before = text_runs.contents(workdir)
-    assert training.train_and_evaluate(text_runs.config(texts, **LONG), workdir) == report
+    assert tasks.train_and_evaluate(text_runs.config(texts, **LONG), workdir) == report
     assert text_runs.contents(workdir) == before
     assert "is finished" in capsys.readouterr().out
 
@@ -131,7 +131,7 @@ def test_a_finished_run_is_not_trained_again(texts, finished, monkeypatch, capsy
 @pytest.mark.parametrize("system", [name for name in SYSTEMS if name != "savae"])
 def test_every_system_trains(texts, tmp_path, system):
     config = text_runs.config(texts, system=system, epochs=1, max_train_lines=16)
-    report = training.train_and_evaluate(config, tmp_path)
+    report = tasks.train_and_evaluate(config, tmp_path)
     test = report["test"]
     assert report["system"] == system and math.isfinite(test["iw_nll"])
     assert 20 < test["ppl"] < 200  # 34 tokens, and two steps away from uniform.
@@ -144,9 +144,9 @@ def test_every_system_trains(texts, tmp_path, system):
 
 def test_longer_texts_of_the_evaluation_leave_training_alone(tmp_path):
     text_runs.write_texts(tmp_path)
-    alone = text.load_texts(text_runs.config(tmp_path))
+    alone = task.load_texts(text_runs.config(tmp_path))
     (tmp_path / "test.txt").write_text("w1 " * 15 + "\n" + "w2\n", encoding="utf-8")
-    longer = text.load_texts(text_runs.config(tmp_path))
+    longer = task.load_texts(text_runs.config(tmp_path))
     assert longer.boundaries == (*alone.boundaries, 17)
     ours, theirs = (next(iter(t.stream(0, 0)))[0] for t in (longer, alone))
     np.testing.assert_array_equal(ours, theirs)
@@ -156,10 +156,10 @@ def test_longer_texts_of_the_evaluation_leave_training_alone(tmp_path):
 def test_a_run_may_start_from_another(texts, tmp_path):
     """The networks are the other run's, the optimizer's state is not, and the report says so."""
     vae = text_runs.config(texts, system="vae", epochs=1)
-    training.train_and_evaluate(vae, tmp_path / "vae")
+    tasks.train_and_evaluate(vae, tmp_path / "vae")
     begins = {"start_from": str(tmp_path / "vae"), "epochs": 1, "kl_anneal_epochs": 0.0}
     still = text_runs.config(texts, **begins, learning_rate=0.001, min_learning_rate=0.001)
-    report = training.train_and_evaluate(still, tmp_path / "run")
+    report = tasks.train_and_evaluate(still, tmp_path / "run")
     assert report["steps"] == 8
     source, model = (keras.saving.load_model(tmp_path / n / "model.keras") for n in ("vae", "run"))
     for part in ("encoder", "decoder"):
@@ -167,19 +167,19 @@ def test_a_run_may_start_from_another(texts, tmp_path):
         gaps = [np.abs(a.numpy() - b.numpy()).max() for a, b in pairs]
         assert 0 < max(gaps) < 0.05  # Eight steps of at most 0.001 times a norm of 5.
     with pytest.raises(ValueError, match="other start"):
-        training.train_and_evaluate(dataclasses.replace(still, start_from=""), tmp_path / "run")
+        tasks.train_and_evaluate(dataclasses.replace(still, start_from=""), tmp_path / "run")
     other = dataclasses.replace(still, units=6)
     with pytest.raises(ValueError, match="start_from: weight .* of the encoder"):
-        training.train_and_evaluate(other, tmp_path / "other")
+        tasks.train_and_evaluate(other, tmp_path / "other")
     with pytest.raises(FileNotFoundError, match="expected the folder of a finished run"):
         nowhere = dataclasses.replace(still, start_from=str(tmp_path / "nowhere"))
-        training.train_and_evaluate(nowhere, tmp_path / "another")
+        tasks.train_and_evaluate(nowhere, tmp_path / "another")
 
 
 def test_only_the_first_lines_are_used(texts):
-    limited = text.load_texts(text_runs.config(texts, max_train_lines=9, max_eval_lines=5))
+    limited = task.load_texts(text_runs.config(texts, max_train_lines=9, max_eval_lines=5))
     assert [len(c) for c in (limited.train, limited.valid, limited.test)] == [9, 5, 5]
-    whole = text.load_texts(text_runs.config(texts))
+    whole = task.load_texts(text_runs.config(texts))
     first = whole.vocabulary.decode(whole.train.sequences[8])
     assert limited.vocabulary.decode(limited.train.sequences[8]) == first
 
@@ -189,7 +189,7 @@ def test_only_the_first_lines_are_used(texts):
 
 @pytest.fixture
 def no_long_work(monkeypatch):
-    monkeypatch.setattr(text, "build_model", text_runs.long_work)
+    monkeypatch.setattr(task, "build_model", text_runs.long_work)
 
 
 def test_another_configuration_is_refused(texts, finished, no_long_work):
@@ -198,7 +198,7 @@ def test_another_configuration_is_refused(texts, finished, no_long_work):
     plain = {"amortized_weight": 0.0, "svi_rule": "momentum", "svi_schedule": ""}
     config = text_runs.config(texts, units=9, **{**LONG, "system": "vae", **plain})
     with pytest.raises(ValueError, match="other configuration") as error:
-        training.train_and_evaluate(config, workdir)
+        tasks.train_and_evaluate(config, workdir)
     assert "units: 8 there, 9 now" in str(error.value)
     assert "system: 'savae' there, 'vae' now" in str(error.value)
     assert "latent_size" not in str(error.value)
@@ -209,29 +209,29 @@ def test_another_text_is_refused(finished, tmp_path, no_long_work):
     workdir, _ = finished
     other = text_runs.write_texts(tmp_path, seed=1)
     with pytest.raises(ValueError, match=r"(?s)other data:.*  train: '\w+' there") as error:
-        training.train_and_evaluate(text_runs.config(other, **LONG), workdir)
+        tasks.train_and_evaluate(text_runs.config(other, **LONG), workdir)
     assert "another --workdir" in str(error.value)
 
 
 def test_another_vocabulary_beside_the_model_is_refused(texts, finished, tmp_path, no_long_work):
     workdir, _ = finished
     (tmp_path / "run.json").write_bytes((workdir / "run.json").read_bytes())
-    text.data.Vocabulary(["other", "words"]).save(tmp_path / "vocabulary.txt")
+    task.data.Vocabulary(["other", "words"]).save(tmp_path / "vocabulary.txt")
     with pytest.raises(ValueError, match="vocabulary of the training text"):
-        training.train_and_evaluate(text_runs.config(texts, **LONG), tmp_path)
+        tasks.train_and_evaluate(text_runs.config(texts, **LONG), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["train", "valid", "test"])
 def test_a_missing_file_is_named(texts, tmp_path, no_long_work, name):
     config = text_runs.config(texts, **{f"{name}_file": str(tmp_path / "none.txt")})
     with pytest.raises(FileNotFoundError, match=f"{name}_file: .*none.txt"):
-        training.train_and_evaluate(config, tmp_path / "run")
+        tasks.train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_no_file_given(tmp_path, no_long_work):
     with pytest.raises(ValueError, match="train_file: expected a text file"):
-        training.train_and_evaluate(training.TextConfig(), tmp_path / "run")
+        tasks.train_and_evaluate(tasks.TextConfig(), tmp_path / "run")
 
 
 def test_an_empty_file_is_named(texts, tmp_path, no_long_work):
@@ -239,13 +239,13 @@ def test_an_empty_file_is_named(texts, tmp_path, no_long_work):
     empty.touch()
     config = text_runs.config(texts, valid_file=str(empty))
     with pytest.raises(ValueError, match="empty.txt is empty"):
-        training.train_and_evaluate(config, tmp_path / "run")
+        tasks.train_and_evaluate(config, tmp_path / "run")
 
 
 def test_an_unwritable_workdir_is_named(texts, no_long_work):
     below_a_file = texts / "train.txt" / "run"
     with pytest.raises(ValueError, match="can be made and written"):
-        training.train_and_evaluate(text_runs.config(texts), below_a_file)
+        tasks.train_and_evaluate(text_runs.config(texts), below_a_file)
 
 
 def test_divergence_stops_the_run(texts, tmp_path):
@@ -253,13 +253,13 @@ def test_divergence_stops_the_run(texts, tmp_path):
         texts, system="autoregressive", learning_rate=1e38, clip_norm=0.0, checkpoint_every=1
     )
     with pytest.raises(ArithmeticError, match="learning rate"):
-        training.train_and_evaluate(config, tmp_path)
+        tasks.train_and_evaluate(config, tmp_path)
     assert not (tmp_path / "report.json").exists() and not (tmp_path / "history.json").exists()
 
 
 def test_spoilt_weights_are_not_saved(texts, tmp_path):
     config = text_runs.config(texts, system="autoregressive")
-    model = text.build_model(config, text.load_texts(config))
+    model = task.build_model(config, task.load_texts(config))
     checkpoints = Checkpoints(Workdir(tmp_path), model)
     row = {"step": 8, "val_bound": 7.0, "step_seconds": 0.1, "seconds": 1.0}
     checkpoints.state |= {"history": [row], "seconds": 1.0}
@@ -276,12 +276,12 @@ def test_spoilt_weights_are_not_saved(texts, tmp_path):
 
 def test_a_damaged_checkpoint_is_named(texts, tmp_path):
     config = text_runs.config(texts, system="autoregressive", epochs=1, max_train_lines=16)
-    training.train_and_evaluate(config, tmp_path)
+    tasks.train_and_evaluate(config, tmp_path)
     (tmp_path / "report.json").unlink()
     for part in (tmp_path / "checkpoints").glob("ckpt-*.index"):
         part.write_bytes(b"no index")
     with pytest.raises(ValueError, match="checkpoints: expected a whole checkpoint .*got none"):
-        training.train_and_evaluate(config, tmp_path)
+        tasks.train_and_evaluate(config, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_a_damaged_checkpoint_is_named(texts, tmp_path):
 )
 def test_settings_out_of_range(texts, tmp_path, no_long_work, changes, message):
     with pytest.raises(ValueError, match=message):
-        training.train_and_evaluate(text_runs.config(texts, **changes), tmp_path / "run")
+        tasks.train_and_evaluate(text_runs.config(texts, **changes), tmp_path / "run")
 
 
 # The learning rate.
@@ -336,10 +336,10 @@ def test_learning_rate_rule(bounds, expected):
 
 
 def test_a_run_ends_with_its_epochs_or_its_learning_rate():
-    config = training.TextConfig(epochs=9, decay_from_epoch=0, min_learning_rate=0.2)
+    config = tasks.TextConfig(epochs=9, decay_from_epoch=0, min_learning_rate=0.2)
     rows = [{"val_bound": 1.0}] * 9
     assert [is_finished(rows[:n], config) for n in (1, 2, 3, 4)] == [False, False, False, True]
-    patient = training.TextConfig(epochs=9, decay_from_epoch=9)
+    patient = tasks.TextConfig(epochs=9, decay_from_epoch=9)
     assert [is_finished(rows[:n], patient) for n in (8, 9)] == [False, True]
 
 
@@ -363,9 +363,9 @@ def test_command_line(texts, tmp_path, capsys):
 
 
 def test_named_configurations_say_what_they_are():
-    for name, make in training.TEXT_CONFIGS.items():
+    for name, make in tasks.TEXT_CONFIGS.items():
         assert make.__doc__.startswith("Kim et al. (2018)")
         assert f"train_text.py --config={name}" in make.__doc__
         assert "Run time" in make.__doc__ and "xpected" in make.__doc__
-    paper = training.TEXT_CONFIGS["yahoo"]()
+    paper = tasks.TEXT_CONFIGS["yahoo"]()
     assert (paper.vocabulary_size, paper.units, paper.latent_size) == (20_001, 1024, 32)

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from tf_savae.training.files import write_whole
-from tf_savae.training.workdir import Workdir
+from tf_savae.training.storage.json_files import write_whole
+from tf_savae.training.storage.workdir import Workdir
 
 OWNER = {"configuration": {"units": 8, "system": "vae"}, "data": {"train": "abc"}}
 

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from tf_savae.training import TEXT_CONFIGS
+from tf_savae.tasks import TEXT_CONFIGS
 
 # What no two runs share, however equal their numbers.
 CLOCKS = {"seconds", "step_seconds", "train_seconds", "test_seconds"}

@@ -20,7 +20,7 @@ from absl import app
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
 import train_text  # noqa: E402 Its flags and its main are used as they are.
 
-from tf_savae.training import text  # noqa: E402
+from tf_savae.tasks.text import task  # noqa: E402
 
 EPSILON, MAX_NORM = 1e-5, 5.0
 
@@ -52,6 +52,6 @@ def with_reference_product(build_model):
 
 
 if __name__ == "__main__":
-    text.build_model = with_reference_product(text.build_model)
+    task.build_model = with_reference_product(task.build_model)
     sys.argv += ["--system=savae", "--hvp=finite_difference"]
     app.run(train_text.main)

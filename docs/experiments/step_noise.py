@@ -18,9 +18,9 @@ import dataclasses
 from absl import app, flags
 
 from tf_savae.models import SemiAmortizedRefinement
-from tf_savae.training import oracle_systems as systems
-from tf_savae.training.oracle import oracle_and_data
-from tf_savae.training.oracle_config import full
+from tf_savae.tasks.oracle import systems as systems
+from tf_savae.tasks.oracle.config import full
+from tf_savae.tasks.oracle.experiment import oracle_and_data
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("seed", 0, "of oracle, data and weights")

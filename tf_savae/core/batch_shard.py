@@ -1,9 +1,9 @@
-"""Which rows of a global batch are held here, so that their noise is theirs wherever they are.
+"""Which rows of a global batch this replica holds, so that their noise is theirs anywhere.
 
 One process draws noise for its whole batch from one seed. A replica that holds some rows of the
 batch draws the same numbers for the whole of it and keeps those of its rows: how many replicas
 there are, and which of them holds an example, then changes nothing. Whoever draws noise for a batch
-says so with `drawn`; where no share is held it simply draws.
+says so with `draw_sharded`; without a current shard it simply draws.
 """
 
 import contextlib
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-__all__ = ["Share", "drawn", "held", "holding"]
+__all__ = ["Shard", "draw_sharded", "current_shard", "shard_scope"]
 
 
-class Share(NamedTuple):
+class Shard(NamedTuple):
     """Rows `first`, `first + 1`, ... of a global batch.
 
     Attributes:
@@ -28,7 +28,7 @@ class Share(NamedTuple):
     whole: Any
 
     def rows(self, count):
-        """The numbers of the `count` rows held, int32 [count]."""
+        """The numbers of the `count` rows held here, int32 [count]."""
         return self.first + tf.range(count)
 
     def size(self):
@@ -37,26 +37,26 @@ class Share(NamedTuple):
         return tf.shape(self.whole)[0] if known is None else known
 
 
-_CURRENT = contextvars.ContextVar("share", default=None)
+_CURRENT = contextvars.ContextVar("shard", default=None)
 
 
 @contextlib.contextmanager
-def holding(share):
-    """Inside, noise is drawn for `share`, a `Share` or None; None: for the batch as it is."""
-    token = _CURRENT.set(share)
+def shard_scope(shard):
+    """Inside, noise is drawn for `shard`, a `Shard` or None; None: for the batch as it is."""
+    token = _CURRENT.set(shard)
     try:
         yield
     finally:
         _CURRENT.reset(token)
 
 
-def held():
-    """The `Share` of this computation, or None."""
+def current_shard():
+    """The `Shard` of this computation, or None."""
     return _CURRENT.get()
 
 
-def drawn(draw, count, axis=0):
-    """`draw(count)`, or those rows of `draw(G)` that are held.
+def draw_sharded(draw, count, axis=0):
+    """`draw(count)`, or those rows of `draw(G)` that this replica holds.
 
     Args:
       draw: maps a number of rows to a tensor with so many entries along `axis`.
@@ -65,12 +65,12 @@ def drawn(draw, count, axis=0):
 
     >>> def noise(rows):
     ...     return tf.random.stateless_normal([rows, 3], seed=[0, 7])
-    >>> with holding(Share(tf.constant(4), tf.zeros([8]))):
-    ...     second_half = drawn(noise, 4)
-    >>> bool(tf.reduce_all(second_half == drawn(noise, 8)[4:]))
+    >>> with shard_scope(Shard(tf.constant(4), tf.zeros([8]))):
+    ...     second_half = draw_sharded(noise, 4)
+    >>> bool(tf.reduce_all(second_half == draw_sharded(noise, 8)[4:]))
     True
     """
-    share = _CURRENT.get()
-    if share is None:
+    shard = _CURRENT.get()
+    if shard is None:
         return draw(count)
-    return tf.gather(draw(share.size()), share.rows(count), axis=axis)
+    return tf.gather(draw(shard.size()), shard.rows(count), axis=axis)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tf_savae.core import seeds, validation
 from tf_savae.evaluation.dataset_pass import compiled_for
 from tf_savae.evaluation.monte_carlo import average_bound
-from tf_savae.svi.per_example import spread
+from tf_savae.svi.per_example import expand_like
 
 __all__ = ["Optimisation", "Optimum"]
 
@@ -86,7 +86,9 @@ class Optimisation:
 
     def _better(self, best, value, other, other_value):
         higher = other_value < value
-        best = tf.nest.map_structure(lambda b, o: tf.where(spread(higher, o), o, b), best, other)
+        best = tf.nest.map_structure(
+            lambda b, o: tf.where(expand_like(higher, o), o, b), best, other
+        )
         return best, tf.where(higher, other_value, value)
 
     def _judged(self, x, parameters, seed):

@@ -12,7 +12,7 @@ from tf_savae.models.row_sampling import check_built, decode_rows
 from tf_savae.models.validation.arrays import refuse_sparse
 from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
 from tf_savae.networks import PureGenerator
-from tf_savae.objectives import Problem, autoregressive
+from tf_savae.objectives import BatchObjective, autoregressive
 from tf_savae.probability.distribution_checks import check_legacy
 
 __all__ = ["AutoregressiveModel"]
@@ -51,7 +51,7 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
         generator = PureGenerator(self.decoder, None, None)
         outer, inner = seeds.split(seed, 2)
         return autoregressive(
-            Problem(
+            BatchObjective(
                 generator=generator,
                 theta=generator.theta(x, outer, training),
                 encode=None,

@@ -33,14 +33,14 @@ class Part(NamedTuple):
     Attributes:
       x: nest of tensors [b, ...].
       sample_weight: [b], or None.
-      share: the `Share`; None without a strategy.
+      shard: the `Shard`; None without a strategy.
       weight: sum of the global batch's sample weights; None without a strategy.
       rows: b as it came: less than x has where that was empty.
     """
 
     x: Any
     sample_weight: Any
-    share: Any = None
+    shard: Any = None
     weight: Any = None
     rows: Any = None
 
@@ -84,20 +84,20 @@ def part_of(x, sample_weight, dtype):
     if isinstance(context.strategy, tf.distribute.TPUStrategy) and known is not None:
         # It takes parts of one known size, and no sizes that are known later.
         whole = tf.zeros([known * others])
-        share = batch_shard.Share(tf.cast(me * known, tf.int32), whole)
-        return Part(x, sample_weight, share, total(weight), rows)
+        shard = batch_shard.Shard(tf.cast(me * known, tf.int32), whole)
+        return Part(x, sample_weight, shard, total(weight), rows)
     mine = tf.one_hot(me, others, dtype=dtype) * tf.cast(rows, dtype)
     sums = total(tf.concat([mine, weight[None]], 0))
     sizes = tf.cast(sums[:-1], tf.int32)
-    share = batch_shard.Share(
+    shard = batch_shard.Shard(
         tf.cumsum(sizes, exclusive=True)[me], tf.zeros([tf.reduce_sum(sizes)])
     )
     if not known:  # None, or 0.
         missing = tf.cast(tf.equal(rows, 0), tf.int32)
         x, weights = tf.nest.map_structure(lambda t: _longer(t, missing), (x, weights))
     # The place of a row that nobody holds, where all rows are held by others.
-    share = share._replace(first=tf.minimum(share.first, tf.shape(share.whole)[0] - 1))
-    return Part(x, weights, share, sums[-1], rows)
+    shard = shard._replace(first=tf.minimum(shard.first, tf.shape(shard.whole)[0] - 1))
+    return Part(x, weights, shard, sums[-1], rows)
 
 
 def _rows(x):
@@ -114,33 +114,33 @@ def _longer(tensor, rows):
     return longer
 
 
-def run(model, name, function, share, *arguments):
-    """`function(*arguments)` for this replica's share, in an XLA program of its own if possible.
+def run(model, name, function, shard, *arguments):
+    """`function(*arguments)` for this replica's shard, in an XLA program of its own if possible.
 
     The program ends before replicas are joined, which XLA cannot compile on CPU and GPU.
 
     Args:
       model: the `BoundModel`.
       name: of the function, which is compiled once per name and replica.
-      share: a `Share`, or None without a strategy: then it is simply called.
+      shard: a `Shard`, or None without a strategy: then it is simply called.
     """
     context = _context()
     if context is None:
         return function(*arguments)
 
-    def shared(share, *arguments):
-        with batch_shard.holding(share):
+    def shared(shard, *arguments):
+        with batch_shard.shard_scope(shard):
             return tf.nest.map_structure(_dense, function(*arguments))
 
     whole = isinstance(context.strategy, tf.distribute.TPUStrategy)  # Compiled already.
     if whole or not model.jit_compile or model.run_eagerly:
-        return shared(share, *arguments)
+        return shared(shard, *arguments)
     functions = model.__dict__.setdefault("_functions", {})
     # One for each device, since it reads that replica's copies of the weights.
     key = ("replica", name, tf.constant(0).device)
     if key not in functions:
         functions[key] = tf.function(shared, jit_compile=True, autograph=False)
-    return functions[key](share, *arguments)
+    return functions[key](shard, *arguments)
 
 
 def _dense(value):

@@ -1,14 +1,14 @@
-"""From a batch to the `Problem` that training rules and evaluations work on."""
+"""From a batch to the `BatchObjective` that training rules and evaluations work on."""
 
 import functools
 
 import tensorflow as tf
 
 from tf_savae.core import seeds
-from tf_savae.models.row_sampling import family_of_share
+from tf_savae.models.row_sampling import family_of_shard
 from tf_savae.models.validation.posterior_parameters import check_parameters, is_one_tensor
 from tf_savae.networks import Effects, PureEncoder, PureGenerator
-from tf_savae.objectives import Problem, Start
+from tf_savae.objectives import BatchObjective, RefinementInfo
 
 __all__ = ["PosesProblems"]
 
@@ -26,7 +26,7 @@ class PosesProblems:
 
     def generator(self, family=None):
         """The pure function of decoder and prior; make one per traced function."""
-        family = family_of_share(self.family) if family is None else family
+        family = family_of_shard(self.family) if family is None else family
         return PureGenerator(self.decoder, self.prior, family)
 
     def problem(
@@ -52,7 +52,7 @@ class PosesProblems:
             overrides = {"backward_probe": probe} if adjoint is None else {"adjoint": adjoint}
             return self._refine(objective, initial, theta, seed, steps, overrides)
 
-        return Problem(
+        return BatchObjective(
             generator=generator,
             theta=generator.theta(x, outer, training),
             encode=lambda: encoded()[0],
@@ -92,7 +92,7 @@ class PosesProblems:
         return parameters, effects
 
     def _refine(self, objective, initial, theta, seed, steps, overrides):
-        """lambda_K and what is known of lambda_0: `Start`, or None for K = 0."""
+        """lambda_K and what is known of lambda_0: `RefinementInfo`, or None for K = 0."""
         settings = {"steps": steps, "hvp": self._hvp, "return_trace": "path", **overrides}
         if not steps:
             settings["fall_back"] = 0
@@ -101,7 +101,7 @@ class PosesProblems:
         )
         if not steps:
             return refined, None
-        return refined, Start(trace.negative_elbo[0], fell_back, trace.initial_gradient)
+        return refined, RefinementInfo(trace.negative_elbo[0], fell_back, trace.initial_gradient)
 
     def _prior_parameters(self, x):
         batch = tf.shape(tf.nest.flatten(x)[0])[0]

@@ -14,11 +14,11 @@ from tf_savae.probability import Family
 from tf_savae.samplers.row_seeds import map_rows, row_seeds
 
 __all__ = [
-    "DrawnOtherwise",
+    "SamplingOverride",
     "check_built",
     "check_options",
     "decode_rows",
-    "family_of_share",
+    "family_of_shard",
     "options_of_rows",
     "posterior_codes",
     "posterior_of_rows",
@@ -26,11 +26,11 @@ __all__ = [
 ]
 
 
-class DrawnOtherwise(Family):
+class SamplingOverride(Family):
     """A family's posteriors, but for their samples, which come from `draw`.
 
     >>> from tf_savae.probability import DiagonalGaussian
-    >>> class Means(DrawnOtherwise):
+    >>> class Means(SamplingOverride):
     ...     def draw(self, parameters, seed):
     ...         return parameters[0]
     >>> zeros = DiagonalGaussian().zeros(1, 2)
@@ -52,37 +52,37 @@ class DrawnOtherwise(Family):
         raise NotImplementedError
 
 
-def family_of_share(family):
+def family_of_shard(family):
     """`family`, drawing for the rows that this replica holds what one process would draw for them.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> zeros = DiagonalGaussian().zeros(8, 3)
     >>> whole = DiagonalGaussian().distribution(zeros).sample(seed=[0, 1])
-    >>> with batch_shard.holding(batch_shard.Share(tf.constant(6), tf.zeros([8]))):
-    ...     mine = family_of_share(DiagonalGaussian())
+    >>> with batch_shard.shard_scope(batch_shard.Shard(tf.constant(6), tf.zeros([8]))):
+    ...     mine = family_of_shard(DiagonalGaussian())
     >>> last = mine.distribution([p[6:] for p in zeros]).sample(seed=[0, 1])
     >>> bool(tf.reduce_all(last == whole[6:]))
     True
     """
-    share = batch_shard.held()
-    return family if share is None else _OfShare(family, share)
+    shard = batch_shard.current_shard()
+    return family if shard is None else _ShardedFamily(family, shard)
 
 
-class _OfShare(DrawnOtherwise):
+class _ShardedFamily(SamplingOverride):
     """Samples are rows of the global batch's."""
 
-    def __init__(self, family, share):
+    def __init__(self, family, shard):
         super().__init__(family)
-        self._share = share
+        self._shard = shard
 
     def draw(self, parameters, seed):
         """z [B, Z]: a sample of the global batch, in which other replicas' rows are stand-ins."""
         count = tf.shape(tf.nest.flatten(parameters)[0])[0]
-        places = tf.range(self._share.size()) - self._share.first
+        places = tf.range(self._shard.size()) - self._shard.first
         places = tf.clip_by_value(places, 0, count - 1)
         whole = tf.nest.map_structure(lambda p: _rows(p, places), parameters)
         sample = self._family.distribution(whole).sample(seed=seed)
-        return _rows(sample, self._share.rows(count))
+        return _rows(sample, self._shard.rows(count))
 
 
 def _rows(tensor, numbers):
@@ -239,7 +239,7 @@ def posterior_codes(model, parameters, seed, first=0):
     return draw(parameters, seed, tf.constant(first))
 
 
-class _ByRow(DrawnOtherwise):
+class _ByRow(SamplingOverride):
     """Samples belong to their rows."""
 
     def __init__(self, family, first):

@@ -27,7 +27,7 @@ class Steps:
         step = tf.convert_to_tensor(apply_if_finite.batches(self.optimizer).value)
         beta = self._beta_at(step)
         loss, gradients, stability, outcome, weights, statistics = distribution.run(
-            self, "train", self._differentiate, part.share, part, step, beta
+            self, "train", self._differentiate, part.shard, part, step, beta
         )
         loss, gradients, statistics = distribution.total((loss, gradients, statistics))
         finite = apply_if_finite.usable(self.optimizer, loss, gradients)
@@ -90,7 +90,7 @@ class Steps:
         self._evaluation_step.assign_add(1)
         beta = self._evaluation_beta()
         outcome = distribution.run(
-            self, "test", self._evaluate_part, part.share, part.x, step, beta
+            self, "test", self._evaluate_part, part.shard, part.x, step, beta
         )
         weights = weights_like(part.sample_weight, outcome.loss)
         self._bound_metrics.update(outcome, weights, beta, self._tokens(part.x))
@@ -107,8 +107,8 @@ class Steps:
     def predict_step(self, data):
         """`call` on x."""
         part = self._part(data)
-        answers = distribution.run(self, "predict", self._watched(self), part.share, part.x)
-        if part.share is None:
+        answers = distribution.run(self, "predict", self._watched(self), part.shard, part.x)
+        if part.shard is None:
             return answers
         return tf.nest.map_structure(lambda answer: answer[: part.rows], answers)
 

@@ -49,9 +49,9 @@ class _State:
             *zip(self.weights, weights, strict=True),
             *zip(self.statistics, self.constants, strict=True),
         ]
-        share = batch_shard.held()
-        if self.random and share is not None:
-            seed = seeds.fold(seed, share.first)  # Keras draws for these rows alone.
+        shard = batch_shard.current_shard()
+        if self.random and shard is not None:
+            seed = seeds.fold(seed, shard.first)  # Keras draws for these rows alone.
         for index, state in enumerate(self.random):
             # Folded twice: Keras counts on from here, and would arrive at the next generator's.
             stream = seeds.fold(seeds.fold(seed, 1000 + index), 0)

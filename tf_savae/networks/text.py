@@ -42,10 +42,10 @@ def _dropout(tensor, rate, seed, training):
     drop = functools.partial(
         tf.nn.experimental.stateless_dropout, rate=rate, seed=seed, rng_alg="auto_select"
     )
-    if batch_shard.held() is None:
+    if batch_shard.current_shard() is None:
         return drop(tensor)
     time, batch, width = tf.unstack(tf.shape(tensor), num=3)
-    return tensor * batch_shard.drawn(
+    return tensor * batch_shard.draw_sharded(
         lambda rows: drop(tf.ones([time, rows, width], tensor.dtype)), batch, axis=1
     )
 
@@ -189,7 +189,9 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
         if not self.word_dropout:
             return inputs
         batch, time = tf.unstack(tf.shape(inputs), num=2)
-        chance = batch_shard.drawn(lambda n: tf.random.stateless_uniform([n, time], seed), batch)
+        chance = batch_shard.draw_sharded(
+            lambda n: tf.random.stateless_uniform([n, time], seed), batch
+        )
         word = (inputs > EOS) & (chance < self.word_dropout)
         return tf.where(word, UNK, inputs)
 

@@ -1,7 +1,7 @@
-"""Floor 4: the training rules, one file each; each maps a `Problem` to an `Outcome`."""
+"""Floor 4: the training rules, one file each; each maps a `BatchObjective` to an `Outcome`."""
 
 from tf_savae.objectives.autoregressive import autoregressive
-from tf_savae.objectives.batch_objective import Outcome, Problem, Start
+from tf_savae.objectives.batch_objective import BatchObjective, Outcome, RefinementInfo
 from tf_savae.objectives.savae import savae
 from tf_savae.objectives.svi import svi
 from tf_savae.objectives.vae import vae
@@ -19,8 +19,8 @@ OBJECTIVES = {
 __all__ = [
     "OBJECTIVES",
     "Outcome",
-    "Problem",
-    "Start",
+    "BatchObjective",
+    "RefinementInfo",
     "autoregressive",
     "savae",
     "svi",

@@ -11,10 +11,10 @@ from tf_savae.networks import Effects
 from tf_savae.probability import ElboTerms
 from tf_savae.svi.per_example import inner
 
-__all__ = ["Outcome", "Problem", "Start", "at_constant_weights"]
+__all__ = ["Outcome", "BatchObjective", "RefinementInfo", "at_constant_weights"]
 
 
-class Start(NamedTuple):
+class RefinementInfo(NamedTuple):
     """What refinement tells of lambda_0; tensors [B]."""
 
     objective: Any  # Nats, with the noise of step 0, which computes it anyway.
@@ -40,7 +40,7 @@ def _no_effects():
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
+class BatchObjective:
     """One batch: the pure generator, its theta, the encoder and how to refine.
 
     Attributes:
@@ -48,8 +48,8 @@ class Problem:
       theta: what `generator.theta` returned for this batch.
       encode: () -> lambda_0, the encoder's parameters for this batch.
       prior_parameters: () -> the parameters at which SVI starts from the prior.
-      refine: (negative_elbo, initial, theta, seed, adjoint) -> (lambda_K, `Start`, or None for
-        K = 0); adjoint None leaves the layer's own.
+      refine: (negative_elbo, initial, theta, seed, adjoint) -> (lambda_K, `RefinementInfo`, or
+        None for K = 0); adjoint None leaves the layer's own.
       steps: K.
       beta: KL weight, scalar.
       free_bits: nats.
@@ -89,7 +89,7 @@ class Problem:
         return seeds.fold(self.seed, 0)
 
     def refined(self, initial, adjoint=None):
-        """(lambda_K, `Start` or None)."""
+        """(lambda_K, `RefinementInfo` or None)."""
         return self.refine(self.objective, initial, self.theta, self.seed, adjoint)
 
     def amortized_objective(self, initial, start):
@@ -100,7 +100,7 @@ class Problem:
 
         Args:
           initial: lambda_0.
-          start: the `Start` of refinement; None for K = 0, which costs the pass.
+          start: the `RefinementInfo` of refinement; None for K = 0, which costs the pass.
         """
         if start is None:
             fixed = at_constant_weights(self.theta)
@@ -115,7 +115,7 @@ class Problem:
 
         Args:
           initial: lambda_0.
-          start: the `Start` of refinement; None for K = 0, where the answer is None.
+          start: the `RefinementInfo` of refinement; None for K = 0, where the answer is None.
         """
         if start is None:
             return None
@@ -130,7 +130,7 @@ class Problem:
             parameters, self.theta, self.final_seed(), self.training
         )
         loss = self.weigh(terms)
-        start = Start(None) if start is None else start
+        start = RefinementInfo(None) if start is None else start
         base = {"amortized": None, "start": start.objective, "end": loss}
         base["fell_back"] = start.fell_back
         effects += self.encoder_effects()

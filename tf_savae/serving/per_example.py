@@ -10,7 +10,7 @@ import types
 import tensorflow as tf
 
 from tf_savae.core import seeds
-from tf_savae.models.row_sampling import DrawnOtherwise, decode_rows, prior_codes
+from tf_savae.models.row_sampling import SamplingOverride, decode_rows, prior_codes
 from tf_savae.probability import importance_weighted_log_likelihood
 from tf_savae.samplers.row_seeds import row_seeds
 
@@ -92,7 +92,7 @@ class Alone:
         )
 
 
-class _EachAlone(DrawnOtherwise):
+class _EachAlone(SamplingOverride):
     """All rows draw with one noise: that of a batch of one.
 
     Args:

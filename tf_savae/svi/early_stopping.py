@@ -24,7 +24,9 @@ def descend_until(objective, initial, theta, settings, tolerance):
     steps = tf.convert_to_tensor(settings.steps)
 
     def keep(mask, new, old):
-        return [tf.where(per_example.spread(mask, o), n, o) for n, o in zip(new, old, strict=True)]
+        return [
+            tf.where(per_example.expand_like(mask, o), n, o) for n, o in zip(new, old, strict=True)
+        ]
 
     def body(step, lam, state, best, best_value, active, taken):
         value, gradient = objective.gradient(lam, theta, seed)

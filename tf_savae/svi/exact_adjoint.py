@@ -128,8 +128,8 @@ def _limited(lam_bar, state_bar, limit):
     size = per_example.norm(lam_bar)
     scale = tf.where(size > limit, per_example.divide_safely(limit, size), tf.ones_like(size))
     return (
-        [per_example.spread(scale, b) * b for b in lam_bar],
-        [per_example.spread(scale, b) * b for b in state_bar],
+        [per_example.expand_like(scale, b) * b for b in lam_bar],
+        [per_example.expand_like(scale, b) * b for b in state_bar],
     )
 
 

@@ -111,7 +111,7 @@ def finite_difference(objective, parameters, theta, seed, vector):
 
     def moved(sign):
         return [
-            p + sign * per_example.spread(scale, p) * v
+            p + sign * per_example.expand_like(scale, p) * v
             for p, v in zip(parameters, vector, strict=True)
         ]
 

@@ -8,7 +8,7 @@ __all__ = [
     "divide_safely",
     "inner",
     "norm",
-    "spread",
+    "expand_like",
 ]
 
 
@@ -39,10 +39,10 @@ def norm(tensors):
     return tf.where(zero, tf.zeros_like(square), root)
 
 
-def spread(per_example, like):
+def expand_like(per_example, like):
     """Reshapes [B] to [B, 1, ...] so that it broadcasts against `like` [B, ...].
 
-    >>> spread(tf.zeros([2]), tf.zeros([2, 3, 4])).shape.as_list()
+    >>> expand_like(tf.zeros([2]), tf.zeros([2, 3, 4])).shape.as_list()
     [2, 1, 1]
     """
     shape = tf.concat([tf.shape(per_example), tf.ones([like.shape.rank - 1], tf.int32)], 0)
@@ -83,4 +83,4 @@ def clip(gradient, clip_norm):
     if clip_norm is None:
         return gradient
     scale = _clip_scale(norm(gradient), clip_norm)
-    return [g * spread(scale, g) for g in gradient]
+    return [g * expand_like(scale, g) for g in gradient]

@@ -10,8 +10,8 @@ import time
 import keras
 
 from tf_savae.models import NonFiniteError
-from tf_savae.training.files import write_whole
-from tf_savae.training.schedule import learning_rate_rule
+from tf_savae.training.learning_rate import learning_rate_rule
+from tf_savae.training.storage.json_files import write_whole
 
 __all__ = ["RunState"]
 

@@ -99,9 +99,9 @@ _ROWS = {
 }
 
 
-def print_report(report):
-    """Prints the report as a table."""
-    test, unit = report["test"], "image" if "images" in report else "document"
+def print_report(report, unit):
+    """Prints the report as a table; `unit` is what one example is called."""
+    test = report["test"]
     print(f"\n{report['system']} on {report[f'{unit}s']['test']:,} test {unit}s")
     for name, label in _ROWS.items():
         if test.get(name) is not None:

@@ -1,1 +1,3 @@
 """Text: lines of files, vocabularies, corpora of token ids, and batches of static shape."""
+
+__all__ = []

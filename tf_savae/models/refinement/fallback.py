@@ -45,7 +45,7 @@ def better_of(negative_elbo, initial, refined, theta, seed, samples):
     fell_back = (after > before) | ~tf.math.is_finite(after)
 
     def chosen(old, new):
-        return tf.where(per_example.spread(fell_back, new), old, new)
+        return tf.where(per_example.expand_like(fell_back, new), old, new)
 
     return tf.nest.map_structure(chosen, initial, refined), fell_back
 

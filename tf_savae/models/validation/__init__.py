@@ -1,1 +1,3 @@
 """Checks of data, models and settings before any long work."""
+
+__all__ = []

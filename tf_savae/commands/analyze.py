@@ -1,0 +1,149 @@
+"""Analysis of a finished run: `analyze_run(config, workdir)`."""
+
+import dataclasses
+
+import numpy as np
+
+from tf_savae.analysis import log_probs_of_parts, refinement_path
+from tf_savae.commands.evaluate.config import FinishedRunConfig
+from tf_savae.commands.finished_run import read_split
+from tf_savae.commands.results_folder import Output
+from tf_savae.core import validation
+from tf_savae.plots.refinement_path import save_path
+from tf_savae.tasks import load_run
+from tf_savae.training.config import setting
+from tf_savae.training.report import versions
+
+__all__ = ["AnalyzeConfig", "analyze_run"]
+
+
+@dataclasses.dataclass(frozen=True)
+class AnalyzeConfig(FinishedRunConfig):
+    """Everything that decides the numbers of an analysis.
+
+    Raises:
+      ValueError: a field is out of its range; the message names it.
+
+    >>> AnalyzeConfig(file="test.txt").max_examples
+    200
+    """
+
+    max_examples: int = setting(200, "use only the first examples of the file; 0: all")
+    tags: str = setting(
+        "", "text runs: a file with one line of tags for each line of the file, one tag a word"
+    )
+    example: int = setting(1, "which example has its own picture, counted from 1")
+    noises: int = setting(50, "samples of z in each ELBO along the refinement")
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("example", "noises"):
+            validation.positive_int(name, getattr(self, name))
+
+
+def analyze_run(config, workdir, output=None):
+    """Finds out what the latent code of a run carries; nothing that is there is changed.
+
+    Args:
+      config: `AnalyzeConfig`.
+      workdir: folder of a finished run.
+      output: new or empty folder for analysis.json and pictures with their arrays; by default
+        WORKDIR/analysis, or analysis-2 and so on.
+
+    Returns:
+      A dict as in analysis.json.
+
+    Raises:
+      FileNotFoundError, ValueError: the run, the data, the tags or the output folder cannot be
+        used; before any long work.
+    """
+    run = load_run(workdir)
+    _check_run(run)
+    split = read_split(run, config)
+    if config.example > split.examples:
+        raise ValueError(
+            f"example: expected a number from 1 to {split.examples}, the {split.unit}s that are "
+            f"used (see max_examples); got {config.example}."
+        )
+    checked = run.task.check_analysis(run, split, config)
+    folder = Output(workdir, "analysis", output)
+    report = {
+        "system": run.system,
+        "split": config.split,
+        "file": str(config.file),
+        "examples": split.examples,
+        "unit": split.unit,
+    }
+    steps = run.model.inference_steps if config.steps == -1 else config.steps
+    report["saliency"] = run.task.analyze(run, split, config, steps, checked, folder)
+    report |= {"refinement": _refinement(run, split, config, folder)}
+    report |= {"configuration": vars(config), "run": run.configuration, "versions": versions()}
+    folder.write_tensorboard({})
+    folder.write_json("analysis.json", report)
+    print(f"\n{_text(report)}\nwritten to {folder.path}")
+    return report
+
+
+def _check_run(run):
+    """Says now what the run's networks cannot tell."""
+    if not run.latent:
+        raise ValueError(
+            f"workdir {run.workdir}: expected a run with a latent code to analyze, got the system "
+            f"{run.system}."
+        )
+    log_probs_of_parts(run.model.decoder)
+    run.task.check_analysis(run, None, None)
+
+
+def _refinement(run, split, config, folder):
+    """The path of lambda; None for a run that takes no step."""
+    steps = run.model.refinement.last_steps if config.steps == -1 else config.steps
+    if not steps:
+        return None
+    path = refinement_path(
+        run.model,
+        split.dataset(),
+        steps,
+        noises=config.noises,
+        seed=config.seed,
+        label=f"refinement of {split.examples} {split.unit}s",
+    )
+    save_path(path, folder, run.model.family, split.unit)
+    gain = path.bound[0] - path.bound
+    return {
+        "bound": path.bound.mean(axis=1).tolist(),
+        "kl": path.kl.mean(axis=1).tolist(),
+        "gain_quantiles": np.quantile(gain, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1).T.tolist(),
+        "moved": path.moved.mean(axis=2).tolist(),
+        "made_worse": float(np.mean(gain[-1] < 0)),
+    }
+
+
+def _text(report):
+    """The main numbers for people."""
+    lines = [f"{report['system']}, {report['examples']:,} {report['unit']}s ({report['split']})"]
+    lines += _saliency_lines(report["saliency"])
+    path = report["refinement"]
+    if path:
+        steps = len(path["bound"]) - 1
+        lines.append(
+            f"  {steps} refinement steps gain {path['bound'][0] - path['bound'][-1]:.3f} nats on "
+            f"average; {path['made_worse']:.0%} of the {report['unit']}s end worse than they began"
+        )
+    return "\n".join(lines)
+
+
+def _saliency_lines(saliency):
+    if "mean" in saliency:
+        known = {name: value for name, value in saliency.items() if value is not None}
+        return [f"  saliency of z, {name}: {value:.4g}" for name, value in known.items()]
+    lines = []
+    for part, tables in saliency.items():
+        lines.append(f"  {part} saliency")
+        for by in ("frequency", "tag"):
+            for name, row in tables.get(by, {}).items():
+                error = row["standard_error"]
+                error = "" if error is None else f" ± {error:.2g}"
+                cells = f"{row['mean']:10.4f}{error:12}{row['tokens']:>9,} tokens"
+                lines.append(f"    {name:24}{cells}")
+    return lines

@@ -1,0 +1,3 @@
+"""What bin/evaluate.py does."""
+
+__all__ = []

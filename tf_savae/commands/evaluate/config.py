@@ -1,0 +1,116 @@
+"""What an evaluation does: settings of evaluate.py, checked."""
+
+import dataclasses
+
+from tf_savae.core import validation
+from tf_savae.training.config import setting
+
+__all__ = ["EvaluateConfig", "FinishedRunConfig"]
+
+_SPLITS = ("train", "valid", "test", "other")
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRunConfig:
+    """What evaluate.py and analyze.py share: which data of a run, and how it refines them.
+
+    Raises:
+      ValueError: a field is out of its range; the message names it.
+
+    >>> FinishedRunConfig(file="test.txt").split
+    'test'
+    """
+
+    file: str = setting("", "the data: what the training command was given for this split")
+    split: str = setting(
+        "test",
+        "which of the run's splits the file is; it must be that one. other: any data",
+        choices=_SPLITS,
+    )
+    max_examples: int = setting(0, "use only the first examples of the file; 0: all")
+    batch_size: int = setting(0, "B; 0: that of the run")
+    seed: int = setting(0, "of all noise; the same seed, the same numbers")
+    steps: int = setting(-1, "K, refinement steps of the refined posterior; -1: the run's own")
+
+    def __post_init__(self):
+        validation.choice("split", self.split, _SPLITS)
+        for name in ("max_examples", "batch_size"):
+            validation.non_negative_int(name, getattr(self, name))
+        if self.steps != -1:
+            validation.non_negative_int("steps (-1: the run's own)", self.steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig(FinishedRunConfig):
+    """Everything that decides the numbers of an evaluation.
+
+    Raises:
+      ValueError: a field is out of its range; the message names it.
+
+    >>> EvaluateConfig(file="test.txt", curve_steps="0,5").curve_steps
+    (0, 5)
+    """
+
+    samples: int = setting(100, "S, samples of the importance-weighted NLL")
+    chunk: int = setting(1, "importance samples evaluated at once; memory grows with it")
+    information_samples: int = setting(4, "draws per example for the mutual information")
+    # The inference gap.
+    gap_examples: int = setting(
+        100, "how many examples, spread evenly, to search lambda* for; 0: no gap"
+    )
+    gap_steps: int = setting(500, "steps of the search for lambda*")
+    gap_step_size: float = setting(0.1, "first step size of that search")
+    gap_noises: int = setting(100, "samples of z in each ELBO of the gap")
+    # K at test time.
+    curve_examples: int = setting(
+        200, "how many examples, spread evenly, for the curve against K; 0: none"
+    )
+    curve_steps: tuple = setting((0, 1, 2, 5, 10, 20, 40), "the Ks of the curve")
+    curve_tolerances: tuple = setting(
+        (0.1, 0.01), "stop an example after a step that gains less than this, in nats"
+    )
+    curve_stopping_samples: int = setting(
+        8, "samples of z in each step where examples stop by themselves; fewer fit their noise"
+    )
+    curve_noises: int = setting(50, "samples of z in each ELBO of the curve")
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("gap_examples", "curve_examples"):
+            validation.non_negative_int(name, getattr(self, name))
+        for name in (
+            "samples",
+            "chunk",
+            "information_samples",
+            "gap_steps",
+            "gap_noises",
+            "curve_stopping_samples",
+            "curve_noises",
+        ):
+            validation.positive_int(name, getattr(self, name))
+        validation.positive("gap_step_size", self.gap_step_size)
+        steps = numbers("curve_steps", self.curve_steps, int)
+        tolerances = numbers("curve_tolerances", self.curve_tolerances, float)
+        object.__setattr__(self, "curve_steps", steps)
+        object.__setattr__(self, "curve_tolerances", tolerances)
+        for k in steps:
+            validation.non_negative_int("curve_steps", k)
+        for tolerance in tolerances:
+            validation.positive("curve_tolerances", tolerance, zero=True)
+        if self.curve_examples and not steps:
+            raise ValueError("curve_steps: expected at least one K, got none.")
+
+
+def numbers(name, value, kind):
+    """A tuple of numbers from one, or from text with commas.
+
+    >>> numbers("steps", "1, 2", int)
+    (1, 2)
+    """
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        return tuple(kind(part) for part in parts if str(part).strip())
+    except ValueError:
+        raise ValueError(
+            f"{name}: expected numbers with commas between them, got {value!r}."
+        ) from None

@@ -1,0 +1,81 @@
+"""From a finished run to a SavedModel: `export_run(config, workdir, output)`."""
+
+import dataclasses
+
+from tf_savae.core import validation
+from tf_savae.serving import Limits, export
+from tf_savae.tasks import load_run
+from tf_savae.training.config import setting
+
+__all__ = ["ExportConfig", "export_run"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """Everything that decides what is exported.
+
+    Raises:
+      ValueError: a field is out of its range; the message names it.
+
+    >>> ExportConfig(max_steps=20).limits(max_words=80).words
+    80
+    """
+
+    version: int = setting(0, "number of the folder in --output; 0: one more than the largest")
+    max_rows: int = setting(256, "examples of one request, at most")
+    max_steps: int = setting(100, "K of one request, at most")
+    max_samples: int = setting(1000, "importance samples of one request, at most")
+    max_words: int = setting(
+        0, "words of a text in a request, and of a generated one, at most; 0: as in training"
+    )
+    signatures: tuple = setting(
+        (), "names of those to export, with commas between them; none: all that the model has"
+    )
+    xla: bool = setting(
+        False,
+        "compile with XLA; the server must then be started with --xla_cpu_compilation_enabled, "
+        "and compiles anew for each shape of a request",
+    )
+
+    def __post_init__(self):
+        for name in ("version", "max_words"):
+            validation.non_negative_int(name, getattr(self, name))
+        for name in ("max_rows", "max_steps", "max_samples"):
+            validation.positive_int(name, getattr(self, name))
+        names = self.signatures
+        if isinstance(names, str):
+            names = tuple(name.strip() for name in names.split(",") if name.strip())
+        object.__setattr__(self, "signatures", names)
+
+    def limits(self, max_words):
+        """The `Limits` of a run that was trained with texts of at most `max_words`."""
+        words = self.max_words or max_words
+        return Limits(self.max_rows, self.max_steps, self.max_samples, words)
+
+
+def export_run(config, workdir, output):
+    """Exports the model of a finished run; nothing in its folder is changed.
+
+    Args:
+      config: `ExportConfig`.
+      workdir: folder of a finished run.
+      output: folder of the model's versions, whose name the server knows the model by.
+
+    Returns:
+      The `Path` of the new version.
+
+    Raises:
+      FileNotFoundError, ValueError: the run cannot be loaded, or the output not be written.
+    """
+    run = load_run(workdir)
+    exported = export(
+        run.model,
+        output,
+        vocabulary=run.vocabulary,
+        version=config.version or None,
+        limits=config.limits(run.configuration.get("max_words", Limits.words)),
+        signatures=config.signatures or None,
+        xla=config.xla,
+    )
+    print(f"exported {run.system} to {exported}; see assets.extra/signatures.md there")
+    return exported

@@ -1,0 +1,3 @@
+"""What bin/generate.py does."""
+
+__all__ = []

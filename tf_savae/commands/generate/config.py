@@ -1,0 +1,225 @@
+"""What to generate, and how: the settings of `generate`, and which of them go together."""
+
+import dataclasses
+
+from tf_savae.core import validation
+from tf_savae.training.config import setting
+
+__all__ = ["GenerateConfig"]
+
+_MODES = ("sample", "reconstruct", "interpolate", "traverse")
+_DECODINGS = ("greedy", "beam", "sample")
+# What only one way of decoding text uses.
+_OF_DECODING = {
+    "temperature": "sample",
+    "top_k": "sample",
+    "top_p": "sample",
+    "beam_size": "beam",
+    "length_penalty": "beam",
+}
+# What only some modes use.
+_OF_MODES = {
+    "latent": ("reconstruct",),
+    "path": ("interpolate",),
+    "rows": ("interpolate", "traverse"),
+    "extent": ("traverse",),
+    "dimensions": ("traverse",),
+    "steps": ("reconstruct", "interpolate", "traverse"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateConfig:
+    """Settings of one call of `generate`; None stands for the default that the help text names.
+
+    Raises:
+      ValueError: a setting is out of its range, or means nothing beside the others.
+
+    >>> GenerateConfig(mode="reconstruct", file="test.txt").decoding_or_default()
+    'greedy'
+    """
+
+    mode: str = setting(
+        None,
+        "samples from the prior; reconstructions of the examples in --file; codes between two of "
+        "them; changes of one latent dimension at a time around one of them, or around the prior's "
+        "mean without --file (default: sample)",
+        choices=_MODES,
+    )
+    n: int = setting(
+        None,
+        "how many: samples, first examples of --file, codes on the way, changes per dimension "
+        "(default: 10; changes: 7)",
+    )
+    seed: int = setting(None, "of all noise; the same seed, the same output (default: 0)")
+    file: str = setting(None, "data, as the run was trained on: text or images")
+    output: str = setting(
+        None,
+        "file to write, which must not exist: text (default: standard output), or .png for images, "
+        "with all arrays in an .npz beside it",
+    )
+    batch_size: int = setting(
+        None, "rows at a time; decides memory and speed, not what comes out (default: 32)"
+    )
+    # Text.
+    decoding: str = setting(
+        None,
+        "how text is decoded (default: sample with --mode=sample, else greedy)",
+        choices=_DECODINGS,
+    )
+    temperature: float = setting(None, "divides the logits; below 1: surer words (default: 1)")
+    top_k: int = setting(None, "draw from this many most probable words only (default: all)")
+    top_p: float = setting(
+        None, "draw from the fewest most probable words with this share only (default: 1)"
+    )
+    beam_size: int = setting(None, "sequences that beam search keeps (default: 5)")
+    length_penalty: float = setting(
+        None, "exponent of the length normalisation of beams, 0: none (default: 0.6)"
+    )
+    length: int = setting(None, "longest text, in words (default: that of the run's training)")
+    labels: bool = setting(None, "begin each line of text with what it is and a tab")
+    # Codes.
+    latent: str = setting(
+        None, "what is decoded of each posterior (default: mean)", choices=("mean", "sample")
+    )
+    steps: int = setting(None, "K, refinement steps (default: those of the run)")
+    path: str = setting(
+        None, "between two codes (default: spherical)", choices=("linear", "spherical")
+    )
+    rows: str = setting(
+        None,
+        "which examples of --file, counted from 1: two to interpolate, one to traverse (default: "
+        "the first)",
+    )
+    extent: float = setting(None, "largest change of a dimension (default: 3)")
+    dimensions: str = setting(None, "which ones to change, from 0, as in 0,3,5 (default: all)")
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None and "choices" in field.metadata:
+                validation.choice(field.name, value, field.metadata["choices"])
+        self._check_ranges()
+        self._check_combinations()
+        self.row_numbers()
+        self.dimension_numbers()
+
+    def _check_ranges(self):
+        for name in ("n", "batch_size", "top_k", "beam_size", "length"):
+            self._check(validation.positive_int, name)
+        for name in ("seed", "steps"):
+            self._check(validation.non_negative_int, name)
+        for name in ("temperature", "length_penalty"):
+            self._check(validation.positive, name, zero=True)
+        self._check(validation.positive, "extent")
+        if self.top_p is not None and not validation.unit_interval("top_p", self.top_p):
+            raise ValueError(f"top_p: expected a number in (0, 1], got {self.top_p!r}.")
+
+    def _check(self, check, name, **kwargs):
+        if getattr(self, name) is not None:
+            check(name, getattr(self, name), **kwargs)
+
+    def _check_combinations(self):
+        mode = self.mode_or_default()
+        for name, wanted in _OF_MODES.items():
+            if getattr(self, name) is not None and mode not in wanted:
+                raise ValueError(
+                    f"{name}: means something with mode={' or '.join(wanted)} only, got "
+                    f"mode={mode}. Leave it out, or give another --mode."
+                )
+        if mode == "interpolate" and self.count() < 2:
+            raise ValueError(f"n: mode=interpolate expects at least the 2 ends, got {self.n}.")
+        if mode in ("reconstruct", "interpolate") and not self.file:
+            raise ValueError(f"file: mode={mode} expects data, text or images; got no --file.")
+        if mode == "sample" and self.file:
+            raise ValueError("file: mode=sample draws from the prior and reads no data.")
+        if mode == "traverse" and not self.file and (self.rows or self.steps is not None):
+            raise ValueError("file: rows and steps belong to data, got no --file.")
+
+    def mode_or_default(self):
+        """The mode, "sample" by default."""
+        return self.mode or "sample"
+
+    def decoding_or_default(self):
+        """How text is decoded: sampled in mode "sample", else greedily."""
+        return self.decoding or ("sample" if self.mode_or_default() == "sample" else "greedy")
+
+    def count(self):
+        """n, or its default: how many samples, examples, codes on the way or changes."""
+        return self.n or (7 if self.mode_or_default() == "traverse" else 10)
+
+    def row_numbers(self):
+        """The examples of --file to use, counted from 0; None for those of the other modes."""
+        wanted = {"interpolate": 2, "traverse": 1}.get(self.mode_or_default())
+        if wanted is None:
+            return None
+        if self.rows is None:
+            return list(range(wanted))
+        numbers = _integers("rows", self.rows)
+        if len(numbers) != wanted or min(numbers) < 1:
+            raise ValueError(
+                f"rows: mode={self.mode} expects {wanted} of the examples, counted from 1, got "
+                f"{self.rows!r}."
+            )
+        return [number - 1 for number in numbers]
+
+    def example_numbers(self, total, examples):
+        """The examples of --file that the mode uses, counted from 0.
+
+        Args:
+          total: how many there are.
+          examples: what they are, for the message: "images of a.npz".
+
+        Raises:
+          ValueError: `rows` asks for more than there are.
+        """
+        numbers = self.row_numbers()
+        if numbers is None:
+            numbers = list(range(min(self.count(), total)))
+        if max(numbers) >= total:
+            raise ValueError(
+                f"rows: expected numbers up to the {total:,} {examples}, got {max(numbers) + 1:,}."
+            )
+        return numbers
+
+    def dimension_numbers(self):
+        """The latent dimensions to change; None for all."""
+        return None if self.dimensions is None else _integers("dimensions", self.dimensions)
+
+    def text_options(self, longest):
+        """The options of a text decoder's `sample`, a dict; `longest` is the default length.
+
+        Raises:
+          ValueError: an option means nothing with this way of decoding.
+        """
+        decoding = self.decoding_or_default()
+        for name, wanted in _OF_DECODING.items():
+            if getattr(self, name) is not None and wanted != decoding:
+                raise ValueError(
+                    f"{name}: means something with decoding={wanted} only, got "
+                    f"decoding={decoding}. Leave it out, or give --decoding={wanted}."
+                )
+        return {"length": self.length or longest, "decoding": decoding, **self._given(_OF_DECODING)}
+
+    def image_options(self):
+        """The options of an image decoder's `sample`, a dict.
+
+        Raises:
+          ValueError: an option belongs to text.
+        """
+        of_text = {name for name in _OF_DECODING if name != "temperature"}
+        wrong = self._given(of_text | {"decoding", "length", "labels"})
+        if wrong:
+            raise ValueError(f"{', '.join(sorted(wrong))}: for text; this run is one of images.")
+        return self._given(["temperature"])
+
+    def _given(self, names):
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _integers(name, text):
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{name}: expected numbers as in 1,2, got {text!r}.") from None

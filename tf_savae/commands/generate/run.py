@@ -1,0 +1,117 @@
+"""What a finished run makes: texts, one a line, or a grid of images."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from tf_savae import generation
+from tf_savae.tasks import load_run
+
+__all__ = ["generate"]
+
+
+def generate(config, workdir):
+    """Generates what `config` says with the model of a finished run; the run is only read.
+
+    Texts go to standard output or to a file, one a line: words of the vocabulary, without end
+    marks. Images become a PNG with labels, and an .npz of the same name with all arrays: the
+    images, their codes, and the data.
+
+    Args:
+      config: `GenerateConfig`.
+      workdir: path of the folder of a finished run.
+
+    Returns:
+      The lines, or the path of the PNG.
+
+    Raises:
+      ValueError: a setting does not fit the run or the data, or an output exists.
+      FileNotFoundError: there is no such run or file.
+    """
+    files = _checked_output(config.output)
+    run = load_run(workdir)
+    mode = config.mode_or_default()
+    if not run.latent and mode != "sample":
+        raise ValueError(
+            f"mode: the run is an {run.system} model without a latent code, which can only "
+            f"sample; got {mode}."
+        )
+    options = run.task.generation_options(config, run, files)
+    x = run.task.read_examples(config, run) if config.file else None
+    drawn, labels = _draw(config, run.model, x, options)
+    _checked_output(config.output)  # It may have appeared while this went on.
+    return run.task.write_generated(config, run, x, drawn, labels, files)
+
+
+def _checked_output(output):
+    """The path to write and what will stand beside it; refused where anything is in the way."""
+    if not output:
+        return None
+    path = Path(output)
+    files = [path, path.with_suffix(".npz")] if path.suffix == ".png" else [path]
+    for file in files:
+        if file.exists():
+            raise ValueError(f"output: {file} exists and is not overwritten. Give another name.")
+    folder = path.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"output: expected a name in a folder that can be written, got {path}.")
+    return files
+
+
+def _draw(config, model, x, options):
+    """`Drawn` and a label for each of its rows."""
+    modes = {
+        "sample": _sample,
+        "reconstruct": _reconstruct,
+        "interpolate": _interpolate,
+        "traverse": _traverse,
+    }
+    settings = {"batch_size": config.batch_size or 32}
+    if sys.stderr.isatty():
+        settings["label"] = config.mode_or_default()
+    with contextlib.redirect_stdout(sys.stderr):  # Standard output is for what is generated.
+        return modes[config.mode_or_default()](config, model, x, {**settings, **options})
+
+
+def _sample(config, model, x, options):
+    drawn = generation.sample(model, config.count(), config.seed or 0, **options)
+    return drawn, [f"sample {i}" for i in range(1, len(drawn.x) + 1)]
+
+
+def _reconstruct(config, model, x, options):
+    mean = config.latent != "sample"
+    settings = {"steps": config.steps, "mean": mean, **options}
+    drawn = generation.reconstruct(model, x, config.seed or 0, **settings)
+    return drawn, [f"example {i}" for i in range(1, len(drawn.x) + 1)]
+
+
+def _interpolate(config, model, x, options):
+    start, end = _means(config, model, x)
+    z = generation.interpolate(start, end, config.count(), config.path or "spherical")
+    shares = [i / (len(z) - 1) for i in range(len(z))]
+    return _decode(config, model, z, options), [f"{share:.2f}" for share in shares]
+
+
+def _traverse(config, model, x, options):
+    if x is None:
+        center = model.prior.distribution().mean().numpy()
+    else:
+        center = _means(config, model, x)[0]
+    dimensions = config.dimension_numbers()
+    codes, changes = generation.traverse(center, config.count(), config.extent or 3.0, dimensions)
+    names = range(len(codes)) if dimensions is None else dimensions
+    labels = [f"z{name} {change:+.2f}" for name in names for change in changes]
+    return _decode(config, model, codes.reshape(-1, codes.shape[-1]), options), labels
+
+
+def _means(config, model, x):
+    batch = len(x)  # No more rows than there are: refinement is what costs.
+    return generation.posterior_means(
+        model, x, config.seed or 0, steps=config.steps, batch_size=batch
+    )
+
+
+def _decode(config, model, z, options):
+    """With one noise for all codes: what differs is their doing."""
+    return generation.decode(model, z, config.seed or 0, common_noise=True, **options)

@@ -1,0 +1,76 @@
+"""Where results go: a folder of their own that never takes the place of another."""
+
+import itertools
+import json
+from pathlib import Path
+
+import tensorflow as tf
+
+from tf_savae.training.storage.json_files import write_whole
+
+__all__ = ["Output"]
+
+
+class Output:
+    """A new folder for the files of one evaluation.
+
+    Args:
+      workdir: the run's folder.
+      name: the folder's name in it, followed by -2, -3, ... where it is taken.
+      path: another folder instead; it must be new or empty.
+
+    Raises:
+      ValueError: the folder holds files, or cannot be made.
+    """
+
+    def __init__(self, workdir, name, path=None):
+        try:
+            self.path = _given(Path(path)) if path else _numbered(Path(workdir), name)
+        except OSError as error:
+            raise ValueError(
+                f"output: expected a folder that can be made in {path or workdir}, got "
+                f"{type(error).__name__}: {error.strerror}. Give another --output."
+            ) from error
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def write_json(self, name, value):
+        """Writes a JSON file whole or not at all."""
+        write_whole(self.path / name, json.dumps(value, indent=2) + "\n")
+
+    def write_text(self, name, text):
+        """Writes a text file whole or not at all."""
+        write_whole(self.path / name, text)
+
+    def write_tensorboard(self, scalars):
+        """Scalars, and every PNG of the folder, as TensorBoard's files."""
+        writer = tf.summary.create_file_writer(str(self.path / "tensorboard"))
+        with writer.as_default(step=0):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+            for file in sorted(self.path.glob("*.png")):
+                picture = tf.io.decode_png(file.read_bytes(), channels=3)
+                tf.summary.image(file.stem, picture[None])
+        writer.close()
+
+
+def _given(path):
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(
+            f"output {path}: expected a new or empty folder, and there is something in it already. "
+            "Nothing was changed; give another --output."
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _numbered(workdir, name):
+    """The first of name, name-2, name-3, ... that was free."""
+    for number in itertools.count(1):
+        path = workdir / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path

@@ -1,0 +1,64 @@
+"""The picture of a training so far: bound and KL against epoch."""
+
+import numpy as np
+
+from tf_savae.plots.figure import new_figure
+
+__all__ = ["history_arrays", "plot_history", "save_history"]
+
+_TRAIN, _VALID = "#0072b2", "#d55e00"
+
+
+def save_history(history, folder, unit="example", name="history"):
+    """Writes `name`.npz, all columns of the history, and `name`.png into a folder."""
+    arrays = history_arrays(history)
+    np.savez(folder / f"{name}.npz", **arrays)
+    plot_history(arrays, folder / f"{name}.png", unit)
+
+
+def history_arrays(history):
+    """{column: float64 [E]} of rows as in history.json, NaN where a row has no such column.
+
+    >>> history_arrays([{"epoch": 1, "kl": 0.5}, {"epoch": 2}])["kl"].tolist()
+    [0.5, nan]
+    """
+    names = dict.fromkeys(name for row in history for name in row)
+    nan = float("nan")
+    return {name: np.array([row.get(name, nan) for row in history], float) for name in names}
+
+
+def plot_history(arrays, file, unit="example"):
+    """Draws the picture of `history_arrays` into a PNG file; a model without KL has one panel."""
+    names = [name for name in ("bound", "kl") if name in arrays]
+    figure = new_figure(1.0 + 4.6 * len(names), 4.2)
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        _panel(axes, arrays, name)
+        axes.set_ylabel(f"{_quantity(name, names)} (nats per {unit})")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    count = len(arrays["epoch"])
+    figure.suptitle(f"Training, {count} epoch{'s' if count > 1 else ''}")
+    figure.savefig(file)
+
+
+def _quantity(name, names):
+    if name == "kl":
+        return "KL"
+    return "negative ELBO" if "kl" in names else "negative log likelihood"
+
+
+def _panel(axes, arrays, name):
+    """Both curves, and for the bound of a model that refines the one without refinement."""
+    from matplotlib.ticker import MaxNLocator
+
+    lines = [
+        (name, "o-", _TRAIN, "training (mean over the epoch)"),
+        (f"val_{name}", "s-", _VALID, "validation"),
+    ]
+    if "val_refinement_gain" in arrays:
+        lines.append((f"val_amortized_{name}", "^:", _VALID, "validation before refinement"))
+    for column, style, colour, label in lines:
+        if column in arrays:
+            axes.plot(arrays["epoch"], arrays[column], style, color=colour, ms=4, label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch")

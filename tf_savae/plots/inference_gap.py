@@ -1,0 +1,85 @@
+"""The picture of an `InferenceGap`: its parts, what steps recover, and the search itself."""
+
+import numpy as np
+
+from tf_savae.plots.figure import new_figure
+
+__all__ = ["plot_gap", "save_gap"]
+
+_COLOURS = {"approximation": "#999999", "left": "#d55e00", "recovered": "#009e73"}
+
+
+def save_gap(gap, folder, unit="example", name="gap"):
+    """Writes `name`.npz, all arrays of the `InferenceGap`, and `name`.png into a folder."""
+    arrays = {field: value for field, value in gap._asdict().items() if value is not None}
+    np.savez(folder / f"{name}.npz", **arrays)
+    plot_gap(gap, folder / f"{name}.png", unit)
+
+
+def plot_gap(gap, file, unit="example"):
+    """Draws the picture into a PNG file."""
+    figure = new_figure(13, 4.6)
+    bar, recovered, search = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    _parts(bar, gap, unit)
+    _each(recovered, gap)
+    _search(search, gap, unit)
+    figure.suptitle(
+        f"Inference gap, {len(gap.nll):,} {unit}s: on average {gap.inference_gap.mean():.3g} nats "
+        "between log p(x) and the ELBO before refinement"
+    )
+    figure.savefig(file)
+
+
+def _parts(axes, gap, unit):
+    """One bar from log p(x) to the encoder's ELBO."""
+    left = gap.amortization_gap.mean() - gap.recovered.mean()
+    parts = [
+        (
+            "approximation gap: what the family cannot express",
+            "approximation",
+            gap.approximation_gap.mean(),
+        ),
+        (f"amortization gap that {gap.steps} steps leave", "left", left),
+        (f"amortization gap that {gap.steps} steps recover", "recovered", gap.recovered.mean()),
+    ]
+    start = 0.0
+    for row, (label, colour, width) in enumerate(parts):
+        axes.barh(-row, width, left=start, color=_COLOURS[colour], height=0.55)
+        place = {"xytext": (4, 2), "textcoords": "offset points", "zorder": 3}
+        clear = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axes.annotate(f"{label}: {width:.3g}", (0.0, -row + 0.3), bbox=clear, **place)
+        start += width
+        if row < 2:
+            axes.plot([start, start], [-row - 0.72, -row], color="black", lw=0.7)
+    errors = gap.inference_gap.std(ddof=1) / np.sqrt(len(gap.nll)) if len(gap.nll) > 1 else 0.0
+    axes.axvline(0.0, color="black", lw=0.8)
+    axes.set_title("mean over the examples")
+    axes.set_ylim(-2.45, 0.72)
+    axes.set_yticks([])
+    axes.set_xlabel(f"nats per {unit} below log p(x) (sum {start:.3g} ± {errors:.2g})")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _each(axes, gap):
+    """Every example: what the steps recover of its amortization gap."""
+    high = 1.05 * max(gap.amortization_gap.max(), gap.recovered.max(), 1e-6)
+    low = min(0.0, 1.1 * gap.amortization_gap.min(), 1.1 * gap.recovered.min())
+    axes.plot([low, high], [low, high], color="black", lw=0.8, label="all of it")
+    style = {"ls": "none", "color": _COLOURS["recovered"], "alpha": 0.6, "ms": 5, "mew": 0}
+    axes.plot(gap.amortization_gap, gap.recovered, "o", **style, label="one example")
+    axes.axhline(0.0, color="gray", lw=0.6)
+    axes.set_title(f"what {gap.steps} steps recover")
+    axes.set_xlabel("amortization gap (nats)")
+    axes.set_ylabel(f"recovered by {gap.steps} steps (nats)")
+    axes.legend(frameon=False, loc="upper left")
+
+
+def _search(axes, gap, unit):
+    """Whether lambda* is one: the search must have come to rest."""
+    history = gap.history.mean(axis=0)
+    done = np.linspace(0, 100, len(history))
+    axes.plot(done, history - history[-1], "o-", color=_COLOURS["left"], ms=4)
+    axes.set_title("the search for λ*")
+    axes.set_xlabel("share of the search done (%)")
+    axes.set_ylabel(f"nats per {unit} above its end")
+    axes.set_ylim(bottom=0.0)

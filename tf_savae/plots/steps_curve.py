@@ -1,0 +1,59 @@
+"""The picture of a `StepsCurve`: bound, KL and time against refinement steps at test time."""
+
+import numpy as np
+
+from tf_savae.plots.figure import new_figure
+
+__all__ = ["plot_steps", "save_steps"]
+
+_FIXED, _ADAPTIVE = "#0072b2", "#d55e00"
+
+
+def save_steps(curve, folder, trained=None, unit="example", name="steps"):
+    """Writes `name`.npz, all arrays of the `StepsCurve`, and `name`.png into a folder."""
+    np.savez(folder / f"{name}.npz", **curve._asdict())
+    plot_steps(curve, folder / f"{name}.png", trained, unit)
+
+
+def plot_steps(curve, file, trained=None, unit="example"):
+    """Draws the picture into a PNG file; `trained` is the K of training, marked if given."""
+    figure = new_figure(13, 4.4)
+    panels = figure.subplots(1, 3)
+    gain = curve.bound - curve.bound[np.argmin(curve.steps)]
+    count = max(curve.bound.shape[1] - 1, 1)
+    errors = gain.std(axis=1) / np.sqrt(count)
+    titles = (
+        (f"negative ELBO (nats per {unit})", curve.bound.mean(axis=1), errors),
+        (f"KL (nats per {unit})", curve.kl.mean(axis=1), None),
+        (f"milliseconds per {unit}", curve.milliseconds, None),
+    )
+    for axes, (title, values, band) in zip(panels, titles, strict=True):
+        _panel(axes, curve, values, band, trained)
+        axes.set_ylabel(title)
+    panels[2].set_ylim(bottom=0.0)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(f"Refinement steps at test time, {curve.bound.shape[1]:,} {unit}s")
+    figure.savefig(file)
+
+
+def _panel(axes, curve, values, errors, trained):
+    fixed = [i for i, label in enumerate(curve.labels) if label.startswith("K=")]
+    fixed.sort(key=lambda i: curve.steps[i])
+    steps = curve.steps[fixed]
+    axes.plot(steps, values[fixed], "o-", color=_FIXED, ms=5, label="the same K for all")
+    if errors is not None:
+        low, high = values[fixed] - errors[fixed], values[fixed] + errors[fixed]
+        label = "± standard error of the difference from the smallest K"
+        axes.fill_between(steps, low, high, color=_FIXED, alpha=0.2, lw=0, label=label)
+    for number, index in enumerate(i for i in range(len(values)) if i not in fixed):
+        marker = {"color": _ADAPTIVE, "marker": "^sDvP*"[number % 6], "ms": 9, "mec": "black"}
+        label = f"its own K for each: {curve.labels[index].replace('until', 'until a step gains')}"
+        axes.plot(curve.steps[index], values[index], ls="none", label=label, **marker)
+    if trained is not None:
+        axes.axvline(trained, color="gray", lw=0.8, ls="--", label="K in training")
+    axes.set_xscale("symlog", base=2, linthresh=1, linscale=0.7)
+    axes.set_xticks(steps, [f"{k:g}" for k in steps])
+    axes.minorticks_off()
+    axes.set_xlim(-0.15, 1.25 * max(steps.max(), 1))
+    axes.set_xlabel("refinement steps K")

@@ -1,0 +1,3 @@
+"""Runs on images."""
+
+__all__ = []

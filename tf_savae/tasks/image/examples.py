@@ -1,0 +1,125 @@
+"""Images in and out of `generate`: examples of the user's file, and a labelled grid."""
+
+import math
+
+import numpy as np
+from absl import logging
+
+from tf_savae import data
+from tf_savae.plots.image_grid import Grid, save_grid
+
+__all__ = ["grid_of", "read_examples", "save_images"]
+
+_COLUMNS = 10
+_PARTS = ("test", "all", "valid", "train")  # Which part of a file with several is shown.
+
+
+def read_examples(config, run):
+    """The examples of config.file that the mode uses, as the model takes them, float32 [N, ...].
+
+    Grey images are binarised once, by the seed, as for evaluation.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it holds no images of the run's size, or too few.
+    """
+    parts = data.load_images(config.file)
+    images = next(parts[part] for part in _PARTS if part in parts)
+    logging.info("%s", images.summary())
+    numbers = config.example_numbers(len(images), f"images of {images.source}")
+    chosen = images.select(numbers).binarized(config.seed or 0)
+    x = chosen.probabilities(slice(None))[..., None]
+    return _as_trained_on(x, run, images.source)
+
+
+def _as_trained_on(x, run, source):
+    """x in the shape that the model saw in training: images, or flat rows of as many pixels."""
+    shape, dtype = run.model._data_spec
+    if None not in shape and math.prod(shape) != math.prod(x.shape[1:]):
+        raise ValueError(
+            f"file: the run was trained on images of shape {list(shape)}, and those of {source} "
+            f"have {list(x.shape[1:])}. Give images of that size."
+        )
+    return (x if None in shape else x.reshape(len(x), *shape)).astype(dtype)
+
+
+def save_images(config, run, x, drawn, labels, picture, archive):
+    """Writes the grid as PNG, and images, codes, data and labels as .npz."""
+    arrays = {"x": drawn.x, "z": drawn.z, "labels": np.array(labels)}
+    if x is not None:
+        arrays["data"] = x
+    with open(archive, "xb") as handle:  # Never over another file.
+        np.savez_compressed(handle, **arrays)
+    title = f"{run.system}, seed {config.seed or 0}"
+    shown = grid_of(config.mode_or_default(), as_pictures(drawn.x), labels, x, title)
+    save_grid(shown, picture)
+
+
+def as_pictures(x):
+    """Images [N, H, W] of a model's x: [N, H, W], [N, H, W, 1], or rows of square images.
+
+    Raises:
+      ValueError: it is none of these.
+
+    >>> as_pictures(np.zeros([3, 4])).shape
+    (3, 2, 2)
+    """
+    x = np.asarray(x, np.float32)
+    if x.ndim == 4 and x.shape[3] == 1:
+        return x[..., 0]
+    if x.ndim == 2 and math.isqrt(x.shape[1]) ** 2 == x.shape[1]:
+        side = math.isqrt(x.shape[1])
+        return x.reshape(-1, side, side)
+    if x.ndim != 3:
+        raise ValueError(
+            f"x: expected images [N, H, W], [N, H, W, 1] or square ones as rows, got shape "
+            f"{list(x.shape)}."
+        )
+    return x
+
+
+def grid_of(mode, pictures, labels, x, title):
+    """The `Grid` of a mode's images.
+
+    Args:
+      mode: as in `GenerateConfig`.
+      pictures: [N, H, W].
+      labels: one for each.
+      x: the data, or None.
+      title: what is drawn, and how.
+    """
+    if mode == "interpolate":
+        ends = np.full_like(pictures, np.nan)
+        ends[[0, -1]] = as_pictures(x)
+        title = f"between two examples, {title}"
+        return Grid(
+            np.stack([ends, pictures]), title, ["data", "model"], labels, "share of the way"
+        )
+    if mode == "traverse":
+        names, changes = zip(*[label.split(" ") for label in labels], strict=True)
+        rows, columns = list(dict.fromkeys(names)), list(dict.fromkeys(changes))
+        tiles = pictures.reshape(len(rows), len(columns), *pictures.shape[1:])
+        center = "prior's mean" if x is None else "mean code of an example"
+        title = f"one latent dimension at a time around the {center}, {title}"
+        return Grid(tiles, title, rows, columns, "change of the dimension")
+    if mode == "reconstruct":
+        pairs = zip(_bands(as_pictures(x)), _bands(pictures), strict=True)
+        rows = [row for pair in pairs for row in pair]
+        names = [f"{name} {which}" for which in _numbers(pictures) for name in ("data", "model")]
+        return Grid(np.stack(rows), f"reconstructions, {title}", names, None, None)
+    names = _numbers(pictures)
+    return Grid(np.stack(_bands(pictures)), f"samples from the prior, {title}", names, None, None)
+
+
+def _numbers(pictures):
+    """Which images stand in each row of the grid, counted from 1."""
+    firsts = range(1, len(pictures) + 1, _COLUMNS)
+    return [f"{first}–{min(first + _COLUMNS - 1, len(pictures))}" for first in firsts]
+
+
+def _bands(pictures):
+    """Rows of the grid, [C, H, W] each; what is left over is NaN."""
+    columns = min(_COLUMNS, len(pictures))
+    missing = -len(pictures) % columns
+    filled = np.concatenate([pictures, np.full([missing, *pictures.shape[1:]], np.nan)])
+    return list(filled.reshape(-1, columns, *pictures.shape[1:]))

@@ -1,0 +1,59 @@
+"""From a finished run and a file of images to batches for evaluation."""
+
+from absl import logging
+
+from tf_savae import data
+from tf_savae.tasks.image.data import readings
+from tf_savae.training.task import Split, check_digest
+
+__all__ = ["read_image_split"]
+
+
+def read_image_split(run, config):
+    """The run's split of the images that its training was given, or all images of another file.
+
+    Args:
+      run: a `Run` on images.
+      config: with file, split, max_examples and batch_size.
+
+    Raises:
+      ValueError: the file cannot be used, or is not the split that it is said to be.
+    """
+    if config.split == "other":
+        parts = data.load_images(config.file)
+        images = parts.get("all", parts.get("test"))
+        if images is None:
+            raise ValueError(
+                f"file: expected images without parts, or a part named test, in {config.file}; got "
+                f"the parts {', '.join(parts)}. Name a field, as in FILE@FIELD."
+            )
+    else:
+        images = _reading(run, config)
+    if not images.binary:
+        images = images.binarized([run.configuration["data_seed"], 3])
+    images = images.select(slice(config.max_examples or None))
+    logging.info("%s", images.summary())
+    size = min(config.batch_size or run.configuration["batch_size"], len(images))
+
+    def batches(count):
+        if count == len(images):
+            return data.image_batches(images, size)  # Not copied.
+        return data.image_batches(images.select(data.spread(count, len(images))), size)
+
+    return Split(len(images), batches, "image")
+
+
+def _reading(run, config):
+    """The run's split: the reading of the file that has its digest.
+
+    Raises:
+      ValueError: none has; the message is about the first one.
+    """
+    first = None
+    for images in readings(config.file, run.configuration, config.split):
+        digest = images.digest()
+        if digest == run.data.get(config.split):
+            return images
+        first = first or (images, digest)
+    check_digest(run, config, first[1])
+    return first[0]

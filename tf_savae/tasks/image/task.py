@@ -1,0 +1,139 @@
+"""Training on images: `train_and_evaluate_images(config, workdir)`, resumable after kill -9."""
+
+import json
+import os
+
+import tensorflow as tf
+from absl import logging
+
+from tf_savae.tasks.image.config import ImageConfig
+from tf_savae.tasks.image.data import load_image_sets
+from tf_savae.tasks.image.examples import read_examples, save_images
+from tf_savae.tasks.image.model import build_image_model
+from tf_savae.tasks.image.saliency import analyze_images
+from tf_savae.tasks.image.split import read_image_split
+from tf_savae.tasks.image.view import ImageView
+from tf_savae.training.distribution import ReadOnlyWorkdir, WorkerGroup
+from tf_savae.training.storage.json_files import write_whole
+from tf_savae.training.task import Task
+from tf_savae.training.trainer import run
+
+__all__ = ["ImageTask", "train_and_evaluate_images"]
+
+_RUN = "run.json"
+_NO_ENCODER = ("autoregressive", "svi")
+
+
+def train_and_evaluate_images(config, workdir):
+    """Trains what `config` says in `workdir`, or resumes it, and reports on the test images.
+
+    Everything that can be wrong with the input is found before any long work. A run killed at
+    any moment continues at its latest checkpoint when called again, and ends with the numbers of
+    an uninterrupted one. A finished run is not trained again.
+
+    Args:
+      config: `ImageConfig`.
+      workdir: path of the run's folder; made if needed.
+
+    Returns:
+      The report, a dict as in report.json; nats per image.
+
+    Raises:
+      ValueError: the images cannot be used, the folder cannot be written or holds another run, or
+        its run has trained on another number of replicas.
+      FileNotFoundError: a file or folder of images is missing.
+    """
+    _check_places(config)
+    return run(config, workdir, ImageTask())
+
+
+class ImageTask(Task):
+    """Binary images, or grey ones binarised anew in each epoch."""
+
+    kind, unit, configuration = "image", "image", ImageConfig
+
+    def load(self, config):
+        return load_image_sets(config)
+
+    def build(self, config, data, workdir):
+        """The compiled model, once the replicas that train it are known to be the run's."""
+        if config.system not in _NO_ENCODER:
+            _check_replicas(workdir)
+        return build_image_model(config, data)
+
+    def view(self, config, data):
+        return ImageView(config, data)
+
+    def read_split(self, run, config):
+        return read_image_split(run, config)
+
+    def check_analysis(self, run, split, config):
+        if split and config.tags:
+            raise ValueError("tags: expected none for a run on images, which have no words.")
+
+    def analyze(self, run, split, config, steps, checked, folder):
+        return analyze_images(run, split, config, steps, folder)
+
+    def generation_options(self, config, run, files):
+        if not files or len(files) < 2:
+            raise ValueError(
+                f"output: a run on images expects a .png to write, got {config.output!r}."
+            )
+        return config.image_options()
+
+    def read_examples(self, config, run):
+        return read_examples(config, run)
+
+    def write_generated(self, config, run, x, drawn, labels, files):
+        save_images(config, run, x, drawn, labels, *files)
+        return files[0]
+
+
+def _check_replicas(workdir):
+    """Refuses to go on with another number of replicas; a run that has not trained takes this one.
+
+    The encoder's batch normalisation sees each replica's rows by themselves, so that their number
+    decides the run's numbers. run.json says it; an earlier version's does not, and then it cannot
+    be known. Called in the strategy's scope, but for a finished run, which trains no more.
+    """
+    processes = WorkerGroup(tf.distribute.get_strategy())
+    folder = ReadOnlyWorkdir(workdir)  # This process holds the folder already, or only reads it.
+    if (folder / "report.json").exists():
+        return
+    record = folder.read_json(_RUN)
+    begun = record.get("replicas")
+    if begun == processes.size:
+        return
+    trained = any((folder / "checkpoints").glob("ckpt-*.json"))
+    trained = trained or (folder / "history.json").exists()
+    if trained and begun is None:
+        logging.warning(
+            "the run in %s does not say on how many replicas it began; it goes on with %d, and "
+            "its numbers are those of an uninterrupted one only if these are as many",
+            workdir,
+            processes.size,
+        )
+    elif trained:
+        raise ValueError(
+            f"strategy: the run in {workdir} has trained on {begun} replicas, and now there are "
+            f"{processes.size}. Expected the same number: the encoder's batch normalisation takes "
+            "its statistics from the rows of each replica, so another one changes the numbers. "
+            "Give the --strategy and devices that it began with, or another --workdir; nothing was "
+            "changed."
+        )
+    if processes.is_chief:
+        write_whole(folder / _RUN, json.dumps({**record, "replicas": processes.size}, indent=2))
+
+
+def _check_places(config):
+    if not config.images:
+        raise ValueError("images: expected a file or folder of images or tfds:NAME, got nothing.")
+    for name in ("images", "valid_images", "test_images"):
+        place = str(getattr(config, name))
+        if not place or place.startswith("tfds:") or os.access(place, os.R_OK):
+            continue
+        if not os.access(place.rpartition("@")[0], os.R_OK):
+            raise FileNotFoundError(
+                f"{name}: expected a file of images that can be read (.npz, .npy, .mat, .amat; "
+                f"FILE@FIELD for one of its fields), a folder or tfds:NAME, got {place}."
+            )

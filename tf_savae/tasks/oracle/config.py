@@ -1,0 +1,176 @@
+"""Configurations of the oracle experiment: what they mean, their ranges, and the named ones."""
+
+import dataclasses
+
+from tf_savae.core import validation
+from tf_savae.training.config import HVPS, KEEPS, setting
+from tf_savae.training.distribution import STRATEGIES
+
+__all__ = ["ORACLE_CONFIGS", "OracleConfig", "full", "quick"]
+
+_STUDIES = ("both", "oracle", "learned")
+_JIT = ("auto", "true", "false")
+
+
+@dataclasses.dataclass(frozen=True)
+class OracleConfig:
+    """Everything that decides the numbers of the oracle experiment but its seeds.
+
+    Step sizes differ between the studies because the curvature of the ELBO does: the oracle's
+    posteriors are narrow, those of a generator that still learns are wide. SVI starts from the
+    prior, far from the posterior, and has step sizes of its own.
+
+    Raises:
+      ValueError: a field is out of its range, or the sizes do not fit; the message names it.
+
+    >>> OracleConfig(steps=5).steps
+    5
+    """
+
+    study: str = setting("both", "which study to run", choices=_STUDIES)
+    # The oracle and its data.
+    vocabulary_size: int = setting(1000, "V")
+    units: int = setting(100, "H of all LSTMs, of their inputs and of the MLP")
+    length: int = setting(5, "T, words a sentence")
+    train_points: int = setting(5000, "sentences to train on, oracle study")
+    learned_train_points: int = setting(20_000, "the same, learned study: 5,000 are overfitted")
+    validation_points: int = setting(1000, "sentences that choose the best epoch")
+    test_points: int = setting(1000, "sentences that the table is about")
+    batch_size: int = setting(50, "B")
+    # Refinement: K is the same for all systems of a study.
+    steps: int = setting(20, "K, SVI steps in training and at test time, oracle study")
+    learned_steps: int = setting(5, "the same, learned study, where a step costs more")
+    learned_samples: int = setting(4, "samples of z a step, learned study: less noise a step")
+    momentum: float = setting(0.5, "momentum of the steps")
+    oracle_step_size: float = setting(0.01, "length of a step, oracle study")
+    oracle_clip_norm: float = setting(5.0, "bound on an example's SVI gradient, oracle study")
+    oracle_svi_step_size: float = setting(0.02, "SVI's own step, oracle study")
+    oracle_svi_clip_norm: float = setting(20.0, "SVI's own bound, oracle study")
+    learned_step_size: float = setting(0.04, "length of a step, learned study")
+    learned_clip_norm: float = setting(5.0, "bound on an example's SVI gradient, learned study")
+    learned_svi_step_size: float = setting(0.3, "SVI's own step, learned study")
+    adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
+    hvp: str = setting("forward_over_reverse", "Hessian-vector products", choices=HVPS)
+    keep: str = setting(
+        "none", "what steps keep for the products: less time, more memory", choices=KEEPS
+    )
+    jit_compile: str = setting("auto", "XLA for training steps", choices=_JIT)
+    # Training.
+    learning_rate: float = setting(1e-3, "of Adam, oracle study")
+    learned_learning_rate: float = setting(3e-3, "of Adam, learned study")
+    clip_norm: float = setting(5.0, "bound on the norm of the whole gradient")
+    oracle_vae_epochs: int = setting(20, "at most, VAE with the oracle")
+    oracle_savae_epochs: int = setting(4, "at most, SA-VAE with the oracle")
+    learned_epochs: int = setting(4, "at most, each system of the learned study")
+    patience: int = setting(2, "stop after so many epochs without a better validation bound")
+    kl_start: float = setting(0.1, "KL weight at the start, learned study")
+    kl_anneal_epochs: int = setting(2, "epochs until the KL weight is 1, learned study")
+    initial_scale: float = setting(0.1, "learned generator starts from U(-scale, scale)")
+    initial_latent_scale: float = setting(0.5, "the same for its weights of z")
+    strategy: str = setting(
+        "none", "tf.distribute: see docs/scale.md", choices=STRATEGIES, affects_results=False
+    )
+    # Report.
+    test_draws: int = setting(5, "samples of z per test point, averaged")
+    iw_samples: int = setting(200, "S of the importance-weighted NLL, refined proposal")
+    prior_samples: int = setting(1000, "S of the oracle's true NLL, samples from the prior")
+    landscape_point: int = setting(0, "which test point the picture shows")
+    landscape_size: int = setting(81, "grid points along each axis of the picture")
+    landscape_draws: int = setting(20, "noise samples that each grid point is averaged over")
+
+    def __post_init__(self):
+        _check_ranges(self)
+        validation.choice("study", self.study, _STUDIES)
+        validation.choice("hvp", self.hvp, HVPS)
+        validation.choice("keep", self.keep, KEEPS)
+        validation.choice("strategy", self.strategy, STRATEGIES)
+        validation.choice("jit_compile", self.jit_compile, _JIT)
+        for name in ("train", "learned_train", "validation", "test"):
+            name += "_points"
+            if getattr(self, name) % self.batch_size:
+                raise ValueError(
+                    f"{name}: expected a multiple of batch_size={self.batch_size} (XLA compiles "
+                    f"for one batch size), got {getattr(self, name)}."
+                )
+        if self.landscape_point >= self.test_points:
+            raise ValueError(
+                f"landscape_point: expected at most {self.test_points - 1} with test_points="
+                f"{self.test_points}, got {self.landscape_point}."
+            )
+        if self.learned_epochs <= self.kl_anneal_epochs:
+            raise ValueError(
+                "learned_epochs: expected more than kl_anneal_epochs="
+                f"{self.kl_anneal_epochs} (the best epoch is chosen at KL weight 1), got "
+                f"{self.learned_epochs}."
+            )
+
+    @property
+    def studies(self):
+        """The names of the studies to run."""
+        return _STUDIES[1:] if self.study == "both" else (self.study,)
+
+    def identity(self):
+        """The fields that decide the numbers as a dict, for run.json and results.json."""
+        values = dataclasses.asdict(self)
+        del values["strategy"]  # Any number of replicas computes the same.
+        return values
+
+
+def _check_ranges(config):
+    zero = ("landscape_point", "kl_anneal_epochs", "adjoint_clip_norm", "kl_start", "patience")
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name == "momentum":
+            validation.unit_interval(field.name, value, closed=False)
+        elif field.type is int:
+            check = validation.non_negative_int if field.name in zero else validation.positive_int
+            check(field.name, value)
+        elif field.type is float:
+            validation.positive(field.name, value, zero=field.name in zero)
+
+
+def full():
+    """Kim et al. (2018), section 4.1: both studies at the paper's sizes.
+
+    train_oracle.py --workdir=oracle_run --seeds=3
+
+    Run time and expected result: docs/oracle.md.
+    """
+    return OracleConfig()
+
+
+def quick():
+    """The same experiment, small: a look at the output; the ordering is not promised.
+
+    train_oracle.py --quick
+
+    Run time: under a minute on 2 cores, most of it TensorFlow's start and the tracing of graphs.
+    """
+    return OracleConfig(
+        vocabulary_size=50,
+        units=16,
+        train_points=1000,
+        learned_train_points=1000,
+        validation_points=100,
+        test_points=100,
+        steps=5,
+        learned_steps=5,
+        learned_samples=1,
+        oracle_step_size=0.1,
+        oracle_svi_step_size=0.1,
+        jit_compile="false",  # Compiling would take longer than the steps.
+        learning_rate=5e-3,
+        learned_learning_rate=5e-3,
+        oracle_vae_epochs=8,
+        oracle_savae_epochs=4,
+        learned_epochs=5,
+        kl_anneal_epochs=2,
+        test_draws=2,
+        iw_samples=50,
+        prior_samples=500,
+        landscape_size=41,
+        landscape_draws=10,
+    )
+
+
+ORACLE_CONFIGS = {"full": full, "quick": quick}

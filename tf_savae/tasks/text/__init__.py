@@ -1,0 +1,3 @@
+"""Runs on text: documents, one a line."""
+
+__all__ = []

@@ -1,0 +1,135 @@
+"""Training on text: `train_and_evaluate(config, workdir)`, resumable after kill -9."""
+
+import os
+import sys
+
+from tf_savae import data
+from tf_savae.analysis import encoder_saliency
+from tf_savae.tasks.text.config import TextConfig
+from tf_savae.tasks.text.data import load_texts
+from tf_savae.tasks.text.examples import read_examples, to_lines
+from tf_savae.tasks.text.model import build_model
+from tf_savae.tasks.text.saliency import analyze_text, checked_tags
+from tf_savae.tasks.text.split import read_text_split
+from tf_savae.tasks.text.view import TextView
+from tf_savae.training.storage.json_files import inside, write_whole
+from tf_savae.training.task import Task
+from tf_savae.training.trainer import run
+
+__all__ = ["TextTask", "train_and_evaluate"]
+
+_VOCABULARY = "vocabulary.txt"
+
+
+def train_and_evaluate(config, workdir):
+    """Trains what `config` says in `workdir`, or resumes it, and reports on the test text.
+
+    Everything that can be wrong with the input is found before any long work. A run killed at
+    any moment continues at its latest checkpoint when called again, and ends with the numbers of
+    an uninterrupted one. A finished run is not trained again.
+
+    Args:
+      config: `TextConfig`.
+      workdir: path of the run's folder; made if needed.
+
+    Returns:
+      The report, a dict as in report.json.
+
+    Raises:
+      ValueError: a text cannot be used, or the folder cannot be written or holds another run.
+      FileNotFoundError: a text is missing.
+    """
+    _check_files(config)
+    return run(config, workdir, TextTask())
+
+
+class TextTask(Task):
+    """Documents, one a line, as token ids; a run keeps its vocabulary."""
+
+    kind, unit, configuration = "text", "document", TextConfig
+
+    def load(self, config):
+        return load_texts(config)
+
+    def build(self, config, data, workdir):
+        return build_model(config, data)
+
+    def keep(self, folder, data):
+        _keep_vocabulary(folder, data.vocabulary)
+
+    def kept(self, workdir, identity):
+        return _load_vocabulary(workdir, identity)
+
+    def check_start(self, source, data, path):
+        if source.vocabulary != data.vocabulary:
+            raise ValueError(
+                "start_from: expected a run with the vocabulary of this training text, got that of "
+                f"{path}, with another. Train both on the same text."
+            )
+
+    def view(self, config, data):
+        return TextView(config, data)
+
+    def read_split(self, run, config):
+        return read_text_split(run, config)
+
+    def check_analysis(self, run, split, config):
+        if run.model.encoder is not None:
+            encoder_saliency(run.model)
+        return checked_tags(run, split, config) if split else None
+
+    def analyze(self, run, split, config, steps, checked, folder):
+        return analyze_text(run, split, config, steps, checked, folder)
+
+    def generation_options(self, config, run, files):
+        if files and len(files) > 1:
+            raise ValueError(f"output: a run on text makes text, got the image {files[0]}.")
+        return config.text_options(run.configuration["max_words"])
+
+    def read_examples(self, config, run):
+        return read_examples(config, run)
+
+    def write_generated(self, config, run, x, drawn, labels, files):
+        lines = to_lines(drawn.x, run.vocabulary, labels if config.labels else None)
+        text = "".join(f"{line}\n" for line in lines)
+        if files:
+            write_whole(files[0], text)
+        else:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        return lines
+
+
+def _check_files(config):
+    for name in ("train_file", "valid_file", "test_file"):
+        path = getattr(config, name)
+        if not path:
+            raise ValueError(f"{name}: expected a text file or tfds:NAME, got nothing.")
+        if not str(path).startswith("tfds:") and not os.access(path, os.R_OK):
+            raise FileNotFoundError(
+                f"{name}: expected a file that can be read (UTF-8 text, one document a line, "
+                f"plain, .gz, .xz or .bz2), got {path}."
+            )
+
+
+def _keep_vocabulary(folder, vocabulary):
+    path = folder / _VOCABULARY
+    if not path.exists():
+        vocabulary.save(path)
+    elif data.Vocabulary.load(path) != vocabulary:
+        raise ValueError(
+            f"{path}: expected the vocabulary of the training text, which the checkpoint's ids "
+            "belong to, got another one. Give the text the run began with, or another --workdir."
+        )
+
+
+def _load_vocabulary(folder, identity):
+    vocabulary = data.Vocabulary.load(inside(folder, _VOCABULARY))
+    known = identity.get("vocabulary")
+    if known is not None and known != vocabulary.fingerprint():
+        raise ValueError(
+            f"{folder / _VOCABULARY}: expected the vocabulary that the run was trained with "
+            f"(fingerprint {str(known)[:12]}), got another one ({vocabulary.fingerprint()[:12]}). "
+            "Restore the run's own."
+        )
+    return vocabulary

@@ -1,0 +1,234 @@
+"""What configurations of text and image training share: refinement, optimizer, KL, report."""
+
+import dataclasses
+
+from tf_savae.core import validation
+from tf_savae.models.refinement.steps_schedule import as_steps, every
+from tf_savae.svi import ADJOINTS
+from tf_savae.training.distribution import STRATEGIES
+
+__all__ = ["HVPS", "KEEPS", "RULES", "SYSTEMS", "RunConfig", "configured", "setting"]
+
+SYSTEMS = ("autoregressive", "vae", "svi", "vae_svi", "vae_svi_kl", "savae")
+RULES = ("momentum", "natural", "learned_steps", "learned_update")
+KEEPS = ("none", "states", "all")
+HVPS = ("auto", "forward_over_reverse", "reverse_over_reverse", "finite_difference")
+
+
+def setting(default, text, **kwargs):
+    """A field of a configuration with its help text, and `choices` if any.
+
+    `affects_results=False` marks a field (a file's place, how often to save) that decides no
+    number of the run.
+    """
+    return dataclasses.field(default=default, metadata={"help": text, **kwargs})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The settings that every run has, with the defaults of the paper's text experiment.
+
+    Raises:
+      ValueError: a field is out of its range; the message names it.
+
+    >>> RunConfig(system="vae").svi_steps
+    20
+    """
+
+    system: str = setting("savae", "which system to train", choices=SYSTEMS)
+    batch_size: int = setting(32, "B")
+    latent_size: int = setting(32, "Z")
+    # Refinement.
+    svi_steps: int = setting(20, "K")
+    svi_step_size: float = setting(1 / 32, "length of a step, per example")
+    svi_schedule: str = setting(
+        "", "K by epoch instead of svi_steps: 0:0,10:5 is a VAE for ten epochs, then K = 5"
+    )
+    svi_samples: int = setting(1, "S, samples of z a step, averaged")
+    svi_rule: str = setting("momentum", "update rule of the steps", choices=RULES)
+    svi_momentum: float = setting(0.5, "momentum of the steps")
+    svi_clip_norm: float = setting(5.0, "bound on an example's SVI gradient; 0: none")
+    adjoint: str = setting("exact", "how gradients cross the steps", choices=ADJOINTS)
+    adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
+    truncate: int = setting(
+        0, "steps that gradients cross, for --adjoint=truncated; 0: none, straight to the encoder"
+    )
+    hvp: str = setting("auto", "Hessian-vector products", choices=HVPS)
+    keep: str = setting(
+        "none", "what steps keep for the products: less time, more memory", choices=KEEPS
+    )
+    learn_step_size: bool = setting(False, "make the step sizes weights")
+    amortized_weight: float = setting(
+        0.0, "weight of the encoder's own ELBO in its training, for --system=savae"
+    )
+    start_from: str = setting(
+        "", "folder of a finished run whose networks this one begins with", affects_results=False
+    )
+    # Training.
+    epochs: int = setting(30, "at most")
+    optimizer: str = setting("sgd", "optimizer", choices=("sgd", "adam"))
+    learning_rate: float = setting(1.0, "at the start")
+    clip_norm: float = setting(5.0, "bound on the norm of the whole gradient; 0: none")
+    decay_from_epoch: int = setting(
+        15, "after this epoch, once validation stops improving, halve the learning rate each epoch"
+    )
+    min_learning_rate: float = setting(0.03, "stop when the learning rate is below")
+    kl_start: float = setting(0.1, "KL weight at the start")
+    kl_anneal_epochs: float = setting(10.0, "epochs until the KL weight is 1; 0: 1 from the start")
+    free_bits: float = setting(0.0, "nats of KL per example that cost nothing more")
+    seed: int = setting(0, "of weights, order of the data and noise")
+    jit_compile: str = setting("auto", "XLA", choices=("auto", "true", "false"))
+    strategy: str = setting(
+        "none",
+        "tf.distribute: none, mirrored (the devices of this machine), multiworker (the processes "
+        "that TF_CONFIG names) or tpu; batch_size is that of all replicas together",
+        choices=STRATEGIES,
+        # Any number of replicas computes the same, up to rounding. Where it does not, for batch
+        # normalisation, image.py holds a run to its number, which this name does not say.
+        affects_results=False,
+    )
+    # Report and checkpoints.
+    iw_samples: int = setting(500, "S of the importance-weighted NLL")
+    checkpoint_every: int = setting(
+        500, "training steps between checkpoints", affects_results=False
+    )
+    skip_limit: int = setting(
+        10,
+        "most batches of an epoch that may give a loss or gradient that is not finite; they are "
+        "skipped and counted",
+        affects_results=False,  # It decides whether a run stops, and no number.
+    )
+    board_samples: int = setting(
+        10,
+        "samples, and as many reconstructions, that TensorBoard shows at each epoch's end beside "
+        "the figures so far; 10 take 1% to 4% of an epoch's time with --config=small; 0: none, "
+        "and no figures",
+        affects_results=False,  # What is shown decides no number.
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if "choices" in field.metadata:
+                validation.choice(field.name, getattr(self, field.name), field.metadata["choices"])
+        for name in ("batch_size", "latent_size", "epochs", "iw_samples", "checkpoint_every"):
+            validation.positive_int(name, getattr(self, name))
+        for name in ("svi_steps", "truncate", "seed", "decay_from_epoch"):
+            validation.non_negative_int(name, getattr(self, name))
+        validation.positive_int("svi_samples", self.svi_samples)
+        validation.positive("amortized_weight", self.amortized_weight, zero=True)
+        self._check_refinement()
+        for name in ("skip_limit", "board_samples"):
+            validation.non_negative_int(name, getattr(self, name))
+        for name in ("svi_step_size", "learning_rate"):
+            validation.positive(name, getattr(self, name))
+        for name in ("svi_clip_norm", "adjoint_clip_norm", "clip_norm", "min_learning_rate"):
+            validation.positive(name, getattr(self, name), zero=True)
+        for name in ("kl_start", "kl_anneal_epochs", "free_bits"):
+            validation.positive(name, getattr(self, name), zero=True)
+        validation.unit_interval("svi_momentum", self.svi_momentum, closed=False)
+        if self.learning_rate < self.min_learning_rate:
+            raise ValueError(
+                "learning_rate: expected at least min_learning_rate="
+                f"{self.min_learning_rate}, below which training stops; got "
+                f"{self.learning_rate}."
+            )
+        if self.adjoint != "truncated" and self.truncate:
+            raise ValueError(
+                "truncate: expected 0 but with adjoint='truncated', got "
+                f"truncate={self.truncate} with adjoint={self.adjoint!r}."
+            )
+
+        if self.adjoint == "unrolled" and self.adjoint_clip_norm:
+            raise ValueError(
+                "adjoint_clip_norm: expected 0 with adjoint='unrolled', which TensorFlow "
+                f"differentiates without bounding anything; got {self.adjoint_clip_norm}."
+            )
+
+    def _check_refinement(self):
+        """What the update rule, K and the encoder's own ELBO ask of other settings."""
+        counts = every(self.steps(10**6))
+        if self.svi_schedule and self.system in ("vae", "autoregressive"):
+            raise ValueError(
+                f"svi_schedule: system={self.system!r} takes no refinement steps; got "
+                f"{self.svi_schedule!r}. Leave it out."
+            )
+        if self.system == "vae_svi_kl" and not all(counts):
+            raise ValueError(
+                "svi_steps: expected at least 1 with system='vae_svi_kl', whose encoder learns "
+                f"from what the steps find; got {counts}. For none use system='vae'."
+            )
+        if self.truncate > max(counts):
+            raise ValueError(
+                f"truncate: expected at most the largest K, {max(counts)}, got {self.truncate}."
+            )
+        if self.learn_step_size and self.system == "savae" and not any(counts):
+            raise ValueError("learn_step_size: expected a K above 0 that teaches it, got none.")
+        own = (self.svi_momentum, self.svi_clip_norm) == (0.5, 5.0)
+        if self.svi_rule == "learned_update" and not own:
+            raise ValueError(
+                "svi_rule: 'learned_update' has no momentum and clips each entry by itself; "
+                "expected svi_momentum and svi_clip_norm left out, got "
+                f"{self.svi_momentum} and {self.svi_clip_norm}."
+            )
+        if self.amortized_weight and self.system != "savae":
+            raise ValueError(
+                "amortized_weight: is for system='savae', whose encoder learns from the ELBO at "
+                f"lambda_K; got {self.amortized_weight} with system={self.system!r}."
+            )
+        if self.svi_rule.startswith("learned") and self.system != "savae":
+            raise ValueError(
+                f"svi_rule: {self.svi_rule!r} learns through the steps, which only system='savae' "
+                f"crosses; got system={self.system!r}."
+            )
+        if self.svi_rule != "momentum" and self.learn_step_size:
+            raise ValueError(
+                "learn_step_size: expected False with svi_rule="
+                f"{self.svi_rule!r}, got True. 'learned_steps' has step sizes that are learned."
+            )
+
+    def steps(self, steps_per_epoch):
+        """K, or a schedule {training step: K}, for epochs of so many steps.
+
+        Raises:
+          ValueError: svi_schedule is none.
+
+        >>> RunConfig(svi_schedule="0:0,2:5").steps(100)
+        {0: 0, 200: 5}
+        """
+        if not self.svi_schedule:
+            return self.svi_steps
+        try:
+            pairs = [part.split(":") for part in self.svi_schedule.split(",")]
+            found = {round(float(e) * steps_per_epoch): int(k) for e, k in pairs}
+            if len(found) < len(pairs) or min(found) or min(found.values()) < 0:
+                raise ValueError
+        except (ValueError, OverflowError):
+            raise ValueError(
+                "svi_schedule: expected EPOCH:K pairs with commas between them, from epoch 0 on "
+                f"and each K >= 0, such as 0:0,10:5; got {self.svi_schedule!r}."
+            ) from None
+        return as_steps(found)
+
+    def identity(self):
+        """The fields that decide the numbers, as JSON; where files lie is not among them."""
+        fields = [
+            f.name for f in dataclasses.fields(self) if f.metadata.get("affects_results", True)
+        ]
+        values = {name: getattr(self, name) for name in fields}
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
+
+
+def configured(config, settings):
+    """A named configuration with settings of one's own.
+
+    What it says for SA-VAE alone, the encoder's own ELBO and a rule that learns, goes where another
+    system is asked for.
+
+    >>> named = RunConfig(amortized_weight=0.3)
+    >>> configured(named, {"system": "vae"}).amortized_weight
+    0.0
+    """
+    if settings.get("system", config.system) != "savae":
+        rule = "momentum" if config.svi_rule.startswith("learned") else config.svi_rule
+        settings = {"amortized_weight": 0.0, "svi_rule": rule, **settings}
+    return dataclasses.replace(config, **settings)

@@ -1,0 +1,158 @@
+"""A finished run, loaded from its folder: model, configuration and vocabulary."""
+
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
+from tf_savae.training.config import RunConfig
+from tf_savae.training.storage.json_files import inside, read_json
+from tf_savae.training.storage.safe_load import load_model_file
+
+__all__ = ["Run", "load_run"]
+
+
+class Run(NamedTuple):
+    """What a finished run left in its folder."""
+
+    workdir: Path
+    task: Any  # the `Task` of its kind of data
+    model: Any  # SemiAmortizedVAE or AutoregressiveModel, compiled, with the best weights
+    configuration: dict  # the fields of its `RunConfig`, files left out
+    data: dict  # what told its data from others (digests), as in run.json
+    vocabulary: Any  # tf_savae.data.Vocabulary, or None for images
+
+    @property
+    def kind(self):
+        """The kind of its data, such as "text"."""
+        return self.task.kind
+
+    @property
+    def system(self):
+        """Which of the six systems it is, such as "savae"."""
+        return self.configuration["system"]
+
+    @property
+    def latent(self):
+        """Whether the model has a latent code."""
+        return isinstance(self.model, SemiAmortizedVAE)
+
+
+def load_run(workdir, tasks):
+    """Loads what a training command left in `workdir`; nothing is written.
+
+    Args:
+      workdir: path of the folder of a finished run.
+      tasks: list of `Task`, the kinds of data that it may be a run on.
+
+    Returns:
+      A `Run`.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or no run, model or vocabulary in it.
+      ValueError: a file in it is damaged, of something else, or of another run; or it is a run on
+        another kind of data.
+
+    >>> load_run("no_such_folder", [])
+    Traceback (most recent call last):
+    FileNotFoundError: workdir no_such_folder: expected the folder of a finished run, ...
+    """
+    folder = Path(workdir)
+    record = _record(folder)
+    task = _task_of(folder, record, tasks)
+    configuration = _complete(folder / "run.json", record["configuration"], task.configuration)
+    identity = record.get("data", {})
+    vocabulary = task.kept(folder, identity)
+    model = _model(inside(folder, "model.keras"))
+    _check_vocabulary(folder, model, vocabulary)
+    return Run(folder, task, model, configuration, identity, vocabulary)
+
+
+def _task_of(folder, record, tasks):
+    """The `Task` of a run: the one that it names, or whose settings it has (earlier versions)."""
+    kind, fields = record.get("kind"), set(record["configuration"])
+    if kind is None:  # Written by an earlier version: its settings tell.
+        shared = set(RunConfig().identity())
+        own = {task: set(task.configuration().identity()) - shared for task in tasks}
+        found = max(tasks, key=lambda task: len(own[task] & fields), default=None)
+        if found and own[found] & fields:
+            return found
+    for task in tasks:
+        if kind == task.kind:
+            return task
+    kinds = " or ".join(task.kind for task in tasks)
+    raise ValueError(
+        f"workdir {folder}: expected a run of kind {kinds}, got one of kind {kind}. Give the "
+        "workdir of such a run."
+    )
+
+
+def _record(folder):
+    """run.json, which every run writes first."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"workdir {folder}: expected the folder of a finished run, and there is no such "
+            "folder. Give the --workdir that the training was given."
+        )
+    path = inside(folder, "run.json")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"workdir {folder}: expected the folder of a finished run, found no run.json in it. "
+            "Give the --workdir that the training was given."
+        )
+    record = read_json(path)
+    configuration = record.get("configuration") if isinstance(record, dict) else None
+    if not isinstance(configuration, dict) or "system" not in configuration:
+        raise ValueError(
+            f"{path}: expected the record of a run with one system (train_text.py, "
+            "train_image.py), got something else. Give the workdir of such a run."
+        )
+    if not isinstance(record.get("data", {}), dict):
+        raise ValueError(f"{path}: expected digests of the run's data, got {record['data']!r}.")
+    return record
+
+
+def _complete(path, configuration, known):
+    """The configuration, with this version's defaults for what an earlier one did not write.
+
+    Raises:
+      ValueError: a value is out of its range.
+    """
+    wanted = known().identity()
+    values = {name: configuration[name] for name in wanted if name in configuration}
+    if values.get("adjoint") == "unrolled":  # Earlier versions took the bound, and no notice of it.
+        values["adjoint_clip_norm"] = 0.0
+    try:
+        known(**values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: expected the configuration of a run, got {error}") from error
+    return {**wanted, **configuration}
+
+
+def _model(path):
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: the run has no model yet: it is written when training ends. Call the "
+            "training command again, with the same flags, until it has printed its report."
+        )
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path}: expected a Keras model file, got a damaged or other file. Call the training "
+            "command again, with the same flags: it writes the model anew, from the best weights."
+        )
+    model = load_model_file(path)
+    if not isinstance(model, (SemiAmortizedVAE, AutoregressiveModel)):
+        raise ValueError(
+            f"{path}: expected a SemiAmortizedVAE or AutoregressiveModel, got a "
+            f"{type(model).__name__}. Give the workdir of a tf_savae run."
+        )
+    return model
+
+
+def _check_vocabulary(folder, model, vocabulary):
+    size = getattr(model.decoder, "vocabulary_size", None)
+    if vocabulary is not None and size is not None and size != len(vocabulary):
+        raise ValueError(
+            f"workdir {folder}: expected model and vocabulary of one size, got a model of {size:,} "
+            f"tokens and a vocabulary of {len(vocabulary):,}. One of the files is another run's."
+        )

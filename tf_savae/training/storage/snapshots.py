@@ -1,0 +1,176 @@
+"""A series of snapshots of TensorFlow variables, each with the checksums of its files."""
+
+import contextlib
+import os
+import re
+import shutil
+
+import tensorflow as tf
+from absl import logging
+
+from tf_savae.core.atomic_files import sync_file, sync_folder
+from tf_savae.training.storage.json_files import digest, inside, read_json, write_whole
+
+__all__ = ["Snapshots"]
+
+_MANIFEST = re.compile(r"ckpt-(\d{1,12})\.json")
+_OWN = re.compile(r"\.?ckpt-(\d{1,12})[._].*")
+_PARTS = (".index", ".data-00000-of-00001")
+
+
+class Snapshots:
+    """Numbered snapshots in a folder; one exists once its manifest does, and not before.
+
+    The manifest ckpt-N.json is written last and whole: it holds size and SHA-256 of the files. A
+    process that is killed, or a disk that is full, leaves files without a manifest, which are
+    nothing. Names in a manifest are never followed: the files beside it have names of their own.
+
+    Args:
+      folder: path; made at the first `write`.
+      checkpoint: `tf.train.Checkpoint` of what is saved.
+      keep: how many of the newest stay.
+    """
+
+    def __init__(self, folder, checkpoint, keep):
+        self.folder = folder
+        self._checkpoint = checkpoint
+        self._keep = keep
+
+    def numbers(self):
+        """Numbers of the snapshots, newest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [_MANIFEST.fullmatch(entry.name) for entry in os.scandir(self.folder)]
+        return sorted((int(match[1]) for match in found if match), reverse=True)
+
+    def write(self):
+        """Writes one more; returns its path without ending.
+
+        Raises:
+          OSError: it could not be written; those before it stay.
+        """
+        number = max(self.numbers(), default=0) + 1
+        prefix = self._path(number, "")
+        try:
+            self._make()
+            self._remove_unfinished()
+            self._checkpoint.write(str(prefix))
+            sums = {part: self._facts(number, part) for part in _PARTS}
+            sync_folder(self.folder)
+            self._write_manifest(number, sums)
+        except (OSError, tf.errors.OpError) as error:
+            with contextlib.suppress(OSError):
+                self._remove(number)
+                self._remove_unfinished()
+            raise OSError(
+                f"checkpoint {prefix}: could not be written ({_reason(error)}). Expected room on "
+                "the disk and leave to write; the checkpoint before it stays. Make room and call "
+                "the same command again: it goes on from there."
+            ) from error
+        for old in self.numbers()[self._keep :]:
+            self._remove(old)
+        return prefix
+
+    def _make(self):
+        """The folder, whose name has to last as long as what will be in it."""
+        if not self.folder.is_dir():
+            self.folder.mkdir()
+            sync_folder(self.folder.parent)
+
+    def read(self):
+        """Restores the newest whole snapshot, and says which newer ones are damaged.
+
+        Returns:
+          Whether there was any.
+
+        Raises:
+          ValueError: there are snapshots and none is whole, or they are of another model.
+        """
+        problems = []
+        for number in self.numbers():
+            problem = self._problem(number) or self._restore(number)
+            if problem is None:
+                return True
+            problems.append(f"checkpoint {self._path(number, '')} is damaged: {problem}")
+            logging.error("%s; the one before it is used, if there is one", problems[-1])
+        if problems:
+            raise ValueError(
+                f"{self.folder}: expected a whole checkpoint that fits this model, got none: "
+                f"{'; '.join(problems)}. Restore its files, or delete the workdir to train anew."
+            )
+        if os.path.lexists(self.folder / "checkpoint"):
+            raise ValueError(
+                f"{self.folder}: expected checkpoints with checksums, got those of an earlier "
+                "version, which this one cannot read. Finish the run with that version, or delete "
+                "the workdir to train anew."
+            )
+        return False
+
+    def _path(self, number, part):
+        return inside(self.folder, f"ckpt-{number}{part}")
+
+    def _facts(self, number, part):
+        path = self._path(number, part)
+        sync_file(path)
+        return {"bytes": path.stat().st_size, "sha256": digest(path)}
+
+    def _write_manifest(self, number, sums):
+        lines = ",\n".join(
+            f' "{part}": {{"bytes": {facts["bytes"]}, "sha256": "{facts["sha256"]}"}}'
+            for part, facts in sums.items()
+        )
+        write_whole(self._path(number, ".json"), f"{{\n{lines}\n}}\n")
+
+    def _problem(self, number):
+        """What is wrong with the files of a snapshot, or None."""
+        try:
+            manifest = read_json(self._path(number, ".json"))
+            for part in _PARTS:
+                path = self._path(number, part)
+                wanted = manifest[part]
+                size = path.stat().st_size
+                if size != wanted["bytes"]:
+                    return f"{path.name} has {size:,} bytes, and had {wanted['bytes']:,}"
+                if digest(path) != wanted["sha256"]:
+                    return f"the checksum of {path.name} is another one than when it was written"
+        except FileNotFoundError as error:
+            return f"there is no {os.path.basename(error.filename)}"
+        except (ValueError, TypeError, KeyError, IndexError, OSError) as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _restore(self, number):
+        """Restores a snapshot; what TensorFlow found damaged in it, or None."""
+        prefix = str(self._path(number, ""))
+        try:
+            self._checkpoint.read(prefix).assert_consumed()
+        except (ValueError, AssertionError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"checkpoint {prefix}: expected one that fits this model, got: {error}. It is of "
+                "another version; delete the workdir to train anew."
+            ) from error
+        except Exception as error:  # noqa: BLE001 TensorFlow translates its errors to many types.
+            return _reason(error)
+        return None
+
+    def _remove(self, number):
+        """The manifest first: what is left without it is nothing."""
+        for part in (".json", *_PARTS):
+            with contextlib.suppress(OSError, ValueError):
+                self._path(number, part).unlink()
+
+    def _remove_unfinished(self):
+        """Files of snapshots that were never finished, and TensorFlow's folders for its parts."""
+        whole = set(self.numbers())
+        for entry in list(os.scandir(self.folder)):
+            match = _OWN.fullmatch(entry.name)
+            if match and int(match[1]) not in whole:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+
+
+def _reason(error):
+    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__

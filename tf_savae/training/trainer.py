@@ -1,0 +1,259 @@
+"""One run in its folder, whatever the data: claim, train, resume after kill -9, report."""
+
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+from absl import logging
+
+from tf_savae.core.atomic_files import sync_file, sync_folder
+from tf_savae.models import NonFiniteError
+from tf_savae.models.build import first_batch
+from tf_savae.training.callbacks import RunState, is_finished, write_history
+from tf_savae.training.distribution import worker_group
+from tf_savae.training.report import print_report, test_report, versions
+from tf_savae.training.storage.checkpoints import Checkpoints
+from tf_savae.training.tensorboard import boards
+from tf_savae.training.warm_start import check_start, start, start_identity
+
+__all__ = ["run"]
+
+_REPORT, _MODEL = "report.json", "model.keras"
+
+
+def run(config, workdir, task):
+    """Trains what `config` says in `workdir`, or resumes it, and reports on the test data.
+
+    A run killed at any moment continues at its latest checkpoint when called again, and ends with
+    the numbers of an uninterrupted one. A finished run is not trained again; where its model is
+    gone or damaged it is written anew from the best weights.
+
+    Args:
+      config: `RunConfig`.
+      workdir: path of the run's folder; made if needed.
+      task: `Task`.
+
+    Returns:
+      The report, a dict as in report.json.
+
+    Raises:
+      ValueError: the folder cannot be written or holds another run.
+    """
+    with worker_group(config.strategy) as processes:
+        processes.check_batch_size(config.batch_size)
+        folder = processes.workdir(workdir)
+        try:
+            return _run(config, folder, task, processes)
+        finally:
+            folder.release()
+
+
+def _run(config, folder, task, processes):
+    check_start(config)
+    if folder.writes:
+        _check(config, folder)
+    data = task.load(config)
+    processes.in_turn(lambda: _claim(config, folder, task, data))
+    report = folder.read_json(_REPORT)
+    if report is None:
+        report = _train_and_report(config, folder, data, task, processes)
+    elif folder.writes:
+        _restore_model_file(config, folder, data, task)
+        print(f"The run in {folder.path} is finished; its report:")
+    if folder.writes:
+        print_report(report, task.unit)
+    return report
+
+
+def _claim(config, folder, task, data):
+    """Makes the folder this run's, or finds that it is."""
+    identity = {"configuration": config.identity(), "data": data.identity()}
+    identity["start"] = _start_identity(config, folder, task)
+    identity["kind"] = task.kind
+    if not folder.writes and folder.read_json("run.json") is None:
+        raise ValueError(
+            f"workdir {folder.path}: expected the run that the chief has begun there, found none. "
+            "Give a folder that all machines share."
+        )
+    _check(config, folder)
+    folder.check("data", identity["data"])
+    folder.check("start", identity["start"])
+    if folder.writes:
+        # First whose it is: a folder with anything else in it is refused after kill -9.
+        folder.claim({**identity, "versions": versions()})
+        task.keep(folder, data)
+    _mention_other_versions(folder)
+
+
+def _start_identity(config, folder, task):
+    """That of the run itself where it has begun and what it began with is gone."""
+    begun = folder.read_json("run.json")
+    if begun and config.start_from and not (Path(config.start_from) / _MODEL).is_file():
+        return begun.get("start", {})
+    return start_identity(config, task)
+
+
+def _check(config, folder):
+    """Refuses the folder of another configuration; what one of an earlier version lacks is ours."""
+    defaults = type(config)().identity()
+    folder.check("configuration", config.identity(), defaults)
+
+
+def _mention_other_versions(folder):
+    began_with = folder.read_json("run.json").get("versions")
+    if began_with != versions():
+        logging.warning(
+            "this run began with %s and goes on with %s: its numbers may differ in the last digits "
+            "from those of an uninterrupted run",
+            began_with,
+            versions(),
+        )
+
+
+def _train_and_report(config, folder, data, task, processes):
+    with processes.scope():
+        model = task.build(config, data, folder.path)
+    checkpoints = Checkpoints(folder, model)
+    if checkpoints.restore():
+        logging.info("resuming at step %d", int(model.optimizer.iterations.numpy()))
+        write_history(folder, checkpoints.state.get("history", []))
+    elif folder.read_json("history.json"):  # It is written after a checkpoint.
+        raise ValueError(
+            f"workdir {folder.path}: expected the checkpoints of a run that has trained, and they "
+            "are gone; training from the start would write over it. Restore the folder "
+            "checkpoints, or delete the workdir to train anew."
+        )
+    else:
+        with processes.scope():
+            start(config, model, data, task)
+    processes.check_same("step", int(model.optimizer.iterations.numpy()))
+    with processes.scope():
+        _resolve_hvp(config, model, data, checkpoints)
+    while not is_finished(checkpoints.state.get("history", []), config):
+        _fit(config, folder, data, task, model, checkpoints)
+    if folder.writes:
+        _report(config, folder, data, model, checkpoints, processes.size)
+    processes.wait()
+    return folder.read_json(_REPORT)
+
+
+def _report(config, folder, data, model, checkpoints, count):
+    """Tests the best weights and writes what a finished run leaves."""
+    _take_best(folder, checkpoints)
+    report = test_report(config, data, model, checkpoints.state)
+    _save_model(folder, model)
+    folder.write_json(_REPORT, {**report, "replicas": count})
+
+
+def _take_best(folder, checkpoints):
+    if not checkpoints.restore_best():
+        raise ValueError(
+            f"{folder.path}: expected the weights of the best epoch in its folder best, and they "
+            "are gone. Restore them, or delete the workdir to train anew."
+        )
+
+
+def _restore_model_file(config, folder, data, task):
+    """Writes the model of a finished run anew where its file is gone or damaged."""
+    path = folder / _MODEL
+    if _is_whole(path):
+        return
+    logging.warning(
+        "%s is %s: it is written anew, from the weights of the best epoch",
+        path,
+        "damaged" if path.exists() else "gone",
+    )
+    # Outside the group's scope, in which the other processes would have to make a model too.
+    model = task.build(config, data, folder.path)
+    checkpoints = Checkpoints(folder, model)
+    checkpoints.restore()  # The file also holds the optimizer, and which product was measured.
+    _resolve_hvp(config, model, data, checkpoints)
+    _take_best(folder, checkpoints)
+    _save_model(folder, model)
+
+
+def _is_whole(path):
+    """Whether a file is an archive whose members have their checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
+        return False
+
+
+def _resolve_hvp(config, model, data, checkpoints):
+    """Measures hvp="auto" once a run: both products are exact, but round differently."""
+    if config.system != "savae" or config.hvp != "auto":
+        return
+    if "hvp" not in checkpoints.state:
+        batch, _ = first_batch(data.stream(config.seed, 0), config.batch_size)
+        model._prepare_fit(batch)
+        checkpoints.state["hvp"] = model._hvp
+    model.refinement.hvp = model._hvp = checkpoints.state["hvp"]
+
+
+def _fit(config, folder, data, task, model, checkpoints):
+    """Trains to the end: of the interrupted epoch if there is one, else of the run."""
+    each = data.steps_per_epoch()
+    step = int(model.optimizer.iterations.numpy())
+    epoch, done = divmod(step, each)
+    try:
+        _fit_epochs(config, folder, data, task, model, checkpoints, epoch, done)
+    except NonFiniteError as error:
+        raise checkpoints.save_last_good(error, each) from error
+
+
+def _fit_epochs(config, folder, data, task, model, checkpoints, epoch, done):
+    each = data.steps_per_epoch()
+    metrics = checkpoints.state.get("metrics", {}) if done else None
+    model.fit(
+        data.stream(config.seed, epoch * each + done),
+        initial_epoch=epoch,
+        epochs=epoch + 1 if done else config.epochs,
+        steps_per_epoch=each - done,
+        validation_data=data.once(data.valid),
+        shuffle=False,
+        verbose=_verbosity(folder),
+        skip_limit=config.skip_limit,
+        callbacks=_callbacks(config, folder, data, task, checkpoints, metrics),
+    )
+
+
+def _callbacks(config, folder, data, task, checkpoints, metrics):
+    state = RunState(config, folder, checkpoints, data.steps_per_epoch(), metrics)
+    if not folder.writes:
+        return [state]
+    scalars = keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)
+    if not config.board_samples:
+        return [scalars, state]
+    view = task.view(config, data)
+    return [scalars, state, *boards(config, folder, view, checkpoints)]  # Once the epoch is saved.
+
+
+def _verbosity(folder):
+    if not folder.writes:
+        return 0
+    return 1 if sys.stdout.isatty() else 2
+
+
+def _save_model(folder, model):
+    """The best weights as a Keras file, which appears whole or not at all.
+
+    It is on the disk before the report is, which alone marks the run as finished.
+    """
+    path = folder / _MODEL
+    temporary = path.with_name(f".{os.getpid()}.keras")
+    try:
+        temporary.unlink(missing_ok=True)  # Keras would write through a link.
+        model.save(temporary)
+        sync_file(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            f"{path}: could not be written ({error.strerror or error}). Make room and call the "
+            "same command again: nothing is trained twice."
+        ) from error
+    sync_folder(folder.path)
