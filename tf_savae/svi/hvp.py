@@ -9,6 +9,7 @@ each *float* leaf of theta.
 import tensorflow as tf
 from absl import logging
 
+import tf_savae.autodiff.xla_slice_gradient  # noqa: F401 Registers what products under XLA need.
 from tf_savae.autodiff import forward_mode
 from tf_savae.autodiff.unsupported import named_operation
 from tf_savae.core import validation
