@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tf_savae.core.tokens import PAD
+
 __all__ = ["Averages", "average_by", "frequency_groups", "position_groups"]
 
 
@@ -61,7 +63,7 @@ def _ratio(sums, counts):
     return mean, np.sqrt(square) / total, total
 
 
-def position_groups(tokens, pad=0):
+def position_groups(tokens, pad=PAD):
     """(groups [N, T], names): the place of each token in its row, "1" for the first.
 
     >>> position_groups(np.array([[5, 3, 0]]))

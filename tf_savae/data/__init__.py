@@ -1,5 +1,6 @@
 """Data: vocabulary, text and images read from files or TFDS, and batches of static shape."""
 
+from tf_savae.core.tokens import END, PAD, START, UNK
 from tf_savae.data.images.image_set import ImageSet
 from tf_savae.data.images.pipeline import image_batches, image_steps_per_epoch, image_stream
 from tf_savae.data.images.source import load_images, split_images
@@ -8,7 +9,7 @@ from tf_savae.data.text.buckets import bucket_lengths, plan_batches
 from tf_savae.data.text.corpus import TextCorpus, load_corpus
 from tf_savae.data.text.lines import LineReport, read_lines
 from tf_savae.data.text.pipeline import batches, pad_rows, steps_per_epoch, training_stream
-from tf_savae.data.text.vocabulary import END, PAD, SPECIALS, START, UNK, Vocabulary
+from tf_savae.data.text.vocabulary import SPECIALS, Vocabulary
 
 __all__ = [
     "END",

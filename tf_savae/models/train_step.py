@@ -4,14 +4,13 @@ import keras
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.noise_streams import NoiseStream
 from tf_savae.models import apply_if_finite, distribution, keras_distribution
 from tf_savae.models.metrics import STABILITY, TRAINING_ONLY
 from tf_savae.models.validation.sample_weights import weights_like
 from tf_savae.models.validation.streams import NO_TARGETS
 
 __all__ = ["Steps"]
-
-_TRAIN, _EVALUATE = 0, 1  # Streams of noise derived from the model's one seed.
 
 
 class Steps:
@@ -47,7 +46,7 @@ class Steps:
 
     def _differentiate(self, part, step, beta):
         """What a train step computes of one part: pure, so that XLA can compile it by itself."""
-        seed = self._noise(_TRAIN, step)
+        seed = self._noise(NoiseStream.TRAINING, step)
         probe = tf.zeros([_batch_size(part.x), len(STABILITY)], self.variable_dtype)
         with tf.GradientTape() as tape:
             tape.watch(probe)
@@ -97,7 +96,7 @@ class Steps:
         return self._bound_metrics.results(set(self._bound_metrics.trackers) - set(TRAINING_ONLY))
 
     def _evaluate_part(self, x, step, beta):
-        seed = self._noise(_EVALUATE, step)
+        seed = self._noise(NoiseStream.EVALUATION, step)
         return self._outcome(x, seed, beta, False, None)._replace(effects=None)
 
     def _noise(self, stream, step):

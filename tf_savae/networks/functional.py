@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tf_savae.core import batch_shard, seeds, validation
+from tf_savae.core.noise_streams import NoiseStream
 from tf_savae.probability import elbo_terms, kl_divergence
 
 __all__ = ["Effects", "PureEncoder", "PureGenerator"]
@@ -54,7 +55,7 @@ class _State:
             seed = seeds.fold(seed, shard.first)  # Keras draws for these rows alone.
         for index, state in enumerate(self.random):
             # Folded twice: Keras counts on from here, and would arrive at the next generator's.
-            stream = seeds.fold(seeds.fold(seed, 1000 + index), 0)
+            stream = seeds.fold(seeds.fold(seed, NoiseStream.KERAS_LAYERS + index), 0)
             value = tf.bitcast(stream, tf.uint32)
             mapping.append((state, tf.cast(value, state.dtype)))
         return keras.StatelessScope(state_mapping=mapping, collect_losses=True)

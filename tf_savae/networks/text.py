@@ -12,14 +12,13 @@ import tensorflow as tf
 from tf_savae.core import batch_shard, seeds, validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
+from tf_savae.core.tokens import END, PAD, UNK
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax, last_state
 from tf_savae.networks.text_sampling import SamplesText
 from tf_savae.probability import as_family
 
 __all__ = ["TextDecoder", "TextEncoder", "predicted_tokens"]
-
-PAD, UNK, BOS, EOS = 0, 1, 2, 3
 
 
 def _uniform(scale):
@@ -192,7 +191,7 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
         chance = batch_shard.draw_sharded(
             lambda n: tf.random.stateless_uniform([n, time], seed), batch
         )
-        word = (inputs > EOS) & (chance < self.word_dropout)
+        word = (inputs > END) & (chance < self.word_dropout)
         return tf.where(word, UNK, inputs)
 
     def log_prob_prepared(self, prepared, z, seed=None, training=False):

@@ -4,12 +4,13 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import validation
+from tf_savae.core.tokens import PAD, START
 from tf_savae.samplers.beam import beam_search
 from tf_savae.samplers.decoding import choice_by_row, decode_tokens, likeliest
 
 __all__ = ["SamplesText"]
 
-_NO_WORDS = (0, 2)  # <pad> and <s>: the softmax has a place for them, no text does.
+_NO_WORDS = (PAD, START)  # <pad> and <s>: the softmax has a place for them, no text does.
 
 
 class SamplesText:

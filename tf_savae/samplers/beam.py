@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tf_savae.core import validation
+from tf_savae.core.tokens import END, PAD, START
 
 __all__ = ["beam_search"]
 
@@ -10,7 +11,16 @@ _NEVER = float("-inf")
 
 
 def beam_search(
-    step, state, rows, length, beam_size=5, length_penalty=0.0, forbidden=(), start=2, end=3, pad=0
+    step,
+    state,
+    rows,
+    length,
+    beam_size=5,
+    length_penalty=0.0,
+    forbidden=(),
+    start=START,
+    end=END,
+    pad=PAD,
 ):
     """Keeps the `beam_size` best sequences of each row, finished ones among them, in one loop.
 

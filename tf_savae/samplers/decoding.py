@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.tokens import END, PAD, START
 from tf_savae.samplers.row_seeds import row_seeds, row_uniforms
 
 __all__ = [
@@ -17,7 +18,7 @@ __all__ = [
 _ONE = 0x3F800000  # The bits of 1.0 in float32.
 
 
-def sample_tokens(step, state, rows, length, seed, temperature=1.0, start=2, end=3, pad=0):
+def sample_tokens(step, state, rows, length, seed, temperature=1.0, start=START, end=END, pad=PAD):
     """Samples `length` tokens per row with one noise for the whole batch.
 
     Args:
@@ -42,7 +43,7 @@ def sample_tokens(step, state, rows, length, seed, temperature=1.0, start=2, end
     return decode_tokens(step, state, rows, length, choose, start=start, end=end, pad=pad)
 
 
-def decode_tokens(step, state, rows, length, choose, start=2, end=3, pad=0):
+def decode_tokens(step, state, rows, length, choose, start=START, end=END, pad=PAD):
     """Chooses up to `length` tokens per row in one while loop, which ends when all rows have.
 
     Args:

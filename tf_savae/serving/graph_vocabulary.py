@@ -2,13 +2,13 @@
 
 import tensorflow as tf
 
+from tf_savae.core.tokens import END, PAD, START, UNK
 from tf_savae.data import Vocabulary
 from tf_savae.serving.limits import text_bytes
 from tf_savae.serving.request_checks import after
 
 __all__ = ["GraphVocabulary"]
 
-_PAD, _UNK, _START, _END = 0, 1, 2, 3
 # What Python's str.split takes for a blank: RE2's own \s knows ASCII alone.
 _BLANKS = (
     r"[\x{09}-\x{0d}\x{1c}-\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}"
@@ -41,7 +41,7 @@ class GraphVocabulary:
         pairs = tf.lookup.KeyValueTensorInitializer(
             tf.constant(list(known)), tf.constant(list(known.values()), tf.int32)
         )
-        self.table = tf.lookup.StaticHashTable(pairs, default_value=_UNK)
+        self.table = tf.lookup.StaticHashTable(pairs, default_value=UNK)
 
     def encode(self, text):
         """Strings [B] to int32 [B, T]: <s>, the words' ids, </s>, <pad> up to the longest.
@@ -58,8 +58,8 @@ class GraphVocabulary:
         with tf.control_dependencies([tf.debugging.Assert(most <= self._most, [message])]):
             ids = tf.ragged.map_flat_values(self.table.lookup, words)
         mark = tf.ones_like(text, tf.int32)[:, None]
-        rows = tf.concat([_START * mark, ids, _END * mark], axis=1)
-        return rows.to_tensor(_PAD)
+        rows = tf.concat([START * mark, ids, END * mark], axis=1)
+        return rows.to_tensor(PAD)
 
     def _short_enough(self, text):
         """Before anything else: whatever looks at all of a text makes several copies of it."""
@@ -73,8 +73,8 @@ class GraphVocabulary:
 
     def decode(self, ids):
         """int32 [B, T] to strings [B]: words up to the first </s>, without <s> and <pad>."""
-        ended = tf.cumsum(tf.cast(ids == _END, tf.int32), axis=1) > 0
-        word = ~ended & (ids != _PAD) & (ids != _START)
+        ended = tf.cumsum(tf.cast(ids == END, tf.int32), axis=1) > 0
+        word = ~ended & (ids != PAD) & (ids != START)
         spaced = tf.constant([f" {token}" for token in self._tokens])
         parts = tf.where(word, tf.gather(spaced, ids), "")
         return tf.strings.strip(tf.strings.reduce_join(parts, axis=1))

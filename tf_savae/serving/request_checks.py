@@ -7,6 +7,7 @@ depends on the checks, and cannot begin before them.
 
 import tensorflow as tf
 
+from tf_savae.core.tokens import END, PAD, START
 from tf_savae.networks import DistributionDecoder, PixelCNNDecoder
 
 __all__ = [
@@ -18,8 +19,6 @@ __all__ = [
     "rows_within",
     "within",
 ]
-
-_PAD, _START, _END = 0, 2, 3
 
 
 def checked_input(tensor, name, shape, *checks):
@@ -117,12 +116,12 @@ def _length_within(most):
 
 def _is_text(x):
     """<s> at the beginning, </s> after the last word, <pad> after that, and none elsewhere."""
-    filled = x != _PAD
+    filled = x != PAD
     padded_at_the_end = tf.reduce_all(filled[:, :-1] | ~filled[:, 1:])
     first = tf.range(tf.shape(x)[1]) == 0
     last = filled & tf.concat([~filled[:, 1:], tf.ones_like(filled[:, :1])], axis=1)
-    begins = tf.reduce_all((x == _START) == first)
-    ends = tf.reduce_all((x == _END) == last)
+    begins = tf.reduce_all((x == START) == first)
+    ends = tf.reduce_all((x == END) == last)
     holds = padded_at_the_end & begins & ends
     return holds, "expected rows <s> (id 2), words, </s> (3), <pad> (0) at the end"
 

@@ -12,14 +12,13 @@ from absl import logging
 from tf_savae import generation
 from tf_savae.analysis.path import follower, refinement_path
 from tf_savae.core import seeds, validation
+from tf_savae.core.noise_streams import NoiseStream
 from tf_savae.models import NonFiniteError, SemiAmortizedVAE
 from tf_savae.plots.history import save_history
 from tf_savae.plots.refinement_path import save_path
 
 __all__ = ["Board", "BoardFigures", "BoardSamples", "boards", "read_picture"]
 
-_SAMPLES_STREAM = 2  # Of noise: 0 and 1 are the model's own, of training and evaluation.
-_FIGURES_STREAM = 3
 _BATCH = 32  # Rows at a time; of no effect on what is drawn.
 _NOISES = 5  # Samples of z in each ELBO of the path.
 _FOLLOWED = 16  # Validation examples whose refinement is followed, if a batch holds so many.
@@ -126,7 +125,7 @@ class BoardSamples(Board):
     def __init__(self, logs, view, count, seed=0):
         super().__init__(logs)
         self._view, self._count = view, validation.positive_int("count", count)
-        self._seed = seeds.fold(seed, _SAMPLES_STREAM)
+        self._seed = seeds.fold(seed, NoiseStream.SAMPLES)
         self._examples = view.examples(count)
 
     def entries(self, epoch):
@@ -172,7 +171,7 @@ class BoardFigures(Board):
     def __init__(self, logs, folder, history, x, unit="example", seed=0):
         super().__init__(logs)
         self._folder, self._history, self._unit = Path(folder), history, unit
-        self._x, self._seed, self._follow = x, seeds.fold(seed, _FIGURES_STREAM), None
+        self._x, self._seed, self._follow = x, seeds.fold(seed, NoiseStream.FIGURES), None
 
     def entries(self, epoch):
         rows = self._history()

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tf_savae.core.tokens import UNK
 from tf_savae.data.text.lines import LineReport, read_lines
-from tf_savae.data.text.vocabulary import RESERVED, UNK, Vocabulary
+from tf_savae.data.text.vocabulary import RESERVED, Vocabulary
 
 _MARKS = 2  # <s> and </s>
 

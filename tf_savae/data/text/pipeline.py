@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core.tokens import PAD
 from tf_savae.data.prefetch import weighted_batches
 from tf_savae.data.text.buckets import PlannedBatch, bucket_lengths, count_batches, plan_batches
 from tf_savae.data.text.corpus import TextCorpus
-from tf_savae.data.text.vocabulary import PAD
 
 
 def batches(

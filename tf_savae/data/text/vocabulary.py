@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tf_savae.core.atomic_files import write_whole
+from tf_savae.core.tokens import END, PAD, START, UNK
 
-PAD, UNK, START, END = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 # Written out in a text these would pass for structure, so they are read as unknown words.
 RESERVED = frozenset(SPECIALS) - {SPECIALS[UNK]}
