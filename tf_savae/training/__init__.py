@@ -1,7 +1,7 @@
 """Runs in folders: configuration, training that resumes, distribution, TensorBoard, reports."""
 
 from tf_savae.training.config import RunConfig, configured
-from tf_savae.training.task import Split, Task
+from tf_savae.training.task import Split, Task, check_digest
 from tf_savae.training.trainer import run
 
-__all__ = ["RunConfig", "Split", "Task", "configured", "run"]
+__all__ = ["RunConfig", "Split", "Task", "check_digest", "configured", "run"]
