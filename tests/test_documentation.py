@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")])
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 
 
 def text_of(page):
@@ -31,7 +31,8 @@ def missing(pattern, exists):
     """(page, what it names) of what does not exist; every pattern has to be met in some page."""
     named = [(page, name) for page in PAGES for name in re.findall(pattern, text_of(page))]
     assert named, f"no page has {pattern}"
-    return [(page.name, name) for page, name in named if not exists(page, name)]
+    lost = [(page, name) for page, name in named if not exists(page, name)]
+    return [(str(page.relative_to(PROJECT)), name) for page, name in lost]
 
 
 def leads_somewhere(page, link):
