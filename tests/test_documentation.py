@@ -73,3 +73,27 @@ def test_extras_are_those_of_setup():
             named |= set(some.split(","))
         named |= set(re.findall(r"[Ee]xtra `(\w+)`", text_of(file)))
     assert {"test", "bench", "tpu"} <= named <= extras()
+
+
+def prose_of(page):
+    """(number, line) of its lines outside of tables, code blocks and images."""
+    fenced = code = False
+    before = ""
+    for number, line in enumerate(text_of(page).splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        code = line.startswith("    ") and (code or not before.strip())
+        if not (fenced or code or line.lstrip().startswith(("|", "!["))):
+            yield number, line
+        before = line
+
+
+def test_prose_keeps_to_120_columns():
+    """Wrapped lines make changes readable; a link or a name without a blank may be longer."""
+    long = [
+        f"{page.relative_to(PROJECT)}:{number}"
+        for page in PAGES
+        for number, line in prose_of(page)
+        if len(line) > 120 and " " in line.strip()
+    ]
+    assert not long
