@@ -97,3 +97,16 @@ def test_prose_keeps_to_120_columns():
         if len(line) > 120 and " " in line.strip()
     ]
     assert not long
+
+
+def test_the_layer_of_the_readme_goes_into_a_keras_model():
+    """Its two lines run after those of the quick start that they name."""
+    readme = text_of(PROJECT / "README.md")
+    start = re.search(r"^```python\n(.*?)^refinement = ", readme, re.MULTILINE | re.DOTALL)[1]
+    (lines,) = re.findall(r"^```py\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    names = {"__name__": "readme"}
+    exec(compile(start + lines, "README.md", "exec"), names)
+    first = names["encoder"](names["x"][:4])
+    refined = names["model"](names["x"][:4])
+    for before, after in zip(first, refined, strict=True):
+        assert after.shape == (4, 2) and 0 < abs(after - before).numpy().max() < 1
