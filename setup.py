@@ -23,13 +23,16 @@ REQUIREMENTS = [
 # Clients of a served model, and the tests of what is written for servers.
 SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
 
+# Makes the site of docs/ and the API reference; theme and hooks are written for mkdocs 1.
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "pdoc>=16,<17"]
+
 TEST = [
     "pytest>=9,<10",
     "pytest-xdist>=3.8,<4",
     "hypothesis>=6.150,<7",
     "ruff>=0.17,<0.18",
     "psutil>=7,<8",
-    "pdoc>=16,<17",
+    *DOCS,
     *SERVING,
 ]
 
@@ -51,7 +54,13 @@ setup(
     scripts=sorted(glob("bin/*.py")),
     python_requires=">=3.11,<3.13",
     install_requires=REQUIREMENTS,
-    extras_require={"serving": SERVING, "test": TEST, "bench": BENCH, "tpu": TPU},
+    extras_require={
+        "serving": SERVING,
+        "docs": DOCS,
+        "test": TEST,
+        "bench": BENCH,
+        "tpu": TPU,
+    },
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")])
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 
 
 def text_of(page):
@@ -31,7 +31,8 @@ def missing(pattern, exists):
     """(page, what it names) of what does not exist; every pattern has to be met in some page."""
     named = [(page, name) for page in PAGES for name in re.findall(pattern, text_of(page))]
     assert named, f"no page has {pattern}"
-    return [(page.name, name) for page, name in named if not exists(page, name)]
+    lost = [(page, name) for page, name in named if not exists(page, name)]
+    return [(str(page.relative_to(PROJECT)), name) for page, name in lost]
 
 
 def leads_somewhere(page, link):
@@ -72,3 +73,40 @@ def test_extras_are_those_of_setup():
             named |= set(some.split(","))
         named |= set(re.findall(r"[Ee]xtra `(\w+)`", text_of(file)))
     assert {"test", "bench", "tpu"} <= named <= extras()
+
+
+def prose_of(page):
+    """(number, line) of its lines outside of tables, code blocks and images."""
+    fenced = code = False
+    before = ""
+    for number, line in enumerate(text_of(page).splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        code = line.startswith("    ") and (code or not before.strip())
+        if not (fenced or code or line.lstrip().startswith(("|", "!["))):
+            yield number, line
+        before = line
+
+
+def test_prose_keeps_to_120_columns():
+    """Wrapped lines make changes readable; a link or a name without a blank may be longer."""
+    long = [
+        f"{page.relative_to(PROJECT)}:{number}"
+        for page in PAGES
+        for number, line in prose_of(page)
+        if len(line) > 120 and " " in line.strip()
+    ]
+    assert not long
+
+
+def test_the_layer_of_the_readme_goes_into_a_keras_model():
+    """Its two lines run after those of the quick start that they name."""
+    readme = text_of(PROJECT / "README.md")
+    start = re.search(r"^```python\n(.*?)^refinement = ", readme, re.MULTILINE | re.DOTALL)[1]
+    (lines,) = re.findall(r"^```py\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    names = {"__name__": "readme"}
+    exec(compile(start + lines, "README.md", "exec"), names)
+    first = names["encoder"](names["x"][:4])
+    refined = names["model"](names["x"][:4])
+    for before, after in zip(first, refined, strict=True):
+        assert after.shape == (4, 2) and 0 < abs(after - before).numpy().max() < 1

@@ -1,0 +1,56 @@
+"""Hooks of mkdocs: pages outside of docs/ join the site, and links between files lead to pages.
+
+The Markdown files are written for a reader of the repository. In the site README.md is the first
+page, files that pages link to (JSON of measurements, the licence) are copied, and links to folders,
+which a site cannot show, are left as text.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from mkdocs.structure.files import File
+
+PROJECT = Path(__file__).resolve().parent.parent
+# Pages outside of docs/, and their places in the site.
+PAGES = {"README.md": "index.md", "BUILD.md": "build.md", "CHANGELOG.md": "changelog.md"}
+LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def _target(source, link):
+    """The file or folder of this checkout that a link in the file `source` names, or None."""
+    target = (Path(source).parent / link).resolve()
+    inside = "://" not in link and target.exists() and target.is_relative_to(PROJECT)
+    return target if inside else None
+
+
+def _place(target):
+    """Where the site has a file of the checkout."""
+    path = target.relative_to(PROJECT).as_posix()
+    return PAGES.get(path, path.removeprefix("docs/"))
+
+
+def on_files(files, config):
+    for name, place in PAGES.items():
+        files.append(File.generated(config, place, abs_src_path=str(PROJECT / name)))
+    for page in list(files.documentation_pages()):
+        for _, link, _ in LINK.findall(page.content_string):
+            target = _target(page.abs_src_path, link)
+            if target and target.is_file() and not files.get_file_from_path(_place(target)):
+                place = _place(target)
+                files.append(File.generated(config, place, abs_src_path=str(target)))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    def in_the_site(match):
+        text, link, anchor = match.groups(default="")
+        target = _target(page.file.abs_src_path, link)
+        if target is None:
+            return match.group()
+        if target.is_dir():
+            return text
+        path = os.path.relpath(_place(target), Path(page.file.src_uri).parent)
+        return f"[{text}]({path}{anchor})"
+
+    return LINK.sub(in_the_site, markdown)
