@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How long a served model takes to answer, in the C program of tests/serving: no Python, no XLA.
+"""How long a served model takes to answer, in a C program without Python and XLA.
 
     python benchmarks/serving_latency.py [--cases=oracle,text,image] [--times=11]
         [--json=benchmarks/results/serving_latency.json]
 
 encode, and infer with K = 1, 5, 20, for batches of 1, 8 and 64 examples: the median of --times
-requests one after the other, in one session with one thread, as tests/serving/serve.c runs them. It
+requests one after the other, in one session with one thread, by tests/helpers/serving/serve.c. It
 is the program's own time: a server adds its protocol and its queue. The models are at the sizes of
 the configurations that they are named after, with fresh weights, which cost what trained ones do.
 Needs gcc. About six minutes on an idle core, nearly all of it images.
@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "helpers"))
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402

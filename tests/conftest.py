@@ -24,6 +24,30 @@ settings.register_profile("repeatable", deadline=None, derandomize=True, max_exa
 settings.load_profile("repeatable")
 
 PROJECT = Path(__file__).resolve().parent.parent
+# What runs a program as a whole: left out unless asked for with -m e2e.
+E2E = (
+    "benchmarks",
+    "commands",
+    "project/test_api_reference.py",
+    "project/test_tutorials.py",
+    "robustness",
+    "serving",
+    "tasks/test_image.py",
+    "tasks/test_oracle.py",
+    "tasks/test_text.py",
+    "training/test_distribution.py",
+    "training/test_launcher.py",
+    "training/test_tensorboard.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # Before -m is looked at.
+def pytest_collection_modifyitems(items):
+    """Marks the tests of `E2E`, and slow ones, as e2e."""
+    for item in items:
+        place = Path(item.path).relative_to(PROJECT / "tests").as_posix()
+        if place.startswith(E2E) or item.get_closest_marker("slow"):
+            item.add_marker("e2e")
 
 
 @pytest.fixture(autouse=True)

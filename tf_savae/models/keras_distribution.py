@@ -6,7 +6,7 @@
    batch is averaged over replicas: `BoundModel._maybe_symbolic_build` has nothing left to build.
 4. A finite dataset that holds None cannot be dealt out: `as_shared`.
 
-tests/test_distribute.py fails when Keras needs one of them no longer.
+tests/training/test_distribution.py fails when Keras needs one of them no longer.
 """
 
 import contextlib

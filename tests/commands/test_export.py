@@ -1,0 +1,72 @@
+"""bin/export_model.py: a finished run becomes a SavedModel; what cannot be is said in one line."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import evaluate_runs
+import pytest
+import tensorflow as tf
+import text_runs
+
+from tf_savae.data import Vocabulary
+from tf_savae.tasks import load_run
+
+SCRIPT = Path(__file__).resolve().parents[2] / "bin" / "export_model.py"
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    texts = text_runs.write_texts(tmp_path_factory.mktemp("texts"))
+    run = tmp_path_factory.mktemp("run") / "run"
+    return evaluate_runs.text_run(texts, run, system="autoregressive")
+
+
+def _run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    return ended.value.code
+
+
+def test_a_run_becomes_a_saved_model(workdir, tmp_path, monkeypatch, capsys):
+    before = text_runs.contents(workdir)
+    output = tmp_path / "models" / "baseline"
+    flags = [f"--workdir={workdir}", f"--output={output}"]
+    assert not _run(monkeypatch, *flags, "--version=3", "--signatures=log_likelihood")
+    assert "exported autoregressive to" in capsys.readouterr().out
+    assert text_runs.contents(workdir) == before
+    served = tf.saved_model.load(output / "3").signatures
+    assert set(served) == {"log_likelihood", "log_likelihood_text", "serving_default"}
+    texts = ["w1 w2 w3", "w4 nowhere"]
+    got = served["log_likelihood_text"](text=tf.constant(texts))["log_likelihood_nats"].numpy()
+    vocabulary = Vocabulary.load(workdir / "vocabulary.txt")
+    model = load_run(workdir).model
+    for value, text in zip(got, texts, strict=True):
+        wanted = model.log_likelihood([vocabulary.encode(text)]).numpy()
+        assert value == pytest.approx(wanted[0], rel=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 20 words"):
+        served["log_likelihood_text"](text=tf.constant(["w1 " * 21]))  # Those of the run.
+    assert "is not overwritten" in _run(monkeypatch, *flags, "--version=3")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--workdir={empty}"], "found no run.json in it"),
+        (["--workdir={empty}/none"], "there is no such folder"),
+        (["--workdir={run}", "--max_steps=0"], "max_steps: expected an integer >= 1, got 0"),
+        (["--workdir={run}", "--version=-2"], "version: expected an integer >= 0, got -2"),
+        (["--workdir={run}", "--signatures=infer"], "expected some of log_likelihood, generate"),
+        (["--workdir={run}", "--output={file}"], "expected a folder that can be made"),
+    ],
+)
+def test_what_cannot_be_exported(workdir, tmp_path, monkeypatch, flags, message):
+    file = tmp_path / "file"
+    file.write_text("")
+    (tmp_path / "empty").mkdir()
+    places = {"empty": tmp_path / "empty", "run": workdir, "file": file}
+    flags = [f"--output={tmp_path / 'out'}", *(flag.format(**places) for flag in flags)]
+    ended = _run(monkeypatch, *flags)
+    assert isinstance(ended, str) and message in ended
+    assert not (tmp_path / "out" / "1").exists()

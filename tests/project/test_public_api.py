@@ -1,0 +1,119 @@
+"""The public names, their parameters and their defaults: what scripts of others rely on."""
+
+import importlib
+import inspect
+import re
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import pytest
+
+import tf_savae
+import tf_savae.networks
+import tf_savae.objectives
+import tf_savae.svi
+
+EMPTY = inspect.Parameter.empty
+CHANGELOG = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
+
+# name -> (parameters by position, other parameters, defaults that are promised)
+CONTRACT = {
+    "svi.refine": (
+        "negative_elbo initial theta",
+        "steps step_size momentum clip_norm adjoint_clip_norm seed adjoint truncate hvp "
+        "return_trace",
+        {"momentum": 0.5, "clip_norm": None, "adjoint": "exact", "return_trace": False},
+    ),
+    "SemiAmortizedRefinement": (
+        "",
+        "steps step_size momentum clip_norm adjoint_clip_norm adjoint hvp",
+        {"steps": 20, "momentum": 0.5, "clip_norm": 5.0, "adjoint": "exact"},
+    ),
+    "SemiAmortizedVAE": (
+        "encoder decoder",
+        "refinement objective family prior beta",
+        {"objective": "savae"},
+    ),
+    "SemiAmortizedVAE.infer": ("self x", "steps seed", {"steps": None, "seed": None}),
+    "SemiAmortizedVAE.negative_elbo": ("self x", "steps seed", {"steps": None, "seed": None}),
+    "SemiAmortizedVAE.log_likelihood": ("self x", "samples", {"samples": 500}),
+    "SemiAmortizedVAE.generate": ("self n", "seed", {"seed": None}),
+    "SemiAmortizedVAE.reconstruct": ("self x", "seed", {"seed": None}),
+    "networks.Decoder.log_prob": ("self x z", "seed training", {}),
+    "networks.Decoder.sample": ("self z", "seed", {}),
+}
+KEYWORD_ONLY = {
+    "svi.refine": "steps step_size momentum clip_norm seed adjoint hvp return_trace",
+    "SemiAmortizedVAE": "refinement objective family prior beta",
+}
+OBJECTIVES = ["autoregressive", "savae", "svi", "vae", "vae_svi", "vae_svi_kl"]
+
+
+def _parameters(name):
+    value = tf_savae
+    for attribute in name.split("."):
+        value = getattr(value, attribute)
+    return inspect.signature(value).parameters
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACT))
+def test_parameters(name):
+    positional, named, defaults = CONTRACT[name]
+    parameters = _parameters(name)
+    assert list(parameters)[: len(positional.split())] == positional.split()
+    missing = set(named.split()) - set(parameters)
+    assert not missing, f"tf_savae.{name} lacks {sorted(missing)}"
+    assert {key: parameters[key].default for key in defaults} == defaults
+
+
+@pytest.mark.parametrize("name", sorted(KEYWORD_ONLY))
+def test_keyword_only_parameters(name):
+    parameters = _parameters(name)
+    kinds = {key: parameters[key].kind for key in KEYWORD_ONLY[name].split()}
+    assert set(kinds.values()) == {inspect.Parameter.KEYWORD_ONLY}, kinds
+
+
+@pytest.mark.parametrize("name", ["svi.refine", "SemiAmortizedRefinement", "SemiAmortizedVAE"])
+def test_required_parameters_are_few(name):
+    """A caller has to say only what nothing sensible can be assumed for."""
+    named = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    parameters = [p for p in _parameters(name).values() if p.kind not in named]
+    required = {p.name for p in parameters if p.default is EMPTY}
+    allowed = {
+        "svi.refine": {"negative_elbo", "initial", "theta", "steps", "step_size", "seed"},
+        "SemiAmortizedRefinement": {"step_size"},
+        "SemiAmortizedVAE": {"encoder", "decoder", "refinement"},
+    }[name]
+    assert required <= allowed
+
+
+def test_keras_kinds():
+    assert issubclass(tf_savae.SemiAmortizedRefinement, keras.layers.Layer)
+    assert issubclass(tf_savae.SemiAmortizedVAE, keras.Model)
+    assert issubclass(tf_savae.AutoregressiveModel, keras.Model)
+
+
+@pytest.mark.parametrize("name", ["SemiAmortizedRefinement", "SemiAmortizedVAE"])
+def test_classes_are_registered_for_keras_files(name):
+    assert keras.saving.get_registered_name(getattr(tf_savae, name)) == f"tf_savae>{name}"
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_one_module_per_objective(objective):
+    assert importlib.import_module(f"tf_savae.objectives.{objective}").__doc__
+
+
+@pytest.mark.parametrize("name", ["SemiAmortizedRefinement", "SemiAmortizedVAE", "svi", "networks"])
+def test_listed_at_the_top(name):
+    assert name in tf_savae.__all__
+
+
+def test_version_is_told_once():
+    newest = re.search(r"^## \[(\d+\.\d+\.\d+)\]", CHANGELOG.read_text("utf-8"), re.MULTILINE)[1]
+    assert tf_savae.__version__ == newest
+    try:
+        installed = metadata.version("tf_savae")
+    except metadata.PackageNotFoundError:
+        pytest.skip("tf_savae runs from its sources, not installed: no metadata to compare with")
+    assert installed == newest

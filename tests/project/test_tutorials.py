@@ -1,0 +1,120 @@
+"""The tutorials run as they stand, at toy size: the numbers in capitals are made small."""
+
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import text_runs
+from absl import flags
+
+from tf_savae import evaluation, svi
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+# Flags that make the text tutorial's commands run in seconds.
+TOY = {
+    "train_text": ["--config=tiny", "--jit_compile=false", "--svi_steps=1", "--epochs=1"],
+    "evaluate": ["--samples=3", "--gap_steps=10", "--gap_noises=2", "--gap_examples=4"]
+    + ["--curve_steps=0,1", "--curve_tolerances=0.1", "--curve_noises=2", "--curve_examples=4"],
+    "generate": ["--length=6"],
+    "analyze": ["--max_examples=4", "--noises=2"],
+}
+
+
+def _python(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+
+
+def test_own_array(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    source = _python("tutorial_array.md")
+    assert "EPOCHS = 30" in source
+    names = {"__name__": "tutorial"}
+    exec(compile(source.replace("EPOCHS = 30", "EPOCHS = 1"), "tutorial_array.md", "exec"), names)
+    assert (tmp_path / "savae.keras").exists()
+    assert len(list((tmp_path / "logs").glob("*/train/events*"))) == 2
+    assert names["path"].shape == (7, 64) and set(np.unique(names["new_rows"])) <= {0.0, 1.0}
+    printed = capsys.readouterr().out
+    assert "savae: bound" in printed and "amortization gap" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_tutorials_savae_is_ahead_of_its_vae(seed, tmp_path, monkeypatch):
+    """Bound and importance-weighted NLL on the tutorial's test rows, as it trains them."""
+    monkeypatch.chdir(tmp_path)
+    parts = _python("tutorial_array.md").split("EPOCHS = 30")
+    names = {"__name__": "tutorial"}
+    exec(compile(parts[0], "tutorial_array.md", "exec"), names)
+    data = tf.data.Dataset.from_tensor_slices(names["test"]).batch(100)
+    found = {}
+    for objective in ("vae", "savae"):
+        model = names["make_model"](objective, seed)
+        model.fit(names["train"], epochs=30, batch_size=50, verbose=0)
+        bound = evaluation.evaluate_bounds(model, data).bound.mean()
+        found[objective] = bound, evaluation.importance_weighted_nll(model, data, 100).mean()
+    for ours, theirs in zip(found["savae"], found["vae"], strict=True):
+        assert ours < theirs, found
+
+
+def test_the_guides_rule_refines():
+    """The ten-line rule of the guide runs, is differentiated exactly, and lowers the ELBO."""
+    names = {"__name__": "guide"}
+    exec(compile(_python("guide.md"), "guide.md", "exec"), names)
+    rule = names["refinement"].update
+    start, goal = tf.zeros([3, 2], tf.float64), tf.ones([2], tf.float64)
+
+    def bowl(parameters, theta, seed):
+        return 0.5 * tf.reduce_sum((parameters - theta) ** 2, axis=1)
+
+    gradients = []
+    for adjoint in ("exact", "unrolled"):
+        with tf.GradientTape() as tape:
+            tape.watch(start)
+            refined = svi.refine(bowl, start, goal, steps=5, update=rule, seed=0, adjoint=adjoint)
+            total = tf.reduce_sum(refined**3)
+        gradients.append(tape.gradient(total, start).numpy())
+    np.testing.assert_allclose(*gradients, rtol=1e-11)
+    assert np.all(bowl(refined, goal, 0) < bowl(start, goal, 0))
+
+
+def _commands(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines]
+
+
+def _run(command, monkeypatch):
+    """`python bin/NAME.py ...` in this process: starting TensorFlow anew takes seconds."""
+    script = DOCS.parent / command[1]
+    monkeypatch.setattr(sys, "argv", [str(script), *command[2:], *TOY[script.stem]])
+    before = set(flags.FLAGS)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(script), run_name="__main__")
+    finally:
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()
+    assert not ended.value.code, f"{' '.join(command)}: {ended.value.code}"
+
+
+def test_own_text(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(text_runs.write_texts(tmp_path))
+    commands = _commands("tutorial_text.md")
+    assert {Path(c[1]).stem for c in commands if c[0] == "python"} == set(TOY)
+    for command in commands:
+        if command[0] == "python":
+            _run(command, monkeypatch)
+        else:
+            assert command == ["tensorboard", "--logdir=savae_run/tensorboard"]
+    run = tmp_path / "savae_run"
+    for name in ("report.json", "history.csv", "tensorboard", "evaluation", "analysis"):
+        assert (run / name).exists(), name
+    assert list((run / "evaluation").glob("*.png")) and list((run / "analysis").glob("*.png"))
