@@ -1,6 +1,8 @@
-"""Floor 6: models as SavedModels that a stock TF Serving runs; see docs/serving.md."""
+"""Models as SavedModels that a stock TF Serving runs; see docs/serving.md."""
 
 from tf_savae.serving.exporting import export
+from tf_savae.serving.inputs import SharedInputs
 from tf_savae.serving.limits import Limits
+from tf_savae.serving.signature import Input, Output, Signature
 
-__all__ = ["Limits", "export"]
+__all__ = ["Input", "Limits", "Output", "SharedInputs", "Signature", "export"]

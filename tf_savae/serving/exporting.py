@@ -1,5 +1,6 @@
 """`export`: from a Keras model to a versioned SavedModel."""
 
+import dataclasses
 from pathlib import Path
 
 import keras
@@ -12,6 +13,7 @@ from tf_savae.serving.graph_vocabulary import GraphVocabulary
 from tf_savae.serving.inputs import SharedInputs
 from tf_savae.serving.limits import Limits
 from tf_savae.serving.request_checks import reads_text
+from tf_savae.serving.signature import Signature
 from tf_savae.serving.signatures import signatures_of, text_signature
 from tf_savae.serving.versions import new_version
 from tf_savae.serving.warmup import write_warmup
@@ -28,9 +30,9 @@ def export(model, path, *, vocabulary=None, version=None, limits=None, signature
     With a vocabulary each has a twin on strings, `infer_text` and so on. What each takes and
     answers is in VERSION/assets.extra/signatures.md and .json.
 
-    Row i of every answer is what the Keras model gives for the batch of example i alone with this
-    seed: it does not depend on what else is in the request. Inputs are checked in the program; an
-    answer that is not finite is an error.
+    Row i of every answer of these is what the Keras model gives for the batch of example i alone
+    with this seed: it does not depend on what else is in the request. Inputs are checked in the
+    program; an answer that is not finite is an error.
 
     Args:
       model: a `SemiAmortizedVAE` or `AutoregressiveModel` with weights, whose examples are one
@@ -39,8 +41,10 @@ def export(model, path, *, vocabulary=None, version=None, limits=None, signature
       vocabulary: the `tf_savae.data.Vocabulary` of a text model.
       version: number of the folder; by default one more than the largest in `path`.
       limits: `tf_savae.serving.Limits`, bounds of one request.
-      signatures: names of those to export, such as ("infer", "elbo"); by default all there are. A
-        server takes about a second to optimise each when it is first asked.
+      signatures: those to export: names such as ("infer", "elbo"), and functions (model, inputs) ->
+        `tf_savae.serving.Signature` of your own, where `inputs.x()` and others of
+        `tf_savae.serving.SharedInputs` are the checked inputs that signatures share. By default all
+        that the model has. A server takes about a second to optimise each when it is first asked.
       xla: compile the computation (not the tokenisation) with XLA. A server then has to allow
         XLA, each new shape is compiled when it is first met, and noise differs from the noise of
         a model that is not compiled with XLA.
@@ -113,17 +117,36 @@ def _compiler(xla):
     return lambda function: tf.function(function, jit_compile=True, autograph=False)
 
 
-def _signatures(model, words, limits, jit, names):
-    """The signatures of these names (None: all), and their twins on strings."""
+def _signatures(model, words, limits, jit, chosen):
+    """The chosen signatures (None: all), and their twins on strings."""
     inputs = SharedInputs(model, limits)
     known = {s.name: s for s in signatures_of(model, inputs, jit)}
-    chosen = list(known) if names is None else list(names)
-    if not chosen or not set(chosen) <= set(known):
+    chosen = list(known) if chosen is None else list(chosen)
+    names = [name for name in chosen if not callable(name)]
+    own = [_own_signature(make, model, inputs) for make in chosen if callable(make)]
+    if not chosen or not set(names) <= set(known):
         raise ValueError(
-            f"signatures: expected some of {', '.join(known)}; got {', '.join(chosen) or 'none'}."
+            f"signatures: expected some of {', '.join(known)}, or functions (model, inputs) -> "
+            f"Signature; got {', '.join(map(str, names)) or 'none'}."
         )
-    kept = [known[name] for name in known if name in chosen]
+    taken = [s.name for s in own if s.name in known or [o.name for o in own].count(s.name) > 1]
+    if taken:
+        raise ValueError(
+            f"signatures: expected new names for those of your own, got {', '.join(taken)}."
+        )
+    kept = [*(known[name] for name in known if name in names), *own]
     return kept if words is None else [*kept, *(text_signature(s, inputs, words) for s in kept)]
+
+
+def _own_signature(make, model, inputs):
+    signature = make(model, inputs)
+    if not isinstance(signature, Signature):
+        raise ValueError(
+            f"signatures: expected {getattr(make, '__name__', make)}(model, inputs) to return a "
+            f"tf_savae.serving.Signature, got {type(signature).__name__}."
+        )
+    traced = tf.function(signature.compute, autograph=False)
+    return dataclasses.replace(signature, compute=traced)
 
 
 def _facts(model, vocabulary, limits, xla):

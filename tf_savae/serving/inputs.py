@@ -21,6 +21,14 @@ class SharedInputs:
 
     Raises:
       ValueError: the model's examples are not one tensor.
+
+    >>> import keras, tf_savae
+    >>> network = tf_savae.DistributionDecoder(keras.layers.Dense(4))
+    >>> model = tf_savae.SemiAmortizedVAE(None, network, objective="svi", latent_size=2)
+    >>> model.build((None, 4))
+    >>> inputs = SharedInputs(model, tf_savae.serving.Limits())
+    >>> [i.name for i in (inputs.x(), inputs.steps(), inputs.samples(), inputs.seed())]
+    ['x', 'steps', 'samples', 'seed']
     """
 
     def __init__(self, model, limits):

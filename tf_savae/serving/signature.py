@@ -13,13 +13,16 @@ __all__ = ["Input", "Output", "Signature"]
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """One input.
+    """One input of a `Signature`.
+
+    >>> Input("n", tf.int32, [], "how many", (), 1).spec().name
+    'n'
 
     Attributes:
       name, dtype: as a request has them.
       shape: list, None where any size will do.
       about: what it is, with its unit and its bounds.
-      checks: see `doors.checked_input`.
+      checks: see `request_checks.checked_input`.
       example: a value, for the warm-up request and the documentation.
     """
 
@@ -37,7 +40,11 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """What is said of one output: name, unit ("nats", or "" for none), meaning."""
+    """What is said of one output: name, unit ("nats", or "" for none), meaning.
+
+    >>> Output("bits", "bits", "the negative ELBO").unit
+    'bits'
+    """
 
     name: str
     unit: str
@@ -46,13 +53,17 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """A named function of tensors.
+    """A named function of tensors that a server answers.
 
     Attributes:
       name: as requests name it; about: what it answers.
       inputs: `Input`s in order.
       outputs: `Output`s, one for each entry of what `compute` returns.
       compute: maps the checked inputs, in order, to {name: tensor}.
+
+    >>> made = Signature("one", "One.", (), (Output("one", "", "1"),), lambda: {"one": tf.ones([])})
+    >>> float(made.function()()["one"])
+    1.0
     """
 
     name: str
