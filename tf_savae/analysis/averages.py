@@ -1,4 +1,4 @@
-"""Averages of per-token numbers over the tokens of a group, with errors that know documents."""
+"""Averages of per-token numbers over groups of tokens, with standard errors over documents."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""What each refinement step does: the ELBO along the way, and how far lambda moves."""
+"""The refinement path: ELBO after each step and how far the variational parameters move."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Lets a loop or a custom derivative take part in forward-mode differentiation.
+"""Make loops and custom gradients work in forward-mode differentiation.
 
 `tf.autodiff.ForwardAccumulator` cannot see through a while loop inside a `tf.function`, and it
 cannot know the derivative of an operation with a hand-written gradient. Such an operation asks

@@ -1,4 +1,4 @@
-"""What a refinement step computed and its Hessian-vector product needs again: kept, or made again.
+"""Keep what a refinement step computed for its Hessian-vector product, or recompute it.
 
 The product at lambda_k repeats much of the step at lambda_k: the same states, the same logits, and,
 in the adjoint of its tangents, the very gradients of the step. An operation with hand-written

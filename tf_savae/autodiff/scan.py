@@ -1,4 +1,4 @@
-"""A scan over time that reverse mode and forward mode both pass through, also under XLA."""
+"""A scan over time that works in reverse mode, forward mode and under XLA."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Operations without a second derivative, named with what works instead."""
+"""Name operations without a second derivative, and what works instead."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""The second derivative of a slice under XLA, which TensorFlow lacks.
+"""Register the second derivative of slices under XLA, which TensorFlow lacks.
 
 Inside a compiled function the gradient of `tf.slice` (and so of `tf.concat`, `tf.split` and
 slicing) is the operation XlaDynamicUpdateSlice, which has no gradient of its own: a Hessian-vector

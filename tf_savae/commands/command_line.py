@@ -1,4 +1,4 @@
-"""What every command of bin/ does: absl flags from the fields of a configuration, one call."""
+"""absl flags from the fields of a configuration, for the scripts of bin/."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Where results go: a folder of their own that never takes the place of another."""
+"""A new folder for results, which never overwrites another."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and that are still there after a loss of power."""
+"""Atomic file writes that survive a crash or a loss of power."""
 
 import contextlib
 import os

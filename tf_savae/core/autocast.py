@@ -1,4 +1,4 @@
-"""Variables in their own precision, whatever layer is being called around them."""
+"""Read variables in their own precision, outside of any Keras autocast scope."""
 
 import contextlib
 

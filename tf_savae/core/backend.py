@@ -1,4 +1,4 @@
-"""Refuses Keras' other backends when the package is imported: everything here is TensorFlow's."""
+"""Refuse Keras backends other than TensorFlow when the package is imported."""
 
 import os
 import sys

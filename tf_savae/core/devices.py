@@ -1,4 +1,4 @@
-"""What TensorFlow may compute on besides the CPU."""
+"""List the accelerators that TensorFlow can use."""
 
 import contextlib
 import contextvars

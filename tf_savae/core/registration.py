@@ -1,4 +1,4 @@
-"""The one decorator that makes a class loadable from a `.keras` file by its own name."""
+"""Register classes with Keras, so that `.keras` files load them by name."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Constructor arguments as attributes: checked when they are assigned again, or refused."""
+"""Validate constructor arguments, and again when the attributes are assigned later."""
 
 import functools
 import inspect

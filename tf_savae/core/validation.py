@@ -1,4 +1,4 @@
-"""Input checks and their wording: what was expected, what came, what to do."""
+"""Validate arguments; error messages say what was expected, what came and what to do."""
 
 import numpy as np
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""How much a file may grow into: files come from anywhere, and memory ends."""
+"""Limit how much memory reading a file may take."""
 
 import io
 

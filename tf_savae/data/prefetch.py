@@ -1,4 +1,4 @@
-"""Batches for `fit`, made ready while the model works: the end of every pipeline here."""
+"""Prefetch batches in the background: the end of every input pipeline."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""One text into parts, the same parts every time."""
+"""Split one text into parts, the same parts every time."""
 
 from collections.abc import Sequence
 

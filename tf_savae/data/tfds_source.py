@@ -1,4 +1,4 @@
-"""Names of TensorFlow Datasets, and what reading texts and images from them shares."""
+"""Parse names of TensorFlow Datasets; shared by text and images."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The terms of the bound for each example of a dataset."""
+"""The ELBO of each example of a dataset, and its terms."""
 
 from typing import Any, NamedTuple
 

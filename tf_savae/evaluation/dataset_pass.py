@@ -1,4 +1,4 @@
-"""One pass over a dataset: what every evaluation does, written once."""
+"""Apply a function to every batch of a dataset and join the results."""
 
 import keras
 import numpy as np

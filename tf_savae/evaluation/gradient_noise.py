@@ -1,4 +1,4 @@
-"""What reaches the encoder from one batch to the next: signal and noise of its gradient."""
+"""Signal and noise of the encoder's gradient from batch to batch."""
 
 import dataclasses
 from typing import Any, NamedTuple

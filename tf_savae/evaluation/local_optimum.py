@@ -1,4 +1,4 @@
-"""lambda*: the best variational parameters of each example, by long optimisation.
+"""Find lambda*, the best variational parameters of each example, by long optimisation.
 
 Local optimisation in the sense of Cremer et al. (2018, https://arxiv.org/abs/1801.03558, section
 5.1): Adam on each example's own parameters, here with a step size that falls to 0 along a cosine.

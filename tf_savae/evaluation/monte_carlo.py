@@ -1,4 +1,4 @@
-"""The ELBO at given parameters, averaged over many samples of z."""
+"""Average the ELBO at given parameters over many samples of z."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""More or fewer refinement steps at test time than in training: what they gain and cost."""
+"""ELBO against the number of refinement steps at test time, with its cost."""
 
 import functools
 import time

@@ -1,4 +1,4 @@
-"""Series of latent codes: between two points, and along one dimension at a time."""
+"""Interpolate between latent codes, and traverse one latent dimension at a time."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What keeps a NaN out of the weights: an update counts only where loss and gradients are finite.
+"""Skip updates whose loss or gradients are not finite.
 
 The update is the one part of a train step that is a branch: selecting between old and new values
 would copy all weights and slots at every step, a sixth of a small model's time.

@@ -1,4 +1,4 @@
-"""`AutoregressiveModel`: the baseline without a latent code."""
+"""`AutoregressiveModel`: the baseline without a latent variable."""
 
 import keras
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""What both models share: compilation, metrics, guards, and what `fit` checks first."""
+"""`BoundModel`: what both models share: compilation, metrics, callbacks, input validation."""
 
 import keras
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Building a model of the user's own layers from a batch, and again when it is loaded."""
+"""Build a model from a batch of data, and again when it is loaded."""
 
 import keras
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Callbacks that `fit` always runs: training on NaN stops, unstable refinement is named."""
+"""Callbacks that `fit` always adds: stop on NaN, warn of unstable or idle refinement."""
 
 import keras
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Training on several replicas (tf.distribute): what one process computes, computed in parts.
+"""Train on several replicas (tf.distribute) with the numbers of a single process.
 
 Each replica holds some rows of the global batch, draws their noise as one process would
 (`tf_savae.core.batch_shard`) and computes their part of the loss's gradient, in an XLA program of

@@ -1,4 +1,4 @@
-"""What a trained model answers: posterior, bound, likelihood, samples."""
+"""Methods of a trained model: posterior, ELBO, log-likelihood, samples."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Whether a model is compiled with XLA, and what makes that impossible."""
+"""Decide whether a model is compiled with XLA."""
 
 import keras
 from absl import logging

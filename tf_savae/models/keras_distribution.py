@@ -1,4 +1,4 @@
-"""What Keras 3.15 needs before `fit` works, and equals one process, under tf.distribute.
+"""Work around Keras 3.15 under tf.distribute, so that `fit` equals a single process.
 
 1. `compile(jit_compile=True)` compiles what joins replicas too, which cannot be: `joined_by_graph`.
 2. Optimizers clip each replica's part of a gradient and not their sum: `sums_beforehand`.

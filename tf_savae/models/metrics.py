@@ -1,4 +1,4 @@
-"""The metrics of every model, in nats per example unless said otherwise."""
+"""Metrics of every model, in nats per example unless said otherwise."""
 
 import keras
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""From a batch to the `BatchObjective` that training rules and evaluations work on."""
+"""Build the `BatchObjective` of a batch for training and evaluation."""
 
 import functools
 

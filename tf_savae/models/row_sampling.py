@@ -1,4 +1,4 @@
-"""Codes and samples whose noise belongs to their rows: nothing depends on how many at a time.
+"""Sample codes and data with noise per row, so that results do not depend on the batch.
 
 Row i draws from (seed, i): the prior's z, the noise of refinement, the posterior's z and what the
 decoder draws.

@@ -1,4 +1,4 @@
-"""Traced functions follow the settings that they were traced with: changed ones trace anew.
+"""Retrace compiled functions when a setting that they were traced with changes.
 
 A setting is a public attribute of the model, of one of its layers or of its optimizer, and whether
 a layer is trainable. TensorFlow reads such attributes while it traces a function, and never again.

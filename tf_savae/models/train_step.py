@@ -1,4 +1,4 @@
-"""What happens to one batch: the steps of training, evaluation and prediction."""
+"""Train, test and predict steps on one batch."""
 
 import keras
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""A trained model as the start of another one: its weights, and nothing else of it."""
+"""Start a model from the weights of a trained one."""
 
 import numpy as np
 

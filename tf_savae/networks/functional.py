@@ -1,4 +1,4 @@
-"""Keras layers as pure functions of tensors: the generator (decoder and prior) and the encoder.
+"""Keras layers as pure functions of tensors: encoder, decoder and prior.
 
 Weights, random state and moving statistics are arguments: the same call with the same arguments
 gives the same numbers, so the backward pass of refinement replays dropout masks exactly.

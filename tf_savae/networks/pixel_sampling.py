@@ -1,4 +1,4 @@
-"""Drawing images from a Gated PixelCNN, one pixel a step, each feature computed once.
+"""Sample images from a Gated PixelCNN pixel by pixel, computing each feature once.
 
 A row of the vertical stack needs the rows above only, and a horizontal feature those to its left:
 what later steps will need is kept in shift registers of k // 2 rows or places a layer

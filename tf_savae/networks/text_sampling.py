@@ -1,4 +1,4 @@
-"""Texts from a text decoder: sampled, greedy, and by beam search."""
+"""Sample texts from a text decoder: ancestral sampling, greedy, beam search."""
 
 import numpy as np
 import tensorflow as tf

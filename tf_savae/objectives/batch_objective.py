@@ -1,4 +1,4 @@
-"""What every training rule works on (one batch), and what it answers."""
+"""`BatchObjective`: the ELBO of one batch, on which training objectives are defined."""
 
 import dataclasses
 from collections.abc import Callable

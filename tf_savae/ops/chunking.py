@@ -1,4 +1,4 @@
-"""A computation over many rows, some of them at a time: memory of one piece, numbers of all."""
+"""Compute over many rows in chunks: the memory of one chunk, the result of all."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Convolutions of stride 1 whose gradients, to any order, are forward convolutions where it pays.
+"""Stride-1 convolutions whose gradients, to any order, are forward convolutions where faster.
 
 On the CPU the gradient in the input is a tenth to a fifth slower as TensorFlow's operation for it
 than as what it is: the convolution of the upstream gradient with the kernel turned round. That one

@@ -1,4 +1,4 @@
-"""How tensors lie inside the loop of a recurrence: examples first, or features first.
+"""Choose the memory layout of a recurrence: batch first or features first.
 
 On the CPU the product of few rows with a large matrix, [32, 1024] by [1024, 4096], takes twice as
 long as the same product turned round, [4096, 1024] by [1024, 32]: the kernels of both XLA and

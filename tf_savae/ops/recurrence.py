@@ -1,4 +1,4 @@
-"""A recurrence with hand-written first and second derivatives: the time loop of every LSTM here.
+"""A recurrence with hand-written first and second derivatives: the time loop of every LSTM.
 
 One step is a_t = inputs_t + h_{t-1} W followed by an elementwise function of a_t and the state.
 Written so, the backward loop holds one small matrix product a step, and the gradient of W is one

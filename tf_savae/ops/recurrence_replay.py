@@ -1,4 +1,4 @@
-"""The dual recurrence where the step before it kept its states: the loops carry tangents alone.
+"""Tangents of a recurrence whose states were kept by the step before.
 
 The recurrence of `recurrence.py` in forward mode steps primal and tangent rows together. Where a
 refinement step kept its states and pre-activations, and the adjoints that its own backward loop

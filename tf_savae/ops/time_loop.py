@@ -1,4 +1,4 @@
-"""A tensor [T, ...] read one time step at a time inside loops."""
+"""Read a tensor [T, ...] one time step at a time inside loops."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""The hot loop of text: projection to the vocabulary, softmax and loss as one operation.
+"""Vocabulary projection, softmax and cross-entropy fused: the hot loop of text models.
 
 First and second derivatives are written by hand, so that the logits are made once and every
 derivative is matrix products of p - onehot(target), in reverse mode and in forward mode. In forward

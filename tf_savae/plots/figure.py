@@ -1,4 +1,4 @@
-"""A matplotlib figure for a file, with no display asked for."""
+"""Create a matplotlib figure without a display."""
 
 __all__ = ["new_figure"]
 

@@ -1,4 +1,4 @@
-"""The picture of a training so far: bound and KL against epoch."""
+"""Plot bound and KL against epoch."""
 
 import numpy as np
 

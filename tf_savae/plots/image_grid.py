@@ -1,4 +1,4 @@
-"""The picture of many images in rows and columns."""
+"""Plot a grid of images."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""The picture of an `InferenceGap`: its parts, what steps recover, and the search itself."""
+"""Plot an `InferenceGap`: its parts, what steps recover, and the search for lambda*."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The picture of a `Landscape`: contours, where each system ends, and the paths of the steps."""
+"""Plot an ELBO landscape with the paths of refinement."""
 
 import numpy as np
 

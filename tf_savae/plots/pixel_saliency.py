@@ -1,4 +1,4 @@
-"""The picture of where in images the latent code matters."""
+"""Plot where in images the latent code matters."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The picture of a `RefinementPath`: the ELBO against the step, and how lambda moves."""
+"""Plot a `RefinementPath`: ELBO against step, and how far lambda moves."""
 
 import numpy as np
 

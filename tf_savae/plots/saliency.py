@@ -1,4 +1,4 @@
-"""Pictures of word saliency: one sentence, and averages over a corpus."""
+"""Plot word saliency: one sentence, and averages over a corpus."""
 
 import numpy as np
 

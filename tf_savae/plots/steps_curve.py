@@ -1,4 +1,4 @@
-"""The picture of a `StepsCurve`: bound, KL and time against refinement steps at test time."""
+"""Plot a `StepsCurve`: bound, KL and time against test-time refinement steps."""
 
 import numpy as np
 

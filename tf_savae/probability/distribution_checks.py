@@ -1,4 +1,4 @@
-"""What refinement and the ELBO need of distributions, asked for once and named where missing."""
+"""Validate a user's family, prior and likelihood."""
 
 import keras
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""What a posterior says of codes where it has no mean in closed form, as flows have none."""
+"""The mean of a posterior, by Monte Carlo where it has no closed form (flows)."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Beam search: the most probable token sequences, with length normalisation."""
+"""Beam search with length normalisation."""
 
 import tensorflow as tf
 

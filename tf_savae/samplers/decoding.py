@@ -1,4 +1,4 @@
-"""Token sequences one step at a time: greedy, sampled, sampled from a part of the vocabulary."""
+"""Decode token sequences step by step: greedy, sampled, top-k and nucleus."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Noise that belongs to rows: what row i draws depends on (seed, i), never on its batch.
+"""Noise per row: row i draws from (seed, i), whatever its batch.
 
 So the same seed gives the same samples however many are drawn at a time. Bits are drawn as whole
 integers: those are the same numbers in eager mode and under XLA, which floats are not.

@@ -1,4 +1,4 @@
-"""What travels with an export for those who call it: signatures.json and signatures.md."""
+"""Write signatures.json and signatures.md into an export."""
 
 import json
 

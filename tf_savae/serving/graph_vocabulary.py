@@ -1,4 +1,4 @@
-"""A vocabulary inside the exported program: strings to token rows, and back."""
+"""Tokenise and detokenise inside the exported program."""
 
 import tensorflow as tf
 

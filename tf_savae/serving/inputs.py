@@ -1,4 +1,4 @@
-"""The inputs that signatures share, with their bounds, checks and examples."""
+"""Inputs that signatures share, with bounds, checks and examples."""
 
 import numpy as np
 import tensorflow as tf

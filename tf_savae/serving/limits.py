@@ -1,4 +1,4 @@
-"""What one request may ask for: the bounds that an exported program enforces."""
+"""`Limits`: bounds of one request, enforced by the exported program."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What a model answers for each row of a batch as if the row were alone, in pure tensors.
+"""Serve each row of a batch as if it were alone, in pure tensors.
 
 A server may put requests together, and a client may send examples in any order: so the noise of a
 row depends on the seed alone, not on the row's place. Row i of every answer here is what the Keras

@@ -1,4 +1,4 @@
-"""Checks of what a request holds, inside the exported program: nothing bad gets past them.
+"""Validate requests inside the exported program.
 
 A server hands over whatever it was sent; not even ranks are compared with the signature's. So every
 input loses its static shape first, and every check is an operation of the graph; what is computed

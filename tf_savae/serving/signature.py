@@ -1,4 +1,4 @@
-"""One signature: its inputs with their checks, what it computes, and what its answers are."""
+"""`Signature`: inputs with checks, a function of tensors, documented outputs."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Numbered output folders, as model servers expect them: each appears whole or not at all."""
+"""Numbered version folders of a model server, created atomically."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""`assets.extra/tf_serving_warmup_requests`: what a server runs before it takes requests.
+"""Write warm-up requests for TF Serving (`tf_serving_warmup_requests`).
 
 The first run of a signature is slow; a server that finds this file runs each of its requests when
 it loads the model. The file is a TFRecord of PredictionLog messages. Their definitions come with

@@ -1,4 +1,4 @@
-"""Which Hessian-vector product is faster for the decoder at hand: measured, not guessed."""
+"""Measure which Hessian-vector product is fastest for a decoder."""
 
 import statistics
 import time

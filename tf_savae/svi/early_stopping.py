@@ -1,4 +1,4 @@
-"""Refinement that ends for each example on its own, once its ELBO stops improving."""
+"""Stop refinement per example once the ELBO stops improving."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""An update rule over flat lists of tensors, with all it depends on as arguments, differentiable.
+"""An update rule as a differentiable function of flat lists of tensors.
 
 The loops work on flat lists, and a derivative needs to know every tensor that a step depends on:
 both are seen to here, once, so that a rule itself is a few lines.

@@ -1,4 +1,4 @@
-"""Hessian-vector products of the negative ELBO: H_ll v and H_tl v from one product.
+"""Hessian-vector products of the negative ELBO, H_ll v and H_tl v, from one pass.
 
 Every function here maps (objective, parameters, theta, seed, vector) to the pair
 (H_ll v, H_tl v), where vector is a direction in the variational parameters (and 0 in theta), and

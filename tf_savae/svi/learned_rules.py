@@ -1,4 +1,4 @@
-"""Update rules with weights of their own, trained through the exact adjoint.
+"""Update rules with trainable weights: `LearnedSteps` and `LearnedUpdate`.
 
 They are Keras layers: a model that refines by one of them trains, saves, loads and exports its
 weights with the others.

@@ -1,4 +1,4 @@
-"""The K refinement steps as one while loop, and what the backward pass needs of them."""
+"""The K refinement steps as one while loop."""
 
 from typing import Any, NamedTuple
 

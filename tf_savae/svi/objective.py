@@ -1,4 +1,4 @@
-"""Per-example values and gradients of the negative ELBO, with the theta side under control."""
+"""Per-example values and gradients of the negative ELBO."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""The front door: `refine`, K steps of SVI on the variational parameters of each example."""
+"""`refine`: K steps of SVI on the variational parameters of each example."""
 
 import functools
 from typing import Any, NamedTuple

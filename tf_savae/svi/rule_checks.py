@@ -1,4 +1,4 @@
-"""Whether an update rule keeps its promises: found before any long work, on a few random rows."""
+"""Validate an update rule on a few random rows before any long work."""
 
 import weakref
 

@@ -1,4 +1,4 @@
-"""Step sizes as update rules take them, checked and made tensors."""
+"""Validate step sizes of update rules and convert them to tensors."""
 
 import keras
 import numpy as np

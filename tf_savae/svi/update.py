@@ -1,4 +1,4 @@
-"""Update rules: how a refinement step moves the variational parameters, given their gradient.
+"""Update rules `Momentum` and `NaturalGradient`, and the interface of your own.
 
 A rule is any object with two pure methods on nests of per-example tensors [B, ...], as the
 parameters are nested:

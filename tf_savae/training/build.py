@@ -1,4 +1,4 @@
-"""From a configuration and two networks to a compiled model: the same for text and images."""
+"""Build the compiled model of a configuration from an encoder and a decoder."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Keras callbacks of a run that can be killed at any moment and goes on as if it had not been."""
+"""The Keras callback of a resumable run: history, learning rate, stopping, checkpoints."""
 
 import csv
 import io

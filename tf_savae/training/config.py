@@ -1,4 +1,4 @@
-"""What configurations of text and image training share: refinement, optimizer, KL, report."""
+"""`RunConfig`: settings shared by all runs."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The replicas and processes that train together: `worker_group(name)`.
+"""`worker_group`: the replicas and processes that train together (tf.distribute).
 
 One process of a group, the chief, writes the workdir; all read it. Every process makes the same
 decisions at the same steps, since all of them see the same metrics, and they wait for one another

@@ -1,4 +1,4 @@
-"""Evaluation of the posterior during `fit`, in logs that other callbacks see."""
+"""`EvaluatePosterior`: a callback that evaluates the posterior during `fit`."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""A finished run, loaded from its folder: model, configuration and vocabulary."""
+"""Load a finished run from its folder: model, configuration and vocabulary."""
 
 import zipfile
 from pathlib import Path

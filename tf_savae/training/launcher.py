@@ -1,4 +1,4 @@
-"""Keeps the processes of a multi-worker run alive together: `supervise(command, ...)`.
+"""Launch the processes of a multi-worker run, and restart them together on failure.
 
 One process that dies takes the others with it, since they wait for its part of a sum. Whoever
 trains here resumes at its latest checkpoint, so all are stopped and started again: at most so often

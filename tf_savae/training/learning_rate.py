@@ -1,4 +1,4 @@
-"""The paper's learning-rate rule as a function of the validation bounds so far."""
+"""The paper's learning-rate schedule, a function of the validation bounds so far."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The final report of a run: numbers on the test data, as JSON and as a table."""
+"""The final report of a run: test metrics as JSON and as a table."""
 
 import platform
 import statistics

@@ -1,4 +1,4 @@
-"""One run in its folder, whatever the data: claim, train, resume after kill -9, report."""
+"""`run`: claim a folder, train, resume after kill -9, report."""
 
 import os
 import sys

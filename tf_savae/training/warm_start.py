@@ -1,4 +1,4 @@
-"""`--start_from`: a finished run's networks as the start of another run."""
+"""`--start_from`: begin a run with the weights of a finished one."""
 
 import hashlib
 

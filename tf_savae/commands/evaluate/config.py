@@ -1,4 +1,4 @@
-"""What an evaluation does: settings of evaluate.py, checked."""
+"""Settings of evaluate.py."""
 
 import dataclasses
 

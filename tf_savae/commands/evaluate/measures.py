@@ -1,4 +1,4 @@
-"""The numbers of an evaluation, as JSON-able dicts; nats per example."""
+"""The numbers of an evaluation as JSON-able dicts, in nats per example."""
 
 import numpy as np
 

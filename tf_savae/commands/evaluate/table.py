@@ -1,4 +1,4 @@
-"""The report of an evaluation as a table for people."""
+"""Format the report of an evaluation as a table."""
 
 __all__ = ["report_text"]
 

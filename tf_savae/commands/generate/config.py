@@ -1,4 +1,4 @@
-"""What to generate, and how: the settings of `generate`, and which of them go together."""
+"""Settings of generate.py, and which of them go together."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What a finished run makes: texts, one a line, or a grid of images."""
+"""Generate texts or images with the model of a finished run."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Arrays of image files as [N, H, W]: flat rows, bits packed into bytes, MATLAB's column order."""
+"""Convert arrays of image files to [N, H, W]: flat rows, packed bits, MATLAB column order."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Files of images: .npz, .npy, MATLAB's .mat, and the .amat text of binarised MNIST."""
+"""Read files of images: .npz, .npy, MATLAB .mat, and the .amat text of binarised MNIST."""
 
 import os
 import subprocess

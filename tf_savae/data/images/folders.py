@@ -1,4 +1,4 @@
-"""Folders of images: Omniglot as published, and binarised MNIST as text files."""
+"""Read folders of images: Omniglot as published, and binarised MNIST as text files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Sets of images: pixels with a known range, and what a model sees of them: zeros and ones."""
+"""A set of images with a known pixel range, and its binarisation."""
 
 import dataclasses
 import hashlib

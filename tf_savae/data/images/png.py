@@ -1,4 +1,4 @@
-"""Pictures of .png files as grey levels, and what in them would be read as something else."""
+"""Decode .png files to grey levels, and refuse what would be misread."""
 
 import struct
 

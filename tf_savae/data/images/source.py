@@ -1,4 +1,4 @@
-"""Images by name: a file, a folder, or a data set of TFDS; and how one set becomes three."""
+"""Load images by name (file, folder or TFDS) and split them into three sets."""
 
 from pathlib import Path
 

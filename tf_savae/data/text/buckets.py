@@ -1,4 +1,4 @@
-"""Which documents share a batch, and how long that batch is: plain numbers, no tensors."""
+"""Bucket documents by length and plan their batches (plain numbers, no tensors)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""A text as token ids, with the counts that perplexity needs."""
+"""A text as token ids, with the token counts that perplexity needs."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Files that are no UTF-8 text, told by their first bytes, and what to do with each."""
+"""Detect files that are not UTF-8 text by their first bytes, and suggest a conversion."""
 
 import re
 

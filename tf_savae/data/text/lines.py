@@ -1,4 +1,4 @@
-"""Reading documents, one a line, from plain or compressed files or from TFDS, and counting."""
+"""Read documents, one a line, from plain or compressed files or from TFDS."""
 
 import bz2
 import gzip

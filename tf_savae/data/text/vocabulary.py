@@ -1,4 +1,4 @@
-"""The vocabulary: which words have which ids, kept as a file beside the model."""
+"""The vocabulary: a two-way map of words and ids, saved beside the model."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What the settings of `SemiAmortizedRefinement` have to be."""
+"""Validate the settings of `SemiAmortizedRefinement`."""
 
 from tf_savae.autodiff import residuals
 from tf_savae.core import seeds, validation

@@ -1,4 +1,4 @@
-"""Falling back, example by example, to the parameters before refinement where it made them worse.
+"""Fall back to lambda_0, per example, where refinement made the ELBO worse.
 
 Both ends see the same noise, and another one than the ELBO that is reported: choosing the better
 end by that one's own noise would make its average too good.

@@ -1,4 +1,4 @@
-"""K as a function of the training step: a few values, each traced and compiled once."""
+"""K as a schedule over training steps; each value is traced and compiled once."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""How a refinement layer steps: by an update rule, or by the settings of `Momentum`."""
+"""Resolve the update rule of a refinement layer: a rule, or the settings of `Momentum`."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What is wrong with arrays, said before any long work starts."""
+"""Validate input arrays before training."""
 
 import keras
 import numpy as np

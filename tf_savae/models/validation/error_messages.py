@@ -1,4 +1,4 @@
-"""Errors of TensorFlow that a setting of the model causes, in words that name the setting."""
+"""Explain TensorFlow errors that a setting of the model causes."""
 
 import contextlib
 import re

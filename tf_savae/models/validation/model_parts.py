@@ -1,4 +1,4 @@
-"""Whether the parts and settings of a `SemiAmortizedVAE` fit together."""
+"""Validate that the parts and settings of a `SemiAmortizedVAE` fit together."""
 
 import keras
 

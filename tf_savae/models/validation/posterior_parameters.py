@@ -1,4 +1,4 @@
-"""Whether an encoder's outputs are what the variational family takes."""
+"""Validate an encoder's outputs against the variational family."""
 
 import tensorflow as tf
 

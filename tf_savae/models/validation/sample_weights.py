@@ -1,4 +1,4 @@
-"""Weights of examples: checks of what a user gives, and the form that Keras does not drop."""
+"""Validate sample weights, and pass them to Keras in a form that it keeps."""
 
 import types
 

@@ -1,4 +1,4 @@
-"""Data that come in batches: checked as arrays are, and looked at without losing a batch."""
+"""Validate batches of datasets and generators, without consuming any."""
 
 import contextlib
 import functools

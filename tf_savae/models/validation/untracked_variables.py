@@ -1,4 +1,4 @@
-"""Variables that a user's layers use and Keras does not know: nothing would train them."""
+"""Find variables of user layers that Keras does not track and would not train."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""Configurations of image training: what they mean, their ranges, and the named ones."""
+"""Configurations of image training, with their named presets."""
 
 import dataclasses
 

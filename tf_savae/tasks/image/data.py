@@ -1,4 +1,4 @@
-"""The three sets of images of a run: read, split, and binarised for evaluation."""
+"""Read, split and binarise the images of a run."""
 
 import dataclasses
 import itertools

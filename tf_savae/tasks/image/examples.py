@@ -1,4 +1,4 @@
-"""Images in and out of `generate`: examples of the user's file, and a labelled grid."""
+"""Read example images for generate.py, and write a labelled grid."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Where in an image the latent code matters, with its pictures."""
+"""Pixel saliency of z."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Images as TensorBoard shows them, and which of the validation images it shows."""
+"""Show images in TensorBoard."""
 
 import tempfile
 from pathlib import Path

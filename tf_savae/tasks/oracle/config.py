@@ -1,4 +1,4 @@
-"""Configurations of the oracle experiment: what they mean, their ranges, and the named ones."""
+"""Configurations of the oracle experiment, with their named presets."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""VAE, SVI and SA-VAE of the oracle experiment: building one, training it, testing it."""
+"""Build, train and test VAE, SVI and SA-VAE on the oracle's data."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""The table of the oracle experiment, over all its seeds."""
+"""The results table of the oracle experiment."""
 
 import statistics
 

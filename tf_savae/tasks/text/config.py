@@ -1,4 +1,4 @@
-"""Configurations of text training: what they mean, their ranges, and the named ones."""
+"""Configurations of text training, with their named presets."""
 
 import dataclasses
 

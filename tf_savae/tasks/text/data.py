@@ -1,4 +1,4 @@
-"""The three texts of a run: read, encoded, and how they are divided into batches."""
+"""Read, encode and batch the texts of a run."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""Texts in and out of `generate`: examples of the user's file, and rows of ids as lines."""
+"""Read example texts for generate.py, and write token rows as lines."""
 
 from absl import logging
 

@@ -1,4 +1,4 @@
-"""Saliency of the words of a text, for the encoder and of z, with averages and pictures."""
+"""Word saliency of a text, for the encoder and for z."""
 
 from typing import Any, NamedTuple
 

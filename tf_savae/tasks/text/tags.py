@@ -1,4 +1,4 @@
-"""A user's tags for the words of a text: part of speech, entity or whatever they name."""
+"""Read a user's tags for the words of a text (part of speech, entities)."""
 
 import numpy as np
 

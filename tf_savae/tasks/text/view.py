@@ -1,4 +1,4 @@
-"""Documents as TensorBoard shows them, and which of the validation text it shows."""
+"""Show documents in TensorBoard."""
 
 from tf_savae.data import pad_rows, spread
 

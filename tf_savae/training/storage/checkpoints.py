@@ -1,4 +1,4 @@
-"""Checkpoints of everything that decides how a run goes on."""
+"""Checkpoints of the full training state."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Files of a run: written whole or not at all, and read as what anybody may have put there."""
+"""Write JSON files of a run atomically, and read them defensively."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Loading a .keras file that anybody may have made: no code, no other files, bounded memory."""
+"""Load an untrusted .keras file: no code, no other files, bounded memory."""
 
 import contextlib
 import json

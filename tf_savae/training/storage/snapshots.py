@@ -1,4 +1,4 @@
-"""A series of snapshots of TensorFlow variables, each with the checksums of its files."""
+"""Snapshots of TensorFlow variables with checksums."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The folder of one run: claimed by one configuration, held by one process."""
+"""The folder of a run: claimed by one configuration, locked by one process."""
 
 import contextlib
 import fcntl
