@@ -36,11 +36,11 @@ class Output:
         return self.path / name
 
     def write_json(self, name, value):
-        """Writes a JSON file whole or not at all."""
+        """Writes a JSON file atomically."""
         write_whole(self.path / name, json.dumps(value, indent=2) + "\n")
 
     def write_text(self, name, text):
-        """Writes a text file whole or not at all."""
+        """Writes a text file atomically."""
         write_whole(self.path / name, text)
 
     def write_tensorboard(self, scalars):

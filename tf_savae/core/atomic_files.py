@@ -8,7 +8,7 @@ __all__ = ["sync_file", "sync_folder", "write_whole"]
 
 
 def write_whole(path, text):
-    """Writes a text file that appears whole or not at all, also when the process is killed.
+    """Writes a text file atomically, also when the process is killed.
 
     It is written beside `path` first, under a name that is made anew: whatever stands there,
     such as a link that somebody left in a shared folder, is removed and never written through.

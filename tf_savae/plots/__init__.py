@@ -1,3 +1,31 @@
 """Pictures, drawn by matplotlib without a display, each with its arrays beside it."""
 
-__all__ = []
+from tf_savae.plots.figure import new_figure
+from tf_savae.plots.history import history_arrays, plot_history, save_history
+from tf_savae.plots.image_grid import Grid, save_grid
+from tf_savae.plots.inference_gap import plot_gap, save_gap
+from tf_savae.plots.landscape import plot_landscape, save_landscape
+from tf_savae.plots.pixel_saliency import save_pixels
+from tf_savae.plots.refinement_path import plot_path, save_path
+from tf_savae.plots.saliency import save_corpus, save_sentence
+from tf_savae.plots.steps_curve import plot_steps, save_steps
+
+__all__ = [
+    "Grid",
+    "history_arrays",
+    "new_figure",
+    "plot_gap",
+    "plot_history",
+    "plot_landscape",
+    "plot_path",
+    "plot_steps",
+    "save_corpus",
+    "save_gap",
+    "save_grid",
+    "save_history",
+    "save_landscape",
+    "save_path",
+    "save_pixels",
+    "save_sentence",
+    "save_steps",
+]

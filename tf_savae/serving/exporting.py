@@ -50,7 +50,7 @@ def export(model, path, *, vocabulary=None, version=None, limits=None, signature
         a model that is not compiled with XLA.
 
     Returns:
-      The `Path` of the new version, which appears whole or not at all.
+      The `Path` of the new version, which is created atomically.
 
     Raises:
       ValueError: the model has no weights or NaN among them, does not fit the vocabulary, has no

@@ -64,7 +64,7 @@ def differentiate(function, sources):
     compile-time constants and compiles anew whenever they change.
     """
     if not tf.executing_eagerly():
-        # Copies: what else depends on the sources, outside of `function`, is none of its business.
+        # Copies, since what else depends on the sources is an unrelated dependency.
         sources = [tf.identity(source) for source in sources]
         return dense(tf.gradients(function(sources), sources), sources)
     with tf.GradientTape(watch_accessed_variables=False) as tape:

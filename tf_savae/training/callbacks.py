@@ -111,7 +111,7 @@ def is_finished(history, config):
 
 
 def write_history(folder, history):
-    """history.json and history.csv, each whole or not at all."""
+    """Writes history.json and history.csv atomically."""
     if not folder.writes:
         return
     write_whole(folder / "history.json", json.dumps(history, indent=1) + "\n")

@@ -86,7 +86,7 @@ class WorkerGroup:
 
 
 class ReadOnlyWorkdir(Workdir):
-    """A run's folder in the eyes of a process that only reads it."""
+    """A run's folder, read-only, for processes other than the chief."""
 
     writes = False
 

@@ -181,7 +181,7 @@ class BoardFigures(Board):
             yield "refinement", self._published("refinement", save_path, self._path(), **settings)
 
     def _published(self, name, save, what, **settings):
-        """Draws apart and moves, arrays first: a file is there whole or not at all."""
+        """Draws into a temporary folder and moves the files from there, arrays first."""
         new = self._folder / ".new"
         shutil.rmtree(new, ignore_errors=True)  # Of a process that was killed while it drew.
         new.mkdir(parents=True)

@@ -239,7 +239,7 @@ def _verbosity(folder):
 
 
 def _save_model(folder, model):
-    """The best weights as a Keras file, which appears whole or not at all.
+    """Writes the best weights as a Keras file, atomically.
 
     It is on the disk before the report is, which alone marks the run as finished.
     """

@@ -114,7 +114,7 @@ class Vocabulary:
     def save(self, path: str | os.PathLike) -> None:
         """Writes UTF-8 text: a header line, then one token a line in order of ids.
 
-        The file appears whole or not at all, also when the process is killed.
+        The file is written atomically, also when the process is killed.
 
         Raises:
             OSError: the folder is missing or cannot be written.

@@ -13,7 +13,7 @@ _LARGEST_JSON = 2**26  # Bytes; a history of 10,000 epochs has a twentieth of it
 
 
 def write_whole(path, text):
-    """Writes a text file that appears whole or not at all, also when the process is killed.
+    """Writes a text file atomically, also when the process is killed.
 
     Raises:
       OSError: it could not be written (a full disk, say); the file that was there stays.

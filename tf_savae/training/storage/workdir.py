@@ -97,7 +97,7 @@ class Workdir:
             return None
 
     def write_json(self, name, value):
-        """Writes a JSON file whole or not at all."""
+        """Writes a JSON file atomically."""
         write_whole(self / name, json.dumps(value, indent=2) + "\n")
 
     def check(self, kind, identity, defaults=None):
