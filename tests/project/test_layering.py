@@ -1,6 +1,7 @@
 """Floors, cycles and sizes: each module imports only from floors below its own, and stays small."""
 
 import ast
+import collections
 import graphlib
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ SCRIPTS = sorted((PROJECT / "bin").glob("*.py"))
 FOLDERS = [PROJECT / name for name in ("bin", "benchmarks", "tests")]
 OTHERS = sorted(path for folder in FOLDERS for path in folder.rglob("*.py"))
 ALL_FILES = {**FILES, **{str(path.relative_to(PROJECT)): path for path in OTHERS}}
-LONGEST_FUNCTION, LONGEST_FILE = 60, 400
+LONGEST_FUNCTION, LONGEST_FILE, LARGEST_FOLDER = 60, 400, 16
 
 
 def test_every_module_stands_on_a_known_floor():
@@ -43,6 +44,26 @@ def test_files_and_functions_stay_short(name):
     assert len(source.splitlines()) <= LONGEST_FILE
     long = {f: lines for f, lines in _function_lines(source) if lines > LONGEST_FUNCTION}
     assert not long, f"{name}: functions over {LONGEST_FUNCTION} lines: {long}"
+
+
+OBJECTIVES = ("vae", "vae_svi", "vae_svi_kl")
+
+
+def test_folders_stay_small():
+    """At most 16 modules, and none of three that share the first word of their names."""
+    folders = collections.defaultdict(list)
+    for path in FILES.values():
+        if path.stem not in ("__init__", *OBJECTIVES):  # These are named after what they are.
+            folders[path.parent].append(path.stem)
+    large = {
+        folder.name: len(names) for folder, names in folders.items() if len(names) > LARGEST_FOLDER
+    }
+    assert not large, f"folders of more than {LARGEST_FOLDER} modules: {large}"
+    families = {}
+    for folder, names in folders.items():
+        words = collections.Counter(name.split("_")[0] for name in names)
+        families |= {(folder.name, word): n for word, n in words.items() if n >= 3}
+    assert not families, f"families of files by prefix, which want a folder: {families}"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
