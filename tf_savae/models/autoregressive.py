@@ -12,7 +12,7 @@ from tf_savae.models.row_sampling import check_built, decode_rows
 from tf_savae.models.validation.arrays import refuse_sparse
 from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
 from tf_savae.networks import PureGenerator
-from tf_savae.objectives import BatchObjective, autoregressive
+from tf_savae.objectives import SYSTEMS, Autoregressive, LikelihoodBatch
 from tf_savae.probability.distribution_checks import check_legacy
 
 __all__ = ["AutoregressiveModel"]
@@ -47,23 +47,17 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
             latent=False, amortized=False, refined=False, pulled_back=False, tokens=tokens
         )
 
+    @property
+    def objective(self):
+        """The `Objective` that trains it: -log p(x)."""
+        return SYSTEMS[Autoregressive.name]
+
     def _outcome(self, x, seed, beta, training, probe):
         generator = PureGenerator(self.decoder, None, None)
         outer, inner = seeds.split(seed, 2)
-        return autoregressive(
-            BatchObjective(
-                generator=generator,
-                theta=generator.theta(x, outer, training),
-                encode=None,
-                prior_parameters=None,
-                refine=None,
-                steps=0,
-                beta=beta,
-                free_bits=0.0,
-                seed=inner,
-                training=training,
-            )
-        )
+        theta = generator.theta(x, outer, training)
+        batch = LikelihoodBatch(generator, theta, seeds.fold(inner, 0), training)
+        return self.objective.loss(batch)
 
     def _tokens(self, x):
         count = getattr(self.decoder, "count_tokens", None)

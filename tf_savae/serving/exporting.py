@@ -131,7 +131,7 @@ def _facts(model, vocabulary, limits, xla):
     facts = {
         "model": type(model).__name__,
         "decoder": type(model.decoder).__name__,
-        "objective": getattr(model, "objective", "autoregressive"),
+        "objective": model.objective.name,
         "trained with K": getattr(model, "inference_steps", 0),
         "limits": vars(limits),
         "XLA": bool(xla),

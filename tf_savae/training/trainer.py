@@ -185,7 +185,7 @@ def _is_whole(path):
 
 def _resolve_hvp(config, model, data, checkpoints):
     """Measures hvp="auto" once a run: both products are exact, but round differently."""
-    if config.system != "savae" or config.hvp != "auto":
+    if not config.objective.crosses_refinement or config.hvp != "auto":
         return
     if "hvp" not in checkpoints.state:
         batch, _ = first_batch(data.stream(config.seed, 0), config.batch_size)
