@@ -61,7 +61,7 @@ def model_of(case, steps, method="exact_forward", dtype="float32", optimizer="sg
         prior=tf_savae.networks.StandardNormalPrior(case.latent, dtype=dtype),
     )
     model.compile(optimizer, jit_compile="auto")
-    model._ensure_built(tf.constant(batch(case, 1)))
+    model.ensure_built(tf.constant(batch(case, 1)))
     return model
 
 

@@ -72,7 +72,7 @@ def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
     gradients = []
     for index, batch in enumerate(dataset):
         x = batch[0] if isinstance(batch, tuple) else batch
-        model._ensure_built(x)
+        model.ensure_built(x)
         found = function(x, seeds.fold(seed, index))
         gradients.append([g.numpy().astype(np.float64) for g in found])
     if len(gradients) < 2:

@@ -63,9 +63,6 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
         count = getattr(self.decoder, "count_tokens", None)
         return None if count is None else count(x)
 
-    def _prepare_fit(self, batch):
-        self._ensure_built(batch)
-
     def _make_parts(self, x):
         x = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part)[:1], x)
         if not self.decoder.built:

@@ -14,7 +14,7 @@ from tf_savae.models.jit import check_second_derivatives
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.objective_builder import PosesProblems
 from tf_savae.models.refinement import steps_schedule
-from tf_savae.models.refinement.checks import check_given_family, checked_prior
+from tf_savae.models.refinement.checks import CHANGEABLE, check_given_family, checked_prior
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
 from tf_savae.models.validation.model_parts import (
     check_amortized_weight,
@@ -178,6 +178,21 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
             return 0.0
         return default if self.amortized_weight is None else self.amortized_weight
 
+    @property
+    def hvp(self):
+        """The Hessian-vector product that training takes; "auto" until both are measured.
+
+        Assigning replaces it for this model's training alone: `refinement.hvp` stays what files
+        hold, and counts again once it is assigned or the model is compiled.
+        """
+        return self._hvp
+
+    @hvp.setter
+    def hvp(self, method):
+        self._hvp = CHANGEABLE["hvp"](method)
+        self.train_function = None  # Traced with another one, as was each K of a schedule.
+        self.__dict__.pop("_phases", None)
+
     def _train_with_steps(self, step):
         """Takes K from the schedule, for training step number `step`; None: training is over."""
         now = None if step is None else steps_schedule.steps_at(self.refinement.steps, step)
@@ -252,7 +267,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
                 f"{trained} training steps. Make a new one."
             )
         if not self.built:
-            self._ensure_built(zeros_of(source._data_spec))
+            self.ensure_built(zeros_of(source.data_spec))
         take_weights(self, source)
         return self
 
@@ -296,9 +311,9 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
     def _needs_batch(self):
         return super()._needs_batch() or (self._uses_products() and self._hvp == "auto")
 
-    def _prepare_fit(self, batch):
-        """Builds the model and, for hvp="auto", measures both products on the first batch."""
-        self._ensure_built(batch)
+    def prepare_fit(self, batch):
+        """See `BoundModel.prepare_fit`; for hvp="auto" it measures both products on the batch."""
+        super().prepare_fit(batch)
         if self._uses_products() and self._hvp == "auto":
             self._hvp = self._measured_hvp(batch)
 

@@ -30,7 +30,7 @@ def assemble(config, steps_per_epoch, make_encoder, make_decoder, example):
     optimizer = kinds[config.optimizer](config.learning_rate, global_clipnorm=clip)
     jit = {"auto": "auto", "true": True, "false": False}[config.jit_compile]
     model.compile(optimizer, jit_compile=jit)
-    model._ensure_built(example)
+    model.ensure_built(example)
     optimizer.build(model.trainable_variables)
     return model
 

@@ -189,9 +189,9 @@ def _resolve_hvp(config, model, data, checkpoints):
         return
     if "hvp" not in checkpoints.state:
         batch, _ = first_batch(data.stream(config.seed, 0), config.batch_size)
-        model._prepare_fit(batch)
-        checkpoints.state["hvp"] = model._hvp
-    model.refinement.hvp = model._hvp = checkpoints.state["hvp"]
+        model.prepare_fit(batch)
+        checkpoints.state["hvp"] = model.hvp
+    model.refinement.hvp = model.hvp = checkpoints.state["hvp"]
 
 
 def _fit(config, folder, data, task, model, checkpoints):
