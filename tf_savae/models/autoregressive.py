@@ -6,7 +6,6 @@ import tensorflow as tf
 from tf_savae.core import seeds, validation
 from tf_savae.core.registration import register
 from tf_savae.models.base import BoundModel
-from tf_savae.models.build import BuildsFromData
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.row_sampling import check_built, decode_rows
 from tf_savae.models.validation.arrays import refuse_sparse
@@ -19,7 +18,7 @@ __all__ = ["AutoregressiveModel"]
 
 
 @register
-class AutoregressiveModel(BuildsFromData, BoundModel):
+class AutoregressiveModel(BoundModel):
     """p(x) without z (LSTM language model, Gated PixelCNN), trained with `fit(x)`.
 
     Args:

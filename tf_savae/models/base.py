@@ -6,7 +6,7 @@ import tensorflow as tf
 from tf_savae.core import seeds, validation
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.models import apply_if_finite, keras_distribution
-from tf_savae.models.build import first_batch
+from tf_savae.models.build import BuildsFromData, first_batch
 from tf_savae.models.callbacks import (
     NoEmptyPass,
     StopOnNonFinite,
@@ -29,7 +29,7 @@ from tf_savae.models.validation.streams import NO_TARGETS, BatchChecks, look
 __all__ = ["BoundModel"]
 
 
-class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
+class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.Model):
     """A keras.Model trained on a bound of log p(x); subclasses say which.
 
     The loss is the mean over a batch's examples; with sample weights w it is sum(w loss) / sum(w),

@@ -7,7 +7,7 @@ from tf_savae.core import seeds, validation
 from tf_savae.core.registration import register
 from tf_savae.models import apply_if_finite, distribution
 from tf_savae.models.base import BoundModel
-from tf_savae.models.build import BuildsFromData, zeros_of
+from tf_savae.models.build import zeros_of
 from tf_savae.models.callbacks import WarnOfIdleEncoder
 from tf_savae.models.inference import Inference
 from tf_savae.models.jit import check_second_derivatives
@@ -39,7 +39,7 @@ _WEIGHT = "amortized_weight"
 
 
 @register
-class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
+class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
     """A semi-amortized VAE (Kim et al. 2018), or one of its baselines, trained with `fit(x)`.
 
     Args:
