@@ -116,6 +116,44 @@ def test_what_is_no_objective_is_refused(objective, message):
         tf_savae.SemiAmortizedVAE(dense_encoder(), None, objective=objective)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"refines": False},
+            "'inclusive_kl' has refines=False and yet crosses_refinement or",
+        ),
+        (
+            {"amortized_weight": -1},
+            "amortized_weight of 'inclusive_kl': expected a finite number",
+        ),
+    ],
+)
+def test_attributes_that_contradict_each_other_are_refused(changes, message):
+    rule = InclusiveKL()
+    vars(rule).update(changes)
+    with pytest.raises(ValueError, match=f"objective: .*{message}"):
+        dense_model(rule)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (lambda o: o.loss, TypeError, r"loss.batch. of 'inclusive_kl' to return an Outcome, got"),
+        (
+            lambda o: o._replace(loss=tf.reduce_mean(o.loss)),
+            ValueError,
+            r"'inclusive_kl' to be one number per example, shape \[B\]; got shape \[\]. Do not",
+        ),
+    ],
+)
+def test_a_loss_that_is_no_outcome_per_example_is_refused(loss, error, message):
+    rule = InclusiveKL()
+    rule.loss = lambda batch: loss(batch.outcome_at(batch.encode()))
+    with pytest.raises(error, match=message):
+        dense_model(rule)._outcome(data(), [0, 1], 1.0, True, None)
+
+
 def test_an_objective_of_no_encoder_has_no_gradient_noise():
     rule = InclusiveKL()
     rule.uses_encoder = False

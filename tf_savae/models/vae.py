@@ -26,7 +26,7 @@ from tf_savae.models.validation.model_parts import (
 from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
 from tf_savae.models.warm_start import take_weights
 from tf_savae.networks import StandardNormalPrior
-from tf_savae.objectives import as_objective, serialized
+from tf_savae.objectives import as_objective, outcome_of, serialized
 from tf_savae.probability import as_family, as_kl_weight
 from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import posterior_mean, zero_codes
@@ -276,7 +276,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
 
     def _outcome(self, x, seed, beta, training, probe):
         problem = self.problem(x, seed, beta, training, probe, free_bits=self.free_bits)
-        return self.objective.loss(problem)
+        return outcome_of(self.objective, problem)
 
     def _tokens(self, x):
         count = getattr(self.decoder, "count_tokens", None)

@@ -2,7 +2,7 @@
 
 from tf_savae.objectives.autoregressive import Autoregressive, LikelihoodBatch
 from tf_savae.objectives.batch_objective import BatchObjective, Outcome, RefinementInfo
-from tf_savae.objectives.lookup import OBJECTIVES, SYSTEMS, as_objective, serialized
+from tf_savae.objectives.lookup import OBJECTIVES, SYSTEMS, as_objective, outcome_of, serialized
 from tf_savae.objectives.objective import Objective
 from tf_savae.objectives.savae import SAVAE
 from tf_savae.objectives.svi import SVI
@@ -25,5 +25,6 @@ __all__ = [
     "Outcome",
     "RefinementInfo",
     "as_objective",
+    "outcome_of",
     "serialized",
 ]
