@@ -110,7 +110,7 @@ def step_function(case, variant, steps, jit):
         forward = tf.function(lambda: built.log_prob(x, z), jit_compile=jit, autograph=False)
         return lambda: forward().numpy()
     built.compile("sgd", jit_compile=jit)
-    built._ensure_built(x)
+    built.ensure_built(x)
     step = tf.function(lambda: built.train_step(x), jit_compile=jit, autograph=False)
     return lambda: step()["loss"].numpy()
 

@@ -5,7 +5,7 @@
 """
 
 import tf_savae.core.backend  # noqa: F401 First: it refuses other backends than TensorFlow's.
-from tf_savae import networks, probability, svi
+from tf_savae import networks, objectives, probability, svi
 from tf_savae.models import (
     AutoregressiveModel,
     NonFiniteError,
@@ -36,6 +36,7 @@ __all__ = [
     "export",
     "linear_kl_weight",
     "networks",
+    "objectives",
     "probability",
     "svi",
 ]

@@ -6,7 +6,6 @@ import tf_savae
 from peers import weights
 from peers.batches import batch
 from tf_savae.core import seeds
-from tf_savae.objectives import OBJECTIVES
 
 __all__ = ["METHODS", "Ours", "model_of", "noise", "prepare"]
 
@@ -62,7 +61,7 @@ def model_of(case, steps, method="exact_forward", dtype="float32", optimizer="sg
         prior=tf_savae.networks.StandardNormalPrior(case.latent, dtype=dtype),
     )
     model.compile(optimizer, jit_compile="auto")
-    model._ensure_built(tf.constant(batch(case, 1)))
+    model.ensure_built(tf.constant(batch(case, 1)))
     return model
 
 
@@ -135,7 +134,7 @@ class Ours:
         model = self._model
         with tf.GradientTape() as tape:
             problem = model.problem(x, seed, 1.0, training=True)
-            loss = tf.reduce_mean(OBJECTIVES[model.objective](problem).loss)
+            loss = tf.reduce_mean(model.objective.loss(problem).loss)
         gradients = tape.gradient(loss, self._variables)
         return loss, [tf.convert_to_tensor(g) for g in gradients]
 

@@ -45,7 +45,7 @@ def with_reference_product(build_model):
 
     def build(config, texts):
         model = build_model(config, texts)
-        model._hvp = reference_product
+        model.hvp = reference_product
         return model
 
     return build

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_savae.evaluation import importance_weighting, inference_gap, mutual_information
+from tf_savae.evaluation import (
+    EvaluatePosterior,
+    importance_weighting,
+    inference_gap,
+    mutual_information,
+)
 from tf_savae.evaluation.dataset_pass import one_pass
 from tf_savae.evaluation.importance_weights import weighting_of
 from tf_savae.probability import DiagonalGaussian, FullCovarianceGaussian
-from tf_savae.training.evaluate_posterior import EvaluatePosterior
 
 
 def _channel(count, variance, seed=0):

@@ -59,7 +59,7 @@ def compared(strategy, make, x, **options):
     metrics = max(np.max(np.abs(np.subtract(history[n], expected[n]))) for n in expected)
     weights = relative_error(_learned(two), _learned(one))
     start = make()
-    start._ensure_built(tf.constant(x[:2]))
+    start.ensure_built(tf.constant(x[:2]))
     moved = relative_error(_learned(start), _learned(one))
     return {"weights": weights, "metrics": float(metrics), "moved": moved}, two, one
 

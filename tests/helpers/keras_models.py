@@ -65,7 +65,7 @@ def compiled(model, x, *, jit_compile=False, optimizer=None, **options):
     """The model with weights, compiled with plain gradient descent of rate 1."""
     optimizer = optimizer or keras.optimizers.SGD(1.0)
     model.compile(optimizer, jit_compile=jit_compile, **options)
-    model._ensure_built(tf.convert_to_tensor(x))
+    model.ensure_built(tf.convert_to_tensor(x))
     model.optimizer.build(model.trainable_variables)
     return model
 

@@ -9,6 +9,7 @@ from keras_models import compiled, data, dense_decoder, dense_model, text_model,
 import tf_savae
 from tf_savae import AutoregressiveModel, SemiAmortizedRefinement, linear_kl_weight
 from tf_savae.networks import Decoder, DistributionDecoder, TextDecoder
+from tf_savae.svi import hvp
 
 
 def _answers(model, x):
@@ -110,13 +111,32 @@ def test_the_product_follows():
     x = data()
     model = compiled(dense_model(hvp="auto"), x)
     model.fit(x, verbose=0)
-    assert model._hvp != "auto"
+    assert model.hvp != "auto"
     model.refinement.hvp = "finite_difference"
     model.fit(x, verbose=0)
-    assert model._hvp == "finite_difference"
+    assert model.hvp == "finite_difference"
     model.refinement.keep, model.refinement.hvp = "states", "auto"
     model._follow_settings()
-    assert model._hvp == "forward_over_reverse"
+    assert model.hvp == "forward_over_reverse"
+
+
+def test_an_assigned_product_is_the_one_that_training_takes():
+    x, calls = data(), []
+    model = compiled(dense_model(), x)
+    model.fit(x, verbose=0)
+
+    def counted(objective, parameters, theta, seed, vector):
+        calls.append(seed)
+        return hvp.METHODS["reverse_over_reverse"](objective, parameters, theta, seed, vector)
+
+    model.hvp = counted
+    model.fit(x, verbose=0)
+    assert calls and model.refinement.hvp == "reverse_over_reverse"
+    model.refinement.hvp = "forward_over_reverse"
+    model.fit(x, verbose=0)
+    assert model.hvp == "forward_over_reverse"
+    with pytest.raises(ValueError, match="hvp: expected one of .*; got 'exact'"):
+        model.hvp = "exact"
 
 
 class _Scaled(Decoder):
@@ -286,7 +306,7 @@ def test_settings_that_do_not_fit_together_are_refused(changes, message, tmp_pat
 def test_an_objective_without_an_encoder_is_another_model():
     model = compiled(dense_model(), data())
     model.objective = "svi"
-    with pytest.raises(ValueError, match='objective: "svi" is the one without an encoder, and the'):
+    with pytest.raises(ValueError, match="'svi' trains no encoder, and the model has one. Make"):
         model.fit(data(), verbose=0)
 
 

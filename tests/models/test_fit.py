@@ -113,7 +113,7 @@ def test_any_form_of_data_is_measured_and_used_up_once(make, caplog):
         with caplog.at_level("INFO", logger="absl"):
             history = model.fit(x, batch_size=4, shuffle=False, verbose=0).history
         losses.append(history["loss"])
-        assert model._hvp in ("forward_over_reverse", "reverse_over_reverse")
+        assert model.hvp in ("forward_over_reverse", "reverse_over_reverse")
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert caplog.text.count("hvp='auto' chose") == 2
 
@@ -333,5 +333,5 @@ def test_hvp_auto_measures_and_says_so(caplog):
     model.compile("adam", jit_compile=False)
     with caplog.at_level(logging.INFO, logger="absl"):
         model.fit(data(), verbose=0)
-    assert model._hvp in ("forward_over_reverse", "reverse_over_reverse")
-    assert any(f"hvp='auto' chose {model._hvp}" in r.getMessage() for r in caplog.records)
+    assert model.hvp in ("forward_over_reverse", "reverse_over_reverse")
+    assert any(f"hvp='auto' chose {model.hvp}" in r.getMessage() for r in caplog.records)

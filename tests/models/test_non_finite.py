@@ -131,7 +131,7 @@ def test_sparse_gradients_and_an_unbuilt_optimizer():
     """Embeddings' gradients are IndexedSlices; slots made inside the first step are held too."""
     x = tokens(4, 5)
     model = text_model("vae")
-    model._ensure_built(tf.constant(x))
+    model.ensure_built(tf.constant(x))
     model.compile(keras.optimizers.Adam(0.1), jit_compile=False)
     embedding = model.encoder.embedding.trainable_variables[0]
     model.decoder.softmax.bias.assign_add(np.full([20], np.nan, np.float32))

@@ -184,7 +184,7 @@ def test_good_streams_give_what_arrays_give():
         losses += history["loss"]
     assert losses[1:] == pytest.approx([losses[0]] * 3, rel=1e-5)
     packed = Dataset.from_tensor_slices({"image": x, "label": np.arange(8)}).batch(2)
-    checked = model._batch_checks().source(packed)
+    checked = model.batch_checks().source(packed)
     assert checked.element_spec == packed.element_spec
     assert checked.cardinality() == 4
 
@@ -213,7 +213,7 @@ def test_a_model_without_weights_trains_on_every_batch_of_what_is_read_once(sour
 
 def test_batches_of_a_generator():
     """Numbers of rows may differ, None and dicts are kept; other shapes are named."""
-    checks = dense_model("vae")._batch_checks()
+    checks = dense_model("vae").batch_checks()
     whole = [({"a": np.ones([n, 2]), "b": [np.ones([n], "int32")]}, None, None) for n in (2, 2, 1)]
     found = list(checks.source(batch for batch in whole))
     assert [len(x["a"]) for x, _, _ in found] == [2, 2, 1]

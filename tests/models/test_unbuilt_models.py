@@ -33,13 +33,13 @@ def test_build_guesses_dtypes_and_data_tell_them(tmp_path):
     model = text_model("vae")
     model.build((None, None))
     model.compile(jit_compile=False)
-    assert model._data_spec == ([None], "int32")
+    assert model.data_spec == ([None], "int32")
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     x = tokens(4).astype("int64")
     codes = [m.predict(x, verbose=0) for m in (again, model)]
     np.testing.assert_allclose(codes[0], codes[1], rtol=1e-5)
-    assert model._data_spec == ([7], "int64")
+    assert model.data_spec == ([7], "int64")
 
 
 def test_built_twice_and_after_data():

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import text_runs
 from absl import flags
+from keras_models import compiled, data, dense_model
 
 from tf_savae import evaluation, svi
 
@@ -81,6 +82,17 @@ def test_the_guides_rule_refines():
         gradients.append(tape.gradient(total, start).numpy())
     np.testing.assert_allclose(*gradients, rtol=1e-11)
     assert np.all(bowl(refined, goal, 0) < bowl(start, goal, 0))
+
+
+def test_the_guides_objective_trains():
+    names = {"__name__": "guide"}
+    exec(compile(_python("guide.md"), "guide.md", "exec"), names)
+    model = compiled(dense_model(names["InclusiveKL"]()), data())
+    before = [v.numpy() for v in model.trainable_variables]
+    history = model.fit(data(), verbose=0).history
+    assert history["loss"][0] > history["bound"][0]  # By the KL.
+    after = [v.numpy() for v in model.trainable_variables]
+    assert not any(np.array_equal(b, a) for b, a in zip(before, after, strict=True))
 
 
 def _commands(page):

@@ -209,7 +209,7 @@ def test_bad_models(model, tmp_path):
     with pytest.raises(ValueError, match="version: expected an integer >= 1, got -1"):
         tf_savae.export(model, tmp_path, version=-1)
     spoilt = keras_models.dense_model()
-    spoilt._ensure_built(tf.constant(keras_models.data()))
+    spoilt.ensure_built(tf.constant(keras_models.data()))
     spoilt.trainable_variables[0].assign(np.nan * spoilt.trainable_variables[0])
     with pytest.raises(ValueError, match="expected finite numbers, got .* Export a checkpoint of"):
         tf_savae.export(spoilt, tmp_path)

@@ -35,7 +35,7 @@ def _image():
 
 def _exported(made, folder, **options):
     model, x = made
-    model._ensure_built(tf.constant(x))
+    model.ensure_built(tf.constant(x))
     return model, x, tf_savae.export(model, folder / "model", limits=answers.LIMITS, **options)
 
 

@@ -30,7 +30,7 @@ needs_gcc = pytest.mark.skipif(program.compiler() is None, reason="NO gcc: NOT C
 @pytest.fixture(scope="module")
 def model():
     model = keras_models.text_model()
-    model._ensure_built(tf.constant(keras_models.tokens()))
+    model.ensure_built(tf.constant(keras_models.tokens()))
     return model
 
 

@@ -2,6 +2,7 @@
 
 from tf_savae.evaluation.active_units import active_units
 from tf_savae.evaluation.bounds import Bounds, evaluate_bounds
+from tf_savae.evaluation.evaluate_posterior import EvaluatePosterior
 from tf_savae.evaluation.gap import InferenceGap, inference_gap
 from tf_savae.evaluation.gradient_noise import GradientNoise, gradient_noise
 from tf_savae.evaluation.importance import (
@@ -14,6 +15,7 @@ from tf_savae.evaluation.steps_curve import StepsCurve, steps_curve
 
 __all__ = [
     "Bounds",
+    "EvaluatePosterior",
     "GradientNoise",
     "ImportanceWeighting",
     "InferenceGap",

@@ -58,7 +58,7 @@ def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
             f"{list(dataset.shape)}. Use tf.data.Dataset.from_tensor_slices(x).batch(32)."
         )
     bar = _bar(dataset, label)
-    batches = None if model is None else model._batch_checks()
+    batches = None if model is None else model.batch_checks()
     parts = []
     for index, batch in enumerate(dataset):
         x, _, weights = keras.utils.unpack_x_y_sample_weight(batch)

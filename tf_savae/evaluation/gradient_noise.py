@@ -8,12 +8,10 @@ import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.evaluation.dataset_pass import check_latent, compiled_for
-from tf_savae.objectives import OBJECTIVES
+from tf_savae.objectives import OBJECTIVES, Objective, as_objective
 from tf_savae.svi.objective import dense
 
 __all__ = ["GradientNoise", "gradient_noise"]
-
-_NO_ENCODER = ("svi",)
 
 
 class GradientNoise(NamedTuple):
@@ -41,11 +39,12 @@ def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
     Args:
       model: a compiled `SemiAmortizedVAE` with an encoder and weights.
       dataset: finite `tf.data.Dataset` of batches of x of one size; at least 2 of them.
-      objectives: names among "vae", "vae_svi", "vae_svi_kl" and "savae".
+      objectives: names among "vae", "vae_svi", "vae_svi_kl" and "savae", or an `Objective` of one's
+        own.
       seed: int; batch i draws its noise from (seed, i).
 
     Returns:
-      {objective: `GradientNoise`}.
+      {name of the objective: `GradientNoise`}.
 
     Raises:
       ValueError: an objective is unknown or has no encoder, the model lacks what it needs, or there
@@ -63,19 +62,17 @@ def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
     """
     check_latent(model)
     if model.encoder is None:
-        raise ValueError("model: expected one with an encoder, got objective 'svi', without.")
-    known = [name for name in OBJECTIVES if name not in _NO_ENCODER]
-    names = [validation.choice("objectives", name, known) for name in objectives]
-    if "savae" in names and model.refinement.adjoint == "stop":
         raise ValueError(
-            'objectives: "savae" needs a gradient through refinement, and the model\'s has '
-            'adjoint="stop". Give the refinement another adjoint.'
+            f"model: expected one with an encoder, got objective {model.objective.name!r}, without."
         )
-    function = compiled_for(model, lambda x, seed: _gradients(model, x, seed, ["vae", *names]))
+    chosen = [_checked(objective, model) for objective in objectives]
+    names = [objective.name for objective in chosen]
+    plain = as_objective("vae")
+    function = compiled_for(model, lambda x, seed: _gradients(model, x, seed, [plain, *chosen]))
     gradients = []
     for index, batch in enumerate(dataset):
         x = batch[0] if isinstance(batch, tuple) else batch
-        model._ensure_built(x)
+        model.ensure_built(x)
         found = function(x, seeds.fold(seed, index))
         gradients.append([g.numpy().astype(np.float64) for g in found])
     if len(gradients) < 2:
@@ -84,24 +81,41 @@ def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
     return {n: _summary(s, stacks[0]) for n, s in zip(names, stacks[1:], strict=True)}
 
 
-def _gradients(model, x, seed, names):
+def _checked(objective, model):
+    """The `Objective` of a name, if it trains an encoder and the refinement has what it needs."""
+    if isinstance(objective, Objective):
+        objective = as_objective(objective)
+        if not objective.uses_encoder:
+            raise ValueError(f"objectives: {objective.name!r} trains no encoder. Leave it out.")
+    else:
+        known = [name for name, made in OBJECTIVES.items() if made.uses_encoder]
+        objective = as_objective(validation.choice("objectives", objective, known))
+    if objective.crosses_refinement and model.refinement.adjoint == "stop":
+        raise ValueError(
+            f'objectives: "{objective.name}" needs a gradient through refinement, and the model\'s '
+            'has adjoint="stop". Give the refinement another adjoint.'
+        )
+    return objective
+
+
+def _gradients(model, x, seed, objectives):
     """The encoder's gradient of the batch mean of each objective, flat [P]."""
     found = []
     variables = [v.value for v in model.encoder.trainable_variables]
-    for name in names:
+    for objective in objectives:
         with tf.GradientTape() as tape:
-            problem = _problem(model, x, seed, name)
-            loss = tf.reduce_mean(OBJECTIVES[name](problem).loss)
+            problem = _problem(model, x, seed, objective)
+            loss = tf.reduce_mean(objective.loss(problem).loss)
         gradients = dense(tape.gradient(loss, variables), variables)
         found.append(tf.concat([tf.reshape(g, [-1]) for g in gradients], 0))
     return found
 
 
-def _problem(model, x, seed, name):
+def _problem(model, x, seed, objective):
     """The batch as training by this objective sees it, whatever the model's own objective is."""
-    steps = 0 if name == "vae" else model.refinement.last_steps
+    steps = model.refinement.last_steps if objective.refines else 0
     problem = model.problem(x, seed, training=True, steps=steps, free_bits=model.free_bits)
-    return dataclasses.replace(problem, amortized_weight=model.amortized_weight_of(name))
+    return dataclasses.replace(problem, amortized_weight=model.amortized_weight_of(objective))
 
 
 def _summary(gradients, plain):

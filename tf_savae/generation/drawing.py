@@ -169,7 +169,7 @@ def _checked(model, x):
             f"model: expected one with a latent code, got {type(model).__name__}, which can "
             "generate but not reconstruct."
         )
-    return model._arrays(x)
+    return model.checked_data(x)
 
 
 def _codes(model, x, refining, first, steps, drawing=None):

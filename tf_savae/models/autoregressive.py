@@ -6,20 +6,19 @@ import tensorflow as tf
 from tf_savae.core import seeds, validation
 from tf_savae.core.registration import register
 from tf_savae.models.base import BoundModel
-from tf_savae.models.build import BuildsFromData
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.row_sampling import check_built, decode_rows
 from tf_savae.models.validation.arrays import refuse_sparse
 from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
 from tf_savae.networks import PureGenerator
-from tf_savae.objectives import BatchObjective, autoregressive
+from tf_savae.objectives import SYSTEMS, Autoregressive, LikelihoodBatch
 from tf_savae.probability.distribution_checks import check_legacy
 
 __all__ = ["AutoregressiveModel"]
 
 
 @register
-class AutoregressiveModel(BuildsFromData, BoundModel):
+class AutoregressiveModel(BoundModel):
     """p(x) without z (LSTM language model, Gated PixelCNN), trained with `fit(x)`.
 
     Args:
@@ -47,30 +46,21 @@ class AutoregressiveModel(BuildsFromData, BoundModel):
             latent=False, amortized=False, refined=False, pulled_back=False, tokens=tokens
         )
 
+    @property
+    def objective(self):
+        """The `Objective` that trains it: -log p(x)."""
+        return SYSTEMS[Autoregressive.name]
+
     def _outcome(self, x, seed, beta, training, probe):
         generator = PureGenerator(self.decoder, None, None)
         outer, inner = seeds.split(seed, 2)
-        return autoregressive(
-            BatchObjective(
-                generator=generator,
-                theta=generator.theta(x, outer, training),
-                encode=None,
-                prior_parameters=None,
-                refine=None,
-                steps=0,
-                beta=beta,
-                free_bits=0.0,
-                seed=inner,
-                training=training,
-            )
-        )
+        theta = generator.theta(x, outer, training)
+        batch = LikelihoodBatch(generator, theta, seeds.fold(inner, 0), training)
+        return self.objective.loss(batch)
 
     def _tokens(self, x):
         count = getattr(self.decoder, "count_tokens", None)
         return None if count is None else count(x)
-
-    def _prepare_fit(self, batch):
-        self._ensure_built(batch)
 
     def _make_parts(self, x):
         x = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part)[:1], x)

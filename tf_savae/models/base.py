@@ -6,7 +6,7 @@ import tensorflow as tf
 from tf_savae.core import seeds, validation
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.models import apply_if_finite, keras_distribution
-from tf_savae.models.build import first_batch
+from tf_savae.models.build import BuildsFromData, first_batch
 from tf_savae.models.callbacks import (
     NoEmptyPass,
     StopOnNonFinite,
@@ -29,7 +29,7 @@ from tf_savae.models.validation.streams import NO_TARGETS, BatchChecks, look
 __all__ = ["BoundModel"]
 
 
-class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
+class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.Model):
     """A keras.Model trained on a bound of log p(x); subclasses say which.
 
     The loss is the mean over a batch's examples; with sample weights w it is sum(w loss) / sum(w),
@@ -181,7 +181,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
             warn_of_monitors(
                 callbacks, self._beta_at, int(apply_if_finite.batches(self.optimizer).numpy())
             )
-        batches = self._batch_checks()
+        batches = self.batch_checks()
         with batches.told(), explained():
             x = batches.source(x, skips=True)
             if kwargs.get("validation_data") is not None:
@@ -197,7 +197,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         """What training needs before its first step: weights, a measured product, slots."""
         self._follow_settings()
         if self._needs_batch():
-            x = self._with_first_batch(self._prepare_fit, x, batch_size)
+            x = self._with_first_batch(self.prepare_fit, x, batch_size)
         if self.built and self.compiled and not self.optimizer.built:
             # Here and not in the first step, which would be traced a second time without it.
             with self.distribute_strategy.scope():
@@ -208,7 +208,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         """Makes the weights from the first batch if there are none yet; returns the data."""
         if self.built and not self._data_spec_is_guess:
             return x
-        return self._with_first_batch(self._ensure_built, x, batch_size)
+        return self._with_first_batch(self.ensure_built, x, batch_size)
 
     def _with_first_batch(self, function, x, batch_size):
         batch, x = first_batch(x, batch_size or 32)
@@ -223,7 +223,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         if kwargs.get("_use_cached_eval_dataset"):  # Validation, which `fit` has checked.
             return super().evaluate(x, y, **kwargs)
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
-        batches = self._batch_checks()
+        batches = self.batch_checks()
         callbacks = [NoEmptyPass(), *keras.tree.flatten(kwargs.pop("callbacks", None) or [])]
         with batches.told(), explained():
             x = self._with_weights(batches.source(x), kwargs.get("batch_size"))
@@ -252,7 +252,7 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
           ValueError: x holds what cannot be data of this model.
         """
         self._check_arrays(x)
-        batches = self._batch_checks()
+        batches = self.batch_checks()
         callbacks = [NoEmptyPass(), *keras.tree.flatten(callbacks or [])]
         with batches.told(), explained():
             x = self._with_weights(batches.source(x), batch_size)
@@ -285,7 +285,8 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         """(vocabulary_size, data_range) of what the decoder's likelihood is of."""
         return tuple(getattr(self.decoder, n, None) for n in ("vocabulary_size", "data_range"))
 
-    def _batch_checks(self):
+    def batch_checks(self):
+        """`BatchChecks` for one pass over a dataset of this model's data, as `fit` makes them."""
         return BatchChecks(*self._data_limits())
 
     def _checked(self, x, y, sample_weight):
@@ -309,11 +310,18 @@ class BoundModel(ChecksSettings, FollowsSettings, Steps, keras.Model):
         return keras_distribution.as_shared(with_targets(x), self)
 
     def _needs_batch(self):
-        """Whether `_prepare_fit` has anything to do; looking at a dataset may move its shuffle."""
+        """Whether `prepare_fit` has anything to do; looking at a dataset may move its shuffle."""
         return not self.built or self._data_spec_is_guess
 
-    def _prepare_fit(self, batch):
-        """Hook: what needs a batch of data before training starts."""
+    def prepare_fit(self, batch):
+        """What needs a batch of data before training starts: weights, and choices that it decides.
+
+        `fit` does so by itself.
+
+        Args:
+          batch: nest of tensors [B, ...], x of one batch.
+        """
+        self.ensure_built(batch)
 
     def _check_weights(self):
         for variable in self.variables:

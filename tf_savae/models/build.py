@@ -19,8 +19,20 @@ class BuildsFromData:
         """Creates all weights by running the parts on x, without refinement."""
         raise NotImplementedError
 
-    def _ensure_built(self, x):
-        """Creates the weights before the first step is traced; x is one batch or less."""
+    @property
+    def data_spec(self):
+        """[shape of one example, dtype] for each tensor of the nest x; None before data."""
+        return self._data_spec
+
+    def ensure_built(self, x):
+        """Creates the weights, unless there are some, before the first step is traced.
+
+        Args:
+          x: nest of tensors [B, ...], one batch or less.
+
+        Raises:
+          ValueError: the layers do not take x, or a weight of theirs would not be trained.
+        """
         if not self.built:
             with self.distribute_strategy.scope():
                 self._make_parts(x)
@@ -30,10 +42,10 @@ class BuildsFromData:
             self.__dict__.update(_data_spec=spec_of(x), _data_spec_is_guess=False)
 
     def _ensure_built_in_graph(self, x):
-        """As `_ensure_built`, for x that may be a tensor of a graph: by zeros, outside of it."""
+        """As `ensure_built`, for x that may be a tensor of a graph: by zeros, outside of it."""
         if not self.built:
             with tf.init_scope():
-                self._ensure_built(zeros_of(spec_of(x)))
+                self.ensure_built(zeros_of(spec_of(x)))
 
     def build(self, input_shape=None):
         """Makes the weights for data of a shape, as a batch would; `fit` and others do so too.
@@ -55,7 +67,7 @@ class BuildsFromData:
             )
         tokens = getattr(self.decoder, "vocabulary_size", None) is not None
         spec = _spec_of_shapes(input_shape, "int32" if tokens else keras.config.floatx())
-        self._ensure_built(zeros_of(spec))
+        self.ensure_built(zeros_of(spec))
         self.__dict__.update(_data_spec=spec, _data_spec_is_guess=True)
 
     def __call__(self, x, *args, **kwargs):
@@ -66,7 +78,7 @@ class BuildsFromData:
                 "between the layers of yours."
             )
         refuse_sparse(x)
-        self._ensure_built(x)
+        self.ensure_built(x)
         return super().__call__(x, *args, **kwargs)
 
     def get_build_config(self):
@@ -79,7 +91,7 @@ class BuildsFromData:
         """Makes the weights of a loaded model."""
         spec = keras.saving.deserialize_keras_object(config["data_spec"])
         # Unknown lengths (text) may be anything: a short row is enough.
-        self._ensure_built(zeros_of(spec))
+        self.ensure_built(zeros_of(spec))
 
 
 def spec_of(x):

@@ -45,7 +45,7 @@ class Inference:
             ("infer", steps, *options),
             lambda x, seed: self.refined_parameters(x, steps, seed, *options),
         )
-        return self.family.distribution(run(self._arrays(x), _seed(seed)))
+        return self.family.distribution(run(self.checked_data(x), _seed(seed)))
 
     def refined_parameters(
         self, x, steps=None, seed=0, early_stopping=None, samples=None, fall_back=None
@@ -85,7 +85,7 @@ class Inference:
             refined, _ = problem.refined(problem.encode(), adjoint="stop")
             return problem.outcome_at(refined).terms.bound
 
-        return self._compiled(("negative_elbo", steps), run)(self._arrays(x), _seed(seed))
+        return self._compiled(("negative_elbo", steps), run)(self.checked_data(x), _seed(seed))
 
     def log_likelihood(self, x, samples=500, steps=None, seed=None):
         """Importance-weighted estimate of log p(x), [B] float64 nats (Burda et al. 2016).
@@ -108,7 +108,8 @@ class Inference:
                 second,
             )
 
-        return self._compiled(("log_likelihood", samples, steps), run)(self._arrays(x), _seed(seed))
+        estimate = self._compiled(("log_likelihood", samples, steps), run)
+        return estimate(self.checked_data(x), _seed(seed))
 
     def generate(self, n, seed=None, first=0, **options):
         """n samples of x: z from the prior, x from the decoder.
@@ -156,19 +157,26 @@ class Inference:
         first = validation.non_negative_int("first", first)
         steps = _checked(self._steps(steps))
         refining, drawing, noise = seeds.split(_seed(seed), 3)
-        parameters = posterior_of_rows(self, self._arrays(x), refining, first, steps)
+        parameters = posterior_of_rows(self, self.checked_data(x), refining, first, steps)
         if validation.boolean("mean", mean):
             z = posterior_mean(self.family.distribution(parameters))
         else:
             z = posterior_codes(self, parameters, drawing, first)
         return decode_rows(self, z, noise, first, **options)
 
-    def _arrays(self, x):
-        """x as tensors in the weights' precision, checked; makes the weights if there are none."""
+    def checked_data(self, x):
+        """x as tensors in the weights' precision, checked; makes the weights if there are none.
+
+        Args:
+          x: data [B, ...], a nest of arrays.
+
+        Raises:
+          ValueError: x cannot be data of this model.
+        """
         refuse_sparse(x)
         x = self._standard(x)
         self._check_arrays(x)
-        self._ensure_built(x)
+        self.ensure_built(x)
         return x
 
     def _compiled(self, key, function):

@@ -3,6 +3,7 @@
 import keras
 from absl import logging
 
+from tf_savae.core.all_layers import all_layers
 from tf_savae.core.devices import accelerators, gpus
 
 __all__ = ["check_second_derivatives", "resolve_jit_compile"]
@@ -33,7 +34,7 @@ def resolve_jit_compile(jit_compile, layers):
     """
     if jit_compile not in (True, False, "auto"):
         raise ValueError(f'jit_compile: expected True, False or "auto", got {jit_compile!r}.')
-    inner = [layer for top in layers for layer in flatten(top)]
+    inner = [layer for top in layers for layer in all_layers(top)]
     blocking = sorted({type(layer).__name__ for layer in inner if not layer.supports_jit})
     if jit_compile is True and blocking:
         raise ValueError(
@@ -66,15 +67,10 @@ def check_second_derivatives(decoder):
     """
     if not gpus():
         return
-    for layer in flatten(decoder):
+    for layer in all_layers(decoder):
         if isinstance(layer, _CUDNN_LAYERS) and getattr(layer, "use_cudnn", False) is not False:
             raise ValueError(
                 f"decoder: {type(layer).__name__} {layer.name!r} may use the cuDNN kernel, which "
                 "has no second derivative, so nothing can be differentiated through refinement; "
                 "expected use_cudnn=False, or tf_savae.networks.LSTM."
             )
-
-
-def flatten(layer):
-    """The layer and all layers inside it."""
-    return list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []

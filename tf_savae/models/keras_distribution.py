@@ -15,6 +15,8 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+from tf_savae.core.all_layers import all_layers
+
 __all__ = [
     "as_shared",
     "check_made_in_scope",
@@ -68,7 +70,7 @@ def check_made_in_scope(model, optimizer):
 def warn_of_layers(layers):
     """Says which layers make the result depend on the number of replicas."""
     count = tf.distribute.get_strategy().num_replicas_in_sync
-    inner = {type(part) for layer in layers for part in layer._flatten_layers()}
+    inner = {type(part) for layer in layers for part in all_layers(layer)}
     reasons = {
         keras.layers.BatchNormalization: "normalises each replica's rows by themselves",
         keras.layers.Dropout: "draws for each replica by itself",

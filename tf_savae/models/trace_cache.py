@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core.all_layers import all_layers
+
 __all__ = ["FollowInEpochs", "FollowsSettings", "settings_of"]
 
 # What Keras keeps for itself under public names, and what its callbacks set.
@@ -160,7 +162,7 @@ def settings_of(model, owners=None):
     ['rate']
     """
     if owners is None:
-        owners = [*model._flatten_layers(), getattr(model, "optimizer", None)]
+        owners = [*all_layers(model), getattr(model, "optimizer", None)]
     same = [_Same(owner) for owner in owners if owner is not None]
     return {(s, name): _key(value, _DEPTH) for s in same for name, value in _attributes(s.thing)}
 

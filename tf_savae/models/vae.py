@@ -7,17 +7,18 @@ from tf_savae.core import seeds, validation
 from tf_savae.core.registration import register
 from tf_savae.models import apply_if_finite, distribution
 from tf_savae.models.base import BoundModel
-from tf_savae.models.build import BuildsFromData, zeros_of
+from tf_savae.models.build import zeros_of
 from tf_savae.models.callbacks import WarnOfIdleEncoder
 from tf_savae.models.inference import Inference
 from tf_savae.models.jit import check_second_derivatives
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.objective_builder import PosesProblems
 from tf_savae.models.refinement import steps_schedule
-from tf_savae.models.refinement.checks import check_given_family, checked_prior
+from tf_savae.models.refinement.checks import CHANGEABLE, check_given_family, checked_prior
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
 from tf_savae.models.validation.model_parts import (
     check_amortized_weight,
+    check_encoder,
     check_generator,
     check_parts,
     check_refinement,
@@ -25,7 +26,7 @@ from tf_savae.models.validation.model_parts import (
 from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
 from tf_savae.models.warm_start import take_weights
 from tf_savae.networks import StandardNormalPrior
-from tf_savae.objectives import OBJECTIVES
+from tf_savae.objectives import as_objective, outcome_of, serialized
 from tf_savae.probability import as_family, as_kl_weight
 from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import posterior_mean, zero_codes
@@ -35,20 +36,21 @@ from tf_savae.svi.hvp import METHODS
 __all__ = ["SemiAmortizedVAE"]
 
 _WEIGHT = "amortized_weight"
-_AMORTIZED_WEIGHT = 0.3  # Of SA-VAE, where nothing else is said: docs/results.md.
 
 
 @register
-class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
+class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
     """A semi-amortized VAE (Kim et al. 2018), or one of its baselines, trained with `fit(x)`.
 
     Args:
       encoder: Keras layer or model, x -> the family's parameters (a nest of [B, ...], or one
-        tensor [B, parameter_count] where `latent_size` is given). None for objective "svi".
+        tensor [B, parameter_count] where `latent_size` is given). None for an objective
+        without one, such as "svi".
       decoder: a `tf_savae.networks.Decoder`.
-      refinement: a `SemiAmortizedRefinement`. With objective "vae" it is used only where inference
-        is asked for steps > 0; the posterior is the encoder's otherwise.
-      objective: "savae", "vae", "svi", "vae_svi" or "vae_svi_kl".
+      refinement: a `SemiAmortizedRefinement`. With an objective that does not refine ("vae") it is
+        used only where inference is asked for steps > 0; the posterior is the encoder's otherwise.
+      objective: "savae", "vae", "svi", "vae_svi", "vae_svi_kl" or a
+        `tf_savae.objectives.Objective` of one's own; kept as an `Objective`.
       family: variational family or function (parameters -> TFP distribution); by default a
         diagonal Gaussian with parameters (mean, log_variance).
       prior: a `tf_savae.networks.Prior`; by default the standard normal.
@@ -83,7 +85,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
             None if w is None else validation.positive(_WEIGHT, w, zero=True)
         ),
         "free_bits": lambda nats: validation.positive("free_bits", nats, zero=True),
-        "objective": lambda name: validation.choice("objective", name, tuple(OBJECTIVES)),
+        "objective": as_objective,
     }
 
     def __init__(
@@ -104,11 +106,11 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
     ):
         super().__init__(seed=seed, **kwargs)
         self.objective = objective
-        latent_size = check_parts(encoder, decoder, objective, latent_size)
-        self.encoder = None if objective == "svi" else encoder
+        latent_size = check_parts(encoder, decoder, self.objective, latent_size)
+        self.encoder = encoder if self.objective.uses_encoder else None
         self.decoder = decoder
         refinement = SemiAmortizedRefinement() if refinement is None else refinement
-        check_refinement(refinement, objective)
+        check_refinement(refinement, self.objective)
         check_generator(refinement, decoder, prior)
         self.refinement = refinement
         self.family = as_family(family)
@@ -120,13 +122,13 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         self.beta = beta
         self.free_bits = free_bits
         self.amortized_weight = amortized_weight
-        check_amortized_weight(self.amortized_weight, objective)
+        check_amortized_weight(self.amortized_weight, self.objective)
         self.refinement.family = self.family
         self._hvp = self._hvp_asked = self.refinement.hvp
         self._bound_metrics = self._metrics_of_settings()
 
     def _metrics_of_settings(self):
-        steps = [0] if self.objective == "vae" else steps_schedule.every(self.refinement.steps)
+        steps = steps_schedule.every(self.refinement.steps) if self.objective.refines else [0]
         return BoundMetrics(
             latent=True,
             amortized=self.encoder is not None,
@@ -154,12 +156,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         check_amortized_weight(self.amortized_weight, self.objective)
         if self.compiled:
             steps_schedule.check_executions(self.refinement.steps, self.steps_per_execution)
-        if (self.objective == "svi") != (self.encoder is None):
-            raise ValueError(
-                f'objective: "svi" is the one without an encoder, and the model has '
-                f"{'none' if self.encoder is None else 'one'}; got {self.objective!r}. Make a new "
-                "SemiAmortizedVAE: layers given to it keep their weights."
-            )
+        check_encoder(self.encoder, self.objective)
         if self.compiled and self._differentiates_twice():
             check_second_derivatives(self.decoder)
 
@@ -169,16 +166,32 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
 
         While `fit` runs, it is the K of its current step.
         """
-        if self.objective == "vae":
+        if not self.objective.refines:
             return 0
         now = self.__dict__.get("_training_steps")
         return steps_schedule.last(self.refinement.steps) if now is None else now
 
     def amortized_weight_of(self, objective):
-        """The weight of the encoder's own ELBO under an objective, such as "savae"."""
-        if objective != "savae":
+        """The weight of the encoder's own ELBO under an objective: a name or an `Objective`."""
+        default = as_objective(objective).amortized_weight
+        if default is None:
             return 0.0
-        return _AMORTIZED_WEIGHT if self.amortized_weight is None else self.amortized_weight
+        return default if self.amortized_weight is None else self.amortized_weight
+
+    @property
+    def hvp(self):
+        """The Hessian-vector product that training takes; "auto" until both are measured.
+
+        Assigning replaces it for this model's training alone: `refinement.hvp` stays what files
+        hold, and counts again once it is assigned or the model is compiled.
+        """
+        return self._hvp
+
+    @hvp.setter
+    def hvp(self, method):
+        self._hvp = CHANGEABLE["hvp"](method)
+        self.train_function = None  # Traced with another one, as was each K of a schedule.
+        self.__dict__.pop("_phases", None)
 
     def _train_with_steps(self, step):
         """Takes K from the schedule, for training step number `step`; None: training is over."""
@@ -254,7 +267,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
                 f"{trained} training steps. Make a new one."
             )
         if not self.built:
-            self._ensure_built(zeros_of(source._data_spec))
+            self.ensure_built(zeros_of(source.data_spec))
         take_weights(self, source)
         return self
 
@@ -263,7 +276,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
 
     def _outcome(self, x, seed, beta, training, probe):
         problem = self.problem(x, seed, beta, training, probe, free_bits=self.free_bits)
-        return OBJECTIVES[self.objective](problem)
+        return outcome_of(self.objective, problem)
 
     def _tokens(self, x):
         count = getattr(self.decoder, "count_tokens", None)
@@ -283,7 +296,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         refinement = self.refinement
         first_only = refinement.hvp == "finite_difference" and refinement.adjoint != "unrolled"
         refined = any(steps_schedule.every(refinement.steps))
-        return self.objective == "savae" and refined and not first_only
+        return self.objective.crosses_refinement and refined and not first_only
 
     def _layers_to_compile(self):
         return [layer for layer in (self.encoder, self.decoder) if layer is not None]
@@ -293,14 +306,14 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         refinement = self.refinement
         crossed = refinement.adjoint in ("exact", "truncated")
         refined = any(steps_schedule.every(refinement.steps))
-        return self.objective == "savae" and crossed and refined
+        return self.objective.crosses_refinement and crossed and refined
 
     def _needs_batch(self):
         return super()._needs_batch() or (self._uses_products() and self._hvp == "auto")
 
-    def _prepare_fit(self, batch):
-        """Builds the model and, for hvp="auto", measures both products on the first batch."""
-        self._ensure_built(batch)
+    def prepare_fit(self, batch):
+        """See `BoundModel.prepare_fit`; for hvp="auto" it measures both products on the batch."""
+        super().prepare_fit(batch)
         if self._uses_products() and self._hvp == "auto":
             self._hvp = self._measured_hvp(batch)
 
@@ -365,14 +378,15 @@ class SemiAmortizedVAE(Inference, PosesProblems, BuildsFromData, BoundModel):
         layers = ("encoder", "decoder", "refinement", "family", "prior")
         config = {name: _serialized(getattr(self, name)) for name in layers}
         config["beta"] = _serialized(self.beta) if callable(self.beta) else self.beta
-        for name in ("objective", "latent_size", "free_bits", "seed", "amortized_weight"):
+        config["objective"] = serialized(self.objective)
+        for name in ("latent_size", "free_bits", "seed", "amortized_weight"):
             config[name] = getattr(self, name)
         return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config):
         config = {"amortized_weight": 0.0, **config}  # Files of an earlier version have none.
-        for name in ("encoder", "decoder", "refinement", "family", "prior", "beta"):
+        for name in ("encoder", "decoder", "refinement", "objective", "family", "prior", "beta"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)

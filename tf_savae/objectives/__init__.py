@@ -1,30 +1,30 @@
 """Floor 4: the training rules, one file each; each maps a `BatchObjective` to an `Outcome`."""
 
-from tf_savae.objectives.autoregressive import autoregressive
+from tf_savae.objectives.autoregressive import Autoregressive, LikelihoodBatch
 from tf_savae.objectives.batch_objective import BatchObjective, Outcome, RefinementInfo
-from tf_savae.objectives.savae import savae
-from tf_savae.objectives.svi import svi
-from tf_savae.objectives.vae import vae
-from tf_savae.objectives.vae_svi import vae_svi
-from tf_savae.objectives.vae_svi_kl import vae_svi_kl
-
-OBJECTIVES = {
-    "vae": vae,
-    "svi": svi,
-    "vae_svi": vae_svi,
-    "vae_svi_kl": vae_svi_kl,
-    "savae": savae,
-}
+from tf_savae.objectives.lookup import OBJECTIVES, SYSTEMS, as_objective, outcome_of, serialized
+from tf_savae.objectives.objective import Objective
+from tf_savae.objectives.savae import SAVAE
+from tf_savae.objectives.svi import SVI
+from tf_savae.objectives.vae import VAE
+from tf_savae.objectives.vae_svi import VAESVI
+from tf_savae.objectives.vae_svi_kl import VAESVIKL
 
 __all__ = [
     "OBJECTIVES",
-    "Outcome",
+    "SAVAE",
+    "SVI",
+    "SYSTEMS",
+    "VAE",
+    "VAESVI",
+    "VAESVIKL",
+    "Autoregressive",
     "BatchObjective",
+    "LikelihoodBatch",
+    "Objective",
+    "Outcome",
     "RefinementInfo",
-    "autoregressive",
-    "savae",
-    "svi",
-    "vae",
-    "vae_svi",
-    "vae_svi_kl",
+    "as_objective",
+    "outcome_of",
+    "serialized",
 ]

@@ -4,10 +4,18 @@ The start is N(0, I), the prior unless the model was given another one.
 Theta is trained on the ELBO at lambda_K, which is held constant.
 """
 
-__all__ = ["svi"]
+from tf_savae.objectives.objective import Objective
+
+__all__ = ["SVI"]
 
 
-def svi(problem):
+class SVI(Objective):
     """The ELBO at parameters refined from the prior."""
-    refined, start = problem.refined(problem.prior_parameters(), adjoint="stop")
-    return problem.outcome_at(refined, start=start)
+
+    name = "svi"
+    uses_encoder = False
+
+    def loss(self, batch):
+        """The `Outcome` at lambda_K, a constant."""
+        refined, start = batch.refined(batch.prior_parameters(), adjoint="stop")
+        return batch.outcome_at(refined, start=start)

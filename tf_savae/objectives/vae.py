@@ -1,9 +1,17 @@
 """VAE (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114): the ELBO at lambda_0 trains all."""
 
-__all__ = ["vae"]
+from tf_savae.objectives.objective import Objective
+
+__all__ = ["VAE"]
 
 
-def vae(problem):
+class VAE(Objective):
     """The amortized ELBO; no refinement."""
-    outcome = problem.outcome_at(problem.encode())
-    return outcome._replace(amortized=outcome.terms)
+
+    name = "vae"
+    refines = False
+
+    def loss(self, batch):
+        """The `Outcome` at the encoder's parameters."""
+        outcome = batch.outcome_at(batch.encode())
+        return outcome._replace(amortized=outcome.terms)

@@ -4,16 +4,23 @@ The encoder is trained on the ELBO at lambda_0, whose gradient step 0 of the ref
 anyway; theta on the ELBO at lambda_K held constant.
 """
 
-__all__ = ["vae_svi"]
+from tf_savae.objectives.objective import Objective
+
+__all__ = ["VAESVI"]
 
 
-def vae_svi(problem):
+class VAESVI(Objective):
     """Refined ELBO for theta plus amortized ELBO for the encoder."""
-    initial = problem.encode()
-    refined, start = problem.refined(initial, adjoint="stop")
-    amortized = problem.amortized_terms(initial, start)
-    outcome = problem.outcome_at(refined, start=start, amortized=amortized)
-    if start is None:  # K = 0.
-        outcome = outcome._replace(amortized=outcome.terms)
-    loss = outcome.loss + problem.amortized_objective(initial, start)
-    return outcome._replace(loss=loss)
+
+    name = "vae_svi"
+
+    def loss(self, batch):
+        """The `Outcome` at lambda_K, a constant; its loss has the ELBO at lambda_0 on top."""
+        initial = batch.encode()
+        refined, start = batch.refined(initial, adjoint="stop")
+        amortized = batch.amortized_terms(initial, start)
+        outcome = batch.outcome_at(refined, start=start, amortized=amortized)
+        if start is None:  # K = 0.
+            outcome = outcome._replace(amortized=outcome.terms)
+        loss = outcome.loss + batch.amortized_objective(initial, start)
+        return outcome._replace(loss=loss)

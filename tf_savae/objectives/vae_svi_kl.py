@@ -7,19 +7,26 @@ teaches the encoder nothing.
 
 import tensorflow as tf
 
+from tf_savae.objectives.objective import Objective
 from tf_savae.probability import kl_divergence
 
-__all__ = ["vae_svi_kl"]
+__all__ = ["VAESVIKL"]
 
 
-def vae_svi_kl(problem):
+class VAESVIKL(Objective):
     """Refined ELBO for theta plus the KL to the refined posterior for the encoder."""
-    initial = problem.encode()
-    refined, start = problem.refined(initial, adjoint="stop")
-    amortized = problem.amortized_terms(initial, start)
-    outcome = problem.outcome_at(refined, start=start, amortized=amortized)
-    family = problem.generator.family
-    proposal = family.distribution(initial)
-    target = family.distribution(tf.nest.map_structure(tf.stop_gradient, refined))
-    sample = proposal.sample(seed=problem.first_seed())
-    return outcome._replace(loss=outcome.loss + kl_divergence(proposal, target, sample))
+
+    name = "vae_svi_kl"
+    needs_steps = True
+
+    def loss(self, batch):
+        """The `Outcome` at lambda_K, a constant; its loss has the KL on top."""
+        initial = batch.encode()
+        refined, start = batch.refined(initial, adjoint="stop")
+        amortized = batch.amortized_terms(initial, start)
+        outcome = batch.outcome_at(refined, start=start, amortized=amortized)
+        family = batch.generator.family
+        proposal = family.distribution(initial)
+        target = family.distribution(tf.nest.map_structure(tf.stop_gradient, refined))
+        sample = proposal.sample(seed=batch.first_seed())
+        return outcome._replace(loss=outcome.loss + kl_divergence(proposal, target, sample))

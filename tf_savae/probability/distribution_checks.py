@@ -1,9 +1,9 @@
 """Validate a user's family, prior and likelihood."""
 
-import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_savae.core.all_layers import all_layers
 from tf_savae.probability.elbo import kl_divergence
 from tf_savae.probability.families import DiagonalGaussian, FullCovarianceGaussian
 
@@ -148,10 +148,10 @@ def check_prior(prior, family, parameters):
 def check_legacy(name, part):
     """Raises TypeError where a Keras layer holds layers of tf_keras, which Keras 3 does not see.
 
+    >>> import keras
     >>> check_legacy("encoder", keras.layers.Dense(2))
     """
-    layers = part._flatten_layers() if isinstance(part, keras.layers.Layer) else []
-    held = [value for layer in layers for value in vars(layer).values()]
+    held = [value for layer in all_layers(part) for value in vars(layer).values()]
     for value in [part, *held]:
         parts = [value]
         if isinstance(value, dict):

@@ -92,7 +92,7 @@ def _checked(model, vocabulary, limits):
         )
     if not isinstance(limits, Limits):
         raise ValueError(f"limits: expected tf_savae.serving.Limits(...), got {limits!r}.")
-    if not model.built or model._data_spec is None:
+    if not model.built or model.data_spec is None:
         raise ValueError(
             "model: expected one with weights, got one that has not seen data. Call fit, or call "
             "the model on one batch, or load a trained one."
@@ -154,7 +154,7 @@ def _facts(model, vocabulary, limits, xla):
     facts = {
         "model": type(model).__name__,
         "decoder": type(model.decoder).__name__,
-        "objective": getattr(model, "objective", "autoregressive"),
+        "objective": model.objective.name,
         "trained with K": getattr(model, "inference_steps", 0),
         "limits": vars(limits),
         "XLA": bool(xla),

@@ -34,7 +34,7 @@ class SharedInputs:
     def __init__(self, model, limits):
         self._model, self._limits = model, limits
         self.takes_text = reads_text(model.decoder)
-        shape, dtype = _one_tensor(model._data_spec)
+        shape, dtype = _one_tensor(model.data_spec)
         if self.takes_text:
             shape = [None]
         whole = getattr(model.decoder, "vocabulary_size", None) is not None

@@ -21,33 +21,34 @@ def assemble(config, steps_per_epoch, make_encoder, make_decoder, example):
       example: x of one example, from which the weights take their shapes.
     """
     keras.utils.set_random_seed(config.seed)
-    if config.system == "autoregressive":
-        model = AutoregressiveModel(make_decoder(0), seed=config.seed)
-    else:
+    if config.objective.latent:
         model = _latent(config, steps_per_epoch, make_encoder, make_decoder)
+    else:
+        model = AutoregressiveModel(make_decoder(0), seed=config.seed)
     clip = config.clip_norm or None
     kinds = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
     optimizer = kinds[config.optimizer](config.learning_rate, global_clipnorm=clip)
     jit = {"auto": "auto", "true": True, "false": False}[config.jit_compile]
     model.compile(optimizer, jit_compile=jit)
-    model._ensure_built(example)
+    model.ensure_built(example)
     optimizer.build(model.trainable_variables)
     return model
 
 
 def _latent(config, steps_per_epoch, make_encoder, make_decoder):
-    encoder = None if config.system == "svi" else make_encoder()
+    objective = config.objective
+    encoder = make_encoder() if objective.uses_encoder else None
     anneal = round(config.kl_anneal_epochs * steps_per_epoch)
     return SemiAmortizedVAE(
         encoder,
         make_decoder(config.latent_size),
         refinement=_refinement(config, config.steps(steps_per_epoch)),
-        objective=config.system,
+        objective=objective,
         latent_size=config.latent_size,
         beta=linear_kl_weight(anneal, start=config.kl_start) if anneal else 1.0,
         free_bits=config.free_bits,
         seed=config.seed,
-        amortized_weight=config.amortized_weight if config.system == "savae" else None,
+        amortized_weight=None if objective.amortized_weight is None else config.amortized_weight,
     )
 
 

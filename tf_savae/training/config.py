@@ -4,12 +4,12 @@ import dataclasses
 
 from tf_savae.core import validation
 from tf_savae.models.refinement.steps_schedule import as_steps, every
+from tf_savae.objectives import SYSTEMS
 from tf_savae.svi import ADJOINTS
 from tf_savae.training.distribution import STRATEGIES
 
-__all__ = ["HVPS", "KEEPS", "RULES", "SYSTEMS", "RunConfig", "configured", "setting"]
+__all__ = ["HVPS", "KEEPS", "RULES", "RunConfig", "configured", "setting"]
 
-SYSTEMS = ("autoregressive", "vae", "svi", "vae_svi", "vae_svi_kl", "savae")
 RULES = ("momentum", "natural", "learned_steps", "learned_update")
 KEEPS = ("none", "states", "all")
 HVPS = ("auto", "forward_over_reverse", "reverse_over_reverse", "finite_difference")
@@ -35,7 +35,7 @@ class RunConfig:
     20
     """
 
-    system: str = setting("savae", "which system to train", choices=SYSTEMS)
+    system: str = setting("savae", "which system to train", choices=tuple(SYSTEMS))
     batch_size: int = setting(32, "B")
     latent_size: int = setting(32, "Z")
     # Refinement.
@@ -144,24 +144,29 @@ class RunConfig:
                 f"differentiates without bounding anything; got {self.adjoint_clip_norm}."
             )
 
+    @property
+    def objective(self):
+        """The `Objective` of the system."""
+        return SYSTEMS[self.system]
+
     def _check_refinement(self):
         """What the update rule, K and the encoder's own ELBO ask of other settings."""
-        counts = every(self.steps(10**6))
-        if self.svi_schedule and self.system in ("vae", "autoregressive"):
+        counts, objective = every(self.steps(10**6)), self.objective
+        if self.svi_schedule and not objective.refines:
             raise ValueError(
                 f"svi_schedule: system={self.system!r} takes no refinement steps; got "
                 f"{self.svi_schedule!r}. Leave it out."
             )
-        if self.system == "vae_svi_kl" and not all(counts):
+        if objective.needs_steps and not all(counts):
             raise ValueError(
-                "svi_steps: expected at least 1 with system='vae_svi_kl', whose encoder learns "
+                f"svi_steps: expected at least 1 with system={self.system!r}, whose encoder learns "
                 f"from what the steps find; got {counts}. For none use system='vae'."
             )
         if self.truncate > max(counts):
             raise ValueError(
                 f"truncate: expected at most the largest K, {max(counts)}, got {self.truncate}."
             )
-        if self.learn_step_size and self.system == "savae" and not any(counts):
+        if self.learn_step_size and objective.crosses_refinement and not any(counts):
             raise ValueError("learn_step_size: expected a K above 0 that teaches it, got none.")
         own = (self.svi_momentum, self.svi_clip_norm) == (0.5, 5.0)
         if self.svi_rule == "learned_update" and not own:
@@ -170,12 +175,12 @@ class RunConfig:
                 "expected svi_momentum and svi_clip_norm left out, got "
                 f"{self.svi_momentum} and {self.svi_clip_norm}."
             )
-        if self.amortized_weight and self.system != "savae":
+        if self.amortized_weight and objective.amortized_weight is None:
             raise ValueError(
                 "amortized_weight: is for system='savae', whose encoder learns from the ELBO at "
                 f"lambda_K; got {self.amortized_weight} with system={self.system!r}."
             )
-        if self.svi_rule.startswith("learned") and self.system != "savae":
+        if self.svi_rule.startswith("learned") and not objective.crosses_refinement:
             raise ValueError(
                 f"svi_rule: {self.svi_rule!r} learns through the steps, which only system='savae' "
                 f"crosses; got system={self.system!r}."
@@ -228,7 +233,10 @@ def configured(config, settings):
     >>> configured(named, {"system": "vae"}).amortized_weight
     0.0
     """
-    if settings.get("system", config.system) != "savae":
-        rule = "momentum" if config.svi_rule.startswith("learned") else config.svi_rule
-        settings = {"amortized_weight": 0.0, "svi_rule": rule, **settings}
-    return dataclasses.replace(config, **settings)
+    objective, left_out = SYSTEMS.get(settings.get("system", config.system)), {}
+    if objective is not None and objective.amortized_weight is None:
+        left_out["amortized_weight"] = 0.0
+    if objective is not None and not objective.crosses_refinement:
+        if config.svi_rule.startswith("learned"):
+            left_out["svi_rule"] = "momentum"
+    return dataclasses.replace(config, **{**left_out, **settings})

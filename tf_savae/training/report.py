@@ -23,11 +23,14 @@ def test_report(config, data, model, state):
     and `data.facts()`.
     """
     began = time.perf_counter()
-    latent = config.system != "autoregressive"
-    steps = 0 if config.system == "vae" else None
+    objective = config.objective
+    steps = None if objective.refines else 0
     dataset = data.once(data.test)
     nll = importance_weighted_nll(model, dataset, config.iw_samples, steps)
-    numbers = _bounds(config, data, model, dataset, steps) if latent else _exact(data, nll)
+    if objective.latent:
+        numbers = _bounds(config, data, model, dataset, steps)
+    else:
+        numbers = _exact(data, nll)
     numbers |= {"iw_nll": float(nll.mean()), **data.measures("iw", nll)}
     return {
         "system": config.system,
@@ -51,7 +54,7 @@ def _bounds(config, data, model, dataset, steps):
         "iw_samples": config.iw_samples,
         **data.measures("", bounds.bound),
     }
-    if config.system == "svi":  # There is no encoder: lambda_0 is the prior.
+    if not config.objective.uses_encoder:  # lambda_0 is the prior.
         del numbers["amortized_bound"]
     return numbers
 
@@ -70,7 +73,7 @@ def _run(config, model, state):
         "step_seconds": statistics.median(row["step_seconds"] for row in history),
         "train_seconds": state["seconds"],
         "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
-        "hvp": state.get("hvp", config.hvp) if config.system == "savae" else None,
+        "hvp": state.get("hvp", config.hvp) if config.objective.crosses_refinement else None,
         "xla": bool(model.jit_compile),
     }
 

@@ -185,13 +185,13 @@ def _is_whole(path):
 
 def _resolve_hvp(config, model, data, checkpoints):
     """Measures hvp="auto" once a run: both products are exact, but round differently."""
-    if config.system != "savae" or config.hvp != "auto":
+    if not config.objective.crosses_refinement or config.hvp != "auto":
         return
     if "hvp" not in checkpoints.state:
         batch, _ = first_batch(data.stream(config.seed, 0), config.batch_size)
-        model._prepare_fit(batch)
-        checkpoints.state["hvp"] = model._hvp
-    model.refinement.hvp = model._hvp = checkpoints.state["hvp"]
+        model.prepare_fit(batch)
+        checkpoints.state["hvp"] = model.hvp
+    model.refinement.hvp = model.hvp = checkpoints.state["hvp"]
 
 
 def _fit(config, folder, data, task, model, checkpoints):

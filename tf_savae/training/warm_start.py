@@ -19,7 +19,7 @@ def check_start(config):
     """
     if not config.start_from:
         return
-    if config.system in ("autoregressive", "svi"):
+    if not config.objective.uses_encoder:
         raise ValueError(
             f"start_from: expected a system with an encoder, got system={config.system!r}."
         )

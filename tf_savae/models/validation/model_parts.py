@@ -7,25 +7,47 @@ from tf_savae.models.refinement import steps_schedule
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
 from tf_savae.probability.distribution_checks import check_legacy
 
-__all__ = ["check_amortized_weight", "check_generator", "check_parts", "check_refinement"]
+__all__ = [
+    "check_amortized_weight",
+    "check_encoder",
+    "check_generator",
+    "check_parts",
+    "check_refinement",
+]
 
 
 def check_amortized_weight(weight, objective):
     """Raises ValueError for a weight of the encoder's own ELBO that the objective does not know.
 
-    >>> check_amortized_weight(0.3, "savae")
+    >>> from tf_savae.objectives import as_objective
+    >>> check_amortized_weight(0.3, as_objective("savae"))
     """
-    if weight and objective != "savae":
+    if weight and objective.amortized_weight is None:
         raise ValueError(
             'amortized_weight: is for objective="savae", whose encoder learns from the ELBO at '
-            f"lambda_K; got {weight} with objective={objective!r}. Leave it out."
+            f"lambda_K; got {weight} with objective={objective.name!r}. Leave it out."
+        )
+
+
+def check_encoder(encoder, objective):
+    """Raises ValueError for a model with an encoder that its objective does not use, or without.
+
+    >>> from tf_savae.objectives import as_objective
+    >>> check_encoder(None, as_objective("svi"))
+    """
+    if objective.uses_encoder == (encoder is None):
+        raise ValueError(
+            f"objective: {objective.name!r} trains {'an' if objective.uses_encoder else 'no'} "
+            f"encoder, and the model has {'none' if encoder is None else 'one'}. Make a new "
+            "SemiAmortizedVAE: layers given to it keep their weights."
         )
 
 
 def check_parts(encoder, decoder, objective, latent_size):
     """The latent size as an int or None; raises ValueError for parts that cannot be a model.
 
-    >>> check_parts(None, "decoder", "svi", 2)
+    >>> from tf_savae.objectives import as_objective
+    >>> check_parts(None, "decoder", as_objective("svi"), 2)
     Traceback (most recent call last):
     ValueError: decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in ...
     """
@@ -36,8 +58,9 @@ def check_parts(encoder, decoder, objective, latent_size):
             "decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in "
             f"DistributionDecoder), got {type(decoder).__name__}."
         )
-    if objective == "svi":
-        validation.positive_int('latent_size (needed for objective="svi")', latent_size)
+    if not objective.uses_encoder:
+        name = f'latent_size (needed for objective="{objective.name}")'
+        validation.positive_int(name, latent_size)
     elif not isinstance(encoder, keras.layers.Layer):
         raise ValueError(f"encoder: expected a Keras layer or model, got {encoder!r}.")
     return None if latent_size is None else validation.positive_int("latent_size", latent_size)
@@ -65,7 +88,8 @@ def _learns(rule):
 def check_refinement(refinement, objective):
     """Raises ValueError for a layer that is none, or that the objective cannot use.
 
-    >>> check_refinement(SemiAmortizedRefinement(steps=3), "savae")
+    >>> from tf_savae.objectives import as_objective
+    >>> check_refinement(SemiAmortizedRefinement(steps=3), as_objective("savae"))
     """
     if not isinstance(refinement, SemiAmortizedRefinement):
         raise ValueError(
@@ -73,26 +97,27 @@ def check_refinement(refinement, objective):
             f"{type(refinement).__name__}."
         )
     steps = steps_schedule.every(refinement.steps)
-    if objective == "savae" and refinement.adjoint == "stop" and any(steps):
+    if objective.crosses_refinement and refinement.adjoint == "stop" and any(steps):
         raise ValueError(
-            'refinement: adjoint="stop" lets no gradient reach the encoder; objective="savae" '
-            'expects "exact", "unrolled" or "truncated". For a constant lambda_K use '
-            'objective="vae_svi".'
+            'refinement: adjoint="stop" lets no gradient reach the encoder; '
+            f'objective="{objective.name}" expects "exact", "unrolled" or "truncated". For a '
+            'constant lambda_K use objective="vae_svi".'
         )
-    if objective == "vae_svi_kl" and not all(steps):
+    if objective.needs_steps and not all(steps):
         raise ValueError(
-            'refinement: expected steps >= 1 with objective="vae_svi_kl", whose encoder learns '
-            'from what the steps find; got 0. For none use objective="vae".'
+            f'refinement: expected steps >= 1 with objective="{objective.name}", whose encoder '
+            'learns from what the steps find; got 0. For none use objective="vae".'
         )
-    if objective in ("svi", "vae_svi", "vae_svi_kl") and _learns(refinement.update):
+    lost = objective.refines and not objective.crosses_refinement
+    if lost and _learns(refinement.update):
         raise ValueError(
             f"refinement: its update rule {type(refinement.update).__name__} has weights, which "
-            f"no gradient reaches with objective={objective!r}, where lambda_K is a constant; "
+            f"no gradient reaches with objective={objective.name!r}, where lambda_K is a constant; "
             'expected a rule without, such as svi.Momentum, or objective="savae".'
         )
-    if refinement.learn_step_size and (objective != "savae" or not any(steps)):
+    if refinement.learn_step_size and not (objective.crosses_refinement and any(steps)):
         raise ValueError(
             'refinement: learn_step_size=True needs objective="savae" and steps >= 1, whose '
-            f"gradient reaches the step size; got objective={objective!r}, "
+            f"gradient reaches the step size; got objective={objective.name!r}, "
             f"steps={refinement.steps}."
         )

@@ -34,7 +34,7 @@ def read_examples(config, run):
 
 def _as_trained_on(x, run, source):
     """x in the shape that the model saw in training: images, or flat rows of as many pixels."""
-    shape, dtype = run.model._data_spec
+    shape, dtype = run.model.data_spec
     if None not in shape and math.prod(shape) != math.prod(x.shape[1:]):
         raise ValueError(
             f"file: the run was trained on images of shape {list(shape)}, and those of {source} "

@@ -21,7 +21,6 @@ from tf_savae.training.trainer import run
 __all__ = ["ImageTask", "train_and_evaluate_images"]
 
 _RUN = "run.json"
-_NO_ENCODER = ("autoregressive", "svi")
 
 
 def train_and_evaluate_images(config, workdir):
@@ -57,7 +56,7 @@ class ImageTask(Task):
 
     def build(self, config, data, workdir):
         """The compiled model, once the replicas that train it are known to be the run's."""
-        if config.system not in _NO_ENCODER:
+        if config.objective.uses_encoder:
             _check_replicas(workdir)
         return build_image_model(config, data)
 

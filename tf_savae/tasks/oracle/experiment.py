@@ -108,10 +108,10 @@ def _study(config, study, seed, oracle, data, seeds):
         print(_header(config, study, system, seed, seeds), flush=True)
         model = systems.build_system(config, study, system, seed, oracle)
         history, seconds = systems.train_system(config, study, system, model, data)
-        for tested in (system, *(["vae_svi"] if system == "vae" else [])):
+        for tested in systems.TESTED[system]:
             tester = systems.tester(config, study, tested, seed, model)
             models[tested] = tester
-            trained = (history, seconds) if tested == system else ({}, 0.0)
+            trained = (history, seconds) if tested in systems.TRAINED else ({}, 0.0)
             runs.append(_row(config, study, tested, seed, tester, data, *trained))
     return models, runs
 
@@ -125,7 +125,7 @@ def _header(config, study, system, seed, seeds):
 
 def _row(config, study, system, seed, model, data, history, seconds):
     test = systems.test_numbers(config, model, data.test)
-    if study == "learned" and system != "vae_svi":  # It shares its generator with the VAE.
+    if study == "learned" and system in systems.TRAINED:  # Others share their generator.
         test["iw_nll"] = float(systems.importance_nll(config, model, data.test).mean())
     bounds = history.get("val_bound", [])
     return {

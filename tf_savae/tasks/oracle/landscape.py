@@ -51,8 +51,7 @@ def landscape(models, x, *, size=81, draws=20, seed=0):
     validation.positive_int("size", size)
     draws = validation.positive_int("draws", draws)
     noise = tf.random.stateless_normal([draws, 2], seeds.as_seed(seed))
-    steps = {"vae": 0}
-    traced = {n: refinement_path(m, x, steps.get(n), seed) for n, m in models.items()}
+    traced = {n: refinement_path(m, x, m.inference_steps, seed) for n, m in models.items()}
     paths = {name: means for name, (means, _) in traced.items()}
     surface = _surface(models["savae"], x, noise)
     log_variance = traced["savae"][1][-1]

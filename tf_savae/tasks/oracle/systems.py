@@ -11,12 +11,14 @@ from tf_savae.core import seeds
 from tf_savae.evaluation import importance_weighted_nll
 from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.networks import OracleDecoder, OracleEncoder
+from tf_savae.objectives import OBJECTIVES
 from tf_savae.probability import importance_weighted_log_likelihood, linear_kl_weight
 
 __all__ = [
     "LABELS",
     "STUDIES",
     "SYSTEMS",
+    "TESTED",
     "TRAINED",
     "build_system",
     "importance_nll",
@@ -31,6 +33,8 @@ STUDIES = ("oracle", "learned")
 TRAINED = ("vae", "svi", "savae")
 LABELS = {"vae": "VAE", "vae_svi": "VAE, steps at test only", "svi": "SVI", "savae": "SA-VAE"}
 SYSTEMS = tuple(LABELS)
+# As what the networks of each trained system are tested.
+TESTED = {"vae": ("vae", "vae_svi"), "svi": ("svi",), "savae": ("savae",)}
 LATENT_SIZE = 2  # The picture is of a plane.
 
 
@@ -66,7 +70,7 @@ def build_system(config, study, system, seed, oracle):
     keras.utils.set_random_seed(seed)  # The encoder's weights and the order of the data.
     decoder = oracle if study == "oracle" else _fresh_decoder(config, seed)
     encoder = None
-    if system != "svi":
+    if OBJECTIVES[system].uses_encoder:
         encoder = OracleEncoder(config.vocabulary_size, config.units, LATENT_SIZE)
     beta = _kl_weight(config) if study == "learned" else 1.0
     jit_compile = {"auto": "auto", "true": True, "false": False}[config.jit_compile]
@@ -102,11 +106,11 @@ def _assemble(config, study, system, seed, encoder, decoder, beta, jit_compile):
 
 def _refinement(config, study, system):
     step_size, clip_norm = {
-        ("oracle", True): (config.oracle_svi_step_size, config.oracle_svi_clip_norm),
-        ("oracle", False): (config.oracle_step_size, config.oracle_clip_norm),
-        ("learned", True): (config.learned_svi_step_size, config.learned_clip_norm),
-        ("learned", False): (config.learned_step_size, config.learned_clip_norm),
-    }[study, system == "svi"]
+        ("oracle", False): (config.oracle_svi_step_size, config.oracle_svi_clip_norm),
+        ("oracle", True): (config.oracle_step_size, config.oracle_clip_norm),
+        ("learned", False): (config.learned_svi_step_size, config.learned_clip_norm),
+        ("learned", True): (config.learned_step_size, config.learned_clip_norm),
+    }[study, OBJECTIVES[system].uses_encoder]
     return SemiAmortizedRefinement(
         steps=config.steps if study == "oracle" else config.learned_steps,
         samples=1 if study == "oracle" else config.learned_samples,

@@ -3,13 +3,11 @@
 import keras
 
 from tf_savae.core import validation
-from tf_savae.evaluation import (
-    active_units,
-    evaluate_bounds,
-    importance_weighting,
-    mutual_information,
-)
+from tf_savae.evaluation.active_units import active_units
+from tf_savae.evaluation.bounds import evaluate_bounds
 from tf_savae.evaluation.dataset_pass import check_latent
+from tf_savae.evaluation.importance import importance_weighting
+from tf_savae.evaluation.mutual_information import mutual_information
 
 __all__ = ["EvaluatePosterior"]
 
@@ -17,7 +15,9 @@ _NUMBERS = ("iw_nll", "posterior_kl", "mutual_information", "active_units")
 
 
 class EvaluatePosterior(keras.callbacks.Callback):
-    """Adds to the logs of an epoch what only a pass over the data tells about the posterior.
+    """A callback of `fit` that evaluates the posterior on a dataset at the end of epochs.
+
+    It adds to the logs what only a pass over the data tells.
 
     The entries are `{prefix}iw_nll` (importance-weighted NLL, nats), `{prefix}posterior_kl` (nats),
     `{prefix}mutual_information` (nats) and `{prefix}active_units`. History has them, and every

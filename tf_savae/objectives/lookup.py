@@ -1,0 +1,90 @@
+"""Names of objectives, their short form: from a name to an object and back."""
+
+import keras
+
+from tf_savae.core import validation
+from tf_savae.objectives.autoregressive import Autoregressive
+from tf_savae.objectives.batch_objective import Outcome
+from tf_savae.objectives.objective import Objective
+from tf_savae.objectives.savae import SAVAE
+from tf_savae.objectives.svi import SVI
+from tf_savae.objectives.vae import VAE
+from tf_savae.objectives.vae_svi import VAESVI
+from tf_savae.objectives.vae_svi_kl import VAESVIKL
+
+__all__ = ["OBJECTIVES", "SYSTEMS", "as_objective", "outcome_of", "serialized"]
+
+OBJECTIVES = {made.name: made for made in (VAE(), SVI(), VAESVI(), VAESVIKL(), SAVAE())}
+SYSTEMS = {Autoregressive.name: Autoregressive(), **OBJECTIVES}
+
+
+def as_objective(objective):
+    """The `Objective` of a name; an `Objective` is returned as it is.
+
+    Raises:
+      ValueError: it is neither, or an objective of models without a latent code, or its attributes
+        contradict each other.
+
+    >>> as_objective("savae").crosses_refinement
+    True
+    >>> as_objective("elbo")
+    Traceback (most recent call last):
+    ValueError: objective: expected one of vae, svi, vae_svi, vae_svi_kl, savae, or a ...
+    """
+    if isinstance(objective, str) and objective in OBJECTIVES:
+        return OBJECTIVES[objective]
+    if isinstance(objective, Objective) and objective.latent:
+        _check_attributes(objective)
+        return objective
+    remedy = ""
+    if isinstance(objective, type) and issubclass(objective, Objective):
+        remedy = f" Make an object of the class: {objective.__name__}(...)."
+    elif isinstance(objective, Objective):
+        remedy = f" {objective.name!r} has no latent code: use AutoregressiveModel."
+    raise ValueError(
+        f"objective: expected one of {', '.join(OBJECTIVES)}, or a tf_savae.objectives.Objective; "
+        f"got {objective!r}.{remedy}"
+    )
+
+
+def _check_attributes(objective):
+    if not objective.refines and (objective.crosses_refinement or objective.needs_steps):
+        raise ValueError(
+            f"objective: {objective.name!r} has refines=False and yet crosses_refinement or "
+            "needs_steps; expected refines=True with either of them."
+        )
+    if objective.amortized_weight is not None:
+        name = f"objective: amortized_weight of {objective.name!r}"
+        validation.positive(name, objective.amortized_weight, zero=True)
+
+
+def outcome_of(objective, batch):
+    """The `Outcome` of a batch, `objective.loss(batch)`.
+
+    Raises:
+      TypeError: `loss` returned something else.
+      ValueError: its loss is not one number per example.
+    """
+    outcome = objective.loss(batch)
+    if not isinstance(outcome, Outcome):
+        raise TypeError(
+            f"objective: expected loss(batch) of {objective.name!r} to return an Outcome, got "
+            f"{type(outcome).__name__}. Return batch.outcome_at(parameters)._replace(loss=...)."
+        )
+    if outcome.loss.shape.rank not in (1, None):
+        raise ValueError(
+            f"objective: expected the loss of {objective.name!r} to be one number per example, "
+            f"shape [B]; got shape {outcome.loss.shape.as_list()}. Do not average over examples."
+        )
+    return outcome
+
+
+def serialized(objective):
+    """The name of one of the package's objectives; the Keras configuration of any other one.
+
+    >>> serialized(as_objective("vae"))
+    'vae'
+    """
+    if type(objective) is type(OBJECTIVES.get(objective.name)):
+        return objective.name
+    return keras.saving.serialize_keras_object(objective)
