@@ -107,3 +107,6 @@ def test_gradient_noise_of_nothing(objectives, rows, message):
         evaluation.gradient_noise(model, batches, objectives)
     with pytest.raises(ValueError, match="model: expected one with an encoder"):
         evaluation.gradient_noise(compiled(dense_model("svi"), data()), batches, ["vae"])
+    weighted = batches.map(lambda x: (x, None, tf.ones([4])))
+    with pytest.raises(ValueError, match="^dataset: expected batches without sample weights"):
+        evaluation.gradient_noise(model, weighted)

@@ -99,7 +99,7 @@ def test_a_loss_that_becomes_nan():
 
 @pytest.mark.parametrize("name", ["loss", "metrics"])
 def test_losses_and_metrics_are_the_models_own(name):
-    with pytest.raises(ValueError, match=f"{name}: SemiAmortizedVAE brings its own objective"):
+    with pytest.raises(ValueError, match=f"{name}: SemiAmortizedVAE brings its own"):
         dense_model().compile("adam", **{name: "mse" if name == "loss" else ["mse"]})
 
 

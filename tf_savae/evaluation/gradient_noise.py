@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -47,8 +48,8 @@ def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
       {name of the objective: `GradientNoise`}.
 
     Raises:
-      ValueError: an objective is unknown or has no encoder, the model lacks what it needs, or there
-        are fewer than 2 batches.
+      ValueError: an objective is unknown or has no encoder, the model lacks what it needs, batches
+        have sample weights, or there are fewer than 2.
 
     >>> import keras
     >>> from tf_savae import models, networks
@@ -71,7 +72,12 @@ def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
     function = compiled_for(model, lambda x, seed: _gradients(model, x, seed, [plain, *chosen]))
     gradients = []
     for index, batch in enumerate(dataset):
-        x = batch[0] if isinstance(batch, tuple) else batch
+        x, _, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        if weights is not None:
+            raise ValueError(
+                "dataset: expected batches without sample weights, since the gradient is that of a "
+                "plain mean over a batch; got some. Leave them out."
+            )
         model.ensure_built(x)
         found = function(x, seeds.fold(seed, index))
         gradients.append([g.numpy().astype(np.float64) for g in found])

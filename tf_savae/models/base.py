@@ -74,19 +74,30 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
 
     # Keras' hooks.
 
-    def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
-        """As `keras.Model.compile`, without losses and metrics: the model brings its own.
+    def compile(self, optimizer="adam", *, jit_compile="auto", metrics=None, **kwargs):
+        """As `keras.Model.compile`, without a loss: the model brings its own, and its metrics.
+
+        Args:
+          optimizer, jit_compile, kwargs: as in Keras; jit_compile is "auto", True or False.
+          metrics: further ones, {name: function}, means over examples: a function maps the
+            `tf_savae.objectives.Outcome` of a batch to numbers [B]. They are saved with the model,
+            as Keras saves functions: register them to load it.
 
         Raises:
-          ValueError: a loss or metric was given, or XLA was asked for and is impossible, or the
-            optimizer was made outside of the scope of the model's strategy.
+          ValueError: a loss was given, a metric is none, XLA was asked for and is impossible, or
+            the optimizer was made outside of the scope of the model's strategy.
         """
-        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+        for name in ("loss", "loss_weights", "weighted_metrics"):
             if kwargs.get(name) is not None:
                 raise ValueError(
-                    f"{name}: {type(self).__name__} brings its own objective and metrics; expected "
-                    f"none, got {kwargs[name]!r}. For further metrics use a callback."
+                    f"{name}: {type(self).__name__} brings its own objective; expected none, got "
+                    f"{kwargs[name]!r}."
                 )
+        if not isinstance(metrics, dict | None):
+            raise ValueError(
+                f"metrics: {type(self).__name__} brings its own; expected none, or further ones as "
+                f"{{name: function of the objective's Outcome -> [B]}}, got {metrics!r}."
+            )
         if kwargs.get("run_eagerly") and jit_compile is True:
             raise ValueError("jit_compile=True: impossible with run_eagerly=True; choose one.")
         chosen = resolve_jit_compile(jit_compile, self._layers_to_compile())
@@ -95,6 +106,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         self.__dict__.pop("_functions", None)  # Compiled for the old choice.
         self.__dict__["_asked"] = {"jit_compile": jit_compile, **kwargs}
         with self.distribute_strategy.scope():
+            self._bound_metrics.set_own(metrics or {})
             super().compile(optimizer=optimizer, jit_compile=chosen, **kwargs)
             self._prepare_strategy(kwargs.get("steps_per_execution", 1))
 
@@ -127,12 +139,17 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         if not self.compiled:
             return None
         optimizer = keras.saving.serialize_keras_object(self.optimizer)
-        return {"optimizer": optimizer, **self._asked}
+        own = {
+            n: keras.saving.serialize_keras_object(f) for n, f in self._bound_metrics.own.items()
+        }
+        return {"optimizer": optimizer, "metrics": own or None, **self._asked}
 
     def compile_from_config(self, config):
         """Compiles a loaded model; its optimizer gets the slots that its file will fill."""
         config = dict(config)
         config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
+        own = config.get("metrics") or {}
+        config["metrics"] = {n: keras.saving.deserialize_keras_object(f) for n, f in own.items()}
         self.compile(**config)
         if self.built:
             self.optimizer.build(self.trainable_variables)

@@ -57,9 +57,28 @@ class BoundMetrics:
         if tokens:
             self.trackers["perplexity"] = Perplexity()
         self.trackers["skipped"] = keras.metrics.Sum(name="skipped")
+        self.own = {}
+
+    def set_own(self, functions):
+        """Replaces the user's metrics, {name: outcome -> [B]}, each a mean over examples.
+
+        Raises:
+          ValueError: a name is one of the model's own metrics, or no function stands behind it.
+        """
+        for name in self.own:
+            del self.trackers[name]
+        for name, function in functions.items():
+            if name in self.trackers or not callable(function):
+                raise ValueError(
+                    "metrics: expected {name: function of the objective's Outcome -> [B]} with "
+                    f"names other than {', '.join(self.trackers)}; got {name!r}: {function!r}."
+                )
+        self.own = dict(functions)
+        self.trackers |= {name: keras.metrics.Mean(name=name) for name in self.own}
 
     def renewed(self, other):
         """`other`, the metrics of changed settings, with the trackers that both have."""
+        other.set_own(self.own)
         kept = {name: self.trackers.get(name, tracker) for name, tracker in other.trackers.items()}
         other.trackers = kept
         return self if kept.keys() == self.trackers.keys() else other
@@ -91,6 +110,7 @@ class BoundMetrics:
             values["fell_back"] = tf.cast(outcome.fell_back, bound.dtype)
         if stability is not None:
             values.update(zip(STABILITY, tf.unstack(stability, axis=1), strict=True))
+        values |= {name: self._own_values(name, outcome) for name in self.own}
         if finite is not None:
             skipped = distribution.once(tf.cast(~finite, tf.float32))
             self.trackers["skipped"].update_state(skipped)
@@ -103,6 +123,15 @@ class BoundMetrics:
             tokens = tf.cast(tokens, bound.dtype)
             nats = tf.math.divide_no_nan(values["bound"], tokens)
             self.trackers["perplexity"].update_state(nats, tokens * weights)
+
+    def _own_values(self, name, outcome):
+        values = tf.convert_to_tensor(self.own[name](outcome))
+        if not values.shape.is_compatible_with(outcome.loss.shape):
+            raise ValueError(
+                f"metrics: expected {name!r} to give a number for each example, shape "
+                f"{outcome.loss.shape.as_list()}, got {values.shape.as_list()}."
+            )
+        return tf.cast(values, outcome.loss.dtype)
 
     def results(self, names=None):
         """The current values by name."""
