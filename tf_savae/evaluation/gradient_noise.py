@@ -66,7 +66,7 @@ def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
         raise ValueError("model: expected one with an encoder, got objective 'svi', without.")
     known = [name for name in OBJECTIVES if name not in _NO_ENCODER]
     names = [validation.choice("objectives", name, known) for name in objectives]
-    if "savae" in names and model.refinement.adjoint == "stop":
+    if "savae" in names and not model.refinement.current_adjoint().crosses:
         raise ValueError(
             'objectives: "savae" needs a gradient through refinement, and the model\'s has '
             'adjoint="stop". Give the refinement another adjoint.'

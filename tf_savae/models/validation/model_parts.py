@@ -73,7 +73,7 @@ def check_refinement(refinement, objective):
             f"{type(refinement).__name__}."
         )
     steps = steps_schedule.every(refinement.steps)
-    if objective == "savae" and refinement.adjoint == "stop" and any(steps):
+    if objective == "savae" and any(steps) and not refinement.current_adjoint().crosses:
         raise ValueError(
             'refinement: adjoint="stop" lets no gradient reach the encoder; objective="savae" '
             'expects "exact", "unrolled" or "truncated". For a constant lambda_K use '
