@@ -106,18 +106,9 @@ def refine(
     theta = tf.nest.map_structure(_own, theta)
     if not isinstance(return_trace, str) or return_trace != "path":
         validation.boolean("return_trace", return_trace)
-    if not tf.is_tensor(steps):
-        steps = validation.non_negative_int("steps", steps)
-    if hvp is None and isinstance(adjoint, str):
-        hvp = "forward_over_reverse"
-    adjoint = as_adjoint(
-        adjoint,
-        None if tf.is_tensor(steps) else steps,
-        hvp=hvp,
-        keep=keep,
-        truncate=truncate,
-        adjoint_clip_norm=adjoint_clip_norm,
-    )
+    steps = steps if tf.is_tensor(steps) else validation.non_negative_int("steps", steps)
+    short = {"keep": keep, "truncate": truncate, "adjoint_clip_norm": adjoint_clip_norm}
+    adjoint = _adjoint_for(steps, adjoint, hvp, **short)
     adjoint.check_request(steps, return_trace, early_stopping)
     flat = tf.nest.flatten(initial)
     samples = validation.positive_int("samples", samples)
@@ -131,7 +122,7 @@ def refine(
         weights=bound.weights,
         seed=seeds.as_seed(seed),
         early_stopping=validation.positive(
-            "early_stopping", early_stopping, optional=True, zero=True
+            "early_stopping", early_stopping, zero=True, optional=True
         ),
     )
     flat_theta = tf.nest.flatten(theta)
@@ -141,8 +132,7 @@ def refine(
     refined = tf.nest.pack_sequence_as(initial, final)
     if not return_trace:
         return refined
-    first = None if seen.first is None else tf.nest.pack_sequence_as(initial, seen.first)
-    trace = Trace(seen.values, seen.norms, seen.taken, first)
+    trace = _trace_of(seen, initial)
     if return_trace == "path":
         return refined, trace
     return refined, _with_end(trace, objective, final, flat_theta, settings)
@@ -154,6 +144,13 @@ def _own(leaf):
     return tf.identity(tensor) if tensor.dtype.is_floating else tensor
 
 
+def _adjoint_for(steps, adjoint, hvp, **short):
+    """The adjoint as an object; beside a string hvp has the default of `refine`."""
+    if hvp is None and isinstance(adjoint, str):
+        hvp = "forward_over_reverse"
+    return as_adjoint(adjoint, None if tf.is_tensor(steps) else steps, hvp=hvp, **short)
+
+
 def _probe(backward_probe, leaf):
     if backward_probe is None:
         return tf.zeros([tf.shape(leaf)[0], 3], leaf.dtype)
@@ -161,6 +158,11 @@ def _probe(backward_probe, leaf):
     if probe.shape.rank != 2 or probe.shape[1] != 3:
         raise ValueError(f"backward_probe: expected shape [B, 3], got {probe.shape.as_list()}.")
     return tf.cast(probe, leaf.dtype)
+
+
+def _trace_of(seen, initial):
+    first = None if seen.first is None else tf.nest.pack_sequence_as(initial, seen.first)
+    return Trace(seen.values, seen.norms, seen.taken, first)
 
 
 def _with_end(trace, objective, final, theta, settings):
