@@ -70,7 +70,7 @@ CONSTRUCTORS = {
         tf_savae.SemiAmortizedRefinement,
         {
             "steps": "count", "momentum": "share", "clip_norm": "number?", "adjoint": "choice",
-            "hvp": "choice", "adjoint_clip_norm": "number?", "samples": "count",
+            "hvp": "choice?", "adjoint_clip_norm": "number?", "samples": "count",
             "learn_step_size": "switch", "decoder": "part?", "prior": "part?", "family": "part?",
             "seed": "seed", "keep": "choice?", "fall_back": "count",
         },
@@ -175,7 +175,7 @@ def _refine(**given):
     ("name", "kind"),
     [
         ("steps", "count"), ("momentum", "share"), ("clip_norm", "number?"), ("seed", "seed"),
-        ("adjoint", "choice"), ("hvp", "choice"), ("adjoint_clip_norm", "number?"),
+        ("adjoint", "choice"), ("hvp", "choice?"), ("adjoint_clip_norm", "number?"),
         ("samples", "count"), ("keep", "choice?"), ("return_trace", "switch"),
     ],
 )  # fmt: skip

@@ -25,6 +25,16 @@ CONTRACT = {
         "return_trace",
         {"momentum": 0.5, "clip_norm": None, "adjoint": "exact", "return_trace": False},
     ),
+    "svi.Exact": (
+        "hvp residuals clip_norm",
+        "",
+        {"hvp": "auto", "residuals": None, "clip_norm": None},
+    ),
+    "svi.Truncated": (
+        "depth hvp residuals clip_norm",
+        "",
+        {"hvp": "auto", "residuals": None, "clip_norm": None},
+    ),
     "SemiAmortizedRefinement": (
         "",
         "steps step_size momentum clip_norm adjoint_clip_norm adjoint hvp",

@@ -8,7 +8,7 @@ import svi_reference
 import tensorflow as tf
 from executed_products import executed_products
 
-from tf_savae.svi import refine
+from tf_savae.svi import Truncated, refine
 
 # A Hessian-vector product in units of F, the forward pass of the decoder.
 COST = 6
@@ -53,6 +53,7 @@ def forward(model, **options):
         (dict(hvp="reverse_over_reverse"), 7 + 7),
         (dict(hvp="finite_difference"), 7 + 2 * 7),
         (dict(adjoint="truncated", truncate=3, hvp="reverse_over_reverse"), 7 + 3),
+        (dict(adjoint=Truncated(3, "finite_difference")), 7 + 2 * 3),
         (dict(adjoint="truncated", truncate=0), 7),
         (dict(adjoint="unrolled"), 7),
         (dict(adjoint="stop"), 7),

@@ -94,9 +94,7 @@ def _followed(model, x, seed, steps, noises):
         steps=steps,
         rule=rule,
         weights=rule.weights,
-        adjoint_clip_norm=None,
         seed=problem.seed,
-        hvp=None,
     )
     final, path = stacked_path(objective, flat, tf.nest.flatten(problem.theta), settings)
     stacks = [

@@ -13,9 +13,7 @@ import threading
 
 import tensorflow as tf
 
-from tf_savae.core import validation
-
-__all__ = ["LEVELS", "product_for", "recording", "replayed", "replaying", "slot"]
+__all__ = ["LEVELS", "recording", "replayed", "replaying", "slot"]
 
 LEVELS = ("states", "all")
 
@@ -125,22 +123,3 @@ def _mismatch(what):
         f"keep: {what}; expected an objective that runs the same operations in the same order "
         "whenever it is called. Leave keep None."
     )
-
-
-def product_for(keep, adjoint, hvp):
-    """The Hessian-vector product to use: `hvp`, or the only one that can use what steps keep.
-
-    Raises:
-      ValueError: `keep` is unknown, or there are no such products to keep anything for.
-
-    >>> product_for("states", "exact", "auto")
-    'forward_over_reverse'
-    """
-    if validation.choice("keep", keep, (None, *LEVELS)) is None:
-        return hvp
-    if adjoint not in ("exact", "truncated") or hvp not in ("auto", "forward_over_reverse"):
-        raise ValueError(
-            f'keep: is for adjoint "exact" or "truncated" with hvp "forward_over_reverse"; got '
-            f"keep={keep!r}, adjoint={adjoint!r}, hvp={hvp!r}. Change those, or leave keep None."
-        )
-    return "forward_over_reverse"

@@ -96,7 +96,7 @@ def _checked(objective, model):
     else:
         known = [name for name, made in OBJECTIVES.items() if made.uses_encoder]
         objective = as_objective(validation.choice("objectives", objective, known))
-    if objective.crosses_refinement and model.refinement.adjoint == "stop":
+    if objective.crosses_refinement and not model.refinement.current_adjoint().crosses:
         raise ValueError(
             f'objectives: "{objective.name}" needs a gradient through refinement, and the model\'s '
             'has adjoint="stop". Give the refinement another adjoint.'

@@ -293,20 +293,18 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
 
     def _differentiates_twice(self):
         """Whether training takes second derivatives of the decoder."""
-        refinement = self.refinement
-        first_only = refinement.hvp == "finite_difference" and refinement.adjoint != "unrolled"
-        refined = any(steps_schedule.every(refinement.steps))
-        return self.objective.crosses_refinement and refined and not first_only
+        twice = self.refinement.current_adjoint().differentiates_twice
+        refined = any(steps_schedule.every(self.refinement.steps))
+        return self.objective.crosses_refinement and refined and twice
 
     def _layers_to_compile(self):
         return [layer for layer in (self.encoder, self.decoder) if layer is not None]
 
     def _uses_products(self):
         """Whether training runs algorithm 1's backward pass, with Hessian-vector products."""
-        refinement = self.refinement
-        crossed = refinement.adjoint in ("exact", "truncated")
-        refined = any(steps_schedule.every(refinement.steps))
-        return self.objective.crosses_refinement and crossed and refined
+        products = self.refinement.current_adjoint().hvp is not None
+        refined = any(steps_schedule.every(self.refinement.steps))
+        return self.objective.crosses_refinement and products and refined
 
     def _needs_batch(self):
         return super()._needs_batch() or (self._uses_products() and self._hvp == "auto")

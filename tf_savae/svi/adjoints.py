@@ -1,111 +1,292 @@
-"""How a gradient crosses the refinement loop: the loop is written once, the adjoint chosen.
+"""Adjoints: how a gradient crosses the refinement loop, as objects that own their settings.
 
-Each adjoint maps (objective, initial, theta, settings, probe) to (refined, `Seen`), flat lists,
-and decides what a surrounding tape will see.
+Each is one frozen object whose settings are checked when it is made. `tf_savae.svi.short_forms`
+makes them of the strings "exact", "truncated", "unrolled" and "stop".
 """
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
+import keras
 import tensorflow as tf
 
-from tf_savae.svi import loop, per_example
-from tf_savae.svi.exact_adjoint import pull_back
-from tf_savae.svi.objective import floating, with_floats
+from tf_savae.autodiff.residuals import LEVELS
+from tf_savae.core import validation
+from tf_savae.core.registration import register
+from tf_savae.svi import differentiable_loop
+from tf_savae.svi import hvp as hvps
 
-__all__ = ["Seen", "exact", "stop", "unrolled"]
-
-
-class Seen(NamedTuple):
-    """What the steps saw on their way, as constants; None where it is not known."""
-
-    values: Any  # [K, B], negative ELBO at lambda_0 to lambda_{K-1}, nats.
-    norms: Any  # [K, B], of the SVI gradient before clipping.
-    first: Any  # Flat list of [B, ...]: the SVI gradient at lambda_0, before clipping.
-    taken: Any = None  # [B] int32, steps taken where that may be fewer than K.
-
-
-def exact(objective, initial, theta, settings, probe, depth):
-    """Algorithm 1's backward pass: memory constant in K, cost 2F forward and 6F back per step."""
-    n = len(initial)
-    m = len(floating(theta))
-    w = len(settings.weights)
-
-    @tf.custom_gradient
-    def refined(*inputs):
-        lam, weights = list(inputs[:n]), list(inputs[n : n + m])
-        own = settings._replace(weights=list(inputs[n + m : n + m + w]))
-        full = with_floats(theta, weights)
-        final, path = loop.stacked_path(objective, lam, full, own)
-
-        def pull(*upstream):
-            # The outputs after the first n are diagnostics: nothing flows back from them.
-            back = pull_back(objective, full, path, list(upstream[:n]), own, depth)
-            report = tf.stack([back.growth, back.curvature, back.signal], axis=1)
-            return [*back.initial, *back.theta, *back.rule, report]
-
-        if depth == 0:
-            pull = _identity_pull(n, [*weights, *own.weights], path)
-        first = [g[0] for g in path.gradients]
-        return [*final, path.values, path.gradient_norms, *first], pull
-
-    outputs = _without_variables(refined, *initial, *floating(theta), *settings.weights, probe)
-    values, norms, *first = (tf.stop_gradient(o) for o in outputs[n:])
-    return outputs[:n], Seen(values, norms, first)
+__all__ = [
+    "Adjoint",
+    "Exact",
+    "Stop",
+    "TakesProducts",
+    "Truncated",
+    "Unrolled",
+    "refuse_residuals",
+]
 
 
-def _without_variables(refined, *inputs):
-    """Calls `refined`; a variable that it reads would get no gradient, so that is an error."""
-    try:
-        return refined(*inputs)
-    except TypeError as error:
-        if "function uses variables" not in str(error):
-            raise
-        raise ValueError(
-            "negative_elbo: reads a trainable tf.Variable that is not in theta, whose gradient "
-            "through the refinement would be lost; expected a pure function of (parameters, theta, "
-            "seed). Pass the variable's value in theta, and use what negative_elbo receives. (An "
-            "update rule may read variables that are attributes of its own, or weights of its "
-            "layer, and no others.)"
-        ) from error
+class Adjoint:
+    """What `Exact`, `Truncated`, `Unrolled` and `Stop` have in common.
+
+    Attributes:
+      crosses: whether a gradient reaches lambda_0, theta and the update rule.
+      hvp, residuals, clip_norm: as in `Exact`; None where no Hessian-vector product is taken.
+    """
+
+    crosses = True
+    hvp = residuals = clip_norm = None
+
+    @property
+    def differentiates_twice(self):
+        """Whether the decoder needs second derivatives."""
+        return self.crosses and self.hvp != "finite_difference"
+
+    def check_steps(self, steps):
+        """Raises ValueError for a number of steps, an int, that the settings do not fit."""
+
+    def check_request(self, steps, return_trace, early_stopping):
+        """Raises ValueError for what `refine` can do only where no gradient crosses."""
+        if tf.is_tensor(steps):
+            raise ValueError(
+                'steps: a tensor is possible only with adjoint="stop" and return_trace=False; pass '
+                "a Python int."
+            )
+        if early_stopping is not None:
+            raise ValueError(
+                "early_stopping: is for inference, where no gradient crosses the refinement; "
+                f'expected adjoint="stop", got {self!r}.'
+            )
+
+    def for_steps(self, steps):
+        """This adjoint where a schedule has K = `steps`, which may be less than its depth."""
+        return self
+
+    def with_hvp(self, hvp):
+        """This adjoint with another Hessian-vector product, if it takes any."""
+        return self if self.hvp is None else dataclasses.replace(self, hvp=hvp)
+
+    def run(self, objective, initial, theta, settings, probe):
+        """The steps: (refined flat list, `Seen`), differentiable as this adjoint says."""
+        raise NotImplementedError
+
+    def get_config(self):
+        """The constructor's arguments, for Keras' files."""
+        config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if callable(config.get("hvp")):
+            config["hvp"] = keras.saving.serialize_keras_object(config["hvp"])
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        """The adjoint that `get_config` described."""
+        config = dict(config)
+        if isinstance(config.get("hvp"), dict):
+            config["hvp"] = keras.saving.deserialize_keras_object(config["hvp"])
+        return cls(**config)
 
 
-def _identity_pull(n, weights, path):
-    """The backward pass of `truncate=0`: straight to the initial parameters."""
+class TakesProducts(Adjoint):
+    """The backward pass of algorithm 1, with Hessian-vector products."""
 
-    def pull(*upstream):
-        bars = list(upstream[:n])
-        zeros = [tf.zeros_like(t) for t in weights]
-        size = per_example.norm(bars)
-        signal = per_example.cosine(bars, [g[0] for g in path.gradients])
-        report = tf.stack([tf.ones_like(size), tf.zeros_like(size), signal], axis=1)
-        return [*bars, *zeros, report]
+    def __post_init__(self):
+        hvps.resolve(self.hvp)
+        if validation.choice("residuals", self.residuals, (None, *LEVELS)) is not None:
+            if self.hvp not in ("auto", "forward_over_reverse"):
+                refuse_residuals("residuals", f"hvp={self.hvp!r}")
+            object.__setattr__(self, "hvp", "forward_over_reverse")
+        clip_norm = validation.positive("clip_norm", self.clip_norm, optional=True)
+        object.__setattr__(self, "clip_norm", clip_norm)
 
-    return pull
+    def product(self):
+        """The function that takes the products, as those of `tf_savae.svi.hvp`."""
+        return hvps.resolve(self.hvp)
 
-
-def unrolled(objective, initial, theta, settings, probe):
-    """Autodiff through K Python-unrolled steps: 6K F, memory and compile time grow with K."""
-    del probe
-    parameters = list(initial)
-    state = settings.rule.init(settings.weights, parameters)
-    values, norms, first = [], [], None
-    for step in range(settings.steps):
-        (parameters, state), (value, gradient) = loop.one_step(
-            objective, parameters, state, theta, step, settings
+    def run(self, objective, initial, theta, settings, probe):
+        if settings.steps == 0:
+            return differentiable_loop.no_steps(initial)
+        return differentiable_loop.with_custom_gradient(
+            objective, initial, theta, settings, probe, self
         )
-        first = first or [tf.stop_gradient(g) for g in gradient]
-        values.append(tf.stop_gradient(tf.cast(value, initial[0].dtype)))
-        norms.append(tf.stop_gradient(per_example.norm(gradient)))
-    return parameters, Seen(tf.stack(values), tf.stack(norms), first)
 
 
-def stop(objective, initial, theta, settings, probe):
-    """No gradient crosses: the refined parameters are constants (SVI, VAE + SVI)."""
-    del probe
-    initial = [tf.stop_gradient(p) for p in initial]
-    theta = [tf.stop_gradient(t) for t in theta]
-    settings = settings._replace(weights=[tf.stop_gradient(w) for w in settings.weights])
-    final, path = loop.stacked_path(objective, initial, theta, settings)
-    first = [tf.stop_gradient(g[0]) for g in path.gradients]
-    seen = Seen(tf.stop_gradient(path.values), tf.stop_gradient(path.gradient_norms), first)
-    return [tf.stop_gradient(p) for p in final], seen
+def refuse_residuals(name, got):
+    """Raises ValueError: only one product can use what steps keep."""
+    raise ValueError(
+        f'{name}: is for adjoint "exact" or "truncated" with hvp "forward_over_reverse"; got '
+        f"{got}. Change that, or leave it None."
+    )
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Exact(TakesProducts):
+    """The exact derivative of all K steps: the backward loop of algorithm 1, one product a step.
+
+    Kim et al. (2018), https://arxiv.org/abs/1802.02550. The forward loop stores lambda_k of each
+    step and nothing of the decoder, whose activations the backward loop computes again: memory is
+    constant in K. In decoder passes a step costs 2 forward and 6 backward, a training step 8K + 3.
+
+    Args:
+      hvp: the Hessian-vector product: "forward_over_reverse" or "reverse_over_reverse", both exact;
+        "finite_difference", for decoders without second derivatives; "auto"; or a function with
+        the signature of those in `tf_savae.svi.hvp`. In `refine`, "auto" is forward over reverse
+        where the decoder can be traced so, else reverse over reverse; `SemiAmortizedRefinement`
+        measures which of the two is faster.
+      residuals: what steps keep for their products, where hvp is "forward_over_reverse" ("auto" is
+        that then) and the decoder's operations can (`tf_savae.networks.token_nll` and `lstm`; text
+        and oracle). None: nothing. "states": tensors of the size of hidden states, 7K + 3 passes
+        where the softmax dominates. "all": logits and activations too, 6K + 3, in memory that grows
+        with K. The derivative is the same in all three.
+      clip_norm: bound on an example's adjoint on its way back, as a multiple of its norm at step K;
+        None does not clip. A biased but bounded gradient where refinement is unstable.
+
+    Raises:
+      ValueError: an argument is out of its range, or `residuals` is given with another product.
+
+    >>> from tf_savae import svi
+    >>> def bowl(parameters, theta, seed):
+    ...     return 0.5 * tf.reduce_sum((parameters - theta) ** 2, axis=1)
+    >>> start = tf.constant([[4.0]])
+    >>> with tf.GradientTape() as tape:
+    ...     tape.watch(start)
+    ...     refined = svi.refine(bowl, start, tf.zeros([1]), steps=2, step_size=0.5, momentum=0.0,
+    ...                          seed=0, adjoint=svi.Exact(hvp="reverse_over_reverse"))
+    >>> tape.gradient(refined, start).numpy().tolist()
+    [[0.25]]
+    """
+
+    hvp: Any = "auto"
+    residuals: str | None = None
+    clip_norm: float | None = None
+
+    def depth_of(self, steps):
+        """How many of the last steps are crossed exactly: all."""
+        return steps
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Truncated(TakesProducts):
+    """The exact derivative of the last `depth` steps; those before are crossed as the identity.
+
+    The backward loop of algorithm 1 (Kim et al. 2018, https://arxiv.org/abs/1802.02550), ended
+    early: for derivatives that explode through many steps. depth=0 is the straight-through
+    gradient, which gives lambda_0 the gradient at lambda_K. Memory is constant in K; in decoder
+    passes a step costs 2 forward and a crossed one 6 backward, a training step 2K + 6 depth + 3.
+
+    Args:
+      depth: number of last steps to cross exactly, 0 to K; where K follows a schedule and is less,
+        all are crossed.
+      hvp, residuals, clip_norm: as in `Exact`. All K steps keep residuals.
+
+    Raises:
+      ValueError: an argument is out of its range, or `residuals` is given with another product; in
+        use: `depth` is more than K.
+
+    >>> from tf_savae import svi
+    >>> def bowl(parameters, theta, seed):
+    ...     return 0.5 * tf.reduce_sum((parameters - theta) ** 2, axis=1)
+    >>> start = tf.constant([[4.0]])
+    >>> with tf.GradientTape() as tape:
+    ...     tape.watch(start)
+    ...     refined = svi.refine(bowl, start, tf.zeros([1]), steps=2, step_size=0.5, momentum=0.0,
+    ...                          seed=0, adjoint=svi.Truncated(1))
+    >>> tape.gradient(refined, start).numpy().tolist()
+    [[0.5]]
+    """
+
+    depth: int
+    hvp: Any = "auto"
+    residuals: str | None = None
+    clip_norm: float | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "depth", validation.non_negative_int("depth", self.depth))
+        super().__post_init__()
+
+    def check_steps(self, steps):
+        """Raises ValueError for fewer steps than `depth`."""
+        if self.depth > steps:
+            raise ValueError(f"depth: expected at most steps={steps}, got {self.depth}.")
+
+    def for_steps(self, steps):
+        """As it is, or with a depth of `steps` where that is less."""
+        return dataclasses.replace(self, depth=min(self.depth, steps))
+
+    def depth_of(self, steps):
+        """How many of the last `steps` are crossed exactly."""
+        del steps
+        return self.depth
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Unrolled(Adjoint):
+    """The exact derivative by TensorFlow's own differentiation of the unrolled steps.
+
+    The gradient of Kim et al. (2018), https://arxiv.org/abs/1802.02550, without the backward loop
+    of their algorithm 1: every step's activations are stored. In decoder passes a training step
+    costs 6K + 3, the least of the exact ones; memory and compile time grow with K. It has no
+    settings, since TensorFlow takes the way back.
+
+    Raises:
+      ValueError: in use: `steps` is a tensor.
+
+    >>> from tf_savae import svi
+    >>> def bowl(parameters, theta, seed):
+    ...     return 0.5 * tf.reduce_sum((parameters - theta) ** 2, axis=1)
+    >>> start = tf.constant([[4.0]])
+    >>> with tf.GradientTape() as tape:
+    ...     tape.watch(start)
+    ...     refined = svi.refine(bowl, start, tf.zeros([1]), steps=2, step_size=0.5, momentum=0.0,
+    ...                          seed=0, adjoint=svi.Unrolled())
+    >>> tape.gradient(refined, start).numpy().tolist()
+    [[0.25]]
+    """
+
+    def run(self, objective, initial, theta, settings, probe):
+        """As `Adjoint.run`; the probe receives no gradient."""
+        del probe
+        if settings.steps == 0:
+            return differentiable_loop.no_steps(initial)
+        return differentiable_loop.unrolled(objective, initial, theta, settings)
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Stop(Adjoint):
+    """No gradient crosses: the refined parameters are constants, as in SVI and VAE + SVI.
+
+    The baselines of Kim et al. (2018), https://arxiv.org/abs/1802.02550, and all of inference. In
+    decoder passes a training step costs 2K + 3; memory is constant in K. With it alone `steps` may
+    be a tensor and refinement may stop early.
+
+    Raises:
+      ValueError: in use: the objective of a `SemiAmortizedVAE` is "savae", whose encoder would not
+        learn.
+
+    >>> from tf_savae import svi
+    >>> def bowl(parameters, theta, seed):
+    ...     return 0.5 * tf.reduce_sum((parameters - theta) ** 2, axis=1)
+    >>> start = tf.constant([[4.0]])
+    >>> with tf.GradientTape() as tape:
+    ...     tape.watch(start)
+    ...     refined = svi.refine(bowl, start, tf.zeros([1]), steps=2, step_size=0.5, momentum=0.0,
+    ...                          seed=0, adjoint=svi.Stop())
+    >>> refined.numpy().tolist(), tape.gradient(refined, start)
+    ([[1.0]], None)
+    """
+
+    crosses = False
+
+    def check_request(self, steps, return_trace, early_stopping):
+        """Raises ValueError for a trace of a number of steps that is a tensor."""
+        if tf.is_tensor(steps) and return_trace:
+            super().check_request(steps, return_trace, early_stopping)
+
+    def run(self, objective, initial, theta, settings, probe):
+        """As `Adjoint.run`; the probe receives no gradient."""
+        del probe
+        return differentiable_loop.detached(objective, initial, theta, settings)

@@ -21,10 +21,10 @@ from tf_savae.core import seeds
 from tf_savae.svi import per_example
 from tf_savae.svi.objective import floating
 
-__all__ = ["Adjoint", "pull_back"]
+__all__ = ["LoopDerivatives", "pull_back"]
 
 
-class Adjoint(NamedTuple):
+class LoopDerivatives(NamedTuple):
     """Derivatives of the loss through the loop, and how stable the loop was."""
 
     initial: list
@@ -35,10 +35,11 @@ class Adjoint(NamedTuple):
     signal: Any  # [B]: cosine between the adjoint at step 0 and the gradient at lambda_0.
 
 
-def pull_back(objective, theta, path, final_bar, settings, depth):
-    """Carries dL / dlambda_K back through the last `depth` steps of `path`.
+def pull_back(objective, theta, path, final_bar, settings, adjoint):
+    """Carries dL / dlambda_K back through the last steps of `path`.
 
-    Earlier steps are crossed as if they were the identity. Cost: `depth` Hessian-vector products.
+    Earlier steps are crossed as if they were the identity. Cost: one Hessian-vector product for
+    each step that is crossed.
 
     Args:
       objective: the negative ELBO.
@@ -46,9 +47,11 @@ def pull_back(objective, theta, path, final_bar, settings, depth):
       path: the `Path` of the forward loop.
       final_bar: dL / dlambda_K, flat list.
       settings: the `Settings` of the forward loop.
-      depth: number of steps to cross exactly, 1 to K.
+      adjoint: `Exact` or `Truncated`: which steps to cross (at least one), by which product, and
+        the bound on the adjoint.
     """
-    limit = _limit(final_bar, settings.adjoint_clip_norm)
+    depth, product = adjoint.depth_of(settings.steps), adjoint.product()
+    limit = _limit(final_bar, adjoint.clip_norm)
     sums = [tf.zeros_like(t, _sum_dtype(t)) for t in floating(theta)]
     last = settings.steps - 1
 
@@ -58,7 +61,9 @@ def pull_back(objective, theta, path, final_bar, settings, depth):
             path, step, [*lam_bar, *state_bar], settings
         )
         rule_bar = [w + m for w, m in zip(rule_bar, more, strict=True)]
-        products, theta_products, bend = _product(objective, theta, path, step, vector, settings)
+        products, theta_products, bend = _products(
+            product, objective, theta, path, step, vector, settings
+        )
         lam_bar = [lam + h for lam, h in zip(lam_bar, products, strict=True)]
         theta_bar = [
             t + tf.cast(h, t.dtype) for t, h in zip(theta_bar, theta_products, strict=True)
@@ -85,7 +90,7 @@ def pull_back(objective, theta, path, final_bar, settings, depth):
     theta_bar = [tf.cast(b, t.dtype) for b, t in zip(theta_bar, floating(theta), strict=True)]
     growth = per_example.divide_safely(per_example.norm(lam_bar), per_example.norm(final_bar))
     signal = per_example.cosine(lam_bar, [g[0] for g in path.gradients])
-    return Adjoint(lam_bar, theta_bar, rule_bar, growth, curvature, signal)
+    return LoopDerivatives(lam_bar, theta_bar, rule_bar, growth, curvature, signal)
 
 
 def _through_rule(path, step, bars, settings):
@@ -103,22 +108,22 @@ def _through_init(path, lam_bar, state_bar, rule_bar, settings):
     return lam_bar, [b + m for b, m in zip(rule_bar, of_rule, strict=True)]
 
 
-def _product(objective, theta, path, step, vector, settings):
+def _products(product, objective, theta, path, step, vector, settings):
     """H_ll v, H_tl v and the curvature along v, at the stored lambda of `step`."""
     parameters = [tf.gather(p, step) for p in path.parameters]
     seed = seeds.fold(settings.seed, step)
     with residuals.replaying(path.kept(step)):
-        products, theta_products = settings.hvp(objective, parameters, theta, seed, vector)
+        products, theta_products = product(objective, parameters, theta, seed, vector)
     bend = per_example.divide_safely(
         tf.abs(per_example.inner(vector, products)), per_example.inner(vector, vector)
     )
     return products, theta_products, bend
 
 
-def _limit(final_bar, adjoint_clip_norm):
-    if adjoint_clip_norm is None:
+def _limit(final_bar, clip_norm):
+    if clip_norm is None:
         return None
-    return tf.constant(adjoint_clip_norm, final_bar[0].dtype) * per_example.norm(final_bar)
+    return tf.constant(clip_norm, final_bar[0].dtype) * per_example.norm(final_bar)
 
 
 def _limited(lam_bar, state_bar, limit):

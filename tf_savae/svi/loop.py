@@ -17,10 +17,8 @@ class Settings(NamedTuple):
     steps: Any  # K, a Python int (an int tensor where no gradient crosses).
     rule: Any  # `BoundRule`.
     weights: list  # Tensors that the rule depends on.
-    adjoint_clip_norm: float | None
     seed: Any
-    hvp: Any
-    keep: str | None = None  # What steps keep for their Hessian-vector products; see `keeping`.
+    early_stopping: float | None = None  # Nats; only where no gradient crosses.
 
 
 class Path(NamedTuple):
@@ -31,7 +29,7 @@ class Path(NamedTuple):
     states: list  # Of the update rule, before the step.
     values: Any  # [K, B], negative ELBO at lambda_k, nats.
     gradient_norms: Any  # [K, B], before clipping.
-    kept: Any  # step -> what its operations kept, as `keeping.replaying` takes it.
+    kept: Any  # step -> what its operations kept, as `residuals.replaying` takes it.
 
 
 def one_step(objective, parameters, state, theta, step, settings):
@@ -58,12 +56,17 @@ def descend(objective, initial, theta, settings):
     return parameters
 
 
-def stacked_path(objective, initial, theta, settings):
-    """K steps (K a Python int, at least 1) with their `Path`: K times the size of lambda."""
+def stacked_path(objective, initial, theta, settings, level=None):
+    """K steps (K a Python int, at least 1) with their `Path`: K times the size of lambda.
+
+    Args:
+      objective, initial, theta, settings: as in `descend`, flat lists.
+      level: what steps keep for their Hessian-vector products, see `autodiff.residuals`.
+    """
     count = len(initial)
     batch = initial[0].shape[:1]
     dtype = initial[0].dtype
-    spec = _kept_spec(objective, initial, theta, settings)
+    spec = _kept_spec(objective, initial, theta, settings, level)
     state = settings.rule.init(settings.weights, initial)
     leaves = [tf.TensorSpec.from_tensor(p) for p in [*initial, *initial, *state]]
     leaves += [tf.TensorSpec(batch, dtype)] * 2 + tf.nest.flatten(spec)
@@ -73,7 +76,7 @@ def stacked_path(objective, initial, theta, settings):
     ]
 
     def body(step, parameters, state, arrays):
-        with residuals.recording(settings.keep) as kept:
+        with residuals.recording(level) as kept:
             following, (values, gradient) = one_step(
                 objective, parameters, state, theta, step, settings
             )
@@ -105,13 +108,13 @@ def stacked_path(objective, initial, theta, settings):
     return parameters, path
 
 
-def _kept_spec(objective, initial, theta, settings):
+def _kept_spec(objective, initial, theta, settings, level):
     """Shapes and dtypes of what one step keeps, by tracing its gradient without running it."""
-    if settings.keep is None:
+    if level is None:
         return []
 
     def step(parameters):
-        with residuals.recording(settings.keep) as kept:
+        with residuals.recording(level) as kept:
             objective.gradient(parameters, theta, settings.seed)
         return kept.entries()
 
@@ -120,8 +123,8 @@ def _kept_spec(objective, initial, theta, settings):
     entries = traced.structured_outputs
     if not tf.nest.flatten(entries):
         raise ValueError(
-            f"keep: expected a decoder with operations that keep something at {settings.keep!r} "
-            '(networks.token_nll; networks.lstm at "all"), got one without; keep would change '
-            "nothing. Leave it None."
+            f"keep, residuals: expected a decoder with operations that keep something at {level!r} "
+            '(networks.token_nll; networks.lstm at "all"), got one without, for which nothing '
+            "would change. Leave it None."
         )
     return entries

@@ -1,23 +1,18 @@
 """`refine`: K steps of SVI on the variational parameters of each example."""
 
-import functools
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_savae.autodiff import residuals
 from tf_savae.core import seeds, validation
-from tf_savae.svi import adjoints as adjoints
-from tf_savae.svi import hvp as hvps
 from tf_savae.svi import loop
-from tf_savae.svi.early_stopping import descend_until
 from tf_savae.svi.functional_rule import BoundRule
 from tf_savae.svi.objective import Objective
 from tf_savae.svi.rule_checks import as_rule, check_rule
+from tf_savae.svi.short_forms import as_adjoint
 
-__all__ = ["ADJOINTS", "Trace", "check_adjoint_clip", "refine"]
+__all__ = ["Trace", "refine"]
 
-ADJOINTS = ("exact", "unrolled", "truncated", "stop")
 _DEFAULTS = {"momentum": 0.5}  # Beside an update rule they say nothing.
 
 
@@ -42,7 +37,7 @@ def refine(
     update=None,
     seed,
     adjoint="exact",
-    hvp="forward_over_reverse",
+    hvp=None,
     return_trace=False,
     truncate=None,
     adjoint_clip_norm=None,
@@ -72,32 +67,24 @@ def refine(
         its gradient.
       seed: int, or int32 tensor [2]. Step k draws its noise from fold(seed, k); a fresh sample
         for the final ELBO is fold(seed, K).
-      adjoint: "exact" (algorithm 1's backward pass, memory constant in K), "unrolled" (autodiff
-        through the unrolled steps, memory and compile time grow with K), "truncated" (exact
-        through the last `truncate` steps, the identity through those before), "stop" (none).
-      hvp: "forward_over_reverse", "reverse_over_reverse", "finite_difference", "auto" (the first
-        that can be traced; `tf_savae.svi.fastest_hvp` measures), or a function with the signature
-        of those in `tf_savae.svi.hvp`. Only "exact" and "truncated" use it.
+      adjoint: how a gradient crosses the steps: `svi.Exact`, `svi.Truncated`, `svi.Unrolled` or
+        `svi.Stop`, or a short form: "exact" (algorithm 1's backward pass, memory constant in K),
+        "truncated" (exact through the last `truncate` steps, the identity through those before),
+        "unrolled" (autodiff through the unrolled steps, memory and compile time grow with K),
+        "stop" (none).
+      hvp, keep, truncate, adjoint_clip_norm: beside a string alone, short forms of the settings
+        hvp, residuals, depth and clip_norm of `svi.Exact` and `svi.Truncated`; an object has its
+        own. hvp is "forward_over_reverse" by default.
       return_trace: also return a `Trace`; costs one evaluation more (the ELBO at lambda_K). With
         "path" that evaluation is left out: negative_elbo is [K, B] and comes for nothing.
-      truncate: steps crossed exactly by adjoint "truncated", 0 to K.
-      adjoint_clip_norm: bound on an example's adjoint on its way back, as a multiple of its norm
-        at step K; None does not clip. A biased but bounded gradient where refinement is unstable.
-        Not with adjoint "unrolled", whose way back is TensorFlow's.
       samples: posterior samples per step, averaged.
       early_stopping: nats; only with adjoint "stop": an example rests at its best parameters
         after a step that improves its ELBO by less. All steps then share one noise.
       backward_probe: zeros [B, 3]; its "gradient" reports on the backward pass: adjoint growth
         (norm at step 0 over norm at step K), the largest curvature met, and the encoder's signal
         (cosine between the adjoint at step 0 and the SVI gradient at lambda_0). Nothing is reported
-        with adjoint "unrolled" and "stop".
-      keep: what steps keep for the products of adjoint "exact" or "truncated" with hvp
-        "forward_over_reverse", where the decoder's operations can (`tf_savae.networks.token_nll`
-        and `lstm`; text and oracle). None: nothing; memory constant in K, 8F a step. "states":
-        tensors of the size of hidden states; 7F where the softmax dominates. "all": logits and
-        activations too; 6F, in memory that grows with K (all K steps, also for "truncated") as
-        that of "unrolled" does, and compile time that does not. The derivative is the same in all
-        three.
+        with adjoint "unrolled" and "stop". It is a gradient because the report is known only in the
+        backward pass, where `tf.custom_gradient` can return nothing but gradients.
 
     Returns:
       The refined nest, of the structure of `initial`; with `return_trace` a pair of it and a
@@ -117,11 +104,12 @@ def refine(
     # Identities: a tensor may stand in several places, and each has a derivative of its own.
     initial = tf.nest.map_structure(tf.identity, validation.floating_nest("initial", initial))
     theta = tf.nest.map_structure(_own, theta)
-    validation.choice("adjoint", adjoint, ADJOINTS)
-    check_adjoint_clip(adjoint_clip_norm, adjoint)
     if not isinstance(return_trace, str) or return_trace != "path":
         validation.boolean("return_trace", return_trace)
-    steps = _checked_steps(steps, adjoint, return_trace)
+    steps = steps if tf.is_tensor(steps) else validation.non_negative_int("steps", steps)
+    short = {"keep": keep, "truncate": truncate, "adjoint_clip_norm": adjoint_clip_norm}
+    adjoint = _adjoint_for(steps, adjoint, hvp, **short)
+    adjoint.check_request(steps, return_trace, early_stopping)
     flat = tf.nest.flatten(initial)
     samples = validation.positive_int("samples", samples)
     objective = Objective(negative_elbo, initial, theta, samples)
@@ -129,26 +117,22 @@ def refine(
     check_rule(rule, initial)
     bound = BoundRule(rule, initial)
     settings = loop.Settings(
-        steps=steps,
+        steps=tf.cast(steps, tf.int32) if tf.is_tensor(steps) else steps,
         rule=bound,
         weights=bound.weights,
-        adjoint_clip_norm=validation.positive(
-            "adjoint_clip_norm", adjoint_clip_norm, optional=True
-        ),
         seed=seeds.as_seed(seed),
-        hvp=hvps.resolve(residuals.product_for(keep, adjoint, hvp)),
-        keep=keep,
+        early_stopping=validation.positive(
+            "early_stopping", early_stopping, zero=True, optional=True
+        ),
     )
-    cross = _crossing(adjoint, steps, truncate, early_stopping)
     flat_theta = tf.nest.flatten(theta)
     probe = _probe(backward_probe, flat[0])
     bound.init(bound.weights, flat)  # Says now what does not fit.
-    final, seen = cross(objective, flat, flat_theta, settings, probe)
+    final, seen = adjoint.run(objective, flat, flat_theta, settings, probe)
     refined = tf.nest.pack_sequence_as(initial, final)
     if not return_trace:
         return refined
-    first = None if seen.first is None else tf.nest.pack_sequence_as(initial, seen.first)
-    trace = Trace(seen.values, seen.norms, seen.taken, first)
+    trace = _trace_of(seen, initial)
     if return_trace == "path":
         return refined, trace
     return refined, _with_end(trace, objective, final, flat_theta, settings)
@@ -160,91 +144,11 @@ def _own(leaf):
     return tf.identity(tensor) if tensor.dtype.is_floating else tensor
 
 
-def check_adjoint_clip(adjoint_clip_norm, adjoint):
-    """Raises ValueError for a bound on an adjoint that this library does not take back itself.
-
-    >>> check_adjoint_clip(None, "unrolled")
-    """
-    if adjoint_clip_norm is not None and adjoint == "unrolled":
-        raise ValueError(
-            'adjoint_clip_norm: is for adjoint "exact" or "truncated", got adjoint="unrolled", '
-            "which TensorFlow differentiates without bounding anything; leave it None."
-        )
-
-
-def _crossing(adjoint, steps, truncate, early_stopping):
-    """The function that runs the steps for this adjoint: (final, `Seen`)."""
-    depth = _checked_depth(adjoint, steps, truncate)
-    if early_stopping is not None:
-        return _stopping_early(adjoint, early_stopping)
-    if isinstance(steps, int) and steps == 0:
-        return functools.partial(_no_steps, adjoint)
-    if adjoint == "stop":
-        run = adjoints.stop if isinstance(steps, int) else _forward_only
-    elif adjoint == "unrolled":
-        run = adjoints.unrolled
-    else:
-        run = functools.partial(adjoints.exact, depth=depth)
-    return run
-
-
-def _no_steps(adjoint, objective, initial, theta, settings, probe):
-    del objective, theta, settings, probe
-    if adjoint == "stop":
-        initial = [tf.stop_gradient(p) for p in initial]
-    batch = tf.shape(initial[0])[0]
-    empty = tf.zeros([0, batch], initial[0].dtype)
-    return initial, adjoints.Seen(empty, empty, None)
-
-
-def _forward_only(objective, initial, theta, settings, probe):
-    """K as a tensor: nothing is stored, no gradient crosses."""
-    del probe
-    initial = [tf.stop_gradient(p) for p in initial]
-    final = loop.descend(objective, initial, theta, settings)
-    return [tf.stop_gradient(p) for p in final], adjoints.Seen(None, None, None)
-
-
-def _stopping_early(adjoint, tolerance):
-    if adjoint != "stop":
-        raise ValueError(
-            "early_stopping: is for inference, where no gradient crosses the refinement; expected "
-            f'adjoint="stop", got adjoint={adjoint!r}.'
-        )
-    tolerance = validation.positive("early_stopping", tolerance, zero=True)
-
-    def run(objective, initial, theta, settings, probe):
-        del probe
-        initial = [tf.stop_gradient(p) for p in initial]
-        best, value, taken = descend_until(objective, initial, theta, settings, tolerance)
-        best = [tf.stop_gradient(p) for p in best]
-        return best, adjoints.Seen(value[None], None, None, taken)
-
-    return run
-
-
-def _checked_steps(steps, adjoint, return_trace):
-    if not tf.is_tensor(steps):
-        return validation.non_negative_int("steps", steps)
-    if adjoint != "stop" or return_trace:
-        raise ValueError(
-            'steps: a tensor is possible only with adjoint="stop" and return_trace=False; pass a '
-            "Python int."
-        )
-    return tf.cast(steps, tf.int32)
-
-
-def _checked_depth(adjoint, steps, truncate):
-    if adjoint != "truncated":
-        if truncate is not None:
-            raise ValueError(
-                f'truncate: is for adjoint="truncated", got adjoint={adjoint!r}; leave it None.'
-            )
-        return steps
-    depth = validation.non_negative_int("truncate", truncate)
-    if depth > steps:
-        raise ValueError(f"truncate: expected at most steps={steps}, got {depth}.")
-    return depth
+def _adjoint_for(steps, adjoint, hvp, **short):
+    """The adjoint as an object; beside a string hvp has the default of `refine`."""
+    if hvp is None and isinstance(adjoint, str):
+        hvp = "forward_over_reverse"
+    return as_adjoint(adjoint, None if tf.is_tensor(steps) else steps, hvp=hvp, **short)
 
 
 def _probe(backward_probe, leaf):
@@ -254,6 +158,11 @@ def _probe(backward_probe, leaf):
     if probe.shape.rank != 2 or probe.shape[1] != 3:
         raise ValueError(f"backward_probe: expected shape [B, 3], got {probe.shape.as_list()}.")
     return tf.cast(probe, leaf.dtype)
+
+
+def _trace_of(seen, initial):
+    first = None if seen.first is None else tf.nest.pack_sequence_as(initial, seen.first)
+    return Trace(seen.values, seen.norms, seen.taken, first)
 
 
 def _with_end(trace, objective, final, theta, settings):

@@ -1,14 +1,13 @@
 """Validate the settings of `SemiAmortizedRefinement`."""
 
-from tf_savae.autodiff import residuals
 from tf_savae.core import seeds, validation
 from tf_savae.models.jit import check_second_derivatives
-from tf_savae.models.refinement.steps_schedule import as_steps, every
+from tf_savae.models.refinement.steps_schedule import as_steps
 from tf_savae.networks import Prior
 from tf_savae.probability import as_family
 from tf_savae.probability.distribution_checks import check_family, check_legacy
-from tf_savae.svi import ADJOINTS
-from tf_savae.svi import hvp as hvps
+from tf_savae.svi import Exact
+from tf_savae.svi.short_forms import as_adjoint, checked_adjoint
 
 __all__ = [
     "CHANGEABLE",
@@ -16,7 +15,6 @@ __all__ = [
     "check_given_family",
     "checked_prior",
     "step_sizes",
-    "truncation",
 ]
 
 
@@ -36,31 +34,8 @@ def step_sizes(step_size):
     return validation.positive("step_size", step_size, zero=True)
 
 
-def truncation(truncate, adjoint, steps):
-    """How many last steps adjoint="truncated" crosses back; None with any other adjoint.
-
-    Raises:
-      ValueError: no integer in [0, steps], or given for another adjoint. Where K follows a
-        schedule its largest value counts, and fewer steps are all crossed.
-
-    >>> truncation(2, "truncated", 5)
-    2
-    """
-    if adjoint != "truncated":
-        if truncate is not None:
-            raise ValueError(
-                f'truncate: is for adjoint="truncated", got adjoint={adjoint!r}; leave it None.'
-            )
-        return None
-    depth = validation.non_negative_int("truncate", truncate)
-    steps = max(every(steps))
-    if depth > steps:
-        raise ValueError(f"truncate: expected at most steps={steps}, got {depth}.")
-    return depth
-
-
-def check_generator(decoder, adjoint, hvp):
-    """Raises ValueError for a layer that is no `Decoder`, or lacks the derivatives asked for."""
+def check_generator(decoder, adjoint):
+    """Raises ValueError for a layer that is no `Decoder`, or lacks the adjoint's derivatives."""
     if decoder is None:
         return
     check_legacy("decoder", decoder)
@@ -69,7 +44,7 @@ def check_generator(decoder, adjoint, hvp):
             "decoder: expected a tf_savae.networks.Decoder (wrap a plain Keras network in "
             f"DistributionDecoder), got {type(decoder).__name__}."
         )
-    if adjoint == "unrolled" or (adjoint != "stop" and hvp != "finite_difference"):
+    if adjoint.differentiates_twice:
         check_second_derivatives(decoder)
 
 
@@ -102,10 +77,6 @@ def checked_prior(prior):
     )
 
 
-def _hvp(hvp):
-    return hvp if callable(hvp) else validation.choice("hvp", hvp, tuple(hvps.METHODS))
-
-
 def _momentum(value):
     return validation.unit_interval("momentum", value, closed=False)
 
@@ -117,16 +88,14 @@ CHANGEABLE = {
     "step_size": lambda value: None if value is None else step_sizes(value),
     "momentum": lambda value: None if value is None else _momentum(value),
     "clip_norm": lambda value: validation.positive("clip_norm", value, optional=True),
-    "adjoint": lambda value: validation.choice("adjoint", value, ADJOINTS),
-    "hvp": _hvp,
+    "adjoint": checked_adjoint,
+    "hvp": lambda value: Exact(hvp=value).hvp,
+    "keep": lambda value: as_adjoint("exact", keep=value).residuals,
     "truncate": lambda value: (
-        None if value is None else validation.non_negative_int("truncate", value)
+        None if value is None else as_adjoint("truncated", truncate=value).depth
     ),
-    "adjoint_clip_norm": lambda value: validation.positive(
-        "adjoint_clip_norm", value, optional=True
-    ),
+    "adjoint_clip_norm": lambda value: as_adjoint("exact", adjoint_clip_norm=value).clip_norm,
     "samples": lambda value: validation.positive_int("samples", value),
-    "keep": lambda value: validation.choice("keep", value, (None, *residuals.LEVELS)),
     "fall_back": lambda value: validation.non_negative_int("fall_back", value),
     "family": as_family,
     "seed": seeds.plain_seed,

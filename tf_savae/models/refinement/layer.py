@@ -5,17 +5,12 @@ import concurrent.futures
 import keras
 import tensorflow as tf
 
-from tf_savae.autodiff import residuals
 from tf_savae.core import seeds, validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.models.build import spec_of, zeros_of
-from tf_savae.models.refinement.checks import (
-    CHANGEABLE,
-    check_generator,
-    checked_prior,
-    truncation,
-)
+from tf_savae.models.refinement.adjoint_settings import SHORT_FORMS, HasAdjoint
+from tf_savae.models.refinement.checks import CHANGEABLE, check_generator, checked_prior
 from tf_savae.models.refinement.fallback import better_of
 from tf_savae.models.refinement.steps_schedule import as_steps
 from tf_savae.models.refinement.update_rule import HasUpdateRule
@@ -25,15 +20,13 @@ from tf_savae.networks.prior import StandardNormalPrior
 from tf_savae.probability import as_family
 from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import zero_codes
-from tf_savae.svi import ADJOINTS, fastest_hvp, refine
-from tf_savae.svi import hvp as hvps
-from tf_savae.svi.refine import check_adjoint_clip
+from tf_savae.svi import fastest_hvp, refine
 
 __all__ = ["SemiAmortizedRefinement"]
 
 
 @register
-class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer):
+class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.layers.Layer):
     """Refines variational parameters by K SVI steps, differentiably (Kim et al. 2018).
 
     Inside `SemiAmortizedVAE` it only holds how to refine. In any other Keras model give it the
@@ -50,11 +43,12 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
       update: the update rule instead of these three: `svi.Momentum`, `svi.NaturalGradient`,
         `svi.LearnedSteps`, `svi.LearnedUpdate` or one of your own (`tf_savae.svi.update`). A rule
         that is a Keras layer is trained with the model, through the exact adjoint.
-      adjoint, truncate, adjoint_clip_norm, samples: see `tf_savae.svi.refine`.
-      hvp: see there too; "auto" measures both exact products before the first training step, and
-        logs the times and its choice.
-      keep: see there too: None, "states" or "all" buy time with memory; hvp "auto" is then
-        "forward_over_reverse".
+      adjoint: how gradients cross the steps: `svi.Exact`, `svi.Truncated`, `svi.Unrolled`,
+        `svi.Stop`, or their short forms "exact", "truncated", "unrolled", "stop".
+      hvp, keep, truncate, adjoint_clip_norm: beside a string alone, short forms of the settings
+        hvp, residuals, depth and clip_norm of the objects. hvp is "auto" by default, which measures
+        both exact products before the first training step, and logs the times and its choice.
+      samples: see `tf_savae.svi.refine`.
       fall_back: draws of noise, the same for both ends, by which each example's refined ELBO is
         compared with that at lambda_0; where it is worse (or NaN) the example keeps lambda_0, and
         gradients go there. 8 is enough to see a refinement that explodes. 0 never compares, as the
@@ -86,7 +80,7 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
         momentum=0.5,
         clip_norm=5.0,
         adjoint="exact",
-        hvp="auto",
+        hvp=None,
         truncate=None,
         adjoint_clip_norm=None,
         samples=1,
@@ -104,19 +98,12 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
         super().__init__(**{"autocast": False, **kwargs})
         self.steps = as_steps(steps)
         self._set_rule(update, step_size, momentum, clip_norm, learn_step_size)
-        self.adjoint = validation.choice("adjoint", adjoint, ADJOINTS)
-        if not callable(hvp):
-            validation.choice("hvp", hvp, tuple(hvps.METHODS))
-        self.hvp = residuals.product_for(keep, adjoint, hvp)
-        self.keep = keep
-        self.truncate = truncation(truncate, adjoint, self.steps)
-        self.adjoint_clip_norm = validation.positive(
-            "adjoint_clip_norm", adjoint_clip_norm, optional=True
+        self._set_adjoint(
+            adjoint, hvp=hvp, keep=keep, truncate=truncate, adjoint_clip_norm=adjoint_clip_norm
         )
-        check_adjoint_clip(adjoint_clip_norm, adjoint)
         self.samples = validation.positive_int("samples", samples)
         self.fall_back = validation.non_negative_int("fall_back", fall_back)
-        check_generator(decoder, adjoint, hvp)
+        check_generator(decoder, self.current_adjoint())
         self.decoder, self.prior = decoder, checked_prior(prior)
         self.family = as_family(family)
         self.seed = seeds.plain_seed(seed)
@@ -133,16 +120,9 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
             )
         super().__setattr__(name, value)
 
-    def product(self):
-        """The Hessian-vector product that the settings ask for."""
-        return residuals.product_for(self.keep, self.adjoint, self.hvp)
-
     def check_settings(self):
         """Raises ValueError unless settings that were assigned one by one fit together."""
-        self.product()
-        if self.adjoint == "truncated":
-            truncation(self.truncate, self.adjoint, self.steps)
-        check_adjoint_clip(self.adjoint_clip_norm, self.adjoint)
+        self.current_adjoint()
 
     def refine(self, negative_elbo, initial, theta, seed, **overrides):
         """`tf_savae.svi.refine` with this layer's settings; `overrides` replace some of them."""
@@ -166,31 +146,25 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
         if not samples:
             return refined, trace, None
         start = initial
-        if settings["adjoint"] == "stop":
+        if not settings["adjoint"].crosses:
             start = tf.nest.map_structure(tf.stop_gradient, initial)
         refined, fell_back = better_of(negative_elbo, start, refined, theta, seed, samples)
         return refined, trace, fell_back
 
     def _settings(self, initial, **overrides):
         """The arguments of `tf_savae.svi.refine`, and `fall_back`."""
+        names = ("adjoint", *SHORT_FORMS)
+        crossing = {name: overrides.pop(name) for name in names if name in overrides}
         settings = {
             "steps": self.steps,
             "update": self.rule(initial),
-            "adjoint": self.adjoint,
-            "hvp": self.product(),
-            "truncate": self.truncate,
-            "adjoint_clip_norm": self.adjoint_clip_norm,
+            "adjoint": self._adjoint_with(**crossing),
             "samples": self.samples,
-            "keep": self.keep,
             "fall_back": self.fall_back,
         }
         settings |= overrides
-        if settings["adjoint"] != "truncated":
-            settings["truncate"] = None
-        elif isinstance(settings["steps"], int):  # Of a schedule, K may be less than that.
-            settings["truncate"] = min(settings["truncate"], settings["steps"])
-        if settings["adjoint"] in ("stop", "unrolled"):  # Inference crosses nothing back.
-            settings["keep"] = None
+        if isinstance(settings["steps"], int):  # Of a schedule, K may be less than a depth.
+            settings["adjoint"] = settings["adjoint"].for_steps(settings["steps"])
         return settings
 
     def __call__(self, parameters, x, *args, **kwargs):
@@ -220,18 +194,19 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
         generator = PureGenerator(self.decoder, self._prior_of(parameters), self.family)
         outer, inner = seeds.split(self._seed_of_call(seed, training), 2)
         theta = generator.theta(x, outer, training)
-        if training and self.hvp == "auto" and self._measured_hvp is None:
+        measures = self.product() == "auto"
+        if training and measures and self._measured_hvp is None:
             self._measured_hvp = self._measure_hvp(parameters, x)
 
         def negative_elbo(lam, theta, step_seed):
             return generator.terms(lam, theta, step_seed, training).weighted()
 
-        hvp = (self.hvp == "auto" and self._measured_hvp) or self.product()
-        return self.refine(negative_elbo, parameters, theta, inner, hvp=hvp)
+        hvp = {"hvp": self._measured_hvp} if measures and self._measured_hvp else {}
+        return self.refine(negative_elbo, parameters, theta, inner, **hvp)
 
     def _measure_hvp(self, parameters, x):
         """The faster exact product, for zeros of this call's shapes; None where none is used."""
-        if self.adjoint not in ("exact", "truncated") or not self.steps:
+        if self.current_adjoint().hvp is None or not self.steps:
             return None
         rows = tf.nest.flatten(parameters)[0].shape[0] or 32
         specs = spec_of(parameters), spec_of(x)
@@ -303,24 +278,9 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
         return keras.tree.map_structure(lambda p: keras.KerasTensor(p.shape, p.dtype), parameters)
 
     def get_config(self):
-        names = (
-            "steps",
-            "adjoint",
-            "hvp",
-            "truncate",
-            "adjoint_clip_norm",
-            "samples",
-            "learn_step_size",
-            "keep",
-            "fall_back",
-            "seed",
-        )
+        names = ("steps", "samples", "learn_step_size", "fall_back", "seed")
         own = {name: getattr(self, name) for name in names}
-        if self.adjoint != "truncated":
-            own["truncate"] = None
-        own |= self.rule_config()
-        if callable(self.hvp):
-            own["hvp"] = keras.saving.serialize_keras_object(self.hvp)
+        own |= {**self.rule_config(), **self.adjoint_config()}
         own["family"] = keras.saving.serialize_keras_object(self.family)
         for name in ("decoder", "prior"):
             part = getattr(self, name)
@@ -330,7 +290,7 @@ class SemiAmortizedRefinement(HasUpdateRule, ChecksSettings, keras.layers.Layer)
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        for name in ("decoder", "prior", "family", "hvp", "update"):
+        for name in ("decoder", "prior", "family", "adjoint", "hvp", "update"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
         if config.get("adjoint") == "unrolled":  # Of an earlier version, which took no notice.

@@ -97,7 +97,8 @@ def check_refinement(refinement, objective):
             f"{type(refinement).__name__}."
         )
     steps = steps_schedule.every(refinement.steps)
-    if objective.crosses_refinement and refinement.adjoint == "stop" and any(steps):
+    crosses = refinement.current_adjoint().crosses
+    if objective.crosses_refinement and any(steps) and not crosses:
         raise ValueError(
             'refinement: adjoint="stop" lets no gradient reach the encoder; '
             f'objective="{objective.name}" expects "exact", "unrolled" or "truncated". For a '

@@ -1,0 +1,83 @@
+"""How gradients cross a refinement layer's steps: by an adjoint object, or by its short forms."""
+
+import keras
+
+from tf_savae.models.refinement.steps_schedule import every
+from tf_savae.svi.adjoints import Adjoint
+from tf_savae.svi.short_forms import as_adjoint, short_forms_of
+
+__all__ = ["SHORT_FORMS", "HasAdjoint"]
+
+SHORT_FORMS = ("hvp", "keep", "truncate", "adjoint_clip_norm")
+
+
+class HasAdjoint:
+    """The part of `SemiAmortizedRefinement` that knows the adjoint and its settings.
+
+    Beside a string the settings are attributes that may be assigned one by one. Beside an object
+    they show what it has and cannot be assigned: another object is.
+    """
+
+    def _set_adjoint(self, adjoint, **short):
+        made = as_adjoint(adjoint, max(every(self.steps)), **short)
+        self.adjoint = adjoint
+        if isinstance(adjoint, str):
+            short["hvp"] = made.hvp or short["hvp"] or "auto"
+            for name in SHORT_FORMS:
+                setattr(self, name, short[name])
+
+    def __setattr__(self, name, value):
+        if name in SHORT_FORMS and isinstance(self.__dict__.get("adjoint"), Adjoint):
+            raise ValueError(
+                f"{name}: the adjoint, {self.adjoint!r}, owns its settings; got {value!r}. Assign "
+                "another object to adjoint instead."
+            )
+        super().__setattr__(name, value)
+        if name == "adjoint" and isinstance(value, Adjoint):
+            shown = {
+                "hvp": value.hvp or "auto",
+                "keep": value.residuals,
+                "truncate": getattr(value, "depth", None),
+                "adjoint_clip_norm": value.clip_norm,
+            }
+            for short in SHORT_FORMS:
+                super().__setattr__(short, shown[short])
+
+    def current_adjoint(self):
+        """The adjoint that the settings mean, as an object.
+
+        Raises:
+          ValueError: settings that were assigned one by one do not fit together.
+        """
+        return self._adjoint_with(steps=max(every(self.steps)))
+
+    def product(self):
+        """The Hessian-vector product that the settings ask for."""
+        return self.current_adjoint().hvp or self.hvp
+
+    def _adjoint_with(self, steps=None, **overrides):
+        """As `current_adjoint`, where `overrides` replace some settings for a call.
+
+        Settings that another adjoint does not take are left out. `steps`: as in `as_adjoint`.
+        """
+        adjoint = overrides.pop("adjoint", self.adjoint)
+        if isinstance(adjoint, Adjoint):
+            hvp = overrides.pop("hvp", None)
+            made = as_adjoint(adjoint, steps, **overrides)
+            return made if hvp is None else made.with_hvp(hvp)
+        short = {name: getattr(self, name) for name in SHORT_FORMS} | overrides
+        left_out = {"truncate"} if adjoint == self.adjoint else {"truncate", "keep"}
+        for name in left_out - short_forms_of(adjoint):
+            short[name] = None
+        return as_adjoint(adjoint, steps, **short)
+
+    def adjoint_config(self):
+        """The constructor's arguments that say how gradients cross the steps."""
+        if isinstance(self.adjoint, Adjoint):
+            return {"adjoint": keras.saving.serialize_keras_object(self.adjoint)}
+        config = {name: getattr(self, name) for name in ("adjoint", *SHORT_FORMS)}
+        if "truncate" not in short_forms_of(self.adjoint):
+            config["truncate"] = None
+        if callable(self.hvp):
+            config["hvp"] = keras.saving.serialize_keras_object(self.hvp)
+        return config

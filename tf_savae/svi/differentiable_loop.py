@@ -1,0 +1,132 @@
+"""The refinement loop as a surrounding tape sees it: by a custom gradient, unrolled, or detached.
+
+Each function maps (objective, initial, theta, settings) to (refined, `Seen`), flat lists. The
+adjoints of `tf_savae.svi.adjoints` say which one runs.
+"""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tf_savae.svi import loop, per_example
+from tf_savae.svi.early_stopping import descend_until
+from tf_savae.svi.exact_adjoint import pull_back
+from tf_savae.svi.objective import floating, with_floats
+
+__all__ = ["Seen", "detached", "no_steps", "unrolled", "with_custom_gradient"]
+
+
+class Seen(NamedTuple):
+    """What the steps saw on their way, as constants; None where it is not known."""
+
+    values: Any  # [K, B], negative ELBO at lambda_0 to lambda_{K-1}, nats.
+    norms: Any  # [K, B], of the SVI gradient before clipping.
+    first: Any  # Flat list of [B, ...]: the SVI gradient at lambda_0, before clipping.
+    taken: Any = None  # [B] int32, steps taken where that may be fewer than K.
+
+
+def no_steps(initial):
+    """K = 0: the initial parameters, and nothing seen."""
+    empty = tf.zeros([0, tf.shape(initial[0])[0]], initial[0].dtype)
+    return initial, Seen(empty, empty, None)
+
+
+def with_custom_gradient(objective, initial, theta, settings, probe, adjoint):
+    """Algorithm 1's backward pass: memory constant in K, cost 2F forward and 6F back per step.
+
+    Args:
+      objective, initial, theta, settings: as in the plain loop, flat lists.
+      probe: zeros [B, 3], whose "gradient" is the report on the backward pass.
+      adjoint: `Exact` or `Truncated`.
+    """
+    n = len(initial)
+    m = len(floating(theta))
+    w = len(settings.weights)
+
+    @tf.custom_gradient
+    def refined(*inputs):
+        lam, weights = list(inputs[:n]), list(inputs[n : n + m])
+        own = settings._replace(weights=list(inputs[n + m : n + m + w]))
+        full = with_floats(theta, weights)
+        final, path = loop.stacked_path(objective, lam, full, own, adjoint.residuals)
+
+        def pull(*upstream):
+            # The outputs after the first n are diagnostics: nothing flows back from them.
+            back = pull_back(objective, full, path, list(upstream[:n]), own, adjoint)
+            report = tf.stack([back.growth, back.curvature, back.signal], axis=1)
+            return [*back.initial, *back.theta, *back.rule, report]
+
+        if adjoint.depth_of(settings.steps) == 0:
+            pull = _identity_pull(n, [*weights, *own.weights], path)
+        first = [g[0] for g in path.gradients]
+        return [*final, path.values, path.gradient_norms, *first], pull
+
+    outputs = _without_variables(refined, *initial, *floating(theta), *settings.weights, probe)
+    values, norms, *first = (tf.stop_gradient(o) for o in outputs[n:])
+    return outputs[:n], Seen(values, norms, first)
+
+
+def _without_variables(refined, *inputs):
+    """Calls `refined`; a variable that it reads would get no gradient, so that is an error."""
+    try:
+        return refined(*inputs)
+    except TypeError as error:
+        if "function uses variables" not in str(error):
+            raise
+        raise ValueError(
+            "negative_elbo: reads a trainable tf.Variable that is not in theta, whose gradient "
+            "through the refinement would be lost; expected a pure function of (parameters, theta, "
+            "seed). Pass the variable's value in theta, and use what negative_elbo receives. (An "
+            "update rule may read variables that are attributes of its own, or weights of its "
+            "layer, and no others.)"
+        ) from error
+
+
+def _identity_pull(n, weights, path):
+    """The backward pass of depth 0: straight to the initial parameters."""
+
+    def pull(*upstream):
+        bars = list(upstream[:n])
+        zeros = [tf.zeros_like(t) for t in weights]
+        size = per_example.norm(bars)
+        signal = per_example.cosine(bars, [g[0] for g in path.gradients])
+        report = tf.stack([tf.ones_like(size), tf.zeros_like(size), signal], axis=1)
+        return [*bars, *zeros, report]
+
+    return pull
+
+
+def unrolled(objective, initial, theta, settings):
+    """Autodiff through K Python-unrolled steps: 6K F, memory and compile time grow with K."""
+    parameters = list(initial)
+    state = settings.rule.init(settings.weights, parameters)
+    values, norms, first = [], [], None
+    for step in range(settings.steps):
+        (parameters, state), (value, gradient) = loop.one_step(
+            objective, parameters, state, theta, step, settings
+        )
+        first = first or [tf.stop_gradient(g) for g in gradient]
+        values.append(tf.stop_gradient(tf.cast(value, initial[0].dtype)))
+        norms.append(tf.stop_gradient(per_example.norm(gradient)))
+    return parameters, Seen(tf.stack(values), tf.stack(norms), first)
+
+
+def detached(objective, initial, theta, settings):
+    """No gradient crosses: the refined parameters are constants (SVI, VAE + SVI)."""
+    initial = [tf.stop_gradient(p) for p in initial]
+    if settings.early_stopping is not None:
+        best, value, taken = descend_until(
+            objective, initial, theta, settings, settings.early_stopping
+        )
+        return [tf.stop_gradient(p) for p in best], Seen(value[None], None, None, taken)
+    if not isinstance(settings.steps, int):  # K as a tensor: nothing is stored.
+        final = loop.descend(objective, initial, theta, settings)
+        return [tf.stop_gradient(p) for p in final], Seen(None, None, None)
+    if settings.steps == 0:
+        return no_steps(initial)
+    theta = [tf.stop_gradient(t) for t in theta]
+    settings = settings._replace(weights=[tf.stop_gradient(w) for w in settings.weights])
+    final, path = loop.stacked_path(objective, initial, theta, settings)
+    first = [tf.stop_gradient(g[0]) for g in path.gradients]
+    seen = Seen(tf.stop_gradient(path.values), tf.stop_gradient(path.gradient_norms), first)
+    return [tf.stop_gradient(p) for p in final], seen

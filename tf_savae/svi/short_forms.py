@@ -1,0 +1,123 @@
+"""Strings as short forms of adjoint objects, and the arguments that are their settings."""
+
+import dataclasses
+
+from tf_savae.autodiff.residuals import LEVELS
+from tf_savae.core import validation
+from tf_savae.svi.adjoints import (
+    Adjoint,
+    Exact,
+    Stop,
+    TakesProducts,
+    Truncated,
+    Unrolled,
+    refuse_residuals,
+)
+
+__all__ = ["ADJOINTS", "as_adjoint", "checked_adjoint", "short_forms_of"]
+
+_KINDS = {"exact": Exact, "unrolled": Unrolled, "truncated": Truncated, "stop": Stop}
+ADJOINTS = tuple(_KINDS)
+# An argument beside a string: the setting of the objects that it is the short form of.
+_SHORT_FORMS = {
+    "hvp": "hvp",
+    "keep": "residuals",
+    "truncate": "depth",
+    "adjoint_clip_norm": "clip_norm",
+}
+
+
+def checked_adjoint(adjoint):
+    """Returns one of the strings or an `Adjoint`, or says that it had to be one.
+
+    >>> checked_adjoint("exact")
+    'exact'
+    """
+    if isinstance(adjoint, Adjoint) or (isinstance(adjoint, str) and adjoint in ADJOINTS):
+        return adjoint
+    raise ValueError(
+        f"adjoint: expected one of {', '.join(ADJOINTS)}, or an object such as svi.Exact(); got "
+        f"{adjoint!r}."
+    )
+
+
+def short_forms_of(adjoint):
+    """Names of the short forms that a string takes, a set.
+
+    >>> sorted(short_forms_of("exact")), short_forms_of("stop")
+    (['adjoint_clip_norm', 'hvp', 'keep'], set())
+    """
+    settings = {field.name for field in dataclasses.fields(_KINDS[checked_adjoint(adjoint)])}
+    return {short for short, own in _SHORT_FORMS.items() if own in settings}
+
+
+def as_adjoint(adjoint, steps=None, *, hvp=None, keep=None, truncate=None, adjoint_clip_norm=None):
+    """The adjoint of these arguments: an object as it is, or made from a string and short forms.
+
+    Args:
+      adjoint: an `Adjoint`, or one of `ADJOINTS`.
+      steps: K, an int, or the largest K of a schedule, which a depth is compared with; None does
+        not compare.
+      hvp, keep, truncate, adjoint_clip_norm: short forms of hvp, residuals, depth and clip_norm,
+        beside a string alone; None where they were not given.
+
+    Raises:
+      ValueError: a setting is out of its range, stands beside an object, or is no setting of the
+        adjoint.
+
+    >>> as_adjoint("truncated", truncate=2, hvp="auto")
+    Truncated(depth=2, hvp='auto', residuals=None, clip_norm=None)
+    """
+    short = {
+        "hvp": hvp,
+        "keep": keep,
+        "truncate": truncate,
+        "adjoint_clip_norm": adjoint_clip_norm,
+    }
+    given = {name: value for name, value in short.items() if value is not None}
+    if isinstance(checked_adjoint(adjoint), Adjoint):
+        if given:
+            _refuse_beside(adjoint, *next(iter(given.items())))
+        if steps is not None:
+            adjoint.check_steps(steps)
+        return adjoint
+    try:
+        made = _from_short_forms(adjoint, given)
+        if steps is not None:
+            made.check_steps(steps)
+    except ValueError as error:  # Of an object: it names the setting, and the user the short form.
+        name, colon, rest = str(error).partition(":")
+        names = {own: short for short, own in _SHORT_FORMS.items()}
+        raise ValueError(f"{names.get(name, name)}{colon}{rest}") from None
+    return made
+
+
+def _from_short_forms(adjoint, given):
+    kind = _KINDS[adjoint]
+    if kind is not Truncated and "truncate" in given:
+        raise ValueError(
+            f'truncate: is for adjoint="truncated", got adjoint={adjoint!r}; leave it None.'
+        )
+    settings = {_SHORT_FORMS[name]: value for name, value in given.items()}
+    if issubclass(kind, TakesProducts):
+        return kind(**{"depth": None, **settings}) if kind is Truncated else kind(**settings)
+    if "keep" in given:
+        validation.choice("keep", given["keep"], (None, *LEVELS))
+        refuse_residuals("keep", f"keep={given['keep']!r}, adjoint={adjoint!r}")
+    if kind is Unrolled and "adjoint_clip_norm" in given:
+        raise ValueError(
+            'adjoint_clip_norm: is for adjoint "exact" or "truncated", got adjoint="unrolled", '
+            "which TensorFlow differentiates without bounding anything; leave it None."
+        )
+    Exact(**settings)  # What the other strings would use has to be right all the same.
+    return kind()
+
+
+def _refuse_beside(adjoint, name, value):
+    own = _SHORT_FORMS[name]
+    owns = own in {field.name for field in dataclasses.fields(adjoint)}
+    remedy = f"Write {own}={value!r} there" if owns else "It has no such setting"
+    raise ValueError(
+        f"{name}: expected nothing beside adjoint={adjoint!r}, which owns its settings; got "
+        f"{value!r}. {remedy}."
+    )
