@@ -5,9 +5,7 @@ import io
 import json
 import lzma
 import struct
-import sys
 import zipfile
-from pathlib import Path
 
 import evaluate_runs
 import keras
@@ -15,15 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import text_runs
+from fuzz_mutations import rezipped
 from keras_models import compiled, data, dense_model
 
 from tf_savae.data import load_images, read_lines
 from tf_savae.tasks import load_run
 from tf_savae.training.storage.safe_load import load_model_file
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-from fuzz_mutations import rezipped  # noqa: E402
 
 
 @pytest.fixture(scope="module")
