@@ -49,7 +49,7 @@ def _oracle(batch, steps, sizes):
 
 
 def _image(batch, steps, **sizes):
-    # Twelve layers round: float32 gradients of two programs are up to 0.8% apart, though all agree to
+    # Twelve layers round: float32 gradients of two programs are up to 0.8% apart; all agree to
     # 1e-10 in float64.
     return Case("image", batch, 32, steps, 0.005, limit=2e-2, **sizes)
 
