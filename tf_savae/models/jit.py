@@ -3,6 +3,7 @@
 import keras
 from absl import logging
 
+from tf_savae.core import private_keras
 from tf_savae.core.devices import accelerators, gpus
 
 __all__ = ["check_second_derivatives", "resolve_jit_compile"]
@@ -77,4 +78,4 @@ def check_second_derivatives(decoder):
 
 def flatten(layer):
     """The layer and all layers inside it."""
-    return list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []
+    return private_keras.flatten_layers(layer) if isinstance(layer, keras.layers.Layer) else []
