@@ -74,7 +74,7 @@ def test_nothing_in_common_is_said(tmp_path):
     assert status == 2 and "nothing was compared" in text
 
 
-_TIMED = [path for name in ("contest", "step_cost") for path in RESULTS.glob(f"{name}*.json")]
+_TIMED = [path for name in ("contest", "serving_latency") for path in RESULTS.glob(f"{name}*.json")]
 
 
 @pytest.mark.parametrize("path", sorted(_TIMED), ids=lambda path: path.name)

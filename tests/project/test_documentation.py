@@ -62,7 +62,7 @@ def test_commands_run_tests_that_exist():
 
 
 def test_scripts_exist():
-    scripts = r"python ((?:bin|benchmarks|docs)/[\w/]+\.py)"
+    scripts = r"python ((?:bin|benchmarks|docs|tests)/[\w/]+\.py)"
     assert not missing(scripts, lambda page, script: (PROJECT / script).exists())
 
 

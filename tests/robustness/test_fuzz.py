@@ -1,13 +1,7 @@
-"""Some of the cases of benchmarks/fuzz.py: every reader reads, or refuses in words of ours."""
+"""Some of the cases of programs/fuzz.py: every reader reads, or refuses in words of ours."""
 
-import sys
-from pathlib import Path
-
+import fuzz
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import fuzz  # noqa: E402
 
 EXAMPLES = {
     "text": 200,

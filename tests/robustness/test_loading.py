@@ -5,9 +5,8 @@ import io
 import json
 import lzma
 import struct
-import sys
+import threading
 import zipfile
-from pathlib import Path
 
 import evaluate_runs
 import keras
@@ -15,15 +14,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import text_runs
+from fuzz_mutations import rezipped
 from keras_models import compiled, data, dense_model
 
 from tf_savae.data import load_images, read_lines
 from tf_savae.tasks import load_run
+from tf_savae.training.storage import safe_load
 from tf_savae.training.storage.safe_load import load_model_file
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-from fuzz_mutations import rezipped  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +82,16 @@ class _Negative(keras.layers.Layer):
             lambda c: c["config"].update(objective="svi", encoder=None, latent_size=2**33),
             "latent_size=8,589,934,592, which the file is too small to hold",
         ),
+        (
+            lambda c: _with_layer(c, _layer("STFTSpectrogram", frame_length=2**32)),
+            "frame_length=4,294,967,296, which the file is too small to hold",
+        ),
         (lambda c: _with_full_covariance(c, 2**20), "latent_size=1,048,576, which the file"),
         (lambda c: c["config"].update(latent_size=-3), "latent_size that is an integer >= 0"),
         (lambda c: c["config"]["prior"]["config"].update(latent_size=2.5), "integer >= 0, got 2.5"),
         (
             lambda c: _with_layer(c, _layer("Negative", None, "test_faults_loading>_Negative")),
-            r"expected weights of a shape that can be, got \(-1, -8\)",
+            r"Cannot convert '\(-1, -8\)' to a shape. Negative dimensions are not allowed",
         ),
     ],
 )
@@ -108,6 +109,22 @@ def test_an_untouched_file_loads_and_layers_are_as_before(tmp_path, saved):
     before = keras.layers.Layer.add_weight
     assert _load(tmp_path, saved).count_params() > 0
     assert keras.layers.Layer.add_weight is before
+
+
+def test_variables_are_counted_before_they_are_made_and_in_this_thread_alone():
+    """All of them, also where an initializer reads a variable; other threads go on as they did."""
+    seeded = keras.initializers.GlorotUniform(keras.random.SeedGenerator(3))
+    with safe_load._counted(100):  # 600 numbers, an optimizer's included.
+        one = keras.Variable(seeded, (20, 20))
+        with pytest.raises(ValueError, match=r"weights of shape \(15, 14\) and more"):
+            keras.Variable("zeros", (15, 14))
+        thread = threading.Thread(target=lambda: others.append(keras.Variable("zeros", (99, 99))))
+        others = []
+        thread.start()
+        thread.join()
+    assert len(others) == 1 and keras.Variable("zeros", (99, 99)).shape == (99, 99)
+    assert np.ptp(one.numpy()) > 0 and int(seeded.seed.state.numpy()[1]) == 1
+    assert keras.layers.Layer.add_weight.__module__.startswith("keras.")
 
 
 def test_archives_with_other_members_or_compression(tmp_path, saved):

@@ -1,19 +1,14 @@
 """Runs that are killed while they write, and restarted: the bits of an uninterrupted run."""
 
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
+import soak
 import text_runs
 
 from tf_savae import tasks
 from tf_savae.models import NonFiniteError, apply_if_finite
 from tf_savae.tasks.text import task
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import soak  # noqa: E402
 
 
 class _AtChanges:
@@ -34,7 +29,7 @@ class _AtChanges:
 
 @pytest.mark.slow
 def test_two_kills_while_writing_end_with_the_same_bits(tmp_path):
-    """benchmarks/soak.py does it 48 times, at random; its result is in benchmarks/results."""
+    """programs/soak.py does it 48 times, at random; its result is in programs/results."""
     soak.write_texts(tmp_path)
     options = {"system": "autoregressive"}
     _, expected = soak.one_run("text", tmp_path, tmp_path / "whole", None, 0.0, 0, **options)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python import pywrap_tfe
-from tensorflow.python.eager import execute, forwardprop, forwardprop_util
+
+from tf_savae.core import private_tensorflow
 
 __all__ = [
     "LoopInForwardOverReverse",
@@ -100,7 +100,9 @@ def _jvp(op_name, attributes, inputs, outputs, tangents, use_batch=False):
     static shapes stay static. Only graphs built inside `accumulate` are concerned.
     """
     if not _modes.stack or tf.executing_eagerly() or use_batch:
-        return forwardprop._jvp_dispatch(op_name, attributes, inputs, outputs, tangents, use_batch)
+        return private_tensorflow.jvp_as_function(
+            op_name, attributes, inputs, outputs, tangents, use_batch
+        )
     still = [tangent is None or _is_zero(tangent) for tangent in tangents]
     # Copies, which the accumulator does not know: else it would differentiate its own work.
     inputs, outputs, tangents = (
@@ -110,7 +112,7 @@ def _jvp(op_name, attributes, inputs, outputs, tangents, use_batch=False):
     if op_name in _PRODUCTS and any(still) and not all(still):
         moving = [index for index, rests in enumerate(still) if not rests]
         return _product_jvp(op_name, attributes, inputs, outputs, tangents, moving)
-    return forwardprop._jvp_helper(op_name, attributes, inputs, outputs, tangents)
+    return private_tensorflow.jvp_in_line(op_name, attributes, inputs, outputs, tangents)
 
 
 def _product_jvp(op_name, attributes, inputs, outputs, tangents, moving):
@@ -120,10 +122,10 @@ def _product_jvp(op_name, attributes, inputs, outputs, tangents, moving):
     a Hessian-vector product needs 6F.
     """
     factors = [inputs[index] for index in moving]
-    with forwardprop_util.push_forwardprop_state(), tf.GradientTape() as transpose:
+    with private_tensorflow.outside_forward_mode(), tf.GradientTape() as transpose:
         with tf.GradientTape() as tape:
             tape.watch(factors)
-            execute.record_gradient(op_name, inputs, attributes, outputs)
+            private_tensorflow.record_gradient(op_name, inputs, attributes, outputs)
         upstream = tf.ones_like(outputs[0])
         transpose.watch(upstream)
         pulled = tape.gradient(outputs[0], factors, upstream)
@@ -139,7 +141,8 @@ def _is_zero(tangent):
     return kind == "ZerosLike"
 
 
-pywrap_tfe.TFE_Py_RegisterJVPFunction(_jvp)
+# One for the process: outside of `accumulate`, `_jvp` hands on to TensorFlow's own.
+private_tensorflow.register_jvp(_jvp)
 
 
 def active():
@@ -226,7 +229,7 @@ def paused():
 def attach(primals, tangents):
     """Gives each of `primals` its tangent in the innermost accumulator; values do not change.
 
-    `_watch` is what `ForwardAccumulator` calls for the primals it is constructed with; there is no
+    `watch` is what `ForwardAccumulator` calls for the primals it is constructed with; there is no
     public way to name one more. (Adding a scalar zero with tangent 1, times the tangent, is one,
     but its broadcast gradient makes XLA treat float tensors as compile-time constants: one
     compilation for every new value of the weights.)
@@ -234,5 +237,5 @@ def attach(primals, tangents):
     accumulator = _modes.stack[-1].accumulator
     with paused():
         joined = [tf.identity(primal) for primal in primals]
-    accumulator._watch(joined, list(tangents))
+    private_tensorflow.watch(accumulator, joined, list(tangents))
     return joined

@@ -8,7 +8,8 @@ product of a decoder that concatenates would end in a LookupError. It is linear,
 import contextlib
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+
+from tf_savae.core import private_tensorflow
 
 __all__ = []
 
@@ -16,7 +17,8 @@ __all__ = []
 def _gradient(op, upstream):
     """Of `input` with `update` written over it at `indices`: each gets its part of upstream."""
     _, update, indices = op.inputs
-    outside = gen_xla_ops.xla_dynamic_update_slice(upstream, tf.zeros_like(update), indices)
+    zeros = tf.zeros_like(update)
+    outside = private_tensorflow.xla_dynamic_update_slice(upstream, zeros, indices)
     return outside, tf.slice(upstream, indices, tf.shape(update)), None
 
 

@@ -2,10 +2,7 @@
 
 import contextlib
 
-# No public names for it; checked with Keras 3.15.1. `AutocastScope(None)` makes every float
-# variable claim to be float32.
-from keras.src.backend.common import global_state
-from keras.src.backend.common.variables import get_autocast_scope
+from tf_savae.core import private_keras
 
 __all__ = ["full_precision"]
 
@@ -18,14 +15,18 @@ def full_precision():
 
     >>> import keras
     >>> variable = keras.Variable(1 / 3)
-    >>> with keras.src.backend.common.variables.AutocastScope("bfloat16"):
-    ...     with full_precision():
-    ...         keras.backend.standardize_dtype(variable.value.dtype)
-    'float32'
+    >>> class Reader(keras.layers.Layer):
+    ...     def call(self, x):
+    ...         with full_precision():
+    ...             print(variable.value.dtype.name, end=", then ")
+    ...         print(variable.value.dtype.name)
+    ...         return x
+    >>> y = Reader(dtype="mixed_bfloat16")(keras.ops.zeros([1, 1]))
+    float32, then bfloat16
     """
-    before = get_autocast_scope()
-    global_state.set_global_attribute("autocast_scope", None)
+    before = private_keras.autocast_scope()
+    private_keras.set_autocast_scope(None)
     try:
         yield
     finally:
-        global_state.set_global_attribute("autocast_scope", before)
+        private_keras.set_autocast_scope(before)

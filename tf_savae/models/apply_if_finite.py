@@ -7,6 +7,7 @@ would copy all weights and slots at every step, a sixth of a small model's time.
 import keras
 import tensorflow as tf
 
+from tf_savae.core import private_keras
 from tf_savae.models import distribution
 
 __all__ = [
@@ -83,7 +84,7 @@ def batches(optimizer):
     >>> int(batches(keras.optimizers.SGD()).value)
     0
     """
-    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+    return private_keras.batch_counter(getattr(optimizer, "inner_optimizer", optimizer))
 
 
 def check_known(optimizer, variables):
@@ -92,7 +93,7 @@ def check_known(optimizer, variables):
     >>> check_known(keras.optimizers.SGD(), [])
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    known = {id(v) for v in inner._trainable_variables} if inner.built else None
+    known = {id(v) for v in private_keras.known_variables(inner)} if inner.built else None
     missing = [v.path for v in variables if known is not None and id(v) not in known]
     if missing:
         raise ValueError(

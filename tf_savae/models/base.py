@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tf_savae.core import seeds, validation
+from tf_savae.core import private_keras, seeds, validation
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.models import apply_if_finite, keras_distribution
 from tf_savae.models.build import BuildsFromData, first_batch
@@ -111,7 +111,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
             self._prepare_strategy(kwargs.get("steps_per_execution", 1))
 
     def _prepare_strategy(self, steps_per_execution):
-        if self._distribute_strategy is None:
+        if private_keras.strategy_of_model(self) is None:
             return
         keras_distribution.check_made_in_scope(self, self.optimizer)
         keras_distribution.sums_beforehand(self.optimizer)

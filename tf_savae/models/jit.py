@@ -3,7 +3,7 @@
 import keras
 from absl import logging
 
-from tf_savae.core.all_layers import all_layers
+from tf_savae.core import private_keras
 from tf_savae.core.devices import accelerators, gpus
 
 __all__ = ["check_second_derivatives", "resolve_jit_compile"]
@@ -34,7 +34,7 @@ def resolve_jit_compile(jit_compile, layers):
     """
     if jit_compile not in (True, False, "auto"):
         raise ValueError(f'jit_compile: expected True, False or "auto", got {jit_compile!r}.')
-    inner = [layer for top in layers for layer in all_layers(top)]
+    inner = [layer for top in layers for layer in private_keras.flatten_layers(top)]
     blocking = sorted({type(layer).__name__ for layer in inner if not layer.supports_jit})
     if jit_compile is True and blocking:
         raise ValueError(
@@ -67,7 +67,7 @@ def check_second_derivatives(decoder):
     """
     if not gpus():
         return
-    for layer in all_layers(decoder):
+    for layer in private_keras.flatten_layers(decoder):
         if isinstance(layer, _CUDNN_LAYERS) and getattr(layer, "use_cudnn", False) is not False:
             raise ValueError(
                 f"decoder: {type(layer).__name__} {layer.name!r} may use the cuDNN kernel, which "

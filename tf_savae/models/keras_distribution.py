@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from tf_savae.core.all_layers import all_layers
+from tf_savae.core import private_keras
 
 __all__ = [
     "as_shared",
@@ -32,7 +32,7 @@ __all__ = [
 def joined_by_graph(model):
     """Inside, Keras compiles what joins the replicas of `model` without XLA."""
     chosen = model.jit_compile
-    if model._distribute_strategy is not None:
+    if private_keras.strategy_of_model(model) is not None:
         model.jit_compile = False
     try:
         yield
@@ -44,7 +44,7 @@ def sums_beforehand(optimizer):
     """Makes an optimizer take gradients that are sums over replicas already."""
     for part in (optimizer, getattr(optimizer, "inner_optimizer", None)):
         if part is not None:
-            part.__dict__["_all_reduce_sum_gradients"] = list
+            private_keras.take_summed_gradients(part)
 
 
 def check_made_in_scope(model, optimizer):
@@ -53,14 +53,13 @@ def check_made_in_scope(model, optimizer):
     Raises:
       ValueError: the model or its optimizer belongs to another strategy than the current one.
     """
-    current = tf.distribute.get_strategy()
-    if tf.distribute.has_strategy() and model._distribute_strategy is not current:
+    current, own = tf.distribute.get_strategy(), private_keras.strategy_of_model(model)
+    if tf.distribute.has_strategy() and own is not current:
         raise ValueError(
             "strategy: the model was made outside of this strategy's scope. Expected model and "
             "optimizer to be made inside `with strategy.scope():`."
         )
-    theirs = getattr(optimizer, "_distribution_strategy", None)
-    if model._distribute_strategy is not None and theirs is not model._distribute_strategy:
+    if own is not None and private_keras.strategy_of_optimizer(optimizer) is not own:
         raise ValueError(
             "optimizer: it was made outside of the scope of the model's strategy. Expected it to "
             "be made inside `with strategy.scope():`, as the model was."
@@ -70,7 +69,7 @@ def check_made_in_scope(model, optimizer):
 def warn_of_layers(layers):
     """Says which layers make the result depend on the number of replicas."""
     count = tf.distribute.get_strategy().num_replicas_in_sync
-    inner = {type(part) for layer in layers for part in all_layers(layer)}
+    inner = {type(part) for layer in layers for part in private_keras.flatten_layers(layer)}
     reasons = {
         keras.layers.BatchNormalization: "normalises each replica's rows by themselves",
         keras.layers.Dropout: "draws for each replica by itself",
@@ -95,7 +94,7 @@ def as_shared(x, model):
     TensorFlow cannot deal out None, which (x, None, sample_weight) has in place of targets: it
     becomes a target of no width, for which see `is_target`.
     """
-    if not isinstance(x, tf.data.Dataset) or model._distribute_strategy is None:
+    if not isinstance(x, tf.data.Dataset) or private_keras.strategy_of_model(model) is None:
         return x
     options = tf.data.Options()
     policies = tf.data.experimental.AutoShardPolicy

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.core.all_layers import all_layers
+from tf_savae.core import private_keras
 
 __all__ = ["FollowInEpochs", "FollowsSettings", "settings_of"]
 
@@ -33,7 +33,6 @@ _NO_SETTINGS = {
     "test_function",
     "train_function",
 }
-_PRIVATE = {"_dtype_policy", "_jit_compile", "_learning_rate", "_run_eagerly", "_trainable"}
 _TRACED = ("train_function", "test_function", "predict_function")
 _PHASE = "K"  # The setting that follows a schedule, and returns to what it was.
 _PLAIN = {bool, int, float, complex, str, bytes, type(None)}
@@ -162,14 +161,14 @@ def settings_of(model, owners=None):
     ['rate']
     """
     if owners is None:
-        owners = [*all_layers(model), getattr(model, "optimizer", None)]
+        owners = [*private_keras.flatten_layers(model), getattr(model, "optimizer", None)]
     same = [_Same(owner) for owner in owners if owner is not None]
     return {(s, name): _key(value, _DEPTH) for s in same for name, value in _attributes(s.thing)}
 
 
 def _attributes(owner):
     for name, value in vars(owner).items():
-        if name in _PRIVATE if name[:1] == "_" else name not in _NO_SETTINGS:
+        if name in private_keras.SETTINGS if name[:1] == "_" else name not in _NO_SETTINGS:
             yield name, value
 
 

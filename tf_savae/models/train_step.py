@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tf_savae.core import seeds
+from tf_savae.core import private_keras, seeds
 from tf_savae.core.noise_streams import NoiseStream
 from tf_savae.models import apply_if_finite, distribution, keras_distribution
 from tf_savae.models.metrics import STABILITY, TRAINING_ONLY
@@ -78,7 +78,7 @@ class Steps:
         weight = tf.reduce_sum(weights) if weight is None else tf.cast(weight, weights.dtype)
         loss = tf.math.divide_no_nan(tf.reduce_sum(outcome.loss * weights), weight)
         count = distribution.number()
-        for extra in [*outcome.effects.losses, *self._get_regularization_losses()]:
+        for extra in [*outcome.effects.losses, *private_keras.regularization_losses(self)]:
             loss += tf.cast(extra, loss.dtype) / count
         return loss
 

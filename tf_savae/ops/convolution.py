@@ -7,9 +7,9 @@ also skips the padding, whose gradient nobody wants. Numbers: docs/performance.m
 
 import keras
 import tensorflow as tf
-from tensorflow.python.ops import control_flow_util
 
 from tf_savae.autodiff import forward_mode
+from tf_savae.core import private_tensorflow
 from tf_savae.core.devices import accelerators
 
 __all__ = ["Convolution", "convolve"]
@@ -56,7 +56,7 @@ def convolve(x, kernel, pads=_NONE):
 
 def _turning_pays(kernel, pads):
     """In a plain graph on the CPU, where no output sees only padding. XLA chooses for itself."""
-    graph = tf.inside_function() and not control_flow_util.GraphOrParentsInXlaContext(
+    graph = tf.inside_function() and not private_tensorflow.in_xla_context(
         tf.compat.v1.get_default_graph()
     )
     fits = all(max(pair) < size for size, pair in zip(kernel.shape, pads, strict=False))

@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_savae.core.all_layers import all_layers
+from tf_savae.core import private_keras
 from tf_savae.probability.elbo import kl_divergence
 from tf_savae.probability.families import DiagonalGaussian, FullCovarianceGaussian
 
@@ -13,7 +13,6 @@ tfd = tfp.distributions
 
 _KNOWN = (DiagonalGaussian, FullCovarianceGaussian)
 _ROWS = 3  # Enough to see whether examples share noise.
-_LEGACY = ("tf_keras", "tensorflow.python.keras")
 
 
 def check_distribution(name, value):
@@ -151,7 +150,7 @@ def check_legacy(name, part):
     >>> import keras
     >>> check_legacy("encoder", keras.layers.Dense(2))
     """
-    held = [value for layer in all_layers(part) for value in vars(layer).values()]
+    held = [value for layer in private_keras.flatten_layers(part) for value in vars(layer).values()]
     for value in [part, *held]:
         parts = [value]
         if isinstance(value, dict):
@@ -159,7 +158,8 @@ def check_legacy(name, part):
         elif isinstance(value, (list, tuple)):
             parts = value
         for inner in parts:
-            if any(kind.__module__.startswith(_LEGACY) for kind in type(inner).__mro__):
+            modules = [kind.__module__ for kind in type(inner).__mro__]
+            if any(module.startswith(private_keras.LEGACY) for module in modules):
                 raise TypeError(
                     f"{name}: expected layers of Keras 3, got {type(inner).__name__} of tf_keras "
                     "(Keras 2), whose weights would not be trained. Make it with `import keras`, "

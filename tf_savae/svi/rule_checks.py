@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core import private_keras
 from tf_savae.svi.functional_rule import BoundRule
 from tf_savae.svi.update import Momentum, NaturalGradient
 
@@ -97,7 +98,7 @@ def _build(rule, initial):
             f"update: {type(rule).__name__} makes weights for parameters of known sizes, got "
             f"shapes {shapes}. Call its build first."
         )
-    if not getattr(type(rule).build, "_is_default", False):
+    if not private_keras.is_default_build(rule):
         rule.build(tf.nest.map_structure(lambda p: tuple(p.shape), initial))
     # Layers inside it make theirs when they are called: once outside of any graph and scope.
     parameters = _random(initial, np.random.default_rng(0))

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.core import validation
+from tf_savae.core import private_tensorflow, validation
 from tf_savae.models.keras_distribution import is_target
 from tf_savae.models.validation.arrays import check_arrays, refuse_sparse
 
@@ -251,12 +251,12 @@ def _reads_once(dataset):
         stage = stages.pop()
         if "DataService" in type(stage).__name__:
             return True
-        for function in stage._functions():
+        for function in private_tensorflow.dataset_functions(stage):
             graph = function.function.graph.as_graph_def()
             nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
             if any(node.op in _PYTHON for node in nodes):
                 return True
-        stages += stage._inputs()
+        stages += private_tensorflow.dataset_inputs(stage)
     return False
 
 

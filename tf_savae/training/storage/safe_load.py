@@ -1,18 +1,19 @@
 """Load an untrusted .keras file: no code, no other files, bounded memory."""
 
-import contextlib
 import json
 import math
-import threading
 import zipfile
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 __all__ = ["load_model_file"]
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 _LARGEST_TEXT = 2**26  # Bytes of a configuration.
 _SPARE = 2**20  # Numbers that weights may have beyond those that the file can hold.
+_SLOTS = 6  # A weight, and what an optimizer keeps for each: no file need have the latter.
 _LARGEST_EXAMPLE = 2**26  # Numbers in one example of the data.
 # Layers that run code or read files that their configuration names.
 _REFUSED = {
@@ -20,7 +21,6 @@ _REFUSED = {
     "IntegerLookup", "TextVectorization", "MultiWorkerMirroredStrategy",
 }  # fmt: skip
 _SQUARE = "FullCovarianceGaussian"  # The family with a matrix for each code.
-_lock = threading.Lock()
 
 
 def load_model_file(path):
@@ -29,7 +29,7 @@ def load_model_file(path):
     Before anything is made of it: the archive's checksums are compared, its members
     are those of a model and take no more room than they have in the file, and its configuration
     names only classes of Keras and registered ones, none that runs code or reads other files, and
-    no latent code larger than the file. While weights are made they are counted: a file makes no
+    no latent code larger than the file. Variables are counted before they are made: a file makes no
     more numbers than it could hold.
 
     Raises:
@@ -93,6 +93,7 @@ def _check_config(config, most):
                 square |= _SQUARE in f"{part['class_name']} {part.get('registered_name')}"
             if "data_spec" in part:
                 _check_spec(part["data_spec"])
+            _check_windows(part, most)
             if part.get("latent_size") is not None:
                 sizes.append(part["latent_size"])
     for size in sizes:
@@ -108,6 +109,16 @@ def _check_latent_size(size, most, square):
             f"expected a latent code of a size that can be, got latent_size={size:,}, which the "
             "file is too small to hold"
         )
+
+
+def _check_windows(part, most):
+    """Windows of spectrograms are made by NumPy, before TensorFlow is asked for a variable."""
+    for name in ("frame_length", "fft_length"):
+        if isinstance(part.get(name), int) and part[name] > most:
+            raise ValueError(
+                f"expected a window of a size that can be, got {name}={part[name]:,}, which the "
+                "file is too small to hold"
+            )
 
 
 def _check_class(part):
@@ -140,29 +151,34 @@ def _check_spec(spec):
             left += part
 
 
-@contextlib.contextmanager
 def _counted(most):
-    """Inside, layers of this thread may make `most` numbers of weights, and no more."""
-    own, left = threading.get_ident(), most
-    original = keras.layers.Layer.add_weight
+    """Inside, this thread may make variables of `most` numbers and an optimizer's for them.
 
-    def add_weight(self, shape=None, *args, **kwargs):
+    TensorFlow asks a variable creator before it takes the memory; nothing of Keras is replaced.
+    """
+    left, drafts = _SLOTS * most, tf.Graph()
+
+    def creator(make, **kwargs):
         nonlocal left
-        if threading.get_ident() == own:
-            sizes = [n or 1 for n in (shape if shape is not None else ())]
-            if any(n < 0 for n in sizes):
-                raise ValueError(f"expected weights of a shape that can be, got {tuple(shape)}")
-            left -= math.prod(sizes)
-            if left < 0:
-                raise ValueError(
-                    f"its layers want weights of shape {tuple(shape)} and more, which the file is "
-                    "too small to hold"
-                )
-        return original(self, shape, *args, **kwargs)
+        shape = _shape_of(kwargs["initial_value"], drafts)
+        left -= math.prod(max(n, 1) for n in shape)
+        if left < 0:
+            raise ValueError(
+                f"its layers want weights of shape {shape} and more, which the file is too small "
+                "to hold"
+            )
+        return make(**kwargs)
 
-    with _lock:
-        keras.layers.Layer.add_weight = add_weight
-        try:
-            yield
-        finally:
-            keras.layers.Layer.add_weight = original
+    return tf.variable_creator_scope(creator)
+
+
+def _shape_of(value, drafts):
+    """Of an initial value; where it is a function, a graph that never runs says what it gives."""
+    if not callable(value):
+        return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
+    try:
+        with drafts.as_default():
+            return tuple(tf.convert_to_tensor(value()).shape)
+    except Exception:  # noqa: BLE001 It reads a variable (a SeedGenerator): only functions can.
+        made = tf.function(value, autograph=False).get_concrete_function()
+        return tuple(made.output_shapes)

@@ -1,6 +1,6 @@
 """kill -9 at random moments: do restarted runs end with the bits of an uninterrupted one?
 
-python benchmarks/soak.py --kills=24 --output=benchmarks/results/soak.json
+python tests/robustness/programs/soak.py --kills=24 --output=soak.json
 
 Runs of bin/train_text.py (SA-VAE, --config=tiny, a checkpoint every 3 steps) and of
 bin/train_oracle.py (--quick, smaller) are killed and restarted until they are finished, again and
@@ -27,7 +27,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[3]
 CLOCKS = {"seconds", "step_seconds", "train_seconds", "test_seconds"}
 MOST_STARTS = 40  # Of one run, killed or not: more would say that it never ends.
 

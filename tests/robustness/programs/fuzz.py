@@ -1,6 +1,6 @@
 """Files that anybody may have made or damaged: 10,000 of them and more, and what became of each.
 
-python benchmarks/fuzz.py --output=benchmarks/results/fuzz.json
+python tests/robustness/programs/fuzz.py --output=fuzz.json
 
 Each target starts from valid files, changes them (bits, cuts, copies, numbers at the edge of their
 range, JSON of other types; archives are also closed again with right checksums, as an attacker
@@ -23,10 +23,7 @@ import time
 from pathlib import Path
 
 import hypothesis
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from fuzz_mutations import Refused  # noqa: E402
+from fuzz_mutations import Refused
 
 SECONDS = 20
 SPARE_MEMORY = 3 * 2**30

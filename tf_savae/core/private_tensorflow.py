@@ -1,0 +1,73 @@
+"""All that is used of TensorFlow without being public, in one place. Checked with 2.21.0.
+
+tests/core/test_private_names.py looks for each name in the installed version, and sees to it that
+no other module uses one.
+"""
+
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+from tensorflow.python import pywrap_tfe
+from tensorflow.python.eager import execute, forwardprop, forwardprop_util
+from tensorflow.python.ops import control_flow_util
+
+__all__ = [
+    "dataset_functions",
+    "dataset_inputs",
+    "in_xla_context",
+    "jvp_as_function",
+    "jvp_in_line",
+    "outside_forward_mode",
+    "record_gradient",
+    "register_jvp",
+    "watch",
+    "xla_dynamic_update_slice",
+]
+
+
+def register_jvp(function):
+    """Makes it what every ForwardAccumulator of the process calls for an operation (2.21.0)."""
+    pywrap_tfe.TFE_Py_RegisterJVPFunction(function)
+
+
+def jvp_as_function(*args):
+    """An operation's JVP as TensorFlow takes it, by a function of its own; its default (2.21.0)."""
+    return forwardprop._jvp_dispatch(*args)
+
+
+def jvp_in_line(*args):
+    """The same in the graph at hand: XLA then keeps its shapes static (2.21.0)."""
+    return forwardprop._jvp_helper(*args)
+
+
+def outside_forward_mode():
+    """A context that no accumulator sees into, for computing a tangent by hand (2.21.0)."""
+    return forwardprop_util.push_forwardprop_state()
+
+
+def record_gradient(op_name, inputs, attributes, outputs):
+    """Tells tapes of an operation that has run already, to ask for its VJP (2.21.0)."""
+    execute.record_gradient(op_name, inputs, attributes, outputs)
+
+
+def watch(accumulator, primals, tangents):
+    """Gives an accumulator further primals, which its constructor alone may in public (2.21.0)."""
+    accumulator._watch(primals, tangents)
+
+
+def in_xla_context(graph):
+    """Whether a graph, or one around it, is compiled by XLA; nothing public says it (2.21.0)."""
+    return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def xla_dynamic_update_slice(*args):
+    """The operation, for the gradient it lacks; tf.tensor_scatter_nd_update is slow (2.21.0)."""
+    return gen_xla_ops.xla_dynamic_update_slice(*args)
+
+
+def dataset_functions(dataset):
+    """The user's functions in one stage of a tf.data pipeline; nothing public has them (2.21.0)."""
+    return dataset._functions()
+
+
+def dataset_inputs(dataset):
+    """The stages before it; nothing public has them (2.21.0)."""
+    return dataset._inputs()
