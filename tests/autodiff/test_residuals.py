@@ -1,6 +1,7 @@
 """What steps keep for their Hessian-vector products changes cost and memory, never a number."""
 
 import functools
+import importlib
 
 import keras
 import numpy as np
@@ -14,12 +15,14 @@ import tf_savae
 from tf_savae.autodiff import forward_mode, residuals
 from tf_savae.networks import OracleDecoder, OracleEncoder, token_nll
 from tf_savae.ops import layout, time_loop
-from tf_savae.ops import token_nll as fused
 from tf_savae.svi import refine
 from tf_savae.tasks.oracle import systems
 from tf_savae.tasks.oracle.config import OracleConfig
 from tf_savae.tasks.text.config import TextConfig
 from tf_savae.training import build
+
+# The package has a function of this name.
+fused = importlib.import_module("tf_savae.ops.token_nll")
 
 LEVELS = ["states", "all"]
 CLIP = 1.6

@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import importlib
 import re
 
 import numpy as np
@@ -10,7 +11,9 @@ import tensorflow as tf
 
 from tf_savae.autodiff import forward_mode
 from tf_savae.networks import token_nll
-from tf_savae.ops import token_nll as token_nll_module
+
+# The package has a function of this name.
+token_nll_module = importlib.import_module("tf_savae.ops.token_nll")
 
 
 def _inputs(rows=3, width=4, vocabulary_size=5):
