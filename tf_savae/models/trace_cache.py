@@ -5,6 +5,7 @@ a layer is trainable. TensorFlow reads such attributes while it traces a functio
 """
 
 import types
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -120,13 +121,13 @@ class FollowsSettings:
 
     # Keras' hooks: a callback may change a setting between two batches.
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> Callable:
         self._make_following("train_function", super().make_train_function, force)
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> Callable:
         self._make_following("test_function", super().make_test_function, force)
 
-    def make_predict_function(self, force=False):
+    def make_predict_function(self, force: bool = False) -> Callable:
         self._follow_settings()
         super().make_predict_function(force)
 

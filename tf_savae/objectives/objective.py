@@ -1,6 +1,10 @@
 """`Objective`: what trains the encoder and the decoder, and what others ask of it."""
 
 import abc
+from typing import Self
+
+from tf_savae.core.typing import Config
+from tf_savae.objectives.batch_objective import BatchObjective, Outcome
 
 __all__ = ["Objective"]
 
@@ -40,24 +44,24 @@ class Objective(abc.ABC):
     amortized_weight = None
 
     @property
-    def name(self):
+    def name(self) -> str:
         """How messages and reports call it."""
         return type(self).__name__
 
     @abc.abstractmethod
-    def loss(self, batch):
+    def loss(self, batch: BatchObjective) -> Outcome:
         """The `Outcome` of one batch, per example and in nats.
 
         Args:
           batch: `BatchObjective`: its encoder, generator and refinement.
         """
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, as JSON, for a saved model."""
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """The objective of a saved model."""
         return cls(**config)
 

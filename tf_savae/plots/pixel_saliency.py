@@ -2,12 +2,20 @@
 
 import numpy as np
 
+from tf_savae.core.typing import PathLike
 from tf_savae.plots.figure import new_figure
 
 __all__ = ["save_pixels"]
 
 
-def save_pixels(images, saliency, folder, first=1, name="pixels", columns=8):
+def save_pixels(
+    images: np.ndarray,
+    saliency: np.ndarray,
+    folder: PathLike,
+    first: int = 1,
+    name: str = "pixels",
+    columns: int = 8,
+) -> None:
     """Writes `name`.npz, all images and maps, and `name`.png into a folder.
 
     Args:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import NegativeElbo, Nest, Seed
 from tf_savae.svi import hvp as hvps
 from tf_savae.svi.objective import Objective
 
@@ -16,7 +17,15 @@ __all__ = ["fastest_hvp"]
 _EXACT = ("forward_over_reverse", "reverse_over_reverse")
 
 
-def fastest_hvp(negative_elbo, initial, theta, *, seed=0, jit_compile=None, repeats=3):
+def fastest_hvp(
+    negative_elbo: NegativeElbo,
+    initial: Nest,
+    theta: Nest,
+    *,
+    seed: Seed = 0,
+    jit_compile: bool | None = None,
+    repeats: int = 3,
+) -> str:
     """Times both exact Hessian-vector products on real tensors and names the faster.
 
     Call it eagerly, with a batch of the size that training will use. A product that cannot be

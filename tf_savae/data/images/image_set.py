@@ -2,8 +2,12 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
+
+from tf_savae.core.typing import TensorLike
 
 __all__ = ["ImageSet"]
 
@@ -30,7 +34,7 @@ class ImageSet:
     source: str  # where they came from
 
     @classmethod
-    def of(cls, array, source):
+    def of(cls, array: TensorLike, source: str) -> Self:
         """Images from numbers [N, H, W], [N, H, W, 1] or [N, 1, H, W]: booleans, 0..255 or 0..1.
 
         Raises:
@@ -49,27 +53,27 @@ class ImageSet:
         return len(self.levels)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """(H, W)."""
         return tuple(self.levels.shape[1:])
 
     @property
-    def binary(self):
+    def binary(self) -> bool:
         """Whether every pixel is 0 or 1, so that there is nothing to draw."""
         return self.full == 1 and self.levels.dtype == np.uint8
 
-    def probabilities(self, rows):
+    def probabilities(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Of ink, float32 [n, H, W], for the images numbered `rows`."""
         return self.levels[rows].astype(np.float32) / np.float32(self.full)
 
-    def drawn(self, rows, generator):
+    def drawn(self, rows: Sequence[int] | np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Binary images float32 [n, H, W, 1]; grey ones are drawn with a NumPy generator."""
         chance = self.probabilities(rows)
         if not self.binary:
             chance = generator.random(chance.shape, dtype=np.float32) < chance
         return chance.astype(np.float32)[..., None]
 
-    def binarized(self, seed):
+    def binarized(self, seed: int | np.random.Generator) -> "ImageSet":
         """The set with every image drawn once, by `seed` (an int, or a NumPy generator)."""
         if self.binary:
             return self
@@ -78,16 +82,16 @@ class ImageSet:
         drawn = [self.drawn(rows, generator)[..., 0].astype(np.uint8) for rows in parts]
         return ImageSet(np.concatenate(drawn), 1.0, self.source)
 
-    def select(self, rows):
+    def select(self, rows: Sequence[int] | np.ndarray) -> "ImageSet":
         """The set of the images numbered `rows`, in that order."""
         return ImageSet(self.levels[rows], self.full, self.source)
 
-    def digest(self):
+    def digest(self) -> str:
         """SHA-256 of the images, their size and their range."""
         head = f"{self.levels.shape} {self.levels.dtype} {self.full}".encode()
         return hashlib.sha256(head + np.ascontiguousarray(self.levels).tobytes()).hexdigest()
 
-    def summary(self):
+    def summary(self) -> str:
         """One line for people."""
         kind = "binary" if self.binary else f"grey 0..{self.full:g}"
         ink = float(np.mean(self.levels, dtype=np.float64)) / self.full
