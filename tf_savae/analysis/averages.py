@@ -89,7 +89,7 @@ def frequency_groups(tokens: np.ndarray, vocabulary_size: int) -> tuple[np.ndarr
     while bounds[-1] < vocabulary_size - 4:
         bounds.append(min(10 * max(bounds[-1], 1), vocabulary_size - 4))
     names = [f"ranks {a + 1:,} to {b:,}" for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    groups = np.searchsorted(bounds, tokens - 4, side="right") - 1
+    groups = np.asarray(np.searchsorted(bounds, tokens - 4, side="right") - 1)
     for token, place in {0: -1, 1: len(names), 2: len(names) + 1, 3: len(names) + 2}.items():
         groups = np.where(tokens == token, place, groups)
     return groups, [*names, "<unk>", "<s>", "</s>"]

@@ -6,13 +6,14 @@ an array or a number just as well, is said for people.
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
 __all__ = [
     "Config",
     "Distribution",
+    "MixedIn",
     "NegativeElbo",
     "Nest",
     "PathLike",
@@ -29,3 +30,9 @@ PathLike: TypeAlias = str | os.PathLike
 Steps: TypeAlias = int | dict[int, int]  # K, or a schedule {training step: K}.
 Config: TypeAlias = dict[str, Any]  # A constructor's arguments, as JSON or for Keras' files.
 NegativeElbo: TypeAlias = Callable[[Nest, Nest, tf.Tensor], tf.Tensor]
+
+# The base of a part of a class: it uses attributes of the whole, which checkers cannot know.
+if TYPE_CHECKING:
+    MixedIn: Any
+else:
+    MixedIn = object

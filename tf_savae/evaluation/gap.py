@@ -137,7 +137,8 @@ def inference_gap(
         return {"amortization_gap": float(np.mean(part[0] - part[2]))}
 
     name = label and f"{label}: lambda* by {optimisation_steps} steps"
-    gap = InferenceGap(*one_pass(gaps, dataset, seed, model=model, label=name, shows=shown), steps)
+    columns = one_pass(gaps, dataset, seed, model=model, label=name, shows=shown)
+    gap = InferenceGap(*columns)._replace(steps=steps)
     _warn_unfinished(gap)
     return gap
 

@@ -27,7 +27,7 @@ class ImportanceWeighting(NamedTuple):
         return float(self.nll.mean())
 
     @property
-    def standard_error(self) -> float:
+    def standard_error(self) -> float | None:
         """Of the mean over examples: what another sample of as many examples would change."""
         count = len(self.nll)
         return float(self.nll.std(ddof=1) / np.sqrt(count)) if count > 1 else None

@@ -5,14 +5,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_savae.core.typing import Config, Nest
+from tf_savae.core.typing import Config, MixedIn, Nest
 from tf_savae.models.validation.arrays import refuse_sparse
 from tf_savae.models.validation.streams import is_torch_loader, peek
 
 __all__ = ["BuildsFromData", "first_batch", "spec_of", "zeros_of"]
 
 
-class BuildsFromData:
+class BuildsFromData(MixedIn):
     """Remembers the shapes and dtypes of x, so that a loaded model has its weights at once."""
 
     _data_spec = None
@@ -21,6 +21,8 @@ class BuildsFromData:
     def _make_parts(self, x):
         """Creates all weights by running the parts on x, without refinement."""
         raise NotImplementedError
+
+    built: bool  # Keras says so.
 
     @property
     def data_spec(self) -> Nest:

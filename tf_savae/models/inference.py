@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
-from tf_savae.core.typing import Distribution, Nest, Seed
+from tf_savae.core.typing import Distribution, MixedIn, Nest, Seed
 from tf_savae.models.row_sampling import (
     check_built,
     decode_rows,
@@ -22,7 +22,7 @@ __all__ = ["Inference"]
 _STOPPING_SAMPLES = 8
 
 
-class Inference:
+class Inference(MixedIn):
     """Inference methods of `SemiAmortizedVAE`; each is compiled once per set of options."""
 
     def infer(

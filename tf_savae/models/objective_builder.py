@@ -5,7 +5,7 @@ import functools
 import tensorflow as tf
 
 from tf_savae.core import seeds
-from tf_savae.core.typing import Nest, Seed, TensorLike
+from tf_savae.core.typing import MixedIn, Nest, Seed, TensorLike
 from tf_savae.models.row_sampling import family_of_shard
 from tf_savae.models.validation.posterior_parameters import check_parameters, is_one_tensor
 from tf_savae.networks import Effects, PureEncoder, PureGenerator
@@ -17,7 +17,7 @@ __all__ = ["PosesProblems"]
 _ENCODER = 999  # The stream of the encoder's noise.
 
 
-class PosesProblems:
+class PosesProblems(MixedIn):
     """The parts of `SemiAmortizedVAE` that turn its layers into functions of one batch."""
 
     def encode(self, x: Nest, training: bool = False) -> Nest:

@@ -1,6 +1,5 @@
 """Train, test and predict steps on one batch."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,7 +7,7 @@ import tensorflow as tf
 
 from tf_savae.core import private_keras, seeds
 from tf_savae.core.noise_streams import NoiseStream
-from tf_savae.core.typing import Nest
+from tf_savae.core.typing import MixedIn, Nest
 from tf_savae.models import apply_if_finite, distribution, keras_distribution
 from tf_savae.models.metrics import STABILITY, TRAINING_ONLY
 from tf_savae.models.validation.sample_weights import weights_like
@@ -17,7 +16,7 @@ from tf_savae.models.validation.streams import NO_TARGETS
 __all__ = ["Steps"]
 
 
-class Steps:
+class Steps(MixedIn):
     """The parts of `BoundModel` that Keras calls with a batch, or with a replica's part of one."""
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -128,9 +127,9 @@ class Steps:
         with keras_distribution.joined_by_graph(self):
             return super()._make_function(self._watched(step_function))
 
-    def make_predict_function(self, force: bool = False) -> Callable:
+    def make_predict_function(self, force: bool = False) -> None:
         with keras_distribution.joined_by_graph(self):
-            return super().make_predict_function(force)
+            super().make_predict_function(force)
 
 
 def _written(statistics):

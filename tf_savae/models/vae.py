@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.core.registration import register
-from tf_savae.core.typing import Config, Distribution, Nest, TensorLike
+from tf_savae.core.typing import Config, Distribution, Nest
 from tf_savae.models import apply_if_finite, distribution
 from tf_savae.models.base import BoundModel
 from tf_savae.models.build import zeros_of
@@ -87,9 +87,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         "beta": lambda beta: (
             beta if callable(beta) else validation.positive("beta", beta, zero=True)
         ),
-        "amortized_weight": lambda w: (
-            None if w is None else validation.positive(_WEIGHT, w, zero=True)
-        ),
+        "amortized_weight": lambda w: validation.positive(_WEIGHT, w, zero=True, optional=True),
         "free_bits": lambda nats: validation.positive("free_bits", nats, zero=True),
         "objective": as_objective,
     }
@@ -104,14 +102,14 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         family: Family | Callable[..., Distribution] | None = None,
         prior: Prior | None = None,
         latent_size: int | None = None,
-        beta: TensorLike = 1.0,
+        beta: float | Callable[[Any], Any] = 1.0,
         free_bits: float = 0.0,
         seed: int = 0,
         amortized_weight: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(seed=seed, **kwargs)
-        self.objective = objective
+        self.objective = as_objective(objective)
         latent_size = check_parts(encoder, decoder, self.objective, latent_size)
         self.encoder = encoder if self.objective.uses_encoder else None
         self.decoder = decoder

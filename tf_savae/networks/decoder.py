@@ -39,7 +39,7 @@ class Decoder(keras.layers.Layer):
     [2]
     """
 
-    data_range = None
+    data_range: tuple[float, float] | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         # The data and z keep their precision; the layers inside cast for themselves.

@@ -4,7 +4,7 @@ Weights, random state and moving statistics are arguments: the same call with th
 gives the same numbers, so the backward pass of refinement replays dropout masks exactly.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -127,8 +127,11 @@ class PureGenerator:
     [5]
     """
 
-    def __init__(self, decoder: Decoder, prior: Prior, family: Family) -> None:
-        self.decoder, self.prior, self.family = decoder, prior, family
+    def __init__(self, decoder: Decoder, prior: Prior | None, family: Family | None) -> None:
+        self.decoder = decoder
+        # Both None for a decoder without a latent code, where nothing asks for them.
+        self.prior: Any = prior
+        self.family: Any = family
         self._state = _State([decoder, prior])
         self._effects_of_prepare = Effects([], [])
 

@@ -1,6 +1,5 @@
 """Keras layers shared by the text and oracle networks."""
 
-from collections.abc import Callable
 from typing import Any, Self
 
 import keras
@@ -9,7 +8,7 @@ import tensorflow as tf
 from tf_savae.core import validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
-from tf_savae.core.typing import Config, Distribution, Nest, TensorLike
+from tf_savae.core.typing import Config, Nest, TensorLike
 from tf_savae.ops.recurrence import lstm, lstm_step
 from tf_savae.ops.token_nll import token_nll
 from tf_savae.probability import Family
@@ -138,7 +137,7 @@ class ParameterHead(ChecksSettings, keras.layers.Layer):
 
     def __init__(
         self,
-        family: Family | Callable[..., Distribution],
+        family: Family,
         latent_size: int,
         initializer: Any = "glorot_uniform",
         **kwargs: Any,

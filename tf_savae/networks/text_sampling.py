@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.tokens import PAD, START
-from tf_savae.core.typing import Seed, TensorLike
+from tf_savae.core.typing import MixedIn, Seed, TensorLike
 from tf_savae.samplers.beam import beam_search
 from tf_savae.samplers.decoding import choice_by_row, decode_tokens, likeliest
 
@@ -14,7 +14,7 @@ __all__ = ["SamplesText"]
 _NO_WORDS = (PAD, START)  # <pad> and <s>: the softmax has a place for them, no text does.
 
 
-class SamplesText:
+class SamplesText(MixedIn):
     """The part of `TextDecoder` that writes texts."""
 
     # `sample` takes a seed for each row: whoever draws many rows need not draw them one by one.

@@ -4,7 +4,7 @@ import keras
 
 from tf_savae.core import validation
 from tf_savae.core.typing import Config
-from tf_savae.objectives.autoregressive import Autoregressive
+from tf_savae.objectives.autoregressive import Autoregressive, LikelihoodBatch
 from tf_savae.objectives.batch_objective import BatchObjective, Outcome
 from tf_savae.objectives.objective import Objective
 from tf_savae.objectives.savae import SAVAE
@@ -59,7 +59,7 @@ def _check_attributes(objective):
         validation.positive(name, objective.amortized_weight, zero=True)
 
 
-def outcome_of(objective: Objective, batch: BatchObjective) -> Outcome:
+def outcome_of(objective: Objective, batch: BatchObjective | LikelihoodBatch) -> Outcome:
     """The `Outcome` of a batch, `objective.loss(batch)`.
 
     Raises:

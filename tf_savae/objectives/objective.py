@@ -1,10 +1,10 @@
 """`Objective`: what trains the encoder and the decoder, and what others ask of it."""
 
 import abc
-from typing import Self
+from typing import Any, Self
 
 from tf_savae.core.typing import Config
-from tf_savae.objectives.batch_objective import BatchObjective, Outcome
+from tf_savae.objectives.batch_objective import Outcome
 
 __all__ = ["Objective"]
 
@@ -41,7 +41,7 @@ class Objective(abc.ABC):
     refines = True
     crosses_refinement = False
     needs_steps = False
-    amortized_weight = None
+    amortized_weight: float | None = None
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class Objective(abc.ABC):
         return type(self).__name__
 
     @abc.abstractmethod
-    def loss(self, batch: BatchObjective) -> Outcome:
+    def loss(self, batch: Any) -> Outcome:
         """The `Outcome` of one batch, per example and in nats.
 
         Args:

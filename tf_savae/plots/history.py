@@ -1,6 +1,7 @@
 """Plot bound and KL against epoch."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,12 @@ _TRAIN, _VALID = "#0072b2", "#d55e00"
 
 def save_history(
     history: Sequence[dict[str, Any]],
-    folder: PathLike,
+    folder: Path,
     unit: str = "example",
     name: str = "history",
 ) -> None:
     """Writes `name`.npz, all columns of the history, and `name`.png into a folder."""
-    arrays = history_arrays(history)
+    arrays: dict[str, Any] = history_arrays(history)
     np.savez(folder / f"{name}.npz", **arrays)
     plot_history(arrays, folder / f"{name}.png", unit)
 

@@ -1,5 +1,7 @@
 """Plot an `InferenceGap`: its parts, what steps recover, and the search for lambda*."""
 
+from pathlib import Path
+
 import numpy as np
 
 from tf_savae.core.typing import PathLike
@@ -11,7 +13,7 @@ __all__ = ["plot_gap", "save_gap"]
 _COLOURS = {"approximation": "#999999", "left": "#d55e00", "recovered": "#009e73"}
 
 
-def save_gap(gap: InferenceGap, folder: PathLike, unit: str = "example", name: str = "gap") -> None:
+def save_gap(gap: InferenceGap, folder: Path, unit: str = "example", name: str = "gap") -> None:
     """Writes `name`.npz, all arrays of the `InferenceGap`, and `name`.png into a folder."""
     arrays = {field: value for field, value in gap._asdict().items() if value is not None}
     np.savez(folder / f"{name}.npz", **arrays)

@@ -1,5 +1,6 @@
 """Plot an ELBO landscape with the paths of refinement."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ _STYLE = {
 _STEPS_ABOVE = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)  # nats above the optimum
 
 
-def save_landscape(shown: Any, folder: PathLike, name: str = "landscape") -> None:
+def save_landscape(shown: Any, folder: Path, name: str = "landscape") -> None:
     """Writes `name`.npz, all arrays of the `Landscape`, and `name`.png into a folder."""
     arrays = {"log_variance": shown.log_variance}
     for part in ("whole", "near"):

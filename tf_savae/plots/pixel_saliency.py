@@ -1,8 +1,9 @@
 """Plot where in images the latent code matters."""
 
+from pathlib import Path
+
 import numpy as np
 
-from tf_savae.core.typing import PathLike
 from tf_savae.plots.figure import new_figure
 
 __all__ = ["save_pixels"]
@@ -11,7 +12,7 @@ __all__ = ["save_pixels"]
 def save_pixels(
     images: np.ndarray,
     saliency: np.ndarray,
-    folder: PathLike,
+    folder: Path,
     first: int = 1,
     name: str = "pixels",
     columns: int = 8,

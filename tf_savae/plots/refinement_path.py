@@ -1,6 +1,7 @@
 """Plot a `RefinementPath`: ELBO against step, and how far lambda moves."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +18,7 @@ _QUANTILES = (0.05, 0.25, 0.75, 0.95)
 
 def save_path(
     path: RefinementPath,
-    folder: PathLike,
+    folder: Path,
     family: Family,
     unit: str = "example",
     name: str = "refinement",

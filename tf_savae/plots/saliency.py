@@ -1,12 +1,12 @@
 """Plot word saliency: one sentence, and averages over a corpus."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tf_savae.analysis import Averages
-from tf_savae.core.typing import PathLike
 from tf_savae.plots.figure import new_figure
 
 __all__ = ["save_corpus", "save_sentence"]
@@ -23,7 +23,7 @@ _TITLES = {
 
 
 def save_sentence(
-    saliency: Any, number: int, words: Sequence[str], folder: PathLike, name: str = "sentence"
+    saliency: Any, number: int, words: Sequence[str], folder: Path, name: str = "sentence"
 ) -> None:
     """Writes `name`.npz and `name`.png for document `number` (from 1) of a `Saliency`."""
     count = len(words)
@@ -47,7 +47,7 @@ def save_sentence(
 
 
 def save_corpus(
-    saliency: Any, averages: dict[str, dict[str, Averages]], folder: PathLike, name: str = "corpus"
+    saliency: Any, averages: dict[str, dict[str, Averages]], folder: Path, name: str = "corpus"
 ) -> None:
     """Writes `name`.npz, every token's saliency, and `name`.png, its averages.
 

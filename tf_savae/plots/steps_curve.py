@@ -1,5 +1,7 @@
 """Plot a `StepsCurve`: bound, KL and time against test-time refinement steps."""
 
+from pathlib import Path
+
 import numpy as np
 
 from tf_savae.core.typing import PathLike
@@ -13,7 +15,7 @@ _FIXED, _ADAPTIVE = "#0072b2", "#d55e00"
 
 def save_steps(
     curve: StepsCurve,
-    folder: PathLike,
+    folder: Path,
     trained: int | None = None,
     unit: str = "example",
     name: str = "steps",

@@ -9,14 +9,14 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_savae.core import seeds
-from tf_savae.core.typing import Nest, Seed, TensorLike
+from tf_savae.core.typing import Nest, TensorLike
 
 __all__ = ["map_rows", "row_seeds", "row_uniforms"]
 
 _BITS = 53  # of a float64's fraction
 
 
-def row_seeds(seed: Seed, rows: TensorLike, first: TensorLike = 0) -> tf.Tensor:
+def row_seeds(seed: TensorLike, rows: TensorLike, first: TensorLike = 0) -> tf.Tensor:
     """A stateless seed for each row, int32 [B, 2].
 
     Args:

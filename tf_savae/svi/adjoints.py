@@ -38,7 +38,9 @@ class Adjoint:
     """
 
     crosses = True
-    hvp = residuals = clip_norm = None
+    hvp: Any = None
+    residuals: str | None = None
+    clip_norm: float | None = None
 
     @property
     def differentiates_twice(self) -> bool:
@@ -69,7 +71,8 @@ class Adjoint:
 
     def with_hvp(self, hvp: str | Callable | None) -> Self:
         """This adjoint with another Hessian-vector product, if it takes any."""
-        return self if self.hvp is None else dataclasses.replace(self, hvp=hvp)
+        own: Any = self  # A dataclass, as all adjoints are but this one.
+        return own if own.hvp is None else dataclasses.replace(own, hvp=hvp)
 
     def run(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
@@ -79,7 +82,8 @@ class Adjoint:
 
     def get_config(self) -> Config:
         """The constructor's arguments, for Keras' files."""
-        config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        own: Any = self
+        config = {field.name: getattr(self, field.name) for field in dataclasses.fields(own)}
         if callable(config.get("hvp")):
             config["hvp"] = keras.saving.serialize_keras_object(config["hvp"])
         return config

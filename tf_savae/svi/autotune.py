@@ -60,7 +60,7 @@ def fastest_hvp(
             + "; ".join(f"{name}: {error}" for name, error in times.items())
             + ' Where it has first derivatives, hvp="finite_difference" works.'
         )
-    best = min(possible, key=possible.get)
+    best = min(possible, key=lambda name: possible[name])
     if len(possible) == len(_EXACT) and _disagree(*products.values()):
         best = "reverse_over_reverse"
         logging.warning(

@@ -111,8 +111,8 @@ def refine(
         validation.boolean("return_trace", return_trace)
     steps = steps if tf.is_tensor(steps) else validation.non_negative_int("steps", steps)
     short = {"keep": keep, "truncate": truncate, "adjoint_clip_norm": adjoint_clip_norm}
-    adjoint = _adjoint_for(steps, adjoint, hvp, **short)
-    adjoint.check_request(steps, return_trace, early_stopping)
+    crossing = _adjoint_for(steps, adjoint, hvp, **short)
+    crossing.check_request(steps, return_trace, early_stopping)
     flat = tf.nest.flatten(initial)
     samples = validation.positive_int("samples", samples)
     objective = Objective(negative_elbo, initial, theta, samples)
@@ -131,7 +131,7 @@ def refine(
     flat_theta = tf.nest.flatten(theta)
     probe = _probe(backward_probe, flat[0])
     bound.init(bound.weights, flat)  # Says now what does not fit.
-    final, seen = adjoint.run(objective, flat, flat_theta, settings, probe)
+    final, seen = crossing.run(objective, flat, flat_theta, settings, probe)
     refined = tf.nest.pack_sequence_as(initial, final)
     if not return_trace:
         return refined

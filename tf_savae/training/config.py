@@ -235,7 +235,8 @@ def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     >>> configured(named, {"system": "vae"}).amortized_weight
     0.0
     """
-    objective, left_out = SYSTEMS.get(settings.get("system", config.system)), {}
+    objective = SYSTEMS.get(settings.get("system", config.system))
+    left_out: dict[str, Any] = {}
     if objective is not None and objective.amortized_weight is None:
         left_out["amortized_weight"] = 0.0
     if objective is not None and not objective.crosses_refinement:

@@ -8,6 +8,8 @@ import keras
 import tensorflow as tf
 
 from tf_savae.core.typing import Nest, PathLike
+from tf_savae.training.config import RunConfig
+from tf_savae.training.storage.workdir import Workdir
 
 __all__ = ["Split", "Task", "check_digest"]
 
@@ -34,7 +36,9 @@ class Task:
       configuration: the subclass of `RunConfig` that its runs have.
     """
 
-    kind, unit, configuration = None, "example", None
+    kind: str
+    unit = "example"
+    configuration: type[RunConfig]
 
     def load(self, config: Any) -> Any:
         """The data of a run, checked.
@@ -44,14 +48,14 @@ class Task:
         """
         raise NotImplementedError
 
-    def build(self, config: Any, data: Any, workdir: PathLike) -> keras.Model:
+    def build(self, config: Any, data: Any, workdir: Path) -> keras.Model:
         """The compiled model, with weights and optimizer slots."""
         raise NotImplementedError
 
-    def keep(self, folder: PathLike, data: Any) -> None:
+    def keep(self, folder: Workdir, data: Any) -> None:
         """Writes what the model needs beside it; nothing by default."""
 
-    def kept(self, workdir: PathLike, identity: dict[str, Any]) -> Any:
+    def kept(self, workdir: Path, identity: dict[str, Any]) -> Any:
         """What `keep` wrote, checked against the run's identity; None by default."""
 
     def check_start(self, source: Any, data: Any, path: PathLike) -> None:
@@ -73,7 +77,7 @@ class Task:
         """Says, before any long work, what cannot be analyzed; returns what `analyze` needs."""
 
     def analyze(
-        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: PathLike
+        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: Path
     ) -> dict[str, Any]:
         """Saliency as a JSON-able dict; writes its pictures to `folder`."""
         raise NotImplementedError
@@ -90,7 +94,7 @@ class Task:
 
     def write_generated(
         self, config: Any, run: Any, x: Nest, drawn: Any, labels: Any, files: Sequence[Path] | None
-    ) -> list[str] | PathLike:
+    ) -> list[str] | Path:
         """Writes what was drawn; returns the lines or the path of the picture."""
         raise NotImplementedError
 

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,8 @@ __all__ = ["ImageSet"]
 _NARROW = 4  # Times its height: no picture is that wide, as [H, W, N] read as [N, H, W] would be.
 _HALF = 128  # Of 0..255: a whole set of images that stays below has another range;
 _DARK = 32  # or below this, where their type says that 255 is the most.
+
+Rows: TypeAlias = Sequence[int] | np.ndarray | slice  # Numbers of images.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,27 +64,30 @@ class ImageSet:
         """Whether every pixel is 0 or 1, so that there is nothing to draw."""
         return self.full == 1 and self.levels.dtype == np.uint8
 
-    def probabilities(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    def probabilities(self, rows: Rows) -> np.ndarray:
         """Of ink, float32 [n, H, W], for the images numbered `rows`."""
         return self.levels[rows].astype(np.float32) / np.float32(self.full)
 
-    def drawn(self, rows: Sequence[int] | np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Binary images float32 [n, H, W, 1]; grey ones are drawn with a NumPy generator."""
+    def drawn(self, rows: Rows, generator: np.random.Generator | None) -> np.ndarray:
+        """Binary images float32 [n, H, W, 1]; grey ones need a NumPy generator to be drawn with."""
         chance = self.probabilities(rows)
         if not self.binary:
+            assert generator is not None, "grey images need one"
             chance = generator.random(chance.shape, dtype=np.float32) < chance
         return chance.astype(np.float32)[..., None]
 
-    def binarized(self, seed: int | np.random.Generator) -> "ImageSet":
-        """The set with every image drawn once, by `seed` (an int, or a NumPy generator)."""
+    def binarized(self, seed: int | Sequence[int] | np.random.Generator) -> "ImageSet":
+        """The set with every image drawn once, by `seed` (an int or ints, or a NumPy generator)."""
         if self.binary:
             return self
         generator = np.random.default_rng(seed)
         parts = np.array_split(np.arange(len(self)), max(1, len(self) // 1000))
-        drawn = [self.drawn(rows, generator)[..., 0].astype(np.uint8) for rows in parts]
+        drawn: list[np.ndarray] = []
+        for rows in parts:
+            drawn.append(self.drawn(rows, generator)[..., 0].astype(np.uint8))
         return ImageSet(np.concatenate(drawn), 1.0, self.source)
 
-    def select(self, rows: Sequence[int] | np.ndarray) -> "ImageSet":
+    def select(self, rows: Rows) -> "ImageSet":
         """The set of the images numbered `rows`, in that order."""
         return ImageSet(self.levels[rows], self.full, self.source)
 

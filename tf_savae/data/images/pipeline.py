@@ -74,7 +74,7 @@ def image_stream(
     validation.non_negative_int("seed", seed)
     validation.non_negative_int("start_step", start_step)
     each = image_steps_per_epoch(images, batch_size)
-    weights = np.ones([batch_size], np.float32)
+    weights: np.ndarray = np.ones([batch_size], np.float32)
 
     def fetch():
         epoch, done = divmod(start_step, each)

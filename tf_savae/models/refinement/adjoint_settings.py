@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import keras
 
-from tf_savae.core.typing import Config
+from tf_savae.core.typing import Config, MixedIn
 from tf_savae.models.refinement.steps_schedule import every
 from tf_savae.svi.adjoints import Adjoint
 from tf_savae.svi.short_forms import as_adjoint, short_forms_of
@@ -14,7 +14,7 @@ __all__ = ["SHORT_FORMS", "HasAdjoint"]
 SHORT_FORMS = ("hvp", "keep", "truncate", "adjoint_clip_norm")
 
 
-class HasAdjoint:
+class HasAdjoint(MixedIn):
     """The part of `SemiAmortizedRefinement` that knows the adjoint and its settings.
 
     Beside a string the settings are attributes that may be assigned one by one. Beside an object

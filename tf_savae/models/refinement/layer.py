@@ -202,7 +202,8 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         precise = self.variable_dtype
         parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), parameters)
         check_parameters(self.family, parameters)
-        generator = PureGenerator(self.decoder, self._prior_of(parameters), self.family)
+        decoder: Any = self.decoder  # Not None: `__call__` has seen to it.
+        generator = PureGenerator(decoder, self._prior_of(parameters), self.family)
         outer, inner = seeds.split(self._seed_of_call(seed, training), 2)
         theta = generator.theta(x, outer, training)
         measures = self.product() == "auto"
@@ -212,7 +213,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         def negative_elbo(lam, theta, step_seed):
             return generator.terms(lam, theta, step_seed, training).weighted()
 
-        hvp = {"hvp": self._measured_hvp} if measures and self._measured_hvp else {}
+        hvp: dict[str, Any] = {"hvp": self._measured_hvp} if measures and self._measured_hvp else {}
         return self.refine(negative_elbo, parameters, theta, inner, **hvp)
 
     def _measure_hvp(self, parameters, x):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.autocast import full_precision
-from tf_savae.core.typing import Config, Nest
+from tf_savae.core.typing import Config, MixedIn, Nest
 from tf_savae.models.refinement.steps_schedule import last
 from tf_savae.svi import Momentum
 from tf_savae.svi.rule_checks import as_rule, check_rule
@@ -20,7 +20,7 @@ _SHORT_FORMS = ("step_size", "momentum", "clip_norm")  # Of `Momentum`; None wit
 _DEFAULTS = {"momentum": 0.5, "clip_norm": 5.0}  # Beside an update rule they say nothing.
 
 
-class HasUpdateRule:
+class HasUpdateRule(MixedIn):
     """The part of `SemiAmortizedRefinement` that knows the update rule and its weights."""
 
     def _set_rule(self, update, step_size, momentum, clip_norm, learn_step_size):

@@ -59,7 +59,7 @@ class ImageTask(Task):
     def load(self, config: Any) -> Any:
         return load_image_sets(config)
 
-    def build(self, config: Any, data: Any, workdir: PathLike) -> keras.Model:
+    def build(self, config: Any, data: Any, workdir: Path) -> keras.Model:
         """The compiled model, once the replicas that train it are known to be the run's."""
         if config.objective.uses_encoder:
             _check_replicas(workdir)
@@ -76,7 +76,7 @@ class ImageTask(Task):
             raise ValueError("tags: expected none for a run on images, which have no words.")
 
     def analyze(
-        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: PathLike
+        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: Path
     ) -> dict[str, Any]:
         return analyze_images(run, split, config, steps, folder)
 
@@ -93,8 +93,8 @@ class ImageTask(Task):
         return read_examples(config, run)
 
     def write_generated(
-        self, config: Any, run: Any, x: Nest, drawn: Any, labels: Any, files: Sequence[Path] | None
-    ) -> list[str] | PathLike:
+        self, config: Any, run: Any, x: Nest, drawn: Any, labels: Any, files: Any
+    ) -> list[str] | Path:
         save_images(config, run, x, drawn, labels, *files)
         return files[0]
 

@@ -19,6 +19,7 @@ from tf_savae.tasks.text.saliency import analyze_text, checked_tags
 from tf_savae.tasks.text.split import read_text_split
 from tf_savae.tasks.text.view import TextView
 from tf_savae.training.storage.json_files import inside, write_whole
+from tf_savae.training.storage.workdir import Workdir
 from tf_savae.training.task import Split, Task
 from tf_savae.training.trainer import run
 
@@ -57,13 +58,13 @@ class TextTask(Task):
     def load(self, config: Any) -> Any:
         return load_texts(config)
 
-    def build(self, config: Any, data: Any, workdir: PathLike) -> keras.Model:
+    def build(self, config: Any, data: Any, workdir: Path) -> keras.Model:
         return build_model(config, data)
 
-    def keep(self, folder: PathLike, data: Any) -> None:
+    def keep(self, folder: Workdir, data: Any) -> None:
         _keep_vocabulary(folder, data.vocabulary)
 
-    def kept(self, workdir: PathLike, identity: dict[str, Any]) -> Any:
+    def kept(self, workdir: Path, identity: dict[str, Any]) -> Any:
         return _load_vocabulary(workdir, identity)
 
     def check_start(self, source: Any, data: Any, path: PathLike) -> None:
@@ -85,7 +86,7 @@ class TextTask(Task):
         return checked_tags(run, split, config) if split else None
 
     def analyze(
-        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: PathLike
+        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: Path
     ) -> dict[str, Any]:
         return analyze_text(run, split, config, steps, checked, folder)
 
@@ -101,7 +102,7 @@ class TextTask(Task):
 
     def write_generated(
         self, config: Any, run: Any, x: Nest, drawn: Any, labels: Any, files: Sequence[Path] | None
-    ) -> list[str] | PathLike:
+    ) -> list[str] | Path:
         lines = to_lines(drawn.x, run.vocabulary, labels if config.labels else None)
         text = "".join(f"{line}\n" for line in lines)
         if files:
