@@ -14,6 +14,10 @@ import tf_savae.networks
 import tf_savae.objectives
 import tf_savae.svi
 
+PACKAGES = """tf_savae tf_savae.analysis tf_savae.autodiff tf_savae.commands tf_savae.data
+    tf_savae.evaluation tf_savae.generation tf_savae.models tf_savae.networks tf_savae.objectives
+    tf_savae.ops tf_savae.plots tf_savae.probability tf_savae.samplers tf_savae.serving tf_savae.svi
+    tf_savae.tasks tf_savae.training""".split()
 EMPTY = inspect.Parameter.empty
 CHANGELOG = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
 
@@ -127,3 +131,69 @@ def test_version_is_told_once():
     except metadata.PackageNotFoundError:
         pytest.skip("tf_savae runs from its sources, not installed: no metadata to compare with")
     assert installed == newest
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_functions_and_methods_are_annotated(package):
+    module = importlib.import_module(package)
+    functions = [pair for name in module.__all__ for pair in _functions(getattr(module, name))]
+    missing = {name: gaps for name, function in functions if (gaps := _unannotated(function))}
+    assert not missing, f"{package}: parameters (or the return) without a type: {missing}"
+
+
+def test_every_package_is_looked_at():
+    folder = Path(tf_savae.__file__).parent
+    found = {f"tf_savae.{path.parent.name}" for path in folder.glob("*/__init__.py")}
+    assert {"tf_savae", *found - {"tf_savae.core"}} == set(PACKAGES)
+
+
+def test_the_look_for_annotations_itself():
+    def partly(self, x: int, y, *rest, **options): ...
+
+    def wholly(self, x: int, *rest, **options) -> None: ...
+
+    assert (_unannotated(partly), _unannotated(wholly)) == (["y", "return"], [])
+    assert {"SemiAmortizedVAE.infer", "SemiAmortizedVAE.hvp", "SemiAmortizedVAE.from_config"} <= {
+        name for name, _ in _functions(tf_savae.SemiAmortizedVAE)
+    }
+
+
+def test_type_checkers_are_told_of_the_annotations():
+    assert (Path(tf_savae.__file__).parent / "py.typed").is_file()
+
+
+def _functions(value):
+    """Yields (name, function): `value`, or its __init__, __call__ and public methods.
+
+    Methods that a class of the package inherits from another one of it are among them.
+    """
+    if inspect.isfunction(value):
+        yield value.__qualname__, value
+    if not inspect.isclass(value):
+        return
+    ours = [cls for cls in value.__mro__ if cls.__module__.split(".")[0] == "tf_savae"]
+    for cls in ours:
+        lines = inspect.getsource(cls)
+        for name, attribute in vars(cls).items():
+            if name.startswith("_") and name not in ("__init__", "__call__"):
+                continue
+            for function in _of_attribute(attribute):
+                # Not what a decorator or NamedTuple made, nor a function kept as an attribute.
+                if f"def {function.__name__}(" in lines and function.__name__ == name:
+                    yield f"{value.__name__}.{name}", function
+
+
+def _of_attribute(attribute):
+    if isinstance(attribute, property):
+        return [part for part in (attribute.fget, attribute.fset) if part is not None]
+    function = getattr(attribute, "__func__", attribute)  # Of a class or static method.
+    return [inspect.unwrap(function)] if inspect.isfunction(function) else []
+
+
+def _unannotated(function):
+    """Names of the parameters, and "return", that have no annotation; *args may go without."""
+    collected = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    signature = inspect.signature(function)
+    named = [p for p in signature.parameters.values() if p.kind not in collected]
+    gaps = [p.name for p in named if p.annotation is EMPTY and p.name not in ("self", "cls")]
+    return [*gaps, *(["return"] if signature.return_annotation is EMPTY else [])]

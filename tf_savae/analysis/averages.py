@@ -1,5 +1,6 @@
 """Averages of per-token numbers over groups of tokens, with standard errors over documents."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ class Averages(NamedTuple):
     count: Any  # [G], int: tokens
 
 
-def average_by(values, groups, names):
+def average_by(values: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> Averages:
     """Means of `values` over the tokens of each group.
 
     The tokens of a document are no independent draws, so the error is that of a ratio of sums over
@@ -63,7 +64,7 @@ def _ratio(sums, counts):
     return mean, np.sqrt(square) / total, total
 
 
-def position_groups(tokens, pad=PAD):
+def position_groups(tokens: np.ndarray, pad: int = PAD) -> tuple[np.ndarray, list[str]]:
     """(groups [N, T], names): the place of each token in its row, "1" for the first.
 
     >>> position_groups(np.array([[5, 3, 0]]))
@@ -74,7 +75,7 @@ def position_groups(tokens, pad=PAD):
     return np.where(tokens == pad, -1, places), [str(i + 1) for i in range(tokens.shape[1])]
 
 
-def frequency_groups(tokens, vocabulary_size):
+def frequency_groups(tokens: np.ndarray, vocabulary_size: int) -> tuple[np.ndarray, list[str]]:
     """(groups [N, T], names): the rank of each word in the vocabulary, in powers of ten.
 
     `Vocabulary.build` orders words by their frequency in the training text, so id 4 is the most
@@ -88,7 +89,7 @@ def frequency_groups(tokens, vocabulary_size):
     while bounds[-1] < vocabulary_size - 4:
         bounds.append(min(10 * max(bounds[-1], 1), vocabulary_size - 4))
     names = [f"ranks {a + 1:,} to {b:,}" for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    groups = np.searchsorted(bounds, tokens - 4, side="right") - 1
+    groups = np.asarray(np.searchsorted(bounds, tokens - 4, side="right") - 1)
     for token, place in {0: -1, 1: len(names), 2: len(names) + 1, 3: len(names) + 2}.items():
         groups = np.where(tokens == token, place, groups)
     return groups, [*names, "<unk>", "<s>", "</s>"]

@@ -1,7 +1,9 @@
 """The refinement path: ELBO after each step and how far the variational parameters move."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -28,12 +30,21 @@ class RefinementPath(NamedTuple):
     gradient_norm: Any  # [K, N]: of the SVI gradient before clipping
 
     @property
-    def bound(self):
+    def bound(self) -> np.ndarray:
         """The negative ELBO, [K + 1, N]."""
         return self.nll + self.kl
 
 
-def refinement_path(model, dataset, steps=None, *, noises=20, seed=0, label=None, run=None):
+def refinement_path(
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    steps: int | None = None,
+    *,
+    noises: int = 20,
+    seed: int = 0,
+    label: str | None = None,
+    run: Callable | None = None,
+) -> RefinementPath:
     """Follows the refinement of each example.
 
     What a step sees is noisy, one sample of z in most models; `nll` and `kl` are means over

@@ -13,9 +13,13 @@ The words before t are held as they are: this is what z adds to them. The paper'
 is that of the one number E||z||; the Jacobian here also sees a code that turns without growing.
 """
 
+from collections.abc import Callable
+
+import keras
 import tensorflow as tf
 
 from tf_savae.autodiff import forward_mode
+from tf_savae.core.typing import Nest, Seed
 from tf_savae.evaluation.dataset_pass import check_latent, compiled_for
 from tf_savae.probability.posterior_mean import posterior_mean
 
@@ -25,7 +29,7 @@ __all__ = ["decoder_saliency", "encoder_saliency", "log_probs_of_parts"]
 _CANNOT = (LookupError, NotImplementedError, TypeError, ValueError, tf.errors.OpError)
 
 
-def encoder_saliency(model):
+def encoder_saliency(model: keras.Model) -> Callable[[Nest, Seed], tf.Tensor]:
     """A compiled function (x, seed) -> || d mean / d embedding of x_t ||_F, [B, T].
 
     Costs Z passes forward and back through the encoder.
@@ -69,7 +73,9 @@ def encoder_saliency(model):
     return compiled_for(model, norms)
 
 
-def decoder_saliency(model, steps=None):
+def decoder_saliency(
+    model: keras.Model, steps: int | None = None
+) -> Callable[[Nest, Seed], tf.Tensor]:
     """A compiled function (x, seed) -> || d log p(x_i | x_<i, z) / dz ||, [B, ...].
 
     z is the mean of the refined posterior. Costs Z directional derivatives, in forward mode where
@@ -107,7 +113,7 @@ def decoder_saliency(model, steps=None):
     return compiled_for(model, norms)
 
 
-def log_probs_of_parts(decoder):
+def log_probs_of_parts(decoder: keras.layers.Layer) -> Callable[[Nest, tf.Tensor], tf.Tensor]:
     """A function (x, z) -> log probability of each part of x given those before it, [B, ...].
 
     That is the decoder's `token_log_probs(x, z)` where it has one, as `TextDecoder` has; else it

@@ -1,13 +1,18 @@
 """A scan over time that works in reverse mode, forward mode and under XLA."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tf_savae.autodiff import forward_mode
+from tf_savae.core.typing import Nest
 
 __all__ = ["scan"]
 
 
-def scan(cell, initial, inputs):
+def scan(
+    cell: Callable[[Nest, Nest], tuple[Nest, Nest]], initial: Nest, inputs: Nest
+) -> tuple[Nest, Nest]:
     """Runs `state, output = cell(state, input_t)` over the first axis of `inputs`.
 
     A drop-in for `tf.scan` inside a decoder. Gradients of any order pass through it by

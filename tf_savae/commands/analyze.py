@@ -1,6 +1,7 @@
 """Analysis of a finished run: `analyze_run(config, workdir)`."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from tf_savae.commands.evaluate.config import FinishedRunConfig
 from tf_savae.commands.finished_run import read_split
 from tf_savae.commands.results_folder import Output
 from tf_savae.core import validation
+from tf_savae.core.typing import PathLike
 from tf_savae.plots.refinement_path import save_path
 from tf_savae.tasks import load_run
 from tf_savae.training.config import setting
@@ -41,7 +43,9 @@ class AnalyzeConfig(FinishedRunConfig):
             validation.positive_int(name, getattr(self, name))
 
 
-def analyze_run(config, workdir, output=None):
+def analyze_run(
+    config: AnalyzeConfig, workdir: PathLike, output: PathLike | None = None
+) -> dict[str, Any]:
     """Finds out what the latent code of a run carries; nothing that is there is changed.
 
     Args:

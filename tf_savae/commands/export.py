@@ -1,8 +1,10 @@
 """From a finished run to a SavedModel: `export_run(config, workdir, output)`."""
 
 import dataclasses
+from pathlib import Path
 
 from tf_savae.core import validation
+from tf_savae.core.typing import PathLike
 from tf_savae.serving import Limits, export
 from tf_savae.tasks import load_run
 from tf_savae.training.config import setting
@@ -47,13 +49,13 @@ class ExportConfig:
             names = tuple(name.strip() for name in names.split(",") if name.strip())
         object.__setattr__(self, "signatures", names)
 
-    def limits(self, max_words):
+    def limits(self, max_words: int) -> Limits:
         """The `Limits` of a run that was trained with texts of at most `max_words`."""
         words = self.max_words or max_words
         return Limits(self.max_rows, self.max_steps, self.max_samples, words)
 
 
-def export_run(config, workdir, output):
+def export_run(config: ExportConfig, workdir: PathLike, output: PathLike) -> Path:
     """Exports the model of a finished run; nothing in its folder is changed.
 
     Args:

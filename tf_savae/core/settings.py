@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 __all__ = ["ChecksSettings"]
 
@@ -30,7 +32,7 @@ class ChecksSettings:
     ValueError: size: fixed once a Noise is made, ...
     """
 
-    _changeable = {}
+    _changeable: dict[str, Callable[[Any], Any]] = {}
 
     def __setattr__(self, name, value):
         if name in self._changeable:

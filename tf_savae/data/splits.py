@@ -44,11 +44,11 @@ def spread(count: int, total: int) -> np.ndarray:
 
 
 def _counts(total: int, sizes: Sequence[int | float | None]) -> list[int]:
-    counts = [None if size is None else _count(total, size) for size in sizes]
-    if counts.count(None) > 1:
+    given = [None if size is None else _count(total, size) for size in sizes]
+    if given.count(None) > 1:
         raise ValueError(f"at most one size may be None (the rest), got sizes {tuple(sizes)}")
-    rest = total - sum(count or 0 for count in counts)
-    counts = [rest if count is None else count for count in counts]
+    rest = total - sum(count or 0 for count in given)
+    counts = [rest if count is None else count for count in given]
     if rest < 0 or not counts or min(counts) < 1:
         raise ValueError(
             f"cannot split {total:,} lines into parts of sizes {tuple(sizes)}: every part needs at "

@@ -7,7 +7,7 @@ from tf_savae.core import validation
 __all__ = ["active_units"]
 
 
-def active_units(means, threshold=0.01):
+def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
     """How many latent dimensions vary with the data: Var_x(E_q[z_i | x]) > threshold.
 
     Args:

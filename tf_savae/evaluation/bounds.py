@@ -2,6 +2,10 @@
 
 from typing import Any, NamedTuple
 
+import keras
+import numpy as np
+import tensorflow as tf
+
 from tf_savae.evaluation.dataset_pass import compiled_for, one_pass
 from tf_savae.probability.posterior_mean import posterior_mean
 
@@ -19,17 +23,23 @@ class Bounds(NamedTuple):
     parameters: Any = None  # nest of [N, ...]: lambda_K, the refined posterior itself
 
     @property
-    def bound(self):
+    def bound(self) -> np.ndarray:
         """The negative ELBO, [N]."""
         return self.nll + self.kl
 
     @property
-    def amortized_bound(self):
+    def amortized_bound(self) -> np.ndarray:
         """The negative ELBO of the encoder's own posterior, [N]."""
         return self.amortized_nll + self.amortized_kl
 
 
-def evaluate_bounds(model, dataset, steps=None, seed=0, label=None):
+def evaluate_bounds(
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    steps: int | None = None,
+    seed: int = 0,
+    label: str | None = None,
+) -> Bounds:
     """The bound of a `SemiAmortizedVAE` on a dataset, KL weight 1, dropout off.
 
     Args:

@@ -1,6 +1,9 @@
 """`EvaluatePosterior`: a callback that evaluates the posterior during `fit`."""
 
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.evaluation.active_units import active_units
@@ -49,25 +52,34 @@ class EvaluatePosterior(keras.callbacks.Callback):
     2
     """
 
-    def __init__(self, dataset, every=1, samples=50, steps=None, chunk=1, prefix="val_", seed=0):
+    def __init__(
+        self,
+        dataset: tf.data.Dataset,
+        every: int = 1,
+        samples: int = 50,
+        steps: int | None = None,
+        chunk: int = 1,
+        prefix: str = "val_",
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         self._dataset, self._steps, self._prefix, self._seed = dataset, steps, prefix, seed
         self._every = validation.positive_int("every", every)
         self._samples = validation.positive_int("samples", samples)
         self._chunk = validation.positive_int("chunk", chunk)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Says what is wrong with the model before the first epoch."""
         check_latent(self.model)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluates, and writes into `logs`."""
         due = (epoch + 1) % self._every == 0
         numbers = self.evaluate() if due else dict.fromkeys(_NUMBERS, float("nan"))
         if logs is not None:
             logs.update({f"{self._prefix}{name}": value for name, value in numbers.items()})
 
-    def evaluate(self):
+    def evaluate(self) -> dict[str, float]:
         """{name: number} of the model as it is now."""
         model, arguments = self.model, (self._dataset, self._steps, self._seed)
         bounds = evaluate_bounds(model, *arguments)

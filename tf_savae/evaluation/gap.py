@@ -10,7 +10,9 @@ misses, and what refinement can recover: K steps recover ELBO(lambda_K) - ELBO(l
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 from tf_savae.core import seeds, validation
@@ -36,45 +38,45 @@ class InferenceGap(NamedTuple):
     steps: Any = None  # K
 
     @property
-    def amortization_gap(self):
+    def amortization_gap(self) -> np.ndarray:
         """[N]: ELBO(lambda*) - ELBO(lambda_0)."""
         return self.amortized - self.optimal
 
     @property
-    def recovered(self):
+    def recovered(self) -> np.ndarray:
         """[N]: ELBO(lambda_K) - ELBO(lambda_0), what the K steps recover."""
         return self.amortized - self.refined
 
     @property
-    def approximation_gap(self):
+    def approximation_gap(self) -> np.ndarray:
         """[N]: log p(x) - ELBO(lambda*); too small by what S samples leave of log p(x)."""
         return self.optimal - self.nll
 
     @property
-    def inference_gap(self):
+    def inference_gap(self) -> np.ndarray:
         """[N]: log p(x) - ELBO(lambda_0), the sum of the two gaps."""
         return self.amortized - self.nll
 
     @property
-    def late_gain(self):
+    def late_gain(self) -> float:
         """Mean nats that the second half of the search gained: what is left is likely less."""
         half = self.history.shape[1] // 2
         return float(np.mean(self.history[:, half] - self.history[:, -1]))
 
 
 def inference_gap(
-    model,
-    dataset,
+    model: keras.Model,
+    dataset: tf.data.Dataset,
     *,
-    steps=None,
-    optimisation_steps=500,
-    step_size=0.1,
-    samples=500,
-    noises=100,
-    chunk=1,
-    seed=0,
-    label=None,
-):
+    steps: int | None = None,
+    optimisation_steps: int = 500,
+    step_size: float = 0.1,
+    samples: int = 500,
+    noises: int = 100,
+    chunk: int = 1,
+    seed: int = 0,
+    label: str | None = None,
+) -> InferenceGap:
     """Takes the inference gap of each example apart.
 
     All ELBOs are means over the same samples of z (common random numbers), other ones than those
@@ -135,7 +137,8 @@ def inference_gap(
         return {"amortization_gap": float(np.mean(part[0] - part[2]))}
 
     name = label and f"{label}: lambda* by {optimisation_steps} steps"
-    gap = InferenceGap(*one_pass(gaps, dataset, seed, model=model, label=name, shows=shown), steps)
+    columns = one_pass(gaps, dataset, seed, model=model, label=name, shows=shown)
+    gap = InferenceGap(*columns)._replace(steps=steps)
     _warn_unfinished(gap)
     return gap
 

@@ -1,6 +1,7 @@
 """Signal and noise of the encoder's gradient from batch to batch."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -24,12 +25,17 @@ class GradientNoise(NamedTuple):
     norms: Any  # [batches]: of each batch's gradient.
 
     @property
-    def ratio(self):
+    def ratio(self) -> float:
         """Noise over signal of one batch: far above 1 the encoder learns by chance alone."""
         return self.noise / self.signal if self.signal else float("inf")
 
 
-def gradient_noise(model, dataset, objectives=("vae", "savae"), seed=0):
+def gradient_noise(
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    objectives: Sequence[str | Objective] = ("vae", "savae"),
+    seed: int = 0,
+) -> dict[str, GradientNoise]:
     """Signal and noise of the gradient that trains the encoder, for each objective.
 
     The weights stay as they are. Every batch has its own data and noise of z, as in training (KL

@@ -1,6 +1,8 @@
 """Importance-weighted NLL of a dataset (Burda et al. 2016, https://arxiv.org/abs/1509.00519)."""
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.evaluation.dataset_pass import compiled_for, one_pass
@@ -13,7 +15,16 @@ from tf_savae.evaluation.importance_weights import (
 __all__ = ["ImportanceWeighting", "importance_weighted_nll", "importance_weighting"]
 
 
-def importance_weighting(model, dataset, samples=500, steps=None, seed=0, *, chunk=1, label=None):
+def importance_weighting(
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    samples: int = 500,
+    steps: int | None = None,
+    seed: int = 0,
+    *,
+    chunk: int = 1,
+    label: str | None = None,
+) -> ImportanceWeighting:
     """-log (1/S) sum_s w_s with w_s = p(x | z_s) p(z_s) / q(z_s), z_s ~ q, for each example.
 
     In expectation it lies above -log p(x) and falls towards it as S grows. Its accuracy is that of
@@ -61,7 +72,14 @@ def importance_weighting(model, dataset, samples=500, steps=None, seed=0, *, chu
     return one_pass(statistics, dataset, seed, model=model, label=label, shows=shown)
 
 
-def importance_weighted_nll(model, dataset, samples=500, steps=None, seed=0, chunk=1):
+def importance_weighted_nll(
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    samples: int = 500,
+    steps: int | None = None,
+    seed: int = 0,
+    chunk: int = 1,
+) -> np.ndarray:
     """The `nll` of `importance_weighting`: float64 [N], nats; arguments and errors as there.
 
     >>> import keras

@@ -22,18 +22,18 @@ class ImportanceWeighting(NamedTuple):
     spread: Any  # [N]: Monte-Carlo standard deviation of nll, by the delta method
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """Mean NLL over the examples."""
         return float(self.nll.mean())
 
     @property
-    def standard_error(self):
+    def standard_error(self) -> float | None:
         """Of the mean over examples: what another sample of as many examples would change."""
         count = len(self.nll)
         return float(self.nll.std(ddof=1) / np.sqrt(count)) if count > 1 else None
 
     @property
-    def monte_carlo_error(self):
+    def monte_carlo_error(self) -> float:
         """Of the mean, given these examples: what other noise would change."""
         return float(np.sqrt(np.sum(np.square(self.spread))) / len(self.nll))
 

@@ -38,6 +38,8 @@ import tensorflow as tf
 from absl import logging
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.typing import Nest
+from tf_savae.probability import Family
 
 __all__ = ["MutualInformation", "mutual_information"]
 
@@ -52,12 +54,14 @@ class MutualInformation(NamedTuple):
     cap: float  # log N
 
     @property
-    def saturated(self):
+    def saturated(self) -> bool:
         """Whether the estimate is so near its cap that the truth may be far above it."""
         return self.estimate > 0.9 * self.cap
 
 
-def mutual_information(family, parameters, samples=1, seed=0):
+def mutual_information(
+    family: Family, parameters: Nest, samples: int = 1, seed: int = 0
+) -> MutualInformation:
     """I(x; z) of the posteriors of N examples; the module's text derives the estimator.
 
     Time grows with samples * N^2 * Z; memory does not grow with N^2.

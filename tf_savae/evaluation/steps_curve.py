@@ -2,8 +2,10 @@
 
 import functools
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -27,22 +29,22 @@ class StepsCurve(NamedTuple):
     taken: Any  # [R, N]: steps of each example
 
     @property
-    def bound(self):
+    def bound(self) -> np.ndarray:
         """The negative ELBO, [R, N]."""
         return self.nll + self.kl
 
 
 def steps_curve(
-    model,
-    dataset,
-    steps=(0, 1, 2, 5, 10, 20, 40),
-    tolerances=(),
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    steps: Sequence[int] = (0, 1, 2, 5, 10, 20, 40),
+    tolerances: Sequence[float] = (),
     *,
-    stopping_samples=8,
-    noises=20,
-    seed=0,
-    label=None,
-):
+    stopping_samples: int = 8,
+    noises: int = 20,
+    seed: int = 0,
+    label: str | None = None,
+) -> StepsCurve:
     """Bound, KL and time against K, and for refinement that stops by itself.
 
     All ELBOs are means over the same samples of z (common random numbers), so that the rows

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.typing import Nest, Seed, TensorLike
 from tf_savae.models.row_sampling import (
     check_built,
     check_options,
@@ -35,7 +36,15 @@ class Drawn(NamedTuple):
     z: Any  # float32 [N, Z]; Z is 0 for a model without a latent code
 
 
-def sample(model, n, seed=0, *, batch_size=_BATCH, label=None, **options):
+def sample(
+    model: keras.Model,
+    n: int,
+    seed: Seed = 0,
+    *,
+    batch_size: int = _BATCH,
+    label: str | None = None,
+    **options: Any,
+) -> Drawn:
     """n samples from the prior; those of `model.generate(n, seed, **options)`.
 
     Args:
@@ -72,8 +81,16 @@ def sample(model, n, seed=0, *, batch_size=_BATCH, label=None, **options):
 
 
 def reconstruct(
-    model, x, seed=0, *, steps=None, mean=False, batch_size=_BATCH, label=None, **options
-):
+    model: keras.Model,
+    x: Nest,
+    seed: Seed = 0,
+    *,
+    steps: int | None = None,
+    mean: bool = False,
+    batch_size: int = _BATCH,
+    label: str | None = None,
+    **options: Any,
+) -> Drawn:
     """One x' for each example; those of `model.reconstruct(x, seed, **options)`.
 
     Args:
@@ -106,7 +123,15 @@ def reconstruct(
     return decode(model, z, noise, batch_size=batch_size, label=label, **options)
 
 
-def posterior_means(model, x, seed=0, *, steps=None, batch_size=_BATCH, label=None):
+def posterior_means(
+    model: keras.Model,
+    x: Nest,
+    seed: Seed = 0,
+    *,
+    steps: int | None = None,
+    batch_size: int = _BATCH,
+    label: str | None = None,
+) -> np.ndarray:
     """The means of the refined posteriors of x [N, ...], float32 [N, Z]; arguments as there.
 
     >>> from tf_savae import models, networks
@@ -123,7 +148,16 @@ def posterior_means(model, x, seed=0, *, steps=None, batch_size=_BATCH, label=No
     return _in_batches(code, _checked(model, x), batch_size, label)
 
 
-def decode(model, z, seed=0, *, common_noise=False, batch_size=_BATCH, label=None, **options):
+def decode(
+    model: keras.Model,
+    z: TensorLike,
+    seed: Seed = 0,
+    *,
+    common_noise: bool = False,
+    batch_size: int = _BATCH,
+    label: str | None = None,
+    **options: Any,
+) -> Drawn:
     """One x for each code z [N, Z]: what row i draws depends on (z[i], seed, i) alone.
 
     Args:

@@ -1,5 +1,7 @@
 """Interpolate between latent codes, and traverse one latent dimension at a time."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tf_savae.core import validation
@@ -9,7 +11,9 @@ __all__ = ["interpolate", "traverse"]
 _PATHS = ("linear", "spherical")
 
 
-def interpolate(start, end, points, path="linear"):
+def interpolate(
+    start: np.ndarray, end: np.ndarray, points: int, path: str = "linear"
+) -> np.ndarray:
     """Codes on the way from one code to another, both included.
 
     "spherical" (White 2016, https://arxiv.org/abs/1609.04468) keeps to the norms that the prior
@@ -56,7 +60,12 @@ def _weights(start, end, share):
     return np.sin((1 - share) * angle) / np.sin(angle), np.sin(share * angle) / np.sin(angle)
 
 
-def traverse(center, points=7, extent=3.0, dimensions=None):
+def traverse(
+    center: np.ndarray,
+    points: int = 7,
+    extent: float = 3.0,
+    dimensions: Sequence[int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Codes that differ from `center` in one dimension at a time.
 
     Args:

@@ -1,17 +1,21 @@
 """`AutoregressiveModel`: the baseline without a latent variable."""
 
+from typing import Any, Self
+
 import keras
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.core.registration import register
+from tf_savae.core.typing import Config, Nest, Seed
 from tf_savae.models.base import BoundModel
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.row_sampling import check_built, decode_rows
 from tf_savae.models.validation.arrays import refuse_sparse
 from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
 from tf_savae.networks import PureGenerator
-from tf_savae.objectives import SYSTEMS, Autoregressive, LikelihoodBatch
+from tf_savae.networks.decoder import Decoder
+from tf_savae.objectives import SYSTEMS, Autoregressive, LikelihoodBatch, Objective
 from tf_savae.probability.distribution_checks import check_legacy
 
 __all__ = ["AutoregressiveModel"]
@@ -33,7 +37,7 @@ class AutoregressiveModel(BoundModel):
     ['bound', 'loss', 'nll', 'perplexity', 'skipped']
     """
 
-    def __init__(self, decoder, *, seed=0, **kwargs):
+    def __init__(self, decoder: Decoder, *, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(seed=seed, **kwargs)
         check_legacy("decoder", decoder)
         if not hasattr(decoder, "log_prob_prepared"):
@@ -47,7 +51,7 @@ class AutoregressiveModel(BoundModel):
         )
 
     @property
-    def objective(self):
+    def objective(self) -> Objective:
         """The `Objective` that trains it: -log p(x)."""
         return SYSTEMS[Autoregressive.name]
 
@@ -69,11 +73,11 @@ class AutoregressiveModel(BoundModel):
                 self.decoder(x, None)
             refuse_unknown(used, self.variables)
 
-    def call(self, x, training=False):
+    def call(self, x: Nest, training: bool = False) -> tf.Tensor:
         """log p(x), [B] nats: what `predict` gives."""
         return self.decoder(x, None, training=training)
 
-    def log_likelihood(self, x, seed=None):
+    def log_likelihood(self, x: Nest, seed: Seed | None = None) -> tf.Tensor:
         """log p(x), [B] nats, exact.
 
         Args:
@@ -91,7 +95,7 @@ class AutoregressiveModel(BoundModel):
         self._check_arrays(x)
         return self(x)
 
-    def generate(self, n, seed=None, first=0, **options):
+    def generate(self, n: int, seed: Seed | None = None, first: int = 0, **options: Any) -> Nest:
         """n samples of x; sample i depends on (seed, first + i) alone.
 
         Arguments and errors are those of `SemiAmortizedVAE.generate`.
@@ -102,12 +106,12 @@ class AutoregressiveModel(BoundModel):
         seed = seeds.as_seed(0 if seed is None else seed)
         return decode_rows(self, tf.zeros([n, 0]), seed, first, **options)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = super().get_config()
         decoder = keras.saving.serialize_keras_object(self.decoder)
         return {**config, "decoder": decoder, "seed": self.seed}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         decoder = keras.saving.deserialize_keras_object(config["decoder"])
         return cls(**{**config, "decoder": decoder})

@@ -1,10 +1,14 @@
 """`BoundModel`: what both models share: compilation, metrics, callbacks, input validation."""
 
+from collections.abc import Callable
+from typing import Any, NoReturn
+
 import keras
 import tensorflow as tf
 
 from tf_savae.core import private_keras, seeds, validation
 from tf_savae.core.settings import ChecksSettings
+from tf_savae.core.typing import Config, Nest, TensorLike
 from tf_savae.models import apply_if_finite, keras_distribution
 from tf_savae.models.build import BuildsFromData, first_batch
 from tf_savae.models.callbacks import (
@@ -51,7 +55,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
 
     _changeable = {"seed": seeds.plain_seed}
 
-    def __init__(self, *, seed=0, **kwargs):
+    def __init__(self, *, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**{"autocast": False, **kwargs})  # Data keep their precision.
         self.seed = seed
         self._evaluation_step = self.add_weight(
@@ -74,7 +78,14 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
 
     # Keras' hooks.
 
-    def compile(self, optimizer="adam", *, jit_compile="auto", metrics=None, **kwargs):
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        *,
+        jit_compile: str | bool = "auto",
+        metrics: dict[str, Callable] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """As `keras.Model.compile`, without a loss: the model brings its own, and its metrics.
 
         Args:
@@ -134,7 +145,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         if not self.built:
             super()._maybe_symbolic_build(iterator, data_batch)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> Config | None:
         """The arguments of `compile`, as JSON; "auto" stays "auto": other machines may differ."""
         if not self.compiled:
             return None
@@ -144,7 +155,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         }
         return {"optimizer": optimizer, "metrics": own or None, **self._asked}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: Config) -> None:
         """Compiles a loaded model; its optimizer gets the slots that its file will fill."""
         config = dict(config)
         config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
@@ -164,14 +175,22 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         return self._beta_at(apply_if_finite.batches(self.optimizer))
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return list(self._bound_metrics.trackers.values())
 
-    def reset_metrics(self):
+    def reset_metrics(self) -> None:
         super().reset_metrics()
         self._evaluation_step.assign(0)
 
-    def fit(self, x=None, y=None, *, callbacks=None, skip_limit=10, **kwargs):
+    def fit(
+        self,
+        x: Nest = None,
+        y: None = None,
+        *,
+        callbacks: Any = None,
+        skip_limit: int = 10,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """As `keras.Model.fit` on x alone.
 
         Batches of a dataset or generator are checked as they are read, those of a PyDataset as far
@@ -234,7 +253,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
                 function(batch)
         return x
 
-    def evaluate(self, x=None, y=None, **kwargs):
+    def evaluate(self, x: Nest = None, y: None = None, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate` on x alone, and `sample_weight` for arrays; raises as `fit`."""
         self._assert_compile_called("evaluate")
         if kwargs.get("_use_cached_eval_dataset"):  # Validation, which `fit` has checked.
@@ -246,7 +265,14 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
             x = self._with_weights(batches.source(x), kwargs.get("batch_size"))
             return super().evaluate(self._source(x), y, callbacks=callbacks, **kwargs)
 
-    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+    def train_on_batch(
+        self,
+        x: Nest,
+        y: None = None,
+        sample_weight: TensorLike = None,
+        class_weight: None = None,
+        return_dict: bool = False,
+    ) -> Any:
         """As `keras.Model.train_on_batch` on x alone; raises as `fit`."""
         self._assert_compile_called("train_on_batch")
         check_no_class_weight(class_weight)
@@ -255,14 +281,23 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
             x = self._prepared(x)
             return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(
+        self, x: Nest, y: None = None, sample_weight: TensorLike = None, return_dict: bool = False
+    ) -> Any:
         """As `keras.Model.test_on_batch` on x alone; raises as `fit`."""
         self._assert_compile_called("test_on_batch")
         y, sample_weight = self._checked(x, y, sample_weight)
         x = self._with_weights(x)
         return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def predict(
+        self,
+        x: Nest,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Nest:
         """As `keras.Model.predict`.
 
         Raises:
@@ -275,12 +310,12 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
             x = self._with_weights(batches.source(x), batch_size)
             return super().predict(with_targets(x), batch_size, verbose, steps, callbacks)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Nest) -> Nest:
         """As `keras.Model.predict_on_batch`; raises as `predict`."""
         self._check_arrays(x)
         return super().predict_on_batch(self._with_weights(x))
 
-    def compute_loss(self, *args, **kwargs):
+    def compute_loss(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises NotImplementedError: the objective is no function of an output and a target."""
         raise NotImplementedError(
             f"compute_loss: {type(self).__name__} computes its objective in train_step and "
@@ -288,7 +323,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
             "log_likelihood for each example."
         )
 
-    def export(self, *args, **kwargs):
+    def export(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises NotImplementedError: `tf_savae.export` writes what a model server takes."""
         raise NotImplementedError(
             f"export: Keras' own would know neither steps nor seeds of a {type(self).__name__}. "
@@ -302,7 +337,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         """(vocabulary_size, data_range) of what the decoder's likelihood is of."""
         return tuple(getattr(self.decoder, n, None) for n in ("vocabulary_size", "data_range"))
 
-    def batch_checks(self):
+    def batch_checks(self) -> BatchChecks:
         """`BatchChecks` for one pass over a dataset of this model's data, as `fit` makes them."""
         return BatchChecks(*self._data_limits())
 
@@ -330,7 +365,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         """Whether `prepare_fit` has anything to do; looking at a dataset may move its shuffle."""
         return not self.built or self._data_spec_is_guess
 
-    def prepare_fit(self, batch):
+    def prepare_fit(self, batch: Nest) -> None:
         """What needs a batch of data before training starts: weights, and choices that it decides.
 
         `fit` does so by itself.

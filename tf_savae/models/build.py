@@ -1,15 +1,18 @@
 """Build a model from a batch of data, and again when it is loaded."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from tf_savae.core.typing import Config, MixedIn, Nest
 from tf_savae.models.validation.arrays import refuse_sparse
 from tf_savae.models.validation.streams import is_torch_loader, peek
 
 __all__ = ["BuildsFromData", "first_batch", "spec_of", "zeros_of"]
 
 
-class BuildsFromData:
+class BuildsFromData(MixedIn):
     """Remembers the shapes and dtypes of x, so that a loaded model has its weights at once."""
 
     _data_spec = None
@@ -19,12 +22,14 @@ class BuildsFromData:
         """Creates all weights by running the parts on x, without refinement."""
         raise NotImplementedError
 
+    built: bool  # Keras says so.
+
     @property
-    def data_spec(self):
+    def data_spec(self) -> Nest:
         """[shape of one example, dtype] for each tensor of the nest x; None before data."""
         return self._data_spec
 
-    def ensure_built(self, x):
+    def ensure_built(self, x: Nest) -> None:
         """Creates the weights, unless there are some, before the first step is traced.
 
         Args:
@@ -47,7 +52,7 @@ class BuildsFromData:
             with tf.init_scope():
                 self.ensure_built(zeros_of(spec_of(x)))
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Makes the weights for data of a shape, as a batch would; `fit` and others do so too.
 
         Args:
@@ -70,7 +75,7 @@ class BuildsFromData:
         self.ensure_built(zeros_of(spec))
         self.__dict__.update(_data_spec=spec, _data_spec_is_guess=True)
 
-    def __call__(self, x, *args, **kwargs):
+    def __call__(self, x: Nest, *args: Any, **kwargs: Any) -> Nest:
         if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(x)):
             raise ValueError(
                 f"x: expected data, got a symbolic keras.KerasTensor: {type(self).__name__} is "
@@ -81,13 +86,13 @@ class BuildsFromData:
         self.ensure_built(x)
         return super().__call__(x, *args, **kwargs)
 
-    def get_build_config(self):
+    def get_build_config(self) -> Config | None:
         """What `build_from_config` needs, as JSON."""
         if self._data_spec is None:
             return None
         return {"data_spec": keras.saving.serialize_keras_object(self._data_spec)}
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: Config) -> None:
         """Makes the weights of a loaded model."""
         spec = keras.saving.deserialize_keras_object(config["data_spec"])
         # Unknown lengths (text) may be anything: a short row is enough.

@@ -1,8 +1,11 @@
 """Methods of a trained model: posterior, ELBO, log-likelihood, samples."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.typing import Distribution, MixedIn, Nest, Seed
 from tf_savae.models.row_sampling import (
     check_built,
     decode_rows,
@@ -19,10 +22,18 @@ __all__ = ["Inference"]
 _STOPPING_SAMPLES = 8
 
 
-class Inference:
+class Inference(MixedIn):
     """Inference methods of `SemiAmortizedVAE`; each is compiled once per set of options."""
 
-    def infer(self, x, steps=None, seed=None, early_stopping=None, samples=None, fall_back=None):
+    def infer(
+        self,
+        x: Nest,
+        steps: int | None = None,
+        seed: Seed | None = None,
+        early_stopping: float | None = None,
+        samples: int | None = None,
+        fall_back: int | None = None,
+    ) -> Distribution:
         """The posterior q(z; lambda_K) of each example, a TFP distribution.
 
         Args:
@@ -48,8 +59,14 @@ class Inference:
         return self.family.distribution(run(self.checked_data(x), _seed(seed)))
 
     def refined_parameters(
-        self, x, steps=None, seed=0, early_stopping=None, samples=None, fall_back=None
-    ):
+        self,
+        x: Nest,
+        steps: int | None = None,
+        seed: Seed = 0,
+        early_stopping: float | None = None,
+        samples: int | None = None,
+        fall_back: int | None = None,
+    ) -> Nest:
         """lambda_K for x: no gradient crosses, dropout off, beta 1; arguments as for `infer`."""
         steps = validation.non_negative_int("steps", self._steps(steps))
         if samples is None:
@@ -71,7 +88,9 @@ class Inference:
             fall_back=validation.non_negative_int("fall_back", fall_back),
         )
 
-    def negative_elbo(self, x, steps=None, seed=None):
+    def negative_elbo(
+        self, x: Nest, steps: int | None = None, seed: Seed | None = None
+    ) -> tf.Tensor:
         """The negative ELBO of each example after K steps, beta 1, [B] nats.
 
         One sample of z per example, drawn afresh after the last step. steps=0 gives the amortized
@@ -87,7 +106,9 @@ class Inference:
 
         return self._compiled(("negative_elbo", steps), run)(self.checked_data(x), _seed(seed))
 
-    def log_likelihood(self, x, samples=500, steps=None, seed=None):
+    def log_likelihood(
+        self, x: Nest, samples: int = 500, steps: int | None = None, seed: Seed | None = None
+    ) -> tf.Tensor:
         """Importance-weighted estimate of log p(x), [B] float64 nats (Burda et al. 2016).
 
         The proposal is the refined posterior (steps=0: the encoder's). Memory does not grow with
@@ -111,7 +132,7 @@ class Inference:
         estimate = self._compiled(("log_likelihood", samples, steps), run)
         return estimate(self.checked_data(x), _seed(seed))
 
-    def generate(self, n, seed=None, first=0, **options):
+    def generate(self, n: int, seed: Seed | None = None, first: int = 0, **options: Any) -> Nest:
         """n samples of x: z from the prior, x from the decoder.
 
         Sample i depends on (seed, first + i) and its own options alone, so any n draws the
@@ -135,7 +156,15 @@ class Inference:
         latent, noise = seeds.split(_seed(seed), 2)
         return decode_rows(self, prior_codes(self, n, latent, first), noise, first, **options)
 
-    def reconstruct(self, x, seed=None, steps=None, first=0, mean=False, **options):
+    def reconstruct(
+        self,
+        x: Nest,
+        seed: Seed | None = None,
+        steps: int | None = None,
+        first: int = 0,
+        mean: bool = False,
+        **options: Any,
+    ) -> Nest:
         """One x' for each example, decoded from its refined posterior.
 
         Row i depends on (x[i], seed, first + i) and its own options alone.
@@ -164,7 +193,7 @@ class Inference:
             z = posterior_codes(self, parameters, drawing, first)
         return decode_rows(self, z, noise, first, **options)
 
-    def checked_data(self, x):
+    def checked_data(self, x: Nest) -> Nest:
         """x as tensors in the weights' precision, checked; makes the weights if there are none.
 
         Args:

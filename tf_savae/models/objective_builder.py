@@ -5,33 +5,43 @@ import functools
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import MixedIn, Nest, Seed, TensorLike
 from tf_savae.models.row_sampling import family_of_shard
 from tf_savae.models.validation.posterior_parameters import check_parameters, is_one_tensor
 from tf_savae.networks import Effects, PureEncoder, PureGenerator
 from tf_savae.objectives import BatchObjective, RefinementInfo
+from tf_savae.probability import Family
 
 __all__ = ["PosesProblems"]
 
 _ENCODER = 999  # The stream of the encoder's noise.
 
 
-class PosesProblems:
+class PosesProblems(MixedIn):
     """The parts of `SemiAmortizedVAE` that turn its layers into functions of one batch."""
 
-    def encode(self, x, training=False):
+    def encode(self, x: Nest, training: bool = False) -> Nest:
         """lambda_0: the encoder's parameters (the prior's where there is no encoder)."""
         x = self._standard(x)
         self._ensure_built_in_graph(x)
         return self._encoded(x, seeds.as_seed(0), training)[0]
 
-    def generator(self, family=None):
+    def generator(self, family: Family | None = None) -> PureGenerator:
         """The pure function of decoder and prior; make one per traced function."""
         family = family_of_shard(self.family) if family is None else family
         return PureGenerator(self.decoder, self.prior, family)
 
     def problem(
-        self, x, seed, beta=1.0, training=False, probe=None, steps=None, family=None, free_bits=0.0
-    ):
+        self,
+        x: Nest,
+        seed: Seed,
+        beta: TensorLike = 1.0,
+        training: bool = False,
+        probe: tf.Tensor | None = None,
+        steps: int | None = None,
+        family: Family | None = None,
+        free_bits: float = 0.0,
+    ) -> BatchObjective:
         """One batch as training rules and evaluations see it; `family` may draw otherwise.
 
         `beta` and `free_bits` are of the objective that is trained: inference descends the ELBO.

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import private_keras
+from tf_savae.core.typing import MixedIn
 
 __all__ = ["FollowInEpochs", "FollowsSettings", "settings_of"]
 
@@ -50,7 +51,7 @@ class FollowInEpochs(keras.callbacks.Callback):
         self.model.make_train_function()
 
 
-class FollowsSettings:
+class FollowsSettings(MixedIn):
     """The part of `BoundModel` that sees changed settings before a traced function is used."""
 
     def _follow_settings(self):
@@ -120,13 +121,13 @@ class FollowsSettings:
 
     # Keras' hooks: a callback may change a setting between two batches.
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> None:
         self._make_following("train_function", super().make_train_function, force)
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> None:
         self._make_following("test_function", super().make_test_function, force)
 
-    def make_predict_function(self, force=False):
+    def make_predict_function(self, force: bool = False) -> None:
         self._follow_settings()
         super().make_predict_function(force)
 

@@ -1,10 +1,13 @@
 """Train, test and predict steps on one batch."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from tf_savae.core import private_keras, seeds
 from tf_savae.core.noise_streams import NoiseStream
+from tf_savae.core.typing import MixedIn, Nest
 from tf_savae.models import apply_if_finite, distribution, keras_distribution
 from tf_savae.models.metrics import STABILITY, TRAINING_ONLY
 from tf_savae.models.validation.sample_weights import weights_like
@@ -13,10 +16,10 @@ from tf_savae.models.validation.streams import NO_TARGETS
 __all__ = ["Steps"]
 
 
-class Steps:
+class Steps(MixedIn):
     """The parts of `BoundModel` that Keras calls with a batch, or with a replica's part of one."""
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One update of all weights; one XLA program under jit_compile, or one for each replica.
 
         A batch whose loss or gradient is not finite changes nothing but the count of steps.
@@ -82,7 +85,7 @@ class Steps:
             loss += tf.cast(extra, loss.dtype) / count
         return loss
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """The bound as it stands: beta as in training steps, dropout off."""
         part = self._part(data)
         step = tf.convert_to_tensor(self._evaluation_step.value)
@@ -103,7 +106,7 @@ class Steps:
         """The seed of a step, folded where its noise is drawn: XLA folds to other numbers."""
         return seeds.fold(seeds.fold(self.seed, stream), step)
 
-    def predict_step(self, data):
+    def predict_step(self, data: Any) -> Nest:
         """`call` on x."""
         part = self._part(data)
         answers = distribution.run(self, "predict", self._watched(self), part.shard, part.x)
@@ -124,9 +127,9 @@ class Steps:
         with keras_distribution.joined_by_graph(self):
             return super()._make_function(self._watched(step_function))
 
-    def make_predict_function(self, force=False):
+    def make_predict_function(self, force: bool = False) -> None:
         with keras_distribution.joined_by_graph(self):
-            return super().make_predict_function(force)
+            super().make_predict_function(force)
 
 
 def _written(statistics):

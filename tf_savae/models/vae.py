@@ -1,10 +1,14 @@
 """`SemiAmortizedVAE`: encoder, refinement and decoder as one keras.Model."""
 
+from collections.abc import Callable
+from typing import Any, Self
+
 import keras
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.core.registration import register
+from tf_savae.core.typing import Config, Distribution, Nest
 from tf_savae.models import apply_if_finite, distribution
 from tf_savae.models.base import BoundModel
 from tf_savae.models.build import zeros_of
@@ -26,8 +30,10 @@ from tf_savae.models.validation.model_parts import (
 from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
 from tf_savae.models.warm_start import take_weights
 from tf_savae.networks import StandardNormalPrior
-from tf_savae.objectives import as_objective, outcome_of, serialized
-from tf_savae.probability import as_family, as_kl_weight
+from tf_savae.networks.decoder import Decoder
+from tf_savae.networks.prior import Prior
+from tf_savae.objectives import Objective, as_objective, outcome_of, serialized
+from tf_savae.probability import Family, as_family, as_kl_weight
 from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import posterior_mean, zero_codes
 from tf_savae.svi import fastest_hvp
@@ -81,31 +87,29 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         "beta": lambda beta: (
             beta if callable(beta) else validation.positive("beta", beta, zero=True)
         ),
-        "amortized_weight": lambda w: (
-            None if w is None else validation.positive(_WEIGHT, w, zero=True)
-        ),
+        "amortized_weight": lambda w: validation.positive(_WEIGHT, w, zero=True, optional=True),
         "free_bits": lambda nats: validation.positive("free_bits", nats, zero=True),
         "objective": as_objective,
     }
 
     def __init__(
         self,
-        encoder,
-        decoder,
+        encoder: keras.layers.Layer | None,
+        decoder: Decoder,
         *,
-        refinement=None,
-        objective="savae",
-        family=None,
-        prior=None,
-        latent_size=None,
-        beta=1.0,
-        free_bits=0.0,
-        seed=0,
-        amortized_weight=None,
-        **kwargs,
-    ):
+        refinement: SemiAmortizedRefinement | None = None,
+        objective: str | Objective = "savae",
+        family: Family | Callable[..., Distribution] | None = None,
+        prior: Prior | None = None,
+        latent_size: int | None = None,
+        beta: float | Callable[[Any], Any] = 1.0,
+        free_bits: float = 0.0,
+        seed: int = 0,
+        amortized_weight: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(seed=seed, **kwargs)
-        self.objective = objective
+        self.objective = as_objective(objective)
         latent_size = check_parts(encoder, decoder, self.objective, latent_size)
         self.encoder = encoder if self.objective.uses_encoder else None
         self.decoder = decoder
@@ -161,7 +165,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
             check_second_derivatives(self.decoder)
 
     @property
-    def inference_steps(self):
+    def inference_steps(self) -> int:
         """K of inference unless the caller says otherwise: what training ends with.
 
         While `fit` runs, it is the K of its current step.
@@ -171,7 +175,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         now = self.__dict__.get("_training_steps")
         return steps_schedule.last(self.refinement.steps) if now is None else now
 
-    def amortized_weight_of(self, objective):
+    def amortized_weight_of(self, objective: str | Objective) -> float:
         """The weight of the encoder's own ELBO under an objective: a name or an `Objective`."""
         default = as_objective(objective).amortized_weight
         if default is None:
@@ -179,7 +183,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         return default if self.amortized_weight is None else self.amortized_weight
 
     @property
-    def hvp(self):
+    def hvp(self) -> str | Callable:
         """The Hessian-vector product that training takes; "auto" until both are measured.
 
         Assigning replaces it for this model's training alone: `refinement.hvp` stays what files
@@ -188,7 +192,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         return self._hvp
 
     @hvp.setter
-    def hvp(self, method):
+    def hvp(self, method: str | Callable) -> None:
         self._hvp = CHANGEABLE["hvp"](method)
         self.train_function = None  # Traced with another one, as was each K of a schedule.
         self.__dict__.pop("_phases", None)
@@ -211,14 +215,14 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         first = [steps_schedule.FollowSchedule(), WarnOfIdleEncoder()]
         return [*first, *super()._fit_callbacks(skip_limit, given)]
 
-    def fit(self, *args, **kwargs):
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """See `BoundModel.fit`."""
         try:
             return super().fit(*args, **kwargs)
         finally:
             self._train_with_steps(None)
 
-    def train_on_batch(self, *args, **kwargs):
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """See `BoundModel.train_on_batch`; K follows the refinement's schedule, if it has one."""
         if self.compiled:
             self._train_with_steps(int(apply_if_finite.batches(self.optimizer).numpy()))
@@ -227,7 +231,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         finally:
             self._train_with_steps(None)
 
-    def start_from(self, source):
+    def start_from(self, source: keras.Model) -> Self:
         """Takes over the weights of a trained model, such as a VAE that goes on as SA-VAE.
 
         The optimizer starts afresh, and so does what is annealed: a `beta` of 1 goes on where a
@@ -284,7 +288,9 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
 
     # Keras.
 
-    def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
+    def compile(
+        self, optimizer: Any = "adam", *, jit_compile: str | bool = "auto", **kwargs: Any
+    ) -> None:
         """As `keras.Model.compile`; see `BoundModel.compile`."""
         if self._differentiates_twice():
             check_second_derivatives(self.decoder)
@@ -309,7 +315,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
     def _needs_batch(self):
         return super()._needs_batch() or (self._uses_products() and self._hvp == "auto")
 
-    def prepare_fit(self, batch):
+    def prepare_fit(self, batch: Nest) -> None:
         """See `BoundModel.prepare_fit`; for hvp="auto" it measures both products on the batch."""
         super().prepare_fit(batch)
         if self._uses_products() and self._hvp == "auto":
@@ -327,7 +333,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         names = sorted(METHODS)
         return names[int(distribution.agreed(names.index(fastest)))]
 
-    def call(self, x, training=False):
+    def call(self, x: Nest, training: bool = False) -> tf.Tensor:
         """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives.
 
         The noise of refinement belongs to an example's row in its batch, so that `predict` with
@@ -371,7 +377,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         except NotImplementedError:
             return parameters
 
-    def get_config(self):
+    def get_config(self) -> Config:
         self._check_settings()
         layers = ("encoder", "decoder", "refinement", "family", "prior")
         config = {name: _serialized(getattr(self, name)) for name in layers}
@@ -382,7 +388,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         return {**super().get_config(), **config}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         config = {"amortized_weight": 0.0, **config}  # Files of an earlier version have none.
         for name in ("encoder", "decoder", "refinement", "objective", "family", "prior", "beta"):
             if isinstance(config.get(name), dict):

@@ -1,5 +1,8 @@
 """Decoders p(x | z): the base class of your own, and one of any Keras network and likelihood."""
 
+from collections.abc import Callable
+from typing import Any, Self
+
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -7,6 +10,7 @@ import tensorflow_probability as tfp
 from tf_savae.core import validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
+from tf_savae.core.typing import Config, Distribution, Nest, Seed
 from tf_savae.probability.distribution_checks import check_distribution, check_legacy
 
 __all__ = ["Decoder", "DistributionDecoder"]
@@ -35,17 +39,19 @@ class Decoder(keras.layers.Layer):
     [2]
     """
 
-    data_range = None
+    data_range: tuple[float, float] | None = None
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         # The data and z keep their precision; the layers inside cast for themselves.
         super().__init__(**{"autocast": False, **kwargs})
 
-    def get_build_config(self):
+    def get_build_config(self) -> None:
         """None: whoever holds a decoder makes its weights by calling it once."""
         return None
 
-    def log_prob(self, x, z, seed=None, training=False):
+    def log_prob(
+        self, x: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
+    ) -> tf.Tensor:
         """log p(x | z) in nats, one number per example: [B].
 
         Args:
@@ -56,20 +62,24 @@ class Decoder(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def sample(self, z, seed=None):
+    def sample(self, z: tf.Tensor, seed: Seed | None = None) -> Nest:
         """Draws x from p(x | z), one per row of z [B, Z]."""
         raise NotImplementedError(f"{type(self).__name__} has no sample(z, seed).")
 
-    def prepare(self, x, seed=None, training=False):
+    def prepare(self, x: Nest, seed: Seed | None = None, training: bool = False) -> Nest:
         """Everything that depends on x but not on z; by default x itself."""
         del seed, training
         return x
 
-    def log_prob_prepared(self, prepared, z, seed=None, training=False):
+    def log_prob_prepared(
+        self, prepared: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
+    ) -> tf.Tensor:
         """`log_prob` of what `prepare` returned."""
         return self.log_prob(prepared, z, seed=seed, training=training)
 
-    def call(self, x, z, seed=None, training=False):
+    def call(
+        self, x: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
+    ) -> tf.Tensor:
         return self.log_prob(x, z, seed=seed, training=training)
 
 
@@ -89,7 +99,12 @@ class DistributionDecoder(ChecksSettings, Decoder):
     [2]
     """
 
-    def __init__(self, network, likelihood="bernoulli", **kwargs):
+    def __init__(
+        self,
+        network: keras.layers.Layer,
+        likelihood: str | Callable[[Any], Distribution] = "bernoulli",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_legacy("network", network)
         if not isinstance(network, keras.layers.Layer):
@@ -102,7 +117,7 @@ class DistributionDecoder(ChecksSettings, Decoder):
         self.likelihood = likelihood
         self.data_range = (0, 1) if likelihood == "bernoulli" else None
 
-    def distribution(self, z, training=False):
+    def distribution(self, z: tf.Tensor, training: bool = False) -> Distribution:
         """p(x | z), a TFP distribution."""
         outputs = self.network(z, training=training)
         # Likelihoods are sums over many features: not in half precision.
@@ -112,7 +127,9 @@ class DistributionDecoder(ChecksSettings, Decoder):
         check_distribution("likelihood", distribution)
         return distribution
 
-    def log_prob(self, x, z, seed=None, training=False):
+    def log_prob(
+        self, x: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
+    ) -> tf.Tensor:
         """log p(x | z), [B] nats: z [B, Z], x of the shape that `distribution(z)` draws.
 
         Raises:
@@ -126,18 +143,18 @@ class DistributionDecoder(ChecksSettings, Decoder):
         log_prob = distribution.log_prob(x)
         return tf.reduce_sum(log_prob, axis=list(range(1, log_prob.shape.rank)))
 
-    def sample(self, z, seed=None):
+    def sample(self, z: tf.Tensor, seed: Seed | None = None) -> Nest:
         distribution = self.distribution(z)
         return distribution.sample(seed=seed)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = super().get_config()
         config["network"] = keras.saving.serialize_keras_object(self.network)
         config["likelihood"] = keras.saving.serialize_keras_object(self.likelihood)
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         config = dict(config)
         for name in ("network", "likelihood"):
             config[name] = keras.saving.deserialize_keras_object(config[name])

@@ -4,14 +4,17 @@ Weights, random state and moving statistics are arguments: the same call with th
 gives the same numbers, so the backward pass of refinement replays dropout masks exactly.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tf_savae.core import batch_shard, seeds, validation
 from tf_savae.core.noise_streams import NoiseStream
-from tf_savae.probability import elbo_terms, kl_divergence
+from tf_savae.core.typing import Nest, Seed
+from tf_savae.networks.decoder import Decoder
+from tf_savae.networks.prior import Prior
+from tf_savae.probability import ElboTerms, Family, elbo_terms, kl_divergence
 
 __all__ = ["Effects", "PureEncoder", "PureGenerator"]
 
@@ -89,10 +92,10 @@ class PureEncoder:
     True
     """
 
-    def __init__(self, encoder):
+    def __init__(self, encoder: keras.layers.Layer) -> None:
         self._encoder = encoder
 
-    def __call__(self, x, seed, training=False):
+    def __call__(self, x: Nest, seed: Seed, training: bool = False) -> tuple[Nest, Effects]:
         state = _State([self._encoder])
         weights = [tf.convert_to_tensor(v.value) for v in state.weights]
         with state.scope(weights, seed) as scope:
@@ -124,12 +127,15 @@ class PureGenerator:
     [5]
     """
 
-    def __init__(self, decoder, prior, family):
-        self.decoder, self.prior, self.family = decoder, prior, family
+    def __init__(self, decoder: Decoder, prior: Prior | None, family: Family | None) -> None:
+        self.decoder = decoder
+        # Both None for a decoder without a latent code, where nothing asks for them.
+        self.prior: Any = prior
+        self.family: Any = family
         self._state = _State([decoder, prior])
         self._effects_of_prepare = Effects([], [])
 
-    def theta(self, x, seed, training=False):
+    def theta(self, x: Nest, seed: Seed, training: bool = False) -> dict[str, Nest]:
         """Weights as tensors and the prepared x: everything the ELBO depends on but lambda."""
         weights = [tf.convert_to_tensor(v.value) for v in self._state.weights]
         with self._state.scope(weights, seed) as scope:
@@ -137,11 +143,13 @@ class PureGenerator:
         self._effects_of_prepare = self._state.effects(scope, weights)
         return {"weights": weights, "prepared": prepared}
 
-    def terms(self, parameters, theta, seed, training=False):
+    def terms(self, parameters: Nest, theta: Nest, seed: Seed, training: bool = False) -> ElboTerms:
         """`ElboTerms` for one sample of z per example."""
         return self.terms_and_effects(parameters, theta, seed, training)[0]
 
-    def terms_and_effects(self, parameters, theta, seed, training=False):
+    def terms_and_effects(
+        self, parameters: Nest, theta: Nest, seed: Seed, training: bool = False
+    ) -> tuple[ElboTerms, Effects]:
         """Also the `Effects` of decoder and prior, those of preparing x included."""
         draw, noise = seeds.split(seed, 2)
         with self._state.scope(theta["weights"], noise) as scope:
@@ -153,19 +161,23 @@ class PureGenerator:
             )
         return terms, self._effects(scope, theta)
 
-    def kl(self, parameters, theta, seed):
+    def kl(self, parameters: Nest, theta: Nest, seed: Seed) -> tf.Tensor:
         """KL(q || p) alone, [B] nats, with the sample that `terms` draws from this seed."""
         draw, noise = seeds.split(seed, 2)
         with self._state.scope(theta["weights"], noise):
             posterior = self.family.distribution(parameters)
             return kl_divergence(posterior, self.prior.distribution(), posterior.sample(seed=draw))
 
-    def log_likelihood(self, z, theta, seed, training=False):
+    def log_likelihood(
+        self, z: tf.Tensor, theta: Nest, seed: Seed, training: bool = False
+    ) -> tf.Tensor:
         """log p(x | z), [B] nats."""
         with self._state.scope(theta["weights"], seed):
             return self._log_prob(theta, z, seed, training)
 
-    def nll_and_effects(self, theta, seed, training=False):
+    def nll_and_effects(
+        self, theta: Nest, seed: Seed, training: bool = False
+    ) -> tuple[tf.Tensor, Effects]:
         """-log p(x) of a decoder without a latent code, and the decoder's `Effects`."""
         with self._state.scope(theta["weights"], seed) as scope:
             nll = -self._log_prob(theta, None, seed, training)

@@ -1,13 +1,17 @@
 """Keras layers shared by the text and oracle networks."""
 
+from typing import Any, Self
+
 import keras
 import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
+from tf_savae.core.typing import Config, Nest, TensorLike
 from tf_savae.ops.recurrence import lstm, lstm_step
 from tf_savae.ops.token_nll import token_nll
+from tf_savae.probability import Family
 
 __all__ = ["LSTM", "ParameterHead", "TokenSoftmax", "last_state"]
 
@@ -28,13 +32,15 @@ class LSTM(ChecksSettings, keras.layers.Layer):
     [5, 2, 4]
     """
 
-    def __init__(self, units, input_size, initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self, units: int, input_size: int, initializer: Any = "glorot_uniform", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.units = validation.positive_int("units", units)
         self.input_size = validation.positive_int("input_size", input_size)
         self.initializer = keras.initializers.get(initializer)
 
-    def build(self, shape=None):
+    def build(self, shape: TensorLike = None) -> None:
         width = 4 * self.units
         first, second, third = (_fresh(self.initializer, n) for n in range(3))
         self.kernel = self.add_weight((self.input_size, width), first, name="kernel")
@@ -45,7 +51,7 @@ class LSTM(ChecksSettings, keras.layers.Layer):
         self.bias = self.add_weight((width,), bias, name="bias")
         self.built = True
 
-    def project(self, inputs):
+    def project(self, inputs: tf.Tensor) -> tf.Tensor:
         """Inputs [..., input_size] to pre-activations [..., 4H]: everything before the loop."""
         self._ensure_built()
         inputs = tf.cast(inputs, self.compute_dtype)
@@ -56,7 +62,9 @@ class LSTM(ChecksSettings, keras.layers.Layer):
         projected = tf.reshape(rows + self._computed(self.bias), shape)
         return tf.ensure_shape(projected, [*inputs.shape[:-1], 4 * self.units])
 
-    def run(self, projected, hidden=None, cell=None):
+    def run(
+        self, projected: tf.Tensor, hidden: tf.Tensor | None = None, cell: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Pre-activations [T, B, 4H] and an optional first state to hidden states [T, B, H]."""
         self._ensure_built()
         projected = tf.cast(projected, self.compute_dtype)
@@ -65,13 +73,15 @@ class LSTM(ChecksSettings, keras.layers.Layer):
         cell = zeros if cell is None else tf.cast(cell, zeros.dtype)
         return lstm(projected, self._computed(self.recurrent_kernel), hidden, cell)
 
-    def step(self, projected, state):
+    def step(
+        self, projected: tf.Tensor, state: tuple[tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """One step for sampling: pre-activations [B, 4H] and (h, c) to the next (h, c)."""
         state = tuple(tf.cast(part, self.compute_dtype) for part in state)
         recurrent = tf.matmul(state[0], self._computed(self.recurrent_kernel))
         return lstm_step(projected + recurrent, state)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return self.run(self.project(inputs))
 
     def _computed(self, weight):
@@ -82,7 +92,7 @@ class LSTM(ChecksSettings, keras.layers.Layer):
         if not self.built:
             self.build()
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "units": self.units,
@@ -125,7 +135,13 @@ class ParameterHead(ChecksSettings, keras.layers.Layer):
     [2, 3]
     """
 
-    def __init__(self, family, latent_size, initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        family: Family,
+        latent_size: int,
+        initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.family = family
         self.latent_size = validation.positive_int("latent_size", latent_size)
@@ -136,11 +152,11 @@ class ParameterHead(ChecksSettings, keras.layers.Layer):
             dtype=self.dtype_policy,
         )
 
-    def call(self, features):
+    def call(self, features: tf.Tensor) -> Nest:
         outputs = tf.cast(self.dense(features), self.variable_dtype)
         return self.family.unpack(outputs, self.latent_size)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "family": keras.saving.serialize_keras_object(self.family),
@@ -149,7 +165,7 @@ class ParameterHead(ChecksSettings, keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         family = keras.saving.deserialize_keras_object(config["family"])
         return cls(**{**config, "family": family})
 
@@ -162,19 +178,25 @@ class TokenSoftmax(ChecksSettings, keras.layers.Layer):
     [3]
     """
 
-    def __init__(self, vocabulary_size, input_size, initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        vocabulary_size: int,
+        input_size: int,
+        initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size = validation.positive_int("vocabulary_size", vocabulary_size)
         self.input_size = validation.positive_int("input_size", input_size)
         self.initializer = keras.initializers.get(initializer)
 
-    def build(self, shape=None):
+    def build(self, shape: TensorLike = None) -> None:
         size = (self.input_size, self.vocabulary_size)
         self.kernel = self.add_weight(size, self.initializer, name="kernel")
         self.bias = self.add_weight((self.vocabulary_size,), "zeros", name="bias")
         self.built = True
 
-    def nll(self, hidden, targets):
+    def nll(self, hidden: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         """-log p(target | hidden) in nats: hidden [N, H], int32 targets [N] to [N]."""
         if not self.built:
             self.build()
@@ -185,12 +207,12 @@ class TokenSoftmax(ChecksSettings, keras.layers.Layer):
             targets,
         )
 
-    def call(self, hidden):
+    def call(self, hidden: tf.Tensor) -> tf.Tensor:
         """Logits [..., V] for sampling."""
         kernel = tf.cast(tf.convert_to_tensor(self.kernel), hidden.dtype)
         return tf.matmul(hidden, kernel) + tf.cast(tf.convert_to_tensor(self.bias), hidden.dtype)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,

@@ -5,15 +5,19 @@ words 0 .. V - 1; the first input is a start symbol with an embedding of its own
 see z: its states are prepared once, and a refinement step costs the MLP alone.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
+from tf_savae.core.typing import Config, Distribution, Nest, Seed, TensorLike
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax
-from tf_savae.probability import as_family
+from tf_savae.probability import Family, as_family
 from tf_savae.samplers.decoding import sample_tokens
 
 __all__ = ["OracleDecoder", "OracleEncoder"]
@@ -36,15 +40,15 @@ class OracleDecoder(ChecksSettings, Decoder):
 
     def __init__(
         self,
-        vocabulary_size=1000,
-        units=100,
-        latent_size=2,
-        scale=1.0,
-        latent_scale=5.0,
-        output_scale=0.6,
-        seed=0,
-        **kwargs,
-    ):
+        vocabulary_size: int = 1000,
+        units: int = 100,
+        latent_size: int = 2,
+        scale: float = 1.0,
+        latent_scale: float = 5.0,
+        output_scale: float = 0.6,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size = validation.positive_int("vocabulary_size", vocabulary_size)
         self.units = validation.positive_int("units", units)
@@ -69,14 +73,18 @@ class OracleDecoder(ChecksSettings, Decoder):
         )
         self.softmax = TokenSoftmax(vocabulary_size, units, uniform(self.output_scale, 7), **same)
 
-    def prepare(self, x, seed=None, training=False):
+    def prepare(
+        self, x: Nest, seed: Seed | None = None, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The LSTM's share of the MLP's input [T, B, H], and the targets [T, B]."""
         targets = tf.transpose(x)
         start = tf.fill(tf.shape(targets[:1]), self.vocabulary_size)
         inputs = tf.concat([start, targets[:-1]], axis=0)
         return self.from_hidden(self.lstm(self.embedding(inputs))), targets
 
-    def log_prob_prepared(self, prepared, z, seed=None, training=False):
+    def log_prob_prepared(
+        self, prepared: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
+    ) -> tf.Tensor:
         features, targets = prepared
         hidden = tf.tanh(features + self._latent(z)[None])
         nll = self.softmax.nll(tf.reshape(hidden, [-1, self.units]), tf.reshape(targets, [-1]))
@@ -85,11 +93,15 @@ class OracleDecoder(ChecksSettings, Decoder):
     def _latent(self, z):
         return self.from_latent(tf.cast(z, self.compute_dtype))
 
-    def log_prob(self, x, z, seed=None, training=False):
+    def log_prob(
+        self, x: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
+    ) -> tf.Tensor:
         """log p(x | z), [B] nats: int32 x [B, T], z [B, Z]."""
         return self.log_prob_prepared(self.prepare(x), z)
 
-    def sample(self, z, seed=None, length=5, temperature=1.0):
+    def sample(
+        self, z: tf.Tensor, seed: Seed | None = None, length: int = 5, temperature: TensorLike = 1.0
+    ) -> tf.Tensor:
         """Words int32 [B, length]."""
         length = validation.positive_int("length", length)
         shift = self._latent(z)
@@ -112,7 +124,7 @@ class OracleDecoder(ChecksSettings, Decoder):
         )
         return rows[:, 1:]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         names = (
             "vocabulary_size",
             "units",
@@ -134,7 +146,14 @@ class OracleEncoder(ChecksSettings, keras.layers.Layer):
     [1, 2]
     """
 
-    def __init__(self, vocabulary_size=1000, units=100, latent_size=2, family=None, **kwargs):
+    def __init__(
+        self,
+        vocabulary_size: int = 1000,
+        units: int = 100,
+        latent_size: int = 2,
+        family: Family | Callable[..., Distribution] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size = validation.positive_int("vocabulary_size", vocabulary_size)
         self.units = validation.positive_int("units", units)
@@ -145,14 +164,14 @@ class OracleEncoder(ChecksSettings, keras.layers.Layer):
         self.lstm = LSTM(self.units, self.units, **same)
         self.head = ParameterHead(self.family, self.latent_size, **same)
 
-    def get_build_config(self):
+    def get_build_config(self) -> None:
         """None: whoever holds an encoder makes its weights by calling it once."""
         return None
 
-    def call(self, x, training=False):
+    def call(self, x: Nest, training: bool = False) -> Nest:
         return self.head(self.lstm(self.embedding(tf.transpose(x)))[-1])
 
-    def get_config(self):
+    def get_config(self) -> Config:
         names = ("vocabulary_size", "units", "latent_size")
         own = {name: getattr(self, name) for name in names}
         own["family"] = keras.saving.serialize_keras_object(self.family)

@@ -1,5 +1,6 @@
 """`PixelCNNDecoder`: p(x | z) of binary images, pixel by pixel (Kim et al. 2018, section 4.3)."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -8,6 +9,7 @@ import tensorflow as tf
 from tf_savae.core import validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
+from tf_savae.core.typing import Config, Nest, Seed, TensorLike
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.gated_conv import GatedLayer, gate, odd_size
 from tf_savae.networks.pixel_sampling import sample_pixels
@@ -55,13 +57,13 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
 
     def __init__(
         self,
-        image_shape=(28, 28),
-        latent_size=32,
-        channels=32,
-        kernel_sizes=_KERNELS,
-        latent_maps=4,
-        **kwargs,
-    ):
+        image_shape: Sequence[int] = (28, 28),
+        latent_size: int = 32,
+        channels: int = 32,
+        kernel_sizes: Sequence[int] = _KERNELS,
+        latent_maps: int = 4,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.image_shape = _checked_shape(image_shape)
         self.latent_size = validation.non_negative_int("latent_size", latent_size)
@@ -80,7 +82,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
                 4 * self.channels, self.kernel_sizes[0], padding="same", use_bias=False, dtype=dtype
             )
 
-    def build(self, *shapes):
+    def build(self, *shapes: Any) -> None:
         if self.latent_size:
             maps = self.image_shape[0] * self.image_shape[1] * self.latent_maps
             # Maps of unit variance from the start: smaller ones let the model do without z.
@@ -88,7 +90,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
             self.map_bias = self.add_weight((1, maps), "zeros", name="map_bias")
         self.built = True
 
-    def prepare(self, x, seed=None, training=False):
+    def prepare(self, x: Nest, seed: Seed | None = None, training: bool = False) -> Prepared:
         """The first layer's convolution of x, and of what one unit of each z would add."""
         del seed, training
         pixels = tf.cast(self._image(x), self.compute_dtype)
@@ -97,7 +99,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
         left = first.from_left(pixels) + first.link(above)
         return Prepared(pixels, rest.above + above, rest.left + left, rest.latent)
 
-    def latent_share(self):
+    def latent_share(self) -> Prepared:
         """`Prepared` of no image: what the maps of z = 0 add to any, and what z does."""
         if not self.latent_size:
             nothing = tf.zeros([1, *self.image_shape, 2 * self.channels], self.compute_dtype)
@@ -130,7 +132,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
             )
         return x
 
-    def logits(self, x, z):
+    def logits(self, x: Nest, z: tf.Tensor | None) -> tf.Tensor:
         """Log odds of each pixel given those before it in raster order: [B, H, W], float32 or more.
 
         Args:
@@ -147,7 +149,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
             left = layer.activate(layer.from_left(left) + layer.link(above), left)
         return self.read_out(left)
 
-    def conditioned(self, prepared, z):
+    def conditioned(self, prepared: Prepared, z: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """The first layer's vertical and horizontal pre-activations, z's share included."""
         if not self.latent_size:
             return prepared.above, prepared.left
@@ -156,22 +158,32 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
         above, left = tf.unstack(tf.reshape(shift, shape), axis=1)
         return prepared.above + above, prepared.left + left
 
-    def read_out(self, features):
+    def read_out(self, features: tf.Tensor) -> tf.Tensor:
         """Horizontal features [B, R, W, C] to logits [B, R, W], in float32 or more."""
         logits = self.logit(tf.nn.relu(self.hidden(tf.nn.relu(features))))[..., 0]
         return tf.cast(logits, tf.float32) if logits.dtype.size < 4 else logits
 
-    def log_prob_prepared(self, prepared, z, seed=None, training=False):
+    def log_prob_prepared(
+        self,
+        prepared: Prepared,
+        z: tf.Tensor | None,
+        seed: Seed | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         logits = self._logits(prepared, z)
         pixels = tf.cast(prepared.pixels[..., 0], logits.dtype)
         nats = tf.nn.sigmoid_cross_entropy_with_logits(labels=pixels, logits=logits)
         return -tf.reduce_sum(nats, axis=[1, 2])
 
-    def log_prob(self, x, z, seed=None, training=False):
+    def log_prob(
+        self, x: Nest, z: tf.Tensor | None, seed: Seed | None = None, training: bool = False
+    ) -> tf.Tensor:
         """log p(x | z), [B] nats: x [B, H, W, 1] of zeros and ones, z [B, Z]."""
         return self.log_prob_prepared(self.prepare(x), z)
 
-    def sample(self, z, seed=None, temperature=1.0):
+    def sample(
+        self, z: tf.Tensor, seed: Seed | None = None, temperature: TensorLike = 1.0
+    ) -> tf.Tensor:
         """Images of zeros and ones, float32 [B, H, W, 1], one per row of z.
 
         H W pixels are drawn one after the other, so this takes H W small steps whatever B is. The
@@ -189,7 +201,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
         """
         return sample_pixels(self, z, 0 if seed is None else seed, temperature)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         names = ("image_shape", "latent_size", "channels", "kernel_sizes", "latent_maps")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 

@@ -1,11 +1,14 @@
 """Priors p(z): the base class of your own, and the standard normal distribution."""
 
+from typing import Any
+
 import keras
 import tensorflow_probability as tfp
 
 from tf_savae.core import validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
+from tf_savae.core.typing import Config, Distribution, TensorLike
 from tf_savae.probability import standard_normal
 
 __all__ = ["Prior", "StandardNormalPrior"]
@@ -30,18 +33,18 @@ class Prior(keras.layers.Layer):
     [2]
     """
 
-    def distribution(self):
+    def distribution(self) -> Distribution:
         """A TFP distribution with event shape [Z] and no batch shape."""
         raise NotImplementedError
 
-    def add_weight(self, *args, autocast=False, **kwargs):
+    def add_weight(self, *args: Any, autocast: bool = False, **kwargs: Any) -> Any:
         """As `keras.layers.Layer.add_weight`, of a weight that is not cast to half precision."""
         return super().add_weight(*args, autocast=autocast, **kwargs)
 
-    def build(self, shape=None):
+    def build(self, shape: TensorLike = None) -> None:
         self.built = True
 
-    def call(self, inputs=None):
+    def call(self, inputs: Any = None) -> Distribution:
         return self.distribution()
 
 
@@ -53,13 +56,13 @@ class StandardNormalPrior(ChecksSettings, Prior):
     [3]
     """
 
-    def __init__(self, latent_size, **kwargs):
+    def __init__(self, latent_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.latent_size = validation.positive_int("latent_size", latent_size)
 
-    def distribution(self):
+    def distribution(self) -> Distribution:
         # The latent code stays in the variables' precision under mixed precision.
         return standard_normal(self.latent_size, self.variable_dtype)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "latent_size": self.latent_size}

@@ -1,13 +1,17 @@
 """`ResidualEncoder`: the paper's convolutional encoder of images (Kim et al. 2018, section 4.3)."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
 import keras
 import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
+from tf_savae.core.typing import Config, Distribution, Nest
 from tf_savae.networks.layers import ParameterHead
-from tf_savae.probability import as_family
+from tf_savae.probability import Family, as_family
 
 __all__ = ["ResidualEncoder"]
 
@@ -75,7 +79,13 @@ class ResidualEncoder(ChecksSettings, keras.layers.Layer):
     [3, 2]
     """
 
-    def __init__(self, latent_size=32, channels=(64, 64, 64), family=None, **kwargs):
+    def __init__(
+        self,
+        latent_size: int = 32,
+        channels: Sequence[int] = (64, 64, 64),
+        family: Family | Callable[..., Distribution] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.latent_size = validation.positive_int("latent_size", latent_size)
         self.channels = _checked_channels(channels)
@@ -85,23 +95,23 @@ class ResidualEncoder(ChecksSettings, keras.layers.Layer):
         self.flatten = keras.layers.Flatten(dtype=dtype)
         self.head = ParameterHead(self.family, self.latent_size, dtype=dtype)
 
-    def get_build_config(self):
+    def get_build_config(self) -> None:
         """None: whoever holds an encoder makes its weights by calling it once."""
         return None
 
-    def call(self, x, training=False):
+    def call(self, x: Nest, training: bool = False) -> Nest:
         features = tf.cast(x, self.compute_dtype)
         for block in self.blocks:
             features = block(features, training=training)
         return self.head(self.flatten(features))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         own = {"latent_size": self.latent_size, "channels": self.channels}
         own["family"] = keras.saving.serialize_keras_object(self.family)
         return {**super().get_config(), **own}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         family = keras.saving.deserialize_keras_object(config["family"])
         return cls(**{**config, "family": family})
 

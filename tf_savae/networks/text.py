@@ -5,6 +5,8 @@ reads x[:, :-1] and predicts x[:, 1:]; positions whose target is <pad> count not
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -13,10 +15,11 @@ from tf_savae.core import batch_shard, seeds, validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.core.tokens import END, PAD, UNK
+from tf_savae.core.typing import Config, Distribution, Nest, Seed
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax, last_state
 from tf_savae.networks.text_sampling import SamplesText
-from tf_savae.probability import as_family
+from tf_savae.probability import Family, as_family
 
 __all__ = ["TextDecoder", "TextEncoder", "predicted_tokens"]
 
@@ -49,7 +52,7 @@ def _dropout(tensor, rate, seed, training):
     )
 
 
-def predicted_tokens(x):
+def predicted_tokens(x: tf.Tensor) -> tf.Tensor:
     """How many tokens each row predicts, </s> included: int32 [B].
 
     >>> predicted_tokens(tf.constant([[2, 5, 3, 0], [0, 0, 0, 0]])).numpy().tolist()
@@ -75,14 +78,14 @@ class TextEncoder(ChecksSettings, keras.layers.Layer):
 
     def __init__(
         self,
-        vocabulary_size,
-        embedding_size=512,
-        units=1024,
-        latent_size=32,
-        family=None,
-        initial_scale=0.1,
-        **kwargs,
-    ):
+        vocabulary_size: int,
+        embedding_size: int = 512,
+        units: int = 1024,
+        latent_size: int = 32,
+        family: Family | Callable[..., Distribution] | None = None,
+        initial_scale: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size = validation.positive_int("vocabulary_size", vocabulary_size)
         self.embedding_size = validation.positive_int("embedding_size", embedding_size)
@@ -95,24 +98,24 @@ class TextEncoder(ChecksSettings, keras.layers.Layer):
         self.lstm = LSTM(self.units, self.embedding_size, _uniform(scale), dtype=dtype)
         self.head = ParameterHead(self.family, self.latent_size, _uniform(scale), dtype=dtype)
 
-    def get_build_config(self):
+    def get_build_config(self) -> None:
         """None: whoever holds an encoder makes its weights by calling it once."""
         return None
 
-    def call(self, x, training=False):
+    def call(self, x: Nest, training: bool = False) -> Nest:
         return self.encode_embedded(self.embed(x), x)
 
-    def embed(self, x):
+    def embed(self, x: Nest) -> tf.Tensor:
         """The input words' embeddings, [T, B, E]."""
         return self.embedding(tf.transpose(x))
 
-    def encode_embedded(self, embedded, x):
+    def encode_embedded(self, embedded: tf.Tensor, x: Nest) -> Nest:
         """The parameters for given embeddings of x, which alone says where its rows end."""
         hidden = self.lstm(embedded)
         lengths = tf.reduce_sum(tf.cast(x != PAD, tf.int32), axis=1)
         return self.head(last_state(hidden, lengths))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         names = ("vocabulary_size", "embedding_size", "units", "latent_size", "initial_scale")
         own = {name: getattr(self, name) for name in names}
         own["family"] = keras.saving.serialize_keras_object(self.family)
@@ -142,15 +145,15 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
 
     def __init__(
         self,
-        vocabulary_size,
-        embedding_size=512,
-        units=1024,
-        latent_size=32,
-        dropout=0.5,
-        word_dropout=0.0,
-        initial_scale=0.1,
-        **kwargs,
-    ):
+        vocabulary_size: int,
+        embedding_size: int = 512,
+        units: int = 1024,
+        latent_size: int = 32,
+        dropout: float = 0.5,
+        word_dropout: float = 0.0,
+        initial_scale: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size = validation.positive_int("vocabulary_size", vocabulary_size)
         self.embedding_size = validation.positive_int("embedding_size", embedding_size)
@@ -166,11 +169,13 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
             self.to_gates = _dense(4 * self.units, scale, dtype=dtype, use_bias=False)
             self.to_hidden = _dense(self.units, scale, dtype=dtype)
 
-    def count_tokens(self, x):
+    def count_tokens(self, x: tf.Tensor) -> tf.Tensor:
         """Predicted tokens per row, </s> included: int32 [B]."""
         return predicted_tokens(x)
 
-    def prepare(self, x, seed=None, training=False):
+    def prepare(
+        self, x: Nest, seed: Seed | None = None, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Embeds and projects the inputs: constant in z, so once for all refinement steps.
 
         Dropout on the inputs and word dropout are drawn here: one mask for all steps.
@@ -194,10 +199,12 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
         word = (inputs > END) & (chance < self.word_dropout)
         return tf.where(word, UNK, inputs)
 
-    def log_prob_prepared(self, prepared, z, seed=None, training=False):
+    def log_prob_prepared(
+        self, prepared: Nest, z: tf.Tensor | None, seed: Seed | None = None, training: bool = False
+    ) -> tf.Tensor:
         return -tf.reduce_sum(self._token_nll(prepared, z, seed, training), axis=0)
 
-    def token_log_probs(self, x, z):
+    def token_log_probs(self, x: Nest, z: tf.Tensor | None) -> tf.Tensor:
         """log p(x_t | x_<t, z) of each predicted token, [B, T - 1] nats; 0 where it is <pad>."""
         return -tf.transpose(self._token_nll(self.prepare(x), z))
 
@@ -218,14 +225,16 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
         z = tf.cast(z, self.compute_dtype)
         return projected + self.to_gates(z)[None], self.to_hidden(z)
 
-    def log_prob(self, x, z, seed=None, training=False):
+    def log_prob(
+        self, x: Nest, z: tf.Tensor | None, seed: Seed | None = None, training: bool = False
+    ) -> tf.Tensor:
         """log p(x | z), [B] nats: int32 x [B, T], z [B, Z]."""
         seed = seeds.as_seed(0 if seed is None else seed)
         inner, outer = seeds.split(seed, 2)
         prepared = self.prepare(x, inner, training)
         return self.log_prob_prepared(prepared, z, outer, training)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         names = (
             "vocabulary_size",
             "embedding_size",

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.tokens import PAD, START
+from tf_savae.core.typing import MixedIn, Seed, TensorLike
 from tf_savae.samplers.beam import beam_search
 from tf_savae.samplers.decoding import choice_by_row, decode_tokens, likeliest
 
@@ -13,7 +14,7 @@ __all__ = ["SamplesText"]
 _NO_WORDS = (PAD, START)  # <pad> and <s>: the softmax has a place for them, no text does.
 
 
-class SamplesText:
+class SamplesText(MixedIn):
     """The part of `TextDecoder` that writes texts."""
 
     # `sample` takes a seed for each row: whoever draws many rows need not draw them one by one.
@@ -21,16 +22,16 @@ class SamplesText:
 
     def sample(
         self,
-        z,
-        seed=None,
-        length=50,
-        temperature=1.0,
-        top_k=None,
-        top_p=None,
-        decoding="sample",
-        beam_size=5,
-        length_penalty=0.6,
-    ):
+        z: tf.Tensor,
+        seed: Seed | None = None,
+        length: int = 50,
+        temperature: TensorLike = 1.0,
+        top_k: TensorLike = None,
+        top_p: TensorLike = None,
+        decoding: str = "sample",
+        beam_size: int = 5,
+        length_penalty: float = 0.6,
+    ) -> tf.Tensor:
         """Rows int32 [B, length + 1], <s> first, <pad> after </s>; never <pad> or <s> as a word.
 
         Args:
@@ -63,7 +64,9 @@ class SamplesText:
         step, state = self._stepper(z)
         return decode_tokens(step, state, rows, length, choose)
 
-    def beam_search(self, z, length=50, beam_size=5, length_penalty=0.6):
+    def beam_search(
+        self, z: tf.Tensor, length: int = 50, beam_size: int = 5, length_penalty: float = 0.6
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The most probable rows for z [B, Z], and their log p: see `beam.beam_search`.
 
         Returns:

@@ -28,7 +28,7 @@ class Autoregressive(Objective):
     uses_encoder = False
     refines = False
 
-    def loss(self, batch):
+    def loss(self, batch: LikelihoodBatch) -> Outcome:
         """The `Outcome` of a `LikelihoodBatch`; the KL is zero."""
         nll, effects = batch.generator.nll_and_effects(batch.theta, batch.seed, batch.training)
         terms = ElboTerms(nll, tf.zeros_like(nll))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import Nest, Seed
 from tf_savae.networks import Effects
 from tf_savae.probability import ElboTerms
 from tf_savae.svi.per_example import inner
@@ -72,27 +73,27 @@ class BatchObjective:
     encoder_effects: Callable = _no_effects
     amortized_weight: float = 0.0
 
-    def objective(self, parameters, theta, seed):
+    def objective(self, parameters: Nest, theta: Nest, seed: Seed) -> tf.Tensor:
         """The weighted negative ELBO, [B]: what refinement descends and training minimises."""
         return self.weigh(self.generator.terms(parameters, theta, seed, self.training))
 
-    def weigh(self, terms):
+    def weigh(self, terms: ElboTerms) -> tf.Tensor:
         """nll + beta max(kl, free_bits) of `ElboTerms`, [B]."""
         return terms.weighted(self.beta, self.free_bits)
 
-    def final_seed(self):
+    def final_seed(self) -> tf.Tensor:
         """A fresh sample for the ELBO at lambda_K."""
         return seeds.fold(self.seed, self.steps)
 
-    def first_seed(self):
+    def first_seed(self) -> tf.Tensor:
         """The sample of refinement step 0, for the ELBO at lambda_0."""
         return seeds.fold(self.seed, 0)
 
-    def refined(self, initial, adjoint=None):
+    def refined(self, initial: Nest, adjoint: Any = None) -> tuple[Nest, RefinementInfo | None]:
         """(lambda_K, `RefinementInfo` or None)."""
         return self.refine(self.objective, initial, self.theta, self.seed, adjoint)
 
-    def amortized_objective(self, initial, start):
+    def amortized_objective(self, initial: Nest, start: RefinementInfo | None) -> tf.Tensor:
         """The objective at lambda_0, [B], with a gradient in lambda_0 alone: theta is constant.
 
         Step 0 of the refinement took that gradient already, so this costs no pass through the
@@ -110,7 +111,7 @@ class BatchObjective:
         slope = [tf.stop_gradient(g) for g in tf.nest.flatten(start.gradient)]
         return tf.stop_gradient(start.objective) + inner(slope, moved)
 
-    def amortized_terms(self, initial, start):
+    def amortized_terms(self, initial: Nest, start: RefinementInfo | None) -> ElboTerms | None:
         """The `ElboTerms` at lambda_0, without a pass through the decoder: for metrics alone.
 
         Args:
@@ -124,7 +125,9 @@ class BatchObjective:
         rest = self.weigh(ElboTerms(tf.zeros_like(kl), kl))
         return ElboTerms(tf.stop_gradient(start.objective) - rest, kl)
 
-    def outcome_at(self, parameters, start=None, **kwargs):
+    def outcome_at(
+        self, parameters: Nest, start: RefinementInfo | None = None, **kwargs: Any
+    ) -> Outcome:
         """The outcome whose loss is the weighted negative ELBO at `parameters`; `start` if any."""
         terms, effects = self.generator.terms_and_effects(
             parameters, self.theta, self.final_seed(), self.training

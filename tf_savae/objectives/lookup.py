@@ -3,8 +3,9 @@
 import keras
 
 from tf_savae.core import validation
-from tf_savae.objectives.autoregressive import Autoregressive
-from tf_savae.objectives.batch_objective import Outcome
+from tf_savae.core.typing import Config
+from tf_savae.objectives.autoregressive import Autoregressive, LikelihoodBatch
+from tf_savae.objectives.batch_objective import BatchObjective, Outcome
 from tf_savae.objectives.objective import Objective
 from tf_savae.objectives.savae import SAVAE
 from tf_savae.objectives.svi import SVI
@@ -18,7 +19,7 @@ OBJECTIVES = {made.name: made for made in (VAE(), SVI(), VAESVI(), VAESVIKL(), S
 SYSTEMS = {Autoregressive.name: Autoregressive(), **OBJECTIVES}
 
 
-def as_objective(objective):
+def as_objective(objective: str | Objective) -> Objective:
     """The `Objective` of a name; an `Objective` is returned as it is.
 
     Raises:
@@ -58,7 +59,7 @@ def _check_attributes(objective):
         validation.positive(name, objective.amortized_weight, zero=True)
 
 
-def outcome_of(objective, batch):
+def outcome_of(objective: Objective, batch: BatchObjective | LikelihoodBatch) -> Outcome:
     """The `Outcome` of a batch, `objective.loss(batch)`.
 
     Raises:
@@ -79,7 +80,7 @@ def outcome_of(objective, batch):
     return outcome
 
 
-def serialized(objective):
+def serialized(objective: Objective) -> str | Config:
     """The name of one of the package's objectives; the Keras configuration of any other one.
 
     >>> serialized(as_objective("vae"))

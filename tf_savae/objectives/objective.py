@@ -1,6 +1,10 @@
 """`Objective`: what trains the encoder and the decoder, and what others ask of it."""
 
 import abc
+from typing import Any, Self
+
+from tf_savae.core.typing import Config
+from tf_savae.objectives.batch_objective import Outcome
 
 __all__ = ["Objective"]
 
@@ -37,27 +41,27 @@ class Objective(abc.ABC):
     refines = True
     crosses_refinement = False
     needs_steps = False
-    amortized_weight = None
+    amortized_weight: float | None = None
 
     @property
-    def name(self):
+    def name(self) -> str:
         """How messages and reports call it."""
         return type(self).__name__
 
     @abc.abstractmethod
-    def loss(self, batch):
+    def loss(self, batch: Any) -> Outcome:
         """The `Outcome` of one batch, per example and in nats.
 
         Args:
           batch: `BatchObjective`: its encoder, generator and refinement.
         """
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, as JSON, for a saved model."""
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """The objective of a saved model."""
         return cls(**config)
 

@@ -6,6 +6,7 @@ Theta and the encoder receive the total derivative of the ELBO at lambda_K; the 
 
 import tensorflow as tf
 
+from tf_savae.objectives.batch_objective import BatchObjective, Outcome
 from tf_savae.objectives.objective import Objective
 
 __all__ = ["SAVAE"]
@@ -18,7 +19,7 @@ class SAVAE(Objective):
     crosses_refinement = True
     amortized_weight = 0.3  # Where nothing else is said: docs/results.md.
 
-    def loss(self, batch):
+    def loss(self, batch: BatchObjective) -> Outcome:
         """The `Outcome` at lambda_K.
 
         Where lambda_0 is all there is (K = 0, or an example that fell back to it), the amortized

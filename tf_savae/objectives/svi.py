@@ -4,6 +4,7 @@ The start is N(0, I), the prior unless the model was given another one.
 Theta is trained on the ELBO at lambda_K, which is held constant.
 """
 
+from tf_savae.objectives.batch_objective import BatchObjective, Outcome
 from tf_savae.objectives.objective import Objective
 
 __all__ = ["SVI"]
@@ -15,7 +16,7 @@ class SVI(Objective):
     name = "svi"
     uses_encoder = False
 
-    def loss(self, batch):
+    def loss(self, batch: BatchObjective) -> Outcome:
         """The `Outcome` at lambda_K, a constant."""
         refined, start = batch.refined(batch.prior_parameters(), adjoint="stop")
         return batch.outcome_at(refined, start=start)

@@ -4,6 +4,7 @@ The encoder is trained on the ELBO at lambda_0, whose gradient step 0 of the ref
 anyway; theta on the ELBO at lambda_K held constant.
 """
 
+from tf_savae.objectives.batch_objective import BatchObjective, Outcome
 from tf_savae.objectives.objective import Objective
 
 __all__ = ["VAESVI"]
@@ -14,7 +15,7 @@ class VAESVI(Objective):
 
     name = "vae_svi"
 
-    def loss(self, batch):
+    def loss(self, batch: BatchObjective) -> Outcome:
         """The `Outcome` at lambda_K, a constant; its loss has the ELBO at lambda_0 on top."""
         initial = batch.encode()
         refined, start = batch.refined(initial, adjoint="stop")

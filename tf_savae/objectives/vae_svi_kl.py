@@ -7,6 +7,7 @@ teaches the encoder nothing.
 
 import tensorflow as tf
 
+from tf_savae.objectives.batch_objective import BatchObjective, Outcome
 from tf_savae.objectives.objective import Objective
 from tf_savae.probability import kl_divergence
 
@@ -19,7 +20,7 @@ class VAESVIKL(Objective):
     name = "vae_svi_kl"
     needs_steps = True
 
-    def loss(self, batch):
+    def loss(self, batch: BatchObjective) -> Outcome:
         """The `Outcome` at lambda_K, a constant; its loss has the KL on top."""
         initial = batch.encode()
         refined, start = batch.refined(initial, adjoint="stop")

@@ -6,6 +6,9 @@ large product after the loop. In forward mode the tangents ride along as extra r
 the dual recurrence is the same recurrence, over twice the rows, with the same W.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 from tf_savae.autodiff import forward_mode, residuals
@@ -16,7 +19,7 @@ from tf_savae.ops.time_loop import length, over_time, time_slices
 __all__ = ["lstm", "lstm_step", "recurrence"]
 
 
-def lstm(inputs, kernel, hidden, cell):
+def lstm(inputs: tf.Tensor, kernel: tf.Tensor, hidden: tf.Tensor, cell: tf.Tensor) -> tf.Tensor:
     """LSTM over projected inputs (Hochreiter & Schmidhuber 1997; gates: input, forget, new, out).
 
     Args:
@@ -45,7 +48,12 @@ def _lstm_cell(gates, state):
     return tf.sigmoid(gates[3]) * tf.tanh(cell), cell
 
 
-def recurrence(pointwise, inputs, kernel, state):
+def recurrence(
+    pointwise: Callable[[Any, Any], Any],
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    state: tuple[tf.Tensor, ...],
+) -> tf.Tensor:
     """Runs state = pointwise(inputs_t + h W, state) over time; the state's first tensor is h.
 
     Args:

@@ -23,7 +23,14 @@ _KEPT = 4  # Times as many where steps keep "all": fewer sums of [H, V] for a li
 _WHOLE = 2**26  # More logits than these, 256 MiB, are never held at once.
 
 
-def token_nll(hidden, kernel, bias, targets, piece=_PIECE, whole=_WHOLE):
+def token_nll(
+    hidden: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    targets: tf.Tensor,
+    piece: int = _PIECE,
+    whole: int = _WHOLE,
+) -> tf.Tensor:
     """-log softmax(hidden W + b)[target], one number per token, in nats.
 
     Args:

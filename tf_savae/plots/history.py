@@ -1,7 +1,12 @@
 """Plot bound and KL against epoch."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
+from tf_savae.core.typing import PathLike
 from tf_savae.plots.figure import new_figure
 
 __all__ = ["history_arrays", "plot_history", "save_history"]
@@ -9,14 +14,19 @@ __all__ = ["history_arrays", "plot_history", "save_history"]
 _TRAIN, _VALID = "#0072b2", "#d55e00"
 
 
-def save_history(history, folder, unit="example", name="history"):
+def save_history(
+    history: Sequence[dict[str, Any]],
+    folder: Path,
+    unit: str = "example",
+    name: str = "history",
+) -> None:
     """Writes `name`.npz, all columns of the history, and `name`.png into a folder."""
-    arrays = history_arrays(history)
+    arrays: dict[str, Any] = history_arrays(history)
     np.savez(folder / f"{name}.npz", **arrays)
     plot_history(arrays, folder / f"{name}.png", unit)
 
 
-def history_arrays(history):
+def history_arrays(history: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     """{column: float64 [E]} of rows as in history.json, NaN where a row has no such column.
 
     >>> history_arrays([{"epoch": 1, "kl": 0.5}, {"epoch": 2}])["kl"].tolist()
@@ -27,7 +37,7 @@ def history_arrays(history):
     return {name: np.array([row.get(name, nan) for row in history], float) for name in names}
 
 
-def plot_history(arrays, file, unit="example"):
+def plot_history(arrays: dict[str, np.ndarray], file: PathLike, unit: str = "example") -> None:
     """Draws the picture of `history_arrays` into a PNG file; a model without KL has one panel."""
     names = [name for name in ("bound", "kl") if name in arrays]
     figure = new_figure(1.0 + 4.6 * len(names), 4.2)

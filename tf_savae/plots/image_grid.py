@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tf_savae.core.typing import PathLike
+
 __all__ = ["Grid", "save_grid"]
 
 _GAP = 2  # pixels between images
@@ -21,7 +23,7 @@ class Grid(NamedTuple):
     column_axis: Any  # what the columns' labels count, or None
 
 
-def save_grid(grid, file):
+def save_grid(grid: Grid, file: PathLike) -> None:
     """Draws a `Grid` into a PNG file, which must not exist: ink is dark, and so is 1."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,7 +1,11 @@
 """Plot an `InferenceGap`: its parts, what steps recover, and the search for lambda*."""
 
+from pathlib import Path
+
 import numpy as np
 
+from tf_savae.core.typing import PathLike
+from tf_savae.evaluation import InferenceGap
 from tf_savae.plots.figure import new_figure
 
 __all__ = ["plot_gap", "save_gap"]
@@ -9,14 +13,14 @@ __all__ = ["plot_gap", "save_gap"]
 _COLOURS = {"approximation": "#999999", "left": "#d55e00", "recovered": "#009e73"}
 
 
-def save_gap(gap, folder, unit="example", name="gap"):
+def save_gap(gap: InferenceGap, folder: Path, unit: str = "example", name: str = "gap") -> None:
     """Writes `name`.npz, all arrays of the `InferenceGap`, and `name`.png into a folder."""
     arrays = {field: value for field, value in gap._asdict().items() if value is not None}
     np.savez(folder / f"{name}.npz", **arrays)
     plot_gap(gap, folder / f"{name}.png", unit)
 
 
-def plot_gap(gap, file, unit="example"):
+def plot_gap(gap: InferenceGap, file: PathLike, unit: str = "example") -> None:
     """Draws the picture into a PNG file."""
     figure = new_figure(13, 4.6)
     bar, recovered, search = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))

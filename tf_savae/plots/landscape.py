@@ -1,8 +1,12 @@
 """Plot an ELBO landscape with the paths of refinement."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from tf_savae.core import validation
+from tf_savae.core.typing import PathLike
 
 __all__ = ["plot_landscape", "save_landscape"]
 
@@ -14,7 +18,7 @@ _STYLE = {
 _STEPS_ABOVE = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)  # nats above the optimum
 
 
-def save_landscape(shown, folder, name="landscape"):
+def save_landscape(shown: Any, folder: Path, name: str = "landscape") -> None:
     """Writes `name`.npz, all arrays of the `Landscape`, and `name`.png into a folder."""
     arrays = {"log_variance": shown.log_variance}
     for part in ("whole", "near"):
@@ -27,7 +31,7 @@ def save_landscape(shown, folder, name="landscape"):
     plot_landscape(shown, folder / f"{name}.png")
 
 
-def plot_landscape(shown, file):
+def plot_landscape(shown: Any, file: PathLike) -> None:
     """Draws the picture into a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

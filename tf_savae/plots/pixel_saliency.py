@@ -1,5 +1,7 @@
 """Plot where in images the latent code matters."""
 
+from pathlib import Path
+
 import numpy as np
 
 from tf_savae.plots.figure import new_figure
@@ -7,7 +9,14 @@ from tf_savae.plots.figure import new_figure
 __all__ = ["save_pixels"]
 
 
-def save_pixels(images, saliency, folder, first=1, name="pixels", columns=8):
+def save_pixels(
+    images: np.ndarray,
+    saliency: np.ndarray,
+    folder: Path,
+    first: int = 1,
+    name: str = "pixels",
+    columns: int = 8,
+) -> None:
     """Writes `name`.npz, all images and maps, and `name`.png into a folder.
 
     Args:

@@ -1,9 +1,14 @@
 """Plot a `RefinementPath`: ELBO against step, and how far lambda moves."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
+from tf_savae.analysis import RefinementPath
+from tf_savae.core.typing import PathLike
 from tf_savae.plots.figure import new_figure
-from tf_savae.probability import DiagonalGaussian
+from tf_savae.probability import DiagonalGaussian, Family
 
 __all__ = ["plot_path", "save_path"]
 
@@ -11,7 +16,13 @@ _BLUE = "#0072b2"
 _QUANTILES = (0.05, 0.25, 0.75, 0.95)
 
 
-def save_path(path, folder, family, unit="example", name="refinement"):
+def save_path(
+    path: RefinementPath,
+    folder: Path,
+    family: Family,
+    unit: str = "example",
+    name: str = "refinement",
+) -> None:
     """Writes `name`.npz, all arrays of the `RefinementPath`, and `name`.png into a folder."""
     np.savez(folder / f"{name}.npz", **path._asdict())
     plot_path(path, folder / f"{name}.png", _tensor_names(family, len(path.moved)), unit)
@@ -23,7 +34,9 @@ def _tensor_names(family, count):
     return [f"parameters {index + 1}" for index in range(count)]
 
 
-def plot_path(path, file, names, unit="example"):
+def plot_path(
+    path: RefinementPath, file: PathLike, names: Sequence[str], unit: str = "example"
+) -> None:
     """Draws the picture into a PNG file; `names` are those of the family's tensors."""
     panels_count = 2 + len(path.moved)
     figure = new_figure(4.3 * panels_count, 4.4)

@@ -1,7 +1,12 @@
 """Plot word saliency: one sentence, and averages over a corpus."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
+from tf_savae.analysis import Averages
 from tf_savae.plots.figure import new_figure
 
 __all__ = ["save_corpus", "save_sentence"]
@@ -17,7 +22,9 @@ _TITLES = {
 }
 
 
-def save_sentence(saliency, number, words, folder, name="sentence"):
+def save_sentence(
+    saliency: Any, number: int, words: Sequence[str], folder: Path, name: str = "sentence"
+) -> None:
     """Writes `name`.npz and `name`.png for document `number` (from 1) of a `Saliency`."""
     count = len(words)
     rows = {
@@ -39,7 +46,9 @@ def save_sentence(saliency, number, words, folder, name="sentence"):
     figure.savefig(folder / f"{name}.png")
 
 
-def save_corpus(saliency, averages, folder, name="corpus"):
+def save_corpus(
+    saliency: Any, averages: dict[str, dict[str, Averages]], folder: Path, name: str = "corpus"
+) -> None:
     """Writes `name`.npz, every token's saliency, and `name`.png, its averages.
 
     Args:

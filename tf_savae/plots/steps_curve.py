@@ -1,7 +1,11 @@
 """Plot a `StepsCurve`: bound, KL and time against test-time refinement steps."""
 
+from pathlib import Path
+
 import numpy as np
 
+from tf_savae.core.typing import PathLike
+from tf_savae.evaluation import StepsCurve
 from tf_savae.plots.figure import new_figure
 
 __all__ = ["plot_steps", "save_steps"]
@@ -9,13 +13,21 @@ __all__ = ["plot_steps", "save_steps"]
 _FIXED, _ADAPTIVE = "#0072b2", "#d55e00"
 
 
-def save_steps(curve, folder, trained=None, unit="example", name="steps"):
+def save_steps(
+    curve: StepsCurve,
+    folder: Path,
+    trained: int | None = None,
+    unit: str = "example",
+    name: str = "steps",
+) -> None:
     """Writes `name`.npz, all arrays of the `StepsCurve`, and `name`.png into a folder."""
     np.savez(folder / f"{name}.npz", **curve._asdict())
     plot_steps(curve, folder / f"{name}.png", trained, unit)
 
 
-def plot_steps(curve, file, trained=None, unit="example"):
+def plot_steps(
+    curve: StepsCurve, file: PathLike, trained: int | None = None, unit: str = "example"
+) -> None:
     """Draws the picture into a PNG file; `trained` is the K of training, marked if given."""
     figure = new_figure(13, 4.4)
     panels = figure.subplots(1, 3)

@@ -1,9 +1,12 @@
 """The terms of the ELBO, one number per example, in nats."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+
+from tf_savae.core.typing import Distribution, Seed, TensorLike
 
 __all__ = ["ElboTerms", "elbo_terms", "kl_divergence"]
 
@@ -16,7 +19,7 @@ class ElboTerms(NamedTuple):
     nll: Any
     kl: Any
 
-    def weighted(self, beta=1.0, free_bits=0.0):
+    def weighted(self, beta: TensorLike = 1.0, free_bits: float = 0.0) -> tf.Tensor:
         """nll + beta max(kl, free_bits), [B]: the objective under KL annealing and free bits.
 
         `free_bits` (nats, Kingma et al. 2016, https://arxiv.org/abs/1606.04934, here for the whole
@@ -30,12 +33,12 @@ class ElboTerms(NamedTuple):
         return self.nll + (tf.cast(beta, kl.dtype) if tf.is_tensor(beta) else beta) * kl
 
     @property
-    def bound(self):
+    def bound(self) -> tf.Tensor:
         """The negative ELBO nll + kl, [B]: an upper bound on -log p(x)."""
         return self.weighted()
 
 
-def kl_divergence(posterior, prior, z):
+def kl_divergence(posterior: Distribution, prior: Distribution, z: tf.Tensor) -> tf.Tensor:
     """KL(posterior || prior), [B], in closed form where TFP has one, else log q(z) - log p(z).
 
     Args:
@@ -72,7 +75,12 @@ def _triangular_kl(posterior, prior):
     return tf.reduce_sum(0.5 * (spread + moved - 1.0) - log_ratio, axis=-1)
 
 
-def elbo_terms(log_likelihood, posterior, prior, seed):
+def elbo_terms(
+    log_likelihood: Callable[..., tf.Tensor],
+    posterior: Distribution,
+    prior: Distribution,
+    seed: Seed,
+) -> ElboTerms:
     """Draws one z per example and evaluates the ELBO's two terms.
 
     Args:

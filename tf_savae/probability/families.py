@@ -1,6 +1,8 @@
 """Variational families: a nest of parameters in, a TFP distribution over z [B, Z] out."""
 
 import math
+from collections.abc import Callable
+from typing import Self
 
 import keras
 import numpy as np
@@ -8,13 +10,14 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_savae.core.registration import register
+from tf_savae.core.typing import Config, Distribution, Nest, TensorLike
 
 __all__ = ["DiagonalGaussian", "Family", "FullCovarianceGaussian", "standard_normal"]
 
 tfd = tfp.distributions
 
 
-def standard_normal(latent_size, dtype=tf.float32):
+def standard_normal(latent_size: int, dtype: tf.DType = tf.float32) -> Distribution:
     """The standard prior N(0, I) over z [Z].
 
     >>> standard_normal(3).event_shape.as_list()
@@ -39,24 +42,24 @@ class Family:
     [4]
     """
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Nest) -> Distribution:
         """The posterior q(z; parameters): batch shape [B], event shape [Z], reparameterised."""
         raise NotImplementedError
 
-    def parameter_shapes(self, latent_size):
+    def parameter_shapes(self, latent_size: int) -> Nest:
         """Nest of the parameters' shapes for one example, each a list of ints."""
         raise NotImplementedError
 
-    def parameter_count(self, latent_size):
+    def parameter_count(self, latent_size: int) -> int:
         """Numbers per example: the width of a layer that produces all parameters at once."""
         return sum(self._sizes(latent_size))
 
-    def zeros(self, batch, latent_size, dtype=tf.float32):
+    def zeros(self, batch: TensorLike, latent_size: int, dtype: tf.DType = tf.float32) -> Nest:
         """The parameters of the standard normal for `batch` examples (an int or int tensor)."""
         shapes = self.parameter_shapes(latent_size)
         return _map_shapes(lambda shape: tf.zeros([batch, *shape], dtype), shapes)
 
-    def unpack(self, tensor, latent_size):
+    def unpack(self, tensor: tf.Tensor, latent_size: int) -> Nest:
         """Splits one tensor [B, parameter_count] into the family's nest."""
         expected = self.parameter_count(latent_size)
         if tensor.shape.rank != 2 or tensor.shape[1] != expected:
@@ -73,12 +76,12 @@ class Family:
         _map_shapes(lambda shape: sizes.append(math.prod(shape)), shapes)
         return sizes
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, for Keras' files; none by default."""
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """The family that `get_config` described."""
         return cls(**config)
 
@@ -110,10 +113,10 @@ class DiagonalGaussian(Family):
     [1.0, 1.0, 1.0]
     """
 
-    def parameter_shapes(self, latent_size):
+    def parameter_shapes(self, latent_size: int) -> Nest:
         return ([latent_size], [latent_size])
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Nest) -> Distribution:
         mean, log_variance = _pair(parameters, "(mean [B, Z], log_variance [B, Z])")
         return tfd.Independent(tfd.Normal(mean, tf.exp(0.5 * log_variance)), 1)
 
@@ -131,10 +134,10 @@ class FullCovarianceGaussian(Family):
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
 
-    def parameter_shapes(self, latent_size):
+    def parameter_shapes(self, latent_size: int) -> Nest:
         return ([latent_size], [latent_size * (latent_size + 1) // 2])
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Nest) -> Distribution:
         mean, scale = _pair(parameters, "(mean [B, Z], scale [B, Z (Z + 1) / 2])")
         lower = tfp.math.fill_triangular(scale)
         diagonal = tf.exp(tf.linalg.diag_part(lower))
@@ -154,7 +157,7 @@ def _pair(parameters, expected):
     return parts
 
 
-def as_family(family):
+def as_family(family: Family | Callable[..., Distribution] | None) -> Family:
     """A `Family` from a Family or from a user's function (parameters -> distribution).
 
     >>> as_family(None).get_config()

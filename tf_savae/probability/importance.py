@@ -1,13 +1,22 @@
 """Importance-weighted estimate of log p(x) (Burda et al. 2016, https://arxiv.org/abs/1509.00519)."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.typing import Distribution, Seed, TensorLike
 
 __all__ = ["importance_weighted_log_likelihood"]
 
 
-def importance_weighted_log_likelihood(log_likelihood, posterior, prior, samples, seed):
+def importance_weighted_log_likelihood(
+    log_likelihood: Callable[..., tf.Tensor],
+    posterior: Distribution,
+    prior: Distribution,
+    samples: TensorLike,
+    seed: Seed,
+) -> tf.Tensor:
     """log (1/S) sum_s p(x | z_s) p(z_s) / q(z_s), z_s ~ q: a lower bound, tight as S grows.
 
     Samples are drawn one a step of a while loop: memory does not grow with S. The sum is kept as

@@ -1,15 +1,21 @@
 """KL weights (beta) as schedules: functions of the training step, serialisable by Keras."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.registration import register
+from tf_savae.core.typing import Config, TensorLike
 
 __all__ = ["CyclicalKLWeight", "as_kl_weight", "linear_kl_weight"]
 
 
-def linear_kl_weight(steps, start=0.1, end=1.0):
+def linear_kl_weight(
+    steps: int, start: float = 0.1, end: float = 1.0
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Linear annealing from `start` to `end` over `steps` training steps, then constant.
 
     A `keras.optimizers.schedules.PolynomialDecay` of power 1; Bowman et al. (2016),
@@ -36,7 +42,9 @@ class CyclicalKLWeight(keras.optimizers.schedules.LearningRateSchedule):
     [0.0, 1.0, 1.0, 0.0, 1.0]
     """
 
-    def __init__(self, steps, cycles=4, ramp=0.5, start=0.0, end=1.0):
+    def __init__(
+        self, steps: int, cycles: int = 4, ramp: float = 0.5, start: float = 0.0, end: float = 1.0
+    ) -> None:
         self.steps = validation.positive_int("steps", steps)
         self.cycles = validation.positive_int("cycles", cycles)
         self.ramp = validation.unit_interval("ramp", ramp)
@@ -45,20 +53,20 @@ class CyclicalKLWeight(keras.optimizers.schedules.LearningRateSchedule):
         self.start = validation.positive("start", start, zero=True)
         self.end = validation.positive("end", end, zero=True)
 
-    def __call__(self, step):
+    def __call__(self, step: TensorLike) -> tf.Tensor:
         step = tf.cast(step, tf.float32)
         length = self.steps / self.cycles
         position = tf.math.floormod(step, length) / length
         rising = self.start + (self.end - self.start) * tf.minimum(1.0, position / self.ramp)
         return tf.where(step >= self.steps, tf.cast(self.end, tf.float32), rising)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, for Keras' files."""
         names = ("steps", "cycles", "ramp", "start", "end")
         return {name: getattr(self, name) for name in names}
 
 
-def as_kl_weight(beta):
+def as_kl_weight(beta: float | Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A function of the step from a number >= 0 or a schedule.
 
     >>> float(as_kl_weight(0.5)(1000))

@@ -1,9 +1,13 @@
 """Beam search with length normalisation."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.tokens import END, PAD, START
+from tf_savae.core.typing import TensorLike
 
 __all__ = ["beam_search"]
 
@@ -11,17 +15,17 @@ _NEVER = float("-inf")
 
 
 def beam_search(
-    step,
-    state,
-    rows,
-    length,
-    beam_size=5,
-    length_penalty=0.0,
-    forbidden=(),
-    start=START,
-    end=END,
-    pad=PAD,
-):
+    step: Callable[..., tuple[tf.Tensor, Any]],
+    state: tuple,
+    rows: TensorLike,
+    length: int,
+    beam_size: int = 5,
+    length_penalty: float = 0.0,
+    forbidden: Sequence[int] = (),
+    start: int = START,
+    end: int = END,
+    pad: int = PAD,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Keeps the `beam_size` best sequences of each row, finished ones among them, in one loop.
 
     Sequences are ranked by log p / ((5 + n) / 6)^length_penalty, n their tokens with `end` (Wu et

@@ -1,9 +1,13 @@
 """Decode token sequences step by step: greedy, sampled, top-k and nucleus."""
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.core.tokens import END, PAD, START
+from tf_savae.core.typing import Seed, TensorLike
 from tf_savae.samplers.row_seeds import row_seeds, row_uniforms
 
 __all__ = [
@@ -18,7 +22,17 @@ __all__ = [
 _ONE = 0x3F800000  # The bits of 1.0 in float32.
 
 
-def sample_tokens(step, state, rows, length, seed, temperature=1.0, start=START, end=END, pad=PAD):
+def sample_tokens(
+    step: Callable[..., tuple[tf.Tensor, Any]],
+    state: tuple,
+    rows: TensorLike,
+    length: int,
+    seed: Seed,
+    temperature: TensorLike = 1.0,
+    start: int = START,
+    end: int | None = END,
+    pad: int = PAD,
+) -> tf.Tensor:
     """Samples `length` tokens per row with one noise for the whole batch.
 
     Args:
@@ -43,7 +57,16 @@ def sample_tokens(step, state, rows, length, seed, temperature=1.0, start=START,
     return decode_tokens(step, state, rows, length, choose, start=start, end=end, pad=pad)
 
 
-def decode_tokens(step, state, rows, length, choose, start=START, end=END, pad=PAD):
+def decode_tokens(
+    step: Callable[..., tuple[tf.Tensor, Any]],
+    state: tuple,
+    rows: TensorLike,
+    length: int,
+    choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    start: int = START,
+    end: int | None = END,
+    pad: int = PAD,
+) -> tf.Tensor:
     """Chooses up to `length` tokens per row in one while loop, which ends when all rows have.
 
     Args:

@@ -4,16 +4,19 @@ So the same seed gives the same samples however many are drawn at a time. Bits a
 integers: those are the same numbers in eager mode and under XLA, which floats are not.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import Nest, TensorLike
 
 __all__ = ["map_rows", "row_seeds", "row_uniforms"]
 
 _BITS = 53  # of a float64's fraction
 
 
-def row_seeds(seed, rows, first=0):
+def row_seeds(seed: TensorLike, rows: TensorLike, first: TensorLike = 0) -> tf.Tensor:
     """A stateless seed for each row, int32 [B, 2].
 
     Args:
@@ -41,7 +44,7 @@ def row_seeds(seed, rows, first=0):
     return tf.stack([tf.fill(tf.shape(numbers), start), numbers], axis=1)
 
 
-def row_uniforms(row_seed, count):
+def row_uniforms(row_seed: tf.Tensor, count: int) -> tf.Tensor:
     """Uniform numbers in [0, 1), float64 [B, count]: row i's from row_seed[i] (int32 [B, 2]) alone.
 
     The first numbers of a row do not depend on `count`.
@@ -60,7 +63,7 @@ def row_uniforms(row_seed, count):
     return tf.cast(whole, tf.float64) * 2.0**-_BITS
 
 
-def map_rows(function, row_seed, *nests):
+def map_rows(function: Callable[..., Nest], row_seed: tf.Tensor, *nests: Nest) -> Nest:
     """`function(seed [2], *rows)` for each row, stacked; rows keep a batch dimension of 1.
 
     What can be computed for all rows at once is; only the drawing goes row by row.

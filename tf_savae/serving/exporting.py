@@ -1,12 +1,15 @@
 """`export`: from a Keras model to a versioned SavedModel."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_savae.core import validation
+from tf_savae.core.typing import PathLike
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
 from tf_savae.serving.documentation import describe, write_documentation
 from tf_savae.serving.graph_vocabulary import GraphVocabulary
@@ -21,7 +24,16 @@ from tf_savae.serving.warmup import write_warmup
 __all__ = ["export"]
 
 
-def export(model, path, *, vocabulary=None, version=None, limits=None, signatures=None, xla=False):
+def export(
+    model: keras.Model,
+    path: PathLike,
+    *,
+    vocabulary: Any = None,
+    version: int | None = None,
+    limits: Limits | None = None,
+    signatures: Sequence[str | Callable[..., Signature]] | None = None,
+    xla: bool = False,
+) -> Path:
     """Writes `model` as a SavedModel that TF Serving runs; see docs/serving.md.
 
     Signatures of a `SemiAmortizedVAE`, each with a dynamic batch size: `infer` (also

@@ -1,9 +1,10 @@
 """Inputs that signatures share, with bounds, checks and examples."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.serving.limits import text_bytes
+from tf_savae.serving.limits import Limits, text_bytes
 from tf_savae.serving.request_checks import example_checks, reads_text, rows_within, within
 from tf_savae.serving.signature import Input
 
@@ -31,7 +32,7 @@ class SharedInputs:
     ['x', 'steps', 'samples', 'seed']
     """
 
-    def __init__(self, model, limits):
+    def __init__(self, model: keras.Model, limits: Limits) -> None:
         self._model, self._limits = model, limits
         self.takes_text = reads_text(model.decoder)
         shape, dtype = _one_tensor(model.data_spec)
@@ -40,7 +41,7 @@ class SharedInputs:
         whole = getattr(model.decoder, "vocabulary_size", None) is not None
         self._shape, self._dtype = shape, tf.int32 if whole else tf.as_dtype(dtype)
 
-    def x(self):
+    def x(self) -> Input:
         """A batch of examples as tensors."""
         about = "examples as the model was trained on"
         if self.takes_text:
@@ -60,7 +61,7 @@ class SharedInputs:
             return np.array([[2, 1, 3]], np.int32)
         return np.zeros([1, *(2 if n is None else n for n in self._shape)], self._dtype.name)
 
-    def text(self):
+    def text(self) -> Input:
         """A batch of examples as strings."""
         most = self._limits
         return Input(
@@ -73,35 +74,35 @@ class SharedInputs:
             np.array([b"the"], object),
         )
 
-    def steps(self):
+    def steps(self) -> Input:
         """K."""
         most = self._limits.steps
         own = min(getattr(self._model, "inference_steps", 0), most)
         about = f"K, refinement steps, 0 to {most}; in training {own}"
         return _scalar("steps", about, 0, most, own)
 
-    def samples(self):
+    def samples(self) -> Input:
         """S."""
         most = self._limits.samples
         return _scalar("samples", f"S, importance samples, 1 to {most}", 1, most, 1)
 
-    def length(self):
+    def length(self) -> int:
         """T of what `generate` and `reconstruct` write, for decoders that need to be told."""
         if self.takes_text or self._shape[0] is None:
             return self._limits.words
         return self._shape[0]
 
-    def count(self):
+    def count(self) -> Input:
         """n of `generate`."""
         most = self._limits.rows
         return _scalar("n", f"how many, 1 to {most}", 1, most, 1)
 
-    def seed(self):
+    def seed(self) -> Input:
         """The seed of all noise."""
         about = "of all noise, any int32; the same seed, the same answer"
         return Input("seed", tf.int32, [], about, (), np.int32(0))
 
-    def temperature(self):
+    def temperature(self) -> Input:
         """What divides the logits of drawn tokens or pixels."""
 
         def known(value):

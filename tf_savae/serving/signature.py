@@ -33,7 +33,7 @@ class Input:
     checks: tuple
     example: Any
 
-    def spec(self):
+    def spec(self) -> tf.TensorSpec:
         """The `tf.TensorSpec`."""
         return tf.TensorSpec(self.shape, self.dtype, self.name)
 
@@ -72,7 +72,7 @@ class Signature:
     outputs: tuple
     compute: Callable
 
-    def function(self):
+    def function(self) -> Callable:
         """The function that is exported: checks, the computation, checks of the answer."""
 
         def run(*tensors):
@@ -83,10 +83,10 @@ class Signature:
 
         return run
 
-    def specs(self):
+    def specs(self) -> list[tf.TensorSpec]:
         """The `tf.TensorSpec` of each input."""
         return [i.spec() for i in self.inputs]
 
-    def example(self):
+    def example(self) -> dict[str, Any]:
         """A small request that succeeds: {input: value}."""
         return {i.name: i.example for i in self.inputs}

@@ -5,7 +5,8 @@ makes them of the strings "exact", "truncated", "unrolled" and "stop".
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tf_savae.autodiff.residuals import LEVELS
 from tf_savae.core import validation
 from tf_savae.core.registration import register
+from tf_savae.core.typing import Config, Nest, TensorLike
 from tf_savae.svi import differentiable_loop
 from tf_savae.svi import hvp as hvps
 
@@ -36,17 +38,21 @@ class Adjoint:
     """
 
     crosses = True
-    hvp = residuals = clip_norm = None
+    hvp: Any = None
+    residuals: str | None = None
+    clip_norm: float | None = None
 
     @property
-    def differentiates_twice(self):
+    def differentiates_twice(self) -> bool:
         """Whether the decoder needs second derivatives."""
         return self.crosses and self.hvp != "finite_difference"
 
-    def check_steps(self, steps):
+    def check_steps(self, steps: int) -> None:
         """Raises ValueError for a number of steps, an int, that the settings do not fit."""
 
-    def check_request(self, steps, return_trace, early_stopping):
+    def check_request(
+        self, steps: TensorLike, return_trace: bool | str, early_stopping: float | None
+    ) -> None:
         """Raises ValueError for what `refine` can do only where no gradient crosses."""
         if tf.is_tensor(steps):
             raise ValueError(
@@ -59,27 +65,31 @@ class Adjoint:
                 f'expected adjoint="stop", got {self!r}.'
             )
 
-    def for_steps(self, steps):
+    def for_steps(self, steps: int) -> Self:
         """This adjoint where a schedule has K = `steps`, which may be less than its depth."""
         return self
 
-    def with_hvp(self, hvp):
+    def with_hvp(self, hvp: str | Callable | None) -> Self:
         """This adjoint with another Hessian-vector product, if it takes any."""
-        return self if self.hvp is None else dataclasses.replace(self, hvp=hvp)
+        own: Any = self  # A dataclass, as all adjoints are but this one.
+        return own if own.hvp is None else dataclasses.replace(own, hvp=hvp)
 
-    def run(self, objective, initial, theta, settings, probe):
+    def run(
+        self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
+    ) -> tuple[list[tf.Tensor], Any]:
         """The steps: (refined flat list, `Seen`), differentiable as this adjoint says."""
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, for Keras' files."""
-        config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        own: Any = self
+        config = {field.name: getattr(self, field.name) for field in dataclasses.fields(own)}
         if callable(config.get("hvp")):
             config["hvp"] = keras.saving.serialize_keras_object(config["hvp"])
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """The adjoint that `get_config` described."""
         config = dict(config)
         if isinstance(config.get("hvp"), dict):
@@ -99,11 +109,13 @@ class TakesProducts(Adjoint):
         clip_norm = validation.positive("clip_norm", self.clip_norm, optional=True)
         object.__setattr__(self, "clip_norm", clip_norm)
 
-    def product(self):
+    def product(self) -> Callable:
         """The function that takes the products, as those of `tf_savae.svi.hvp`."""
         return hvps.resolve(self.hvp)
 
-    def run(self, objective, initial, theta, settings, probe):
+    def run(
+        self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
+    ) -> tuple[list[tf.Tensor], Any]:
         if settings.steps == 0:
             return differentiable_loop.no_steps(initial)
         return differentiable_loop.with_custom_gradient(
@@ -161,7 +173,7 @@ class Exact(TakesProducts):
     residuals: str | None = None
     clip_norm: float | None = None
 
-    def depth_of(self, steps):
+    def depth_of(self, steps: int) -> int:
         """How many of the last steps are crossed exactly: all."""
         return steps
 
@@ -206,16 +218,16 @@ class Truncated(TakesProducts):
         object.__setattr__(self, "depth", validation.non_negative_int("depth", self.depth))
         super().__post_init__()
 
-    def check_steps(self, steps):
+    def check_steps(self, steps: int) -> None:
         """Raises ValueError for fewer steps than `depth`."""
         if self.depth > steps:
             raise ValueError(f"depth: expected at most steps={steps}, got {self.depth}.")
 
-    def for_steps(self, steps):
+    def for_steps(self, steps: int) -> Self:
         """As it is, or with a depth of `steps` where that is less."""
         return dataclasses.replace(self, depth=min(self.depth, steps))
 
-    def depth_of(self, steps):
+    def depth_of(self, steps: int) -> int:
         """How many of the last `steps` are crossed exactly."""
         del steps
         return self.depth
@@ -246,7 +258,9 @@ class Unrolled(Adjoint):
     [[0.25]]
     """
 
-    def run(self, objective, initial, theta, settings, probe):
+    def run(
+        self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
+    ) -> tuple[list[tf.Tensor], Any]:
         """As `Adjoint.run`; the probe receives no gradient."""
         del probe
         if settings.steps == 0:
@@ -281,12 +295,16 @@ class Stop(Adjoint):
 
     crosses = False
 
-    def check_request(self, steps, return_trace, early_stopping):
+    def check_request(
+        self, steps: TensorLike, return_trace: bool | str, early_stopping: float | None
+    ) -> None:
         """Raises ValueError for a trace of a number of steps that is a tensor."""
         if tf.is_tensor(steps) and return_trace:
             super().check_request(steps, return_trace, early_stopping)
 
-    def run(self, objective, initial, theta, settings, probe):
+    def run(
+        self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
+    ) -> tuple[list[tf.Tensor], Any]:
         """As `Adjoint.run`; the probe receives no gradient."""
         del probe
         return differentiable_loop.detached(objective, initial, theta, settings)

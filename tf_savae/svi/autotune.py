@@ -8,6 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import NegativeElbo, Nest, Seed
 from tf_savae.svi import hvp as hvps
 from tf_savae.svi.objective import Objective
 
@@ -16,7 +17,15 @@ __all__ = ["fastest_hvp"]
 _EXACT = ("forward_over_reverse", "reverse_over_reverse")
 
 
-def fastest_hvp(negative_elbo, initial, theta, *, seed=0, jit_compile=None, repeats=3):
+def fastest_hvp(
+    negative_elbo: NegativeElbo,
+    initial: Nest,
+    theta: Nest,
+    *,
+    seed: Seed = 0,
+    jit_compile: bool | None = None,
+    repeats: int = 3,
+) -> str:
     """Times both exact Hessian-vector products on real tensors and names the faster.
 
     Call it eagerly, with a batch of the size that training will use. A product that cannot be
@@ -51,7 +60,7 @@ def fastest_hvp(negative_elbo, initial, theta, *, seed=0, jit_compile=None, repe
             + "; ".join(f"{name}: {error}" for name, error in times.items())
             + ' Where it has first derivatives, hvp="finite_difference" works.'
         )
-    best = min(possible, key=possible.get)
+    best = min(possible, key=lambda name: possible[name])
     if len(possible) == len(_EXACT) and _disagree(*products.values()):
         best = "reverse_over_reverse"
         logging.warning(

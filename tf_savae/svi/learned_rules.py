@@ -5,12 +5,14 @@ weights with the others.
 """
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.registration import register
+from tf_savae.core.typing import Config, Nest, TensorLike
 from tf_savae.svi.per_example import clip
 from tf_savae.svi.update import momentum_step
 
@@ -40,7 +42,14 @@ class LearnedSteps(keras.layers.Layer):
     -0.1
     """
 
-    def __init__(self, steps=5, step_size=0.03, momentum=0.5, clip_norm=5.0, **kwargs):
+    def __init__(
+        self,
+        steps: int = 5,
+        step_size: Any = 0.03,
+        momentum: float = 0.5,
+        clip_norm: float | None = 5.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.steps = validation.positive_int("steps", steps)
         self.step_size = validation.positive("step_size", step_size)
@@ -49,7 +58,7 @@ class LearnedSteps(keras.layers.Layer):
             raise ValueError("momentum: expected a number in (0, 1), whose logit is trained; got 0")
         self.clip_norm = validation.positive("clip_norm", clip_norm, optional=True)
 
-    def build(self, parameters_shape):
+    def build(self, parameters_shape: Nest) -> None:
         """Makes the weights.
 
         Args:
@@ -63,11 +72,13 @@ class LearnedSteps(keras.layers.Layer):
         )
         self.built = True
 
-    def init(self, parameters):
+    def init(self, parameters: Nest) -> Nest:
         """Velocities of zero."""
         return tf.nest.map_structure(tf.zeros_like, parameters)
 
-    def update(self, gradient, state, parameters, step):
+    def update(
+        self, gradient: Nest, state: Nest, parameters: Nest, step: TensorLike
+    ) -> tuple[Nest, Nest]:
         """The next (parameters, velocities) with the sizes of this step."""
         row = tf.minimum(step, self.steps - 1)
         flat = tf.nest.flatten(parameters)
@@ -78,11 +89,11 @@ class LearnedSteps(keras.layers.Layer):
         rates = [tf.sigmoid(logit + _row(w, row, flat[0].dtype)) for w in self.momentum_logits]
         return momentum_step(gradient, tf.nest.flatten(state), parameters, sizes, rates)
 
-    def get_build_config(self):
+    def get_build_config(self) -> None:
         """What `build_from_config` needs: a rule is built with the model that it is part of."""
         return None
 
-    def get_config(self):
+    def get_config(self) -> Config:
         names = ("steps", "step_size", "momentum", "clip_norm")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
@@ -117,7 +128,16 @@ class LearnedUpdate(keras.layers.Layer):
     -0.03
     """
 
-    def __init__(self, units=24, memory=8, step_size=0.03, move=0.05, bound=5.0, seed=0, **kwargs):
+    def __init__(
+        self,
+        units: int = 24,
+        memory: int = 8,
+        step_size: Any = 0.03,
+        move: float = 0.05,
+        bound: float = 5.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.units = validation.positive_int("units", units)
         self.memory = validation.non_negative_int("memory", memory)
@@ -126,7 +146,7 @@ class LearnedUpdate(keras.layers.Layer):
         self.bound = validation.positive("bound", bound)
         self.seed = validation.non_negative_int("seed", seed)
 
-    def build(self, parameters_shape):
+    def build(self, parameters_shape: Nest) -> None:
         """Makes the weights.
 
         Args:
@@ -150,12 +170,12 @@ class LearnedUpdate(keras.layers.Layer):
         self.memory_out = self.add_weight((self.units, self.memory), glorot, name="memory")
         self.built = True
 
-    def init(self, parameters):
+    def init(self, parameters: Nest) -> Nest:
         """Memory of zeros, [B, ..., memory]."""
         leaf = tf.nest.flatten(parameters)[0]
         return tf.tile(tf.zeros_like(leaf)[..., None], [1] * leaf.shape.rank + [self.memory])
 
-    def update(self, gradient, state, parameters):
+    def update(self, gradient: Nest, state: Nest, parameters: Nest) -> tuple[Nest, Nest]:
         """The next (parameters, memory)."""
         flat, slopes = tf.nest.flatten(parameters), tf.nest.flatten(gradient)
         dtype, count = flat[0].dtype, len(flat)
@@ -173,11 +193,11 @@ class LearnedUpdate(keras.layers.Layer):
         state = 0.5 * (state + tf.tanh(_dense(hidden, self.memory_out, dtype)))
         return tf.nest.pack_sequence_as(parameters, moved), state
 
-    def get_build_config(self):
+    def get_build_config(self) -> None:
         """What `build_from_config` needs: a rule is built with the model that it is part of."""
         return None
 
-    def get_config(self):
+    def get_config(self) -> Config:
         names = ("units", "memory", "step_size", "move", "bound", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 

@@ -1,11 +1,14 @@
 """`refine`: K steps of SVI on the variational parameters of each example."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.typing import NegativeElbo, Nest, Seed, TensorLike
 from tf_savae.svi import loop
+from tf_savae.svi.adjoints import Adjoint
 from tf_savae.svi.functional_rule import BoundRule
 from tf_savae.svi.objective import Objective
 from tf_savae.svi.rule_checks import as_rule, check_rule
@@ -26,26 +29,26 @@ class Trace(NamedTuple):
 
 
 def refine(
-    negative_elbo,
-    initial,
-    theta,
+    negative_elbo: NegativeElbo,
+    initial: Nest,
+    theta: Nest,
     *,
-    steps,
-    step_size=None,
-    momentum=0.5,
-    clip_norm=None,
-    update=None,
-    seed,
-    adjoint="exact",
-    hvp=None,
-    return_trace=False,
-    truncate=None,
-    adjoint_clip_norm=None,
-    samples=1,
-    early_stopping=None,
-    backward_probe=None,
-    keep=None,
-):
+    steps: TensorLike,
+    step_size: Nest = None,
+    momentum: float = 0.5,
+    clip_norm: float | None = None,
+    update: Any = None,
+    seed: Seed,
+    adjoint: str | Adjoint = "exact",
+    hvp: str | Callable | None = None,
+    return_trace: bool | str = False,
+    truncate: int | None = None,
+    adjoint_clip_norm: float | None = None,
+    samples: int = 1,
+    early_stopping: float | None = None,
+    backward_probe: tf.Tensor | None = None,
+    keep: str | None = None,
+) -> Any:
     """Refines each example's variational parameters by K steps of gradient descent with momentum.
 
     Algorithm 1 of Kim et al. (2018), https://arxiv.org/abs/1802.02550. Steps and clipping are
@@ -108,8 +111,8 @@ def refine(
         validation.boolean("return_trace", return_trace)
     steps = steps if tf.is_tensor(steps) else validation.non_negative_int("steps", steps)
     short = {"keep": keep, "truncate": truncate, "adjoint_clip_norm": adjoint_clip_norm}
-    adjoint = _adjoint_for(steps, adjoint, hvp, **short)
-    adjoint.check_request(steps, return_trace, early_stopping)
+    crossing = _adjoint_for(steps, adjoint, hvp, **short)
+    crossing.check_request(steps, return_trace, early_stopping)
     flat = tf.nest.flatten(initial)
     samples = validation.positive_int("samples", samples)
     objective = Objective(negative_elbo, initial, theta, samples)
@@ -128,7 +131,7 @@ def refine(
     flat_theta = tf.nest.flatten(theta)
     probe = _probe(backward_probe, flat[0])
     bound.init(bound.weights, flat)  # Says now what does not fit.
-    final, seen = adjoint.run(objective, flat, flat_theta, settings, probe)
+    final, seen = crossing.run(objective, flat, flat_theta, settings, probe)
     refined = tf.nest.pack_sequence_as(initial, final)
     if not return_trace:
         return refined

@@ -13,7 +13,8 @@ from tf_savae.svi.update import Momentum, NaturalGradient
 __all__ = ["as_rule", "check_rule"]
 
 _ROWS = 3
-_KNOWN = weakref.WeakKeyDictionary()  # Rule: the shapes for which it was checked.
+# Rule: the shapes for which it was checked.
+_KNOWN: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def as_rule(update, defaults, **short):

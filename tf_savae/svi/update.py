@@ -12,11 +12,14 @@ attributes, and the weights of a rule that is a Keras layer; what it gets from a
 constant.
 """
 
+from typing import Self
+
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.registration import register
+from tf_savae.core.typing import Config, Nest
 from tf_savae.svi.per_example import clip
 from tf_savae.svi.step_sizes import check_step_size, step_sizes
 
@@ -64,12 +67,14 @@ class Momentum:
     [[0.5]]
     """
 
-    def __init__(self, step_size, momentum=0.5, clip_norm=None):
+    def __init__(
+        self, step_size: Nest, momentum: float = 0.5, clip_norm: float | None = None
+    ) -> None:
         self.step_size = check_step_size(step_size)
         self.momentum = validation.unit_interval("momentum", momentum, closed=False)
         self.clip_norm = validation.positive("clip_norm", clip_norm, optional=True)
 
-    def init(self, parameters):
+    def init(self, parameters: Nest) -> Nest:
         """Velocities of zero.
 
         Raises:
@@ -78,7 +83,7 @@ class Momentum:
         step_sizes(self.step_size, parameters)
         return tf.nest.map_structure(tf.zeros_like, parameters)
 
-    def update(self, gradient, state, parameters):
+    def update(self, gradient: Nest, state: Nest, parameters: Nest) -> tuple[Nest, Nest]:
         """The next (parameters, velocities)."""
         sizes = step_sizes(self.step_size, parameters)
         gradient = clip(self._direction(gradient, parameters), self.clip_norm)
@@ -90,13 +95,13 @@ class Momentum:
         del parameters
         return tf.nest.flatten(gradient)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, for Keras' files."""
         sizes = tf.nest.map_structure(_plain_size, self.step_size)
         return {"step_size": sizes, "momentum": self.momentum, "clip_norm": self.clip_norm}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """The rule that `get_config` described."""
         return cls(**config)
 

@@ -1,5 +1,6 @@
 """The kinds of data that runs train on, one folder each; `TASKS` are all that commands know."""
 
+from tf_savae.core.typing import PathLike
 from tf_savae.tasks.image.config import IMAGE_CONFIGS, ImageConfig
 from tf_savae.tasks.image.task import ImageTask, train_and_evaluate_images
 from tf_savae.tasks.oracle.config import ORACLE_CONFIGS, OracleConfig
@@ -27,7 +28,7 @@ __all__ = [
 TASKS = [TextTask(), ImageTask()]
 
 
-def load_run(workdir):
+def load_run(workdir: PathLike) -> finished_run.Run:
     """A finished run of any kind in `TASKS`: see `tf_savae.training.finished_run.load_run`.
 
     >>> load_run("no_such_folder")

@@ -1,10 +1,12 @@
 """`RunConfig`: settings shared by all runs."""
 
 import dataclasses
+from typing import Any
 
 from tf_savae.core import validation
+from tf_savae.core.typing import Steps
 from tf_savae.models.refinement.steps_schedule import as_steps, every
-from tf_savae.objectives import SYSTEMS
+from tf_savae.objectives import SYSTEMS, Objective
 from tf_savae.svi import ADJOINTS
 from tf_savae.training.distribution import STRATEGIES
 
@@ -145,7 +147,7 @@ class RunConfig:
             )
 
     @property
-    def objective(self):
+    def objective(self) -> Objective:
         """The `Objective` of the system."""
         return SYSTEMS[self.system]
 
@@ -191,7 +193,7 @@ class RunConfig:
                 f"{self.svi_rule!r}, got True. 'learned_steps' has step sizes that are learned."
             )
 
-    def steps(self, steps_per_epoch):
+    def steps(self, steps_per_epoch: int) -> Steps:
         """K, or a schedule {training step: K}, for epochs of so many steps.
 
         Raises:
@@ -214,7 +216,7 @@ class RunConfig:
             ) from None
         return as_steps(found)
 
-    def identity(self):
+    def identity(self) -> dict[str, Any]:
         """The fields that decide the numbers, as JSON; where files lie is not among them."""
         fields = [
             f.name for f in dataclasses.fields(self) if f.metadata.get("affects_results", True)
@@ -223,7 +225,7 @@ class RunConfig:
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 
-def configured(config, settings):
+def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     """A named configuration with settings of one's own.
 
     What it says for SA-VAE alone, the encoder's own ELBO and a rule that learns, goes where another
@@ -233,7 +235,8 @@ def configured(config, settings):
     >>> configured(named, {"system": "vae"}).amortized_weight
     0.0
     """
-    objective, left_out = SYSTEMS.get(settings.get("system", config.system)), {}
+    objective = SYSTEMS.get(settings.get("system", config.system))
+    left_out: dict[str, Any] = {}
     if objective is not None and objective.amortized_weight is None:
         left_out["amortized_weight"] = 0.0
     if objective is not None and not objective.crosses_refinement:

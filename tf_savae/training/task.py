@@ -1,7 +1,15 @@
 """`Task`: what one kind of data (text, images) brings to training, evaluation and the commands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tf_savae.core.typing import Nest, PathLike
+from tf_savae.training.config import RunConfig
+from tf_savae.training.storage.workdir import Workdir
 
 __all__ = ["Split", "Task", "check_digest"]
 
@@ -14,7 +22,7 @@ class Split(NamedTuple):
     unit: str  # what one example is called
     corpus: Any = None  # the TextCorpus, whose perplexity counts; None where there is none
 
-    def dataset(self):
+    def dataset(self) -> tf.data.Dataset:
         """All examples, as `some`."""
         return self.some(self.examples)
 
@@ -28,9 +36,11 @@ class Task:
       configuration: the subclass of `RunConfig` that its runs have.
     """
 
-    kind, unit, configuration = None, "example", None
+    kind: str
+    unit = "example"
+    configuration: type[RunConfig]
 
-    def load(self, config):
+    def load(self, config: Any) -> Any:
         """The data of a run, checked.
 
         They have the parts `valid` and `test`, and the methods steps_per_epoch(),
@@ -38,20 +48,20 @@ class Task:
         """
         raise NotImplementedError
 
-    def build(self, config, data, workdir):
+    def build(self, config: Any, data: Any, workdir: Path) -> keras.Model:
         """The compiled model, with weights and optimizer slots."""
         raise NotImplementedError
 
-    def keep(self, folder, data):
+    def keep(self, folder: Workdir, data: Any) -> None:
         """Writes what the model needs beside it; nothing by default."""
 
-    def kept(self, workdir, identity):
+    def kept(self, workdir: Path, identity: dict[str, Any]) -> Any:
         """What `keep` wrote, checked against the run's identity; None by default."""
 
-    def check_start(self, source, data, path):
+    def check_start(self, source: Any, data: Any, path: PathLike) -> None:
         """Raises ValueError where the run `source` in `path` cannot begin one on `data`."""
 
-    def view(self, config, data):
+    def view(self, config: Any, data: Any) -> Any:
         """How TensorBoard shows examples, samples and reconstructions.
 
         It has `unit`, `sampling` and `decoding` (options of `generation`), examples(count),
@@ -59,31 +69,37 @@ class Task:
         """
         raise NotImplementedError
 
-    def read_split(self, run, config):
+    def read_split(self, run: Any, config: Any) -> Split | None:
         """The `Split` of a finished run that `config` (file, split, max_examples) names."""
         raise NotImplementedError
 
-    def check_analysis(self, run, split, config):
+    def check_analysis(self, run: Any, split: Any, config: Any) -> Any:
         """Says, before any long work, what cannot be analyzed; returns what `analyze` needs."""
 
-    def analyze(self, run, split, config, steps, checked, folder):
+    def analyze(
+        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: Path
+    ) -> dict[str, Any]:
         """Saliency as a JSON-able dict; writes its pictures to `folder`."""
         raise NotImplementedError
 
-    def generation_options(self, config, run, files):
+    def generation_options(
+        self, config: Any, run: Any, files: Sequence[Path] | None
+    ) -> dict[str, Any]:
         """Options of `generation` for a `GenerateConfig`, once it and the output are checked."""
         raise NotImplementedError
 
-    def read_examples(self, config, run):
+    def read_examples(self, config: Any, run: Any) -> Nest:
         """The examples of config.file that are reconstructed or whose codes are used."""
         raise NotImplementedError
 
-    def write_generated(self, config, run, x, drawn, labels, files):
+    def write_generated(
+        self, config: Any, run: Any, x: Nest, drawn: Any, labels: Any, files: Sequence[Path] | None
+    ) -> list[str] | Path:
         """Writes what was drawn; returns the lines or the path of the picture."""
         raise NotImplementedError
 
 
-def check_digest(run, config, digest):
+def check_digest(run: Any, config: Any, digest: str) -> None:
     """Refuses data that are not the split they are said to be.
 
     Args:

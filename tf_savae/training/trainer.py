@@ -4,17 +4,21 @@ import os
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 from absl import logging
 
 from tf_savae.core.atomic_files import sync_file, sync_folder
+from tf_savae.core.typing import PathLike
 from tf_savae.models import NonFiniteError
 from tf_savae.models.build import first_batch
 from tf_savae.training.callbacks import RunState, is_finished, write_history
+from tf_savae.training.config import RunConfig
 from tf_savae.training.distribution import worker_group
 from tf_savae.training.report import print_report, test_report, versions
 from tf_savae.training.storage.checkpoints import Checkpoints
+from tf_savae.training.task import Task
 from tf_savae.training.tensorboard import boards
 from tf_savae.training.warm_start import check_start, start, start_identity
 
@@ -23,7 +27,7 @@ __all__ = ["run"]
 _REPORT, _MODEL = "report.json", "model.keras"
 
 
-def run(config, workdir, task):
+def run(config: RunConfig, workdir: PathLike, task: Task) -> dict[str, Any]:
     """Trains what `config` says in `workdir`, or resumes it, and reports on the test data.
 
     A run killed at any moment continues at its latest checkpoint when called again, and ends with

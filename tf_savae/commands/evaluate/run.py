@@ -1,7 +1,9 @@
 """Evaluation of a finished run: `evaluate_run(config, workdir)`."""
 
 import time
+from typing import Any
 
+from tf_savae.commands.evaluate.config import EvaluateConfig
 from tf_savae.commands.evaluate.measures import (
     exact_numbers,
     gap_numbers,
@@ -11,6 +13,7 @@ from tf_savae.commands.evaluate.measures import (
 from tf_savae.commands.evaluate.table import report_text
 from tf_savae.commands.finished_run import read_split
 from tf_savae.commands.results_folder import Output
+from tf_savae.core.typing import PathLike
 from tf_savae.evaluation import inference_gap, steps_curve
 from tf_savae.plots.inference_gap import save_gap
 from tf_savae.plots.steps_curve import save_steps
@@ -20,7 +23,9 @@ from tf_savae.training.report import versions
 __all__ = ["evaluate_run"]
 
 
-def evaluate_run(config, workdir, output=None):
+def evaluate_run(
+    config: EvaluateConfig, workdir: PathLike, output: PathLike | None = None
+) -> dict[str, Any]:
     """Evaluates what was trained in `workdir`; nothing that is there is changed.
 
     Args:

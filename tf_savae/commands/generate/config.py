@@ -1,6 +1,7 @@
 """Settings of generate.py, and which of them go together."""
 
 import dataclasses
+from typing import Any
 
 from tf_savae.core import validation
 from tf_savae.training.config import setting
@@ -136,19 +137,19 @@ class GenerateConfig:
         if mode == "traverse" and not self.file and (self.rows or self.steps is not None):
             raise ValueError("file: rows and steps belong to data, got no --file.")
 
-    def mode_or_default(self):
+    def mode_or_default(self) -> str:
         """The mode, "sample" by default."""
         return self.mode or "sample"
 
-    def decoding_or_default(self):
+    def decoding_or_default(self) -> str:
         """How text is decoded: sampled in mode "sample", else greedily."""
         return self.decoding or ("sample" if self.mode_or_default() == "sample" else "greedy")
 
-    def count(self):
+    def count(self) -> int:
         """n, or its default: how many samples, examples, codes on the way or changes."""
         return self.n or (7 if self.mode_or_default() == "traverse" else 10)
 
-    def row_numbers(self):
+    def row_numbers(self) -> list[int] | None:
         """The examples of --file to use, counted from 0; None for those of the other modes."""
         wanted = {"interpolate": 2, "traverse": 1}.get(self.mode_or_default())
         if wanted is None:
@@ -163,7 +164,7 @@ class GenerateConfig:
             )
         return [number - 1 for number in numbers]
 
-    def example_numbers(self, total, examples):
+    def example_numbers(self, total: int, examples: str) -> list[int]:
         """The examples of --file that the mode uses, counted from 0.
 
         Args:
@@ -182,11 +183,11 @@ class GenerateConfig:
             )
         return numbers
 
-    def dimension_numbers(self):
+    def dimension_numbers(self) -> list[int] | None:
         """The latent dimensions to change; None for all."""
         return None if self.dimensions is None else _integers("dimensions", self.dimensions)
 
-    def text_options(self, longest):
+    def text_options(self, longest: int) -> dict[str, Any]:
         """The options of a text decoder's `sample`, a dict; `longest` is the default length.
 
         Raises:
@@ -201,7 +202,7 @@ class GenerateConfig:
                 )
         return {"length": self.length or longest, "decoding": decoding, **self._given(_OF_DECODING)}
 
-    def image_options(self):
+    def image_options(self) -> dict[str, Any]:
         """The options of an image decoder's `sample`, a dict.
 
         Raises:

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 from tf_savae import generation
+from tf_savae.commands.generate.config import GenerateConfig
+from tf_savae.core.typing import PathLike
 from tf_savae.tasks import load_run
 
 __all__ = ["generate"]
 
 
-def generate(config, workdir):
+def generate(config: GenerateConfig, workdir: PathLike) -> list[str] | Path:
     """Generates what `config` says with the model of a finished run; the run is only read.
 
     Texts go to standard output or to a file, one a line: words of the vocabulary, without end

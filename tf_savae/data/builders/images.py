@@ -13,7 +13,7 @@ _TFDS_NAMES = {"train": "train", "valid": "validation", "test": "test"}
 _OMNIGLOT_TEST = 8_070  # of 32,460; the published split has as many.
 
 
-class _Images(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class _Images(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """What both share: one feature, uint8 [28, 28, 1]; files in `manual_dir`."""
 
     VERSION = tfds.core.Version("1.0.0")

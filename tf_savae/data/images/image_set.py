@@ -2,14 +2,20 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
+from typing import Self, TypeAlias
 
 import numpy as np
+
+from tf_savae.core.typing import TensorLike
 
 __all__ = ["ImageSet"]
 
 _NARROW = 4  # Times its height: no picture is that wide, as [H, W, N] read as [N, H, W] would be.
 _HALF = 128  # Of 0..255: a whole set of images that stays below has another range;
 _DARK = 32  # or below this, where their type says that 255 is the most.
+
+Rows: TypeAlias = Sequence[int] | np.ndarray | slice  # Numbers of images.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,7 +36,7 @@ class ImageSet:
     source: str  # where they came from
 
     @classmethod
-    def of(cls, array, source):
+    def of(cls, array: TensorLike, source: str) -> Self:
         """Images from numbers [N, H, W], [N, H, W, 1] or [N, 1, H, W]: booleans, 0..255 or 0..1.
 
         Raises:
@@ -49,45 +55,48 @@ class ImageSet:
         return len(self.levels)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """(H, W)."""
         return tuple(self.levels.shape[1:])
 
     @property
-    def binary(self):
+    def binary(self) -> bool:
         """Whether every pixel is 0 or 1, so that there is nothing to draw."""
         return self.full == 1 and self.levels.dtype == np.uint8
 
-    def probabilities(self, rows):
+    def probabilities(self, rows: Rows) -> np.ndarray:
         """Of ink, float32 [n, H, W], for the images numbered `rows`."""
         return self.levels[rows].astype(np.float32) / np.float32(self.full)
 
-    def drawn(self, rows, generator):
-        """Binary images float32 [n, H, W, 1]; grey ones are drawn with a NumPy generator."""
+    def drawn(self, rows: Rows, generator: np.random.Generator | None) -> np.ndarray:
+        """Binary images float32 [n, H, W, 1]; grey ones need a NumPy generator to be drawn with."""
         chance = self.probabilities(rows)
         if not self.binary:
+            assert generator is not None, "grey images need one"
             chance = generator.random(chance.shape, dtype=np.float32) < chance
         return chance.astype(np.float32)[..., None]
 
-    def binarized(self, seed):
-        """The set with every image drawn once, by `seed` (an int, or a NumPy generator)."""
+    def binarized(self, seed: int | Sequence[int] | np.random.Generator) -> "ImageSet":
+        """The set with every image drawn once, by `seed` (an int or ints, or a NumPy generator)."""
         if self.binary:
             return self
         generator = np.random.default_rng(seed)
         parts = np.array_split(np.arange(len(self)), max(1, len(self) // 1000))
-        drawn = [self.drawn(rows, generator)[..., 0].astype(np.uint8) for rows in parts]
+        drawn: list[np.ndarray] = []
+        for rows in parts:
+            drawn.append(self.drawn(rows, generator)[..., 0].astype(np.uint8))
         return ImageSet(np.concatenate(drawn), 1.0, self.source)
 
-    def select(self, rows):
+    def select(self, rows: Rows) -> "ImageSet":
         """The set of the images numbered `rows`, in that order."""
         return ImageSet(self.levels[rows], self.full, self.source)
 
-    def digest(self):
+    def digest(self) -> str:
         """SHA-256 of the images, their size and their range."""
         head = f"{self.levels.shape} {self.levels.dtype} {self.full}".encode()
         return hashlib.sha256(head + np.ascontiguousarray(self.levels).tobytes()).hexdigest()
 
-    def summary(self):
+    def summary(self) -> str:
         """One line for people."""
         kind = "binary" if self.binary else f"grey 0..{self.full:g}"
         ink = float(np.mean(self.levels, dtype=np.float64)) / self.full

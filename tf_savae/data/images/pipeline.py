@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import validation
+from tf_savae.data.images.image_set import ImageSet
 from tf_savae.data.prefetch import weighted_batches
 
 __all__ = ["image_batches", "image_steps_per_epoch", "image_stream"]
@@ -14,7 +15,7 @@ __all__ = ["image_batches", "image_steps_per_epoch", "image_stream"]
 _ORDER, _INK = 0, 1  # what the numbers of a generator decide
 
 
-def image_batches(images, batch_size):
+def image_batches(images: ImageSet, batch_size: int) -> tf.data.Dataset:
     """One pass in fixed order, for evaluation; the last batch is filled up, with weights 0.
 
     Args:
@@ -47,7 +48,9 @@ def image_batches(images, batch_size):
     return _dataset(fetch, images, batch_size, count)
 
 
-def image_stream(images, batch_size, *, seed=0, start_step=0):
+def image_stream(
+    images: ImageSet, batch_size: int, *, seed: int = 0, start_step: int = 0
+) -> tf.data.Dataset:
     """Endless shuffled passes; grey images are drawn anew in each.
 
     Order and drawings of a step are functions of (seed, step) alone, so a stream that starts at
@@ -71,7 +74,7 @@ def image_stream(images, batch_size, *, seed=0, start_step=0):
     validation.non_negative_int("seed", seed)
     validation.non_negative_int("start_step", start_step)
     each = image_steps_per_epoch(images, batch_size)
-    weights = np.ones([batch_size], np.float32)
+    weights: np.ndarray = np.ones([batch_size], np.float32)
 
     def fetch():
         epoch, done = divmod(start_step, each)
@@ -85,7 +88,7 @@ def image_stream(images, batch_size, *, seed=0, start_step=0):
     return _dataset(fetch, images, batch_size, tf.data.INFINITE_CARDINALITY)
 
 
-def image_steps_per_epoch(images, batch_size):
+def image_steps_per_epoch(images: ImageSet, batch_size: int) -> int:
     """Whole batches in one pass.
 
     Raises:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_savae.core.typing import PathLike
 from tf_savae.data.images.files import read_arrays
 from tf_savae.data.images.folders import read_folder
 from tf_savae.data.images.image_set import ImageSet
@@ -13,7 +14,7 @@ from tf_savae.data.tfds_source import is_tfds
 __all__ = ["load_images", "split_images"]
 
 
-def load_images(source, *, data_dir=None):
+def load_images(source: PathLike, *, data_dir: PathLike | None = None) -> dict[str, ImageSet]:
     """The images of a source, by its parts.
 
     Args:
@@ -66,7 +67,9 @@ def _check_one_size(source, parts):
         raise ValueError(f"{source}: expected parts of one image size, got {shapes}")
 
 
-def split_images(parts, *, valid_size, test_size, seed=0):
+def split_images(
+    parts: dict[str, ImageSet], *, valid_size: int, test_size: int, seed: int = 0
+) -> dict[str, ImageSet]:
     """Training, validation and test images from the parts of a source.
 
     Parts that the source has stay as they are; the missing ones are drawn at random from its

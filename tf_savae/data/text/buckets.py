@@ -37,14 +37,14 @@ def bucket_lengths(
     >>> bucket_lengths([3, 4, 4, 11, 12, 30], buckets=3)
     (4, 12, 30)
     """
-    lengths = np.asarray(lengths)
-    if lengths.size == 0 or lengths.min() < 1:
+    sequences = np.asarray(lengths)
+    if sequences.size == 0 or sequences.min() < 1:
         raise ValueError("bucket lengths need at least one sequence, and none shorter than 1 token")
     if buckets < 1 or multiple < 1:
         raise ValueError(
             f"buckets and multiple must be at least 1, got buckets={buckets}, multiple={multiple}"
         )
-    rounded = np.minimum(-(-lengths // multiple) * multiple, lengths.max())
+    rounded = np.minimum(-(-sequences // multiple) * multiple, sequences.max())
     sizes, counts = np.unique(rounded, return_counts=True)
     below = np.concatenate([[0], np.cumsum(counts)])
     return tuple(int(sizes[i]) for i in _cheapest(sizes, below, buckets))
@@ -135,7 +135,7 @@ def _check_plan(
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if min(seed, epoch) < 0:
         raise ValueError(f"seed and epoch must not be negative, got seed={seed}, epoch={epoch}")
-    if len(boundaries) == 0 or boundaries[0] < 1 or np.any(np.diff(boundaries) <= 0):
+    if len(boundaries) == 0 or boundaries[0] < 1 or np.any(np.diff(np.asarray(boundaries)) <= 0):
         raise ValueError(
             f"boundaries must be ascending bucket lengths of at least 1, got {tuple(boundaries)}"
         )

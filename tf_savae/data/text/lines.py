@@ -7,15 +7,15 @@ import lzma
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tf_savae.data.limits import bounded
 from tf_savae.data.text import foreign_files, tfds
 from tf_savae.data.tfds_source import is_tfds
 
-_OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 _START = 512  # Bytes by which other formats are told.
 _MARK = "\ufeff"  # The byte order mark, which stands inside of files that were joined.
 _LATIN = 10  # Bytes that are not UTF-8: so many are no accident where nothing else is UTF-8.

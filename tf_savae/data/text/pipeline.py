@@ -142,7 +142,7 @@ def pad_rows(rows: Sequence[np.ndarray], batch_size: int, length: int) -> np.nda
     >>> pad_rows([np.array([2, 4, 3])], 2, 4).tolist()
     [[2, 4, 3, 0], [0, 0, 0, 0]]
     """
-    tokens = np.full((batch_size, length), PAD, np.int32)
+    tokens: np.ndarray = np.full((batch_size, length), PAD, np.int32)
     for target, row in zip(tokens, rows, strict=False):
         target[: len(row)] = row
     return tokens

@@ -37,7 +37,7 @@ class Vocabulary:
     'the cat'
     """
 
-    def __init__(self, words: Iterable[str]):
+    def __init__(self, words: Iterable[str]) -> None:
         if isinstance(words, str):
             raise ValueError(f"words must be a sequence of words, got the one string {words!r}")
         self._tokens = (*SPECIALS, *words)

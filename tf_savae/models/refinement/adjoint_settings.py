@@ -1,7 +1,10 @@
 """How gradients cross a refinement layer's steps: by an adjoint object, or by its short forms."""
 
+from collections.abc import Callable
+
 import keras
 
+from tf_savae.core.typing import Config, MixedIn
 from tf_savae.models.refinement.steps_schedule import every
 from tf_savae.svi.adjoints import Adjoint
 from tf_savae.svi.short_forms import as_adjoint, short_forms_of
@@ -11,7 +14,7 @@ __all__ = ["SHORT_FORMS", "HasAdjoint"]
 SHORT_FORMS = ("hvp", "keep", "truncate", "adjoint_clip_norm")
 
 
-class HasAdjoint:
+class HasAdjoint(MixedIn):
     """The part of `SemiAmortizedRefinement` that knows the adjoint and its settings.
 
     Beside a string the settings are attributes that may be assigned one by one. Beside an object
@@ -43,7 +46,7 @@ class HasAdjoint:
             for short in SHORT_FORMS:
                 super().__setattr__(short, shown[short])
 
-    def current_adjoint(self):
+    def current_adjoint(self) -> Adjoint:
         """The adjoint that the settings mean, as an object.
 
         Raises:
@@ -51,7 +54,7 @@ class HasAdjoint:
         """
         return self._adjoint_with(steps=max(every(self.steps)))
 
-    def product(self):
+    def product(self) -> str | Callable | None:
         """The Hessian-vector product that the settings ask for."""
         return self.current_adjoint().hvp or self.hvp
 
@@ -71,7 +74,7 @@ class HasAdjoint:
             short[name] = None
         return as_adjoint(adjoint, steps, **short)
 
-    def adjoint_config(self):
+    def adjoint_config(self) -> Config:
         """The constructor's arguments that say how gradients cross the steps."""
         if isinstance(self.adjoint, Adjoint):
             return {"adjoint": keras.saving.serialize_keras_object(self.adjoint)}

@@ -1,6 +1,8 @@
 """`SemiAmortizedRefinement`: K differentiable SVI steps as a Keras layer."""
 
 import concurrent.futures
+from collections.abc import Callable
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
@@ -8,6 +10,7 @@ import tensorflow as tf
 from tf_savae.core import seeds, validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
+from tf_savae.core.typing import Config, Distribution, NegativeElbo, Nest, Seed, Steps
 from tf_savae.models.build import spec_of, zeros_of
 from tf_savae.models.refinement.adjoint_settings import SHORT_FORMS, HasAdjoint
 from tf_savae.models.refinement.checks import CHANGEABLE, check_generator, checked_prior
@@ -15,12 +18,14 @@ from tf_savae.models.refinement.fallback import better_of
 from tf_savae.models.refinement.steps_schedule import as_steps
 from tf_savae.models.refinement.update_rule import HasUpdateRule
 from tf_savae.models.validation.posterior_parameters import check_parameters
+from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.functional import PureGenerator
-from tf_savae.networks.prior import StandardNormalPrior
-from tf_savae.probability import as_family
+from tf_savae.networks.prior import Prior, StandardNormalPrior
+from tf_savae.probability import Family, as_family
 from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import zero_codes
-from tf_savae.svi import fastest_hvp, refine
+from tf_savae.svi import Trace, fastest_hvp, refine
+from tf_savae.svi.adjoints import Adjoint
 
 __all__ = ["SemiAmortizedRefinement"]
 
@@ -75,25 +80,25 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
 
     def __init__(
         self,
-        steps=20,
-        step_size=None,
-        momentum=0.5,
-        clip_norm=5.0,
-        adjoint="exact",
-        hvp=None,
-        truncate=None,
-        adjoint_clip_norm=None,
-        samples=1,
-        learn_step_size=False,
-        decoder=None,
-        prior=None,
-        family=None,
-        seed=0,
-        keep=None,
-        fall_back=0,
-        update=None,
-        **kwargs,
-    ):
+        steps: Steps = 20,
+        step_size: Any = None,
+        momentum: float = 0.5,
+        clip_norm: float | None = 5.0,
+        adjoint: str | Adjoint = "exact",
+        hvp: str | Callable | None = None,
+        truncate: int | None = None,
+        adjoint_clip_norm: float | None = None,
+        samples: int = 1,
+        learn_step_size: bool = False,
+        decoder: Decoder | None = None,
+        prior: Prior | None = None,
+        family: Family | Callable[..., Distribution] | None = None,
+        seed: int = 0,
+        keep: str | None = None,
+        fall_back: int = 0,
+        update: Any = None,
+        **kwargs: Any,
+    ) -> None:
         # Variational parameters and data keep full precision whatever the decoder computes in.
         super().__init__(**{"autocast": False, **kwargs})
         self.steps = as_steps(steps)
@@ -120,18 +125,22 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
             )
         super().__setattr__(name, value)
 
-    def check_settings(self):
+    def check_settings(self) -> None:
         """Raises ValueError unless settings that were assigned one by one fit together."""
         self.current_adjoint()
 
-    def refine(self, negative_elbo, initial, theta, seed, **overrides):
+    def refine(
+        self, negative_elbo: NegativeElbo, initial: Nest, theta: Nest, seed: Seed, **overrides: Any
+    ) -> Any:
         """`tf_savae.svi.refine` with this layer's settings; `overrides` replace some of them."""
         refined, trace, _ = self.refine_or_fall_back(
             negative_elbo, initial, theta, seed, **overrides
         )
         return (refined, trace) if overrides.get("return_trace") else refined
 
-    def refine_or_fall_back(self, negative_elbo, initial, theta, seed, **overrides):
+    def refine_or_fall_back(
+        self, negative_elbo: NegativeElbo, initial: Nest, theta: Nest, seed: Seed, **overrides: Any
+    ) -> tuple[Nest, Trace | None, tf.Tensor | None]:
         """As `refine`.
 
         Returns:
@@ -167,11 +176,13 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
             settings["adjoint"] = settings["adjoint"].for_steps(settings["steps"])
         return settings
 
-    def __call__(self, parameters, x, *args, **kwargs):
+    def __call__(self, parameters: Nest, x: Nest, *args: Any, **kwargs: Any) -> Nest:
         self._ensure_decoder(parameters, x)
         return super().__call__(parameters, x, *args, **kwargs)
 
-    def call(self, parameters, x, seed=None, training=False):
+    def call(
+        self, parameters: Nest, x: Nest, seed: Seed | None = None, training: bool = False
+    ) -> Nest:
         """Refined parameters for the examples x, using the layer's own decoder.
 
         Args:
@@ -191,7 +202,8 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         precise = self.variable_dtype
         parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), parameters)
         check_parameters(self.family, parameters)
-        generator = PureGenerator(self.decoder, self._prior_of(parameters), self.family)
+        decoder: Any = self.decoder  # Not None: `__call__` has seen to it.
+        generator = PureGenerator(decoder, self._prior_of(parameters), self.family)
         outer, inner = seeds.split(self._seed_of_call(seed, training), 2)
         theta = generator.theta(x, outer, training)
         measures = self.product() == "auto"
@@ -201,7 +213,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         def negative_elbo(lam, theta, step_seed):
             return generator.terms(lam, theta, step_seed, training).weighted()
 
-        hvp = {"hvp": self._measured_hvp} if measures and self._measured_hvp else {}
+        hvp: dict[str, Any] = {"hvp": self._measured_hvp} if measures and self._measured_hvp else {}
         return self.refine(negative_elbo, parameters, theta, inner, **hvp)
 
     def _measure_hvp(self, parameters, x):
@@ -261,23 +273,23 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
                 prior.build()
             check_prior(prior, self.family, example)
 
-    def get_build_config(self):
+    def get_build_config(self) -> Config | None:
         """The shapes from which a loaded layer makes its own and its decoder's weights."""
         if self._example is None:
             return None
         return {"example": keras.saving.serialize_keras_object(self._example)}
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: Config) -> None:
         """Makes the weights of a loaded layer."""
         example = keras.saving.deserialize_keras_object(config["example"])
         self._ensure_decoder(zeros_of(example["parameters"]), zeros_of(example["x"]))
         if not self.built:
             self.build()
 
-    def compute_output_spec(self, parameters, *args, **kwargs):
+    def compute_output_spec(self, parameters: Nest, *args: Any, **kwargs: Any) -> Nest:
         return keras.tree.map_structure(lambda p: keras.KerasTensor(p.shape, p.dtype), parameters)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         names = ("steps", "samples", "learn_step_size", "fall_back", "seed")
         own = {name: getattr(self, name) for name in names}
         own |= {**self.rule_config(), **self.adjoint_config()}
@@ -288,7 +300,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         return {**super().get_config(), **own}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         config = dict(config)
         for name in ("decoder", "prior", "family", "adjoint", "hvp", "update"):
             if isinstance(config.get(name), dict):

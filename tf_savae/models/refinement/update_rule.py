@@ -1,11 +1,14 @@
 """Resolve the update rule of a refinement layer: a rule, or the settings of `Momentum`."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.autocast import full_precision
+from tf_savae.core.typing import Config, MixedIn, Nest
 from tf_savae.models.refinement.steps_schedule import last
 from tf_savae.svi import Momentum
 from tf_savae.svi.rule_checks import as_rule, check_rule
@@ -17,7 +20,7 @@ _SHORT_FORMS = ("step_size", "momentum", "clip_norm")  # Of `Momentum`; None wit
 _DEFAULTS = {"momentum": 0.5, "clip_norm": 5.0}  # Beside an update rule they say nothing.
 
 
-class HasUpdateRule:
+class HasUpdateRule(MixedIn):
     """The part of `SemiAmortizedRefinement` that knows the update rule and its weights."""
 
     def _set_rule(self, update, step_size, momentum, clip_norm, learn_step_size):
@@ -79,7 +82,7 @@ class HasUpdateRule:
                 "got True. Use update=svi.LearnedSteps()."
             )
 
-    def build(self, parameters_shape=None, x_shape=None):
+    def build(self, parameters_shape: Any = None, x_shape: Any = None) -> None:
         if self.learn_step_size:
             logs = np.log(np.broadcast_to(self.step_size, [self._tensor_count()]))
             self.log_step_size = self.add_weight(
@@ -94,7 +97,7 @@ class HasUpdateRule:
         except NotImplementedError:  # A plain function, which cannot say: one for all tensors.
             return 1 if isinstance(self.step_size, float) else len(self.step_size)
 
-    def current_step_size(self, initial):
+    def current_step_size(self, initial: Nest) -> Nest:
         """The step sizes in the form `refine` takes."""
         sizes = self.step_size
         if self.learn_step_size:
@@ -115,17 +118,17 @@ class HasUpdateRule:
         return tf.nest.pack_sequence_as(initial, list(sizes))
 
     @property
-    def last_steps(self):
+    def last_steps(self) -> int:
         """K, or the last K of a schedule: that of inference."""
         return last(self.steps)
 
-    def rule(self, initial):
+    def rule(self, initial: Nest) -> Any:
         """The update rule for parameters like `initial`, a nest of tensors [B, ...]."""
         if self.update is not None:
             return self.update
         return Momentum(self.current_step_size(initial), self.momentum, self.clip_norm)
 
-    def build_rule(self, initial):
+    def build_rule(self, initial: Nest) -> None:
         """Makes the weights of a rule that is a layer; raises where the rule does not fit.
 
         Args:
@@ -137,7 +140,7 @@ class HasUpdateRule:
         _refuse_variables(self.update)
         check_rule(self.rule(initial), initial)
 
-    def largest_step_size(self):
+    def largest_step_size(self) -> float | None:
         """The largest step size of `Momentum` now, a float; None with another rule."""
         if self.update is not None:
             return None
@@ -145,7 +148,7 @@ class HasUpdateRule:
             return float(np.exp(np.max(self.log_step_size.numpy())))
         return float(np.max(self.step_size))
 
-    def rule_config(self):
+    def rule_config(self) -> Config:
         """The constructor's arguments that say how to step."""
         if self.update is None:
             sizes = list(self.step_size) if isinstance(self.step_size, tuple) else self.step_size

@@ -2,10 +2,15 @@
 
 import json
 import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import keras
 import tensorflow as tf
 from absl import logging
 
+from tf_savae.core.typing import Nest, PathLike
 from tf_savae.tasks.image.config import ImageConfig
 from tf_savae.tasks.image.data import load_image_sets
 from tf_savae.tasks.image.examples import read_examples, save_images
@@ -15,7 +20,7 @@ from tf_savae.tasks.image.split import read_image_split
 from tf_savae.tasks.image.view import ImageView
 from tf_savae.training.distribution import ReadOnlyWorkdir, WorkerGroup
 from tf_savae.training.storage.json_files import write_whole
-from tf_savae.training.task import Task
+from tf_savae.training.task import Split, Task
 from tf_savae.training.trainer import run
 
 __all__ = ["ImageTask", "train_and_evaluate_images"]
@@ -23,7 +28,7 @@ __all__ = ["ImageTask", "train_and_evaluate_images"]
 _RUN = "run.json"
 
 
-def train_and_evaluate_images(config, workdir):
+def train_and_evaluate_images(config: ImageConfig, workdir: PathLike) -> dict[str, Any]:
     """Trains what `config` says in `workdir`, or resumes it, and reports on the test images.
 
     Everything that can be wrong with the input is found before any long work. A run killed at
@@ -51,39 +56,45 @@ class ImageTask(Task):
 
     kind, unit, configuration = "image", "image", ImageConfig
 
-    def load(self, config):
+    def load(self, config: Any) -> Any:
         return load_image_sets(config)
 
-    def build(self, config, data, workdir):
+    def build(self, config: Any, data: Any, workdir: Path) -> keras.Model:
         """The compiled model, once the replicas that train it are known to be the run's."""
         if config.objective.uses_encoder:
             _check_replicas(workdir)
         return build_image_model(config, data)
 
-    def view(self, config, data):
+    def view(self, config: Any, data: Any) -> Any:
         return ImageView(config, data)
 
-    def read_split(self, run, config):
+    def read_split(self, run: Any, config: Any) -> Split | None:
         return read_image_split(run, config)
 
-    def check_analysis(self, run, split, config):
+    def check_analysis(self, run: Any, split: Any, config: Any) -> Any:
         if split and config.tags:
             raise ValueError("tags: expected none for a run on images, which have no words.")
 
-    def analyze(self, run, split, config, steps, checked, folder):
+    def analyze(
+        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: Path
+    ) -> dict[str, Any]:
         return analyze_images(run, split, config, steps, folder)
 
-    def generation_options(self, config, run, files):
+    def generation_options(
+        self, config: Any, run: Any, files: Sequence[Path] | None
+    ) -> dict[str, Any]:
         if not files or len(files) < 2:
             raise ValueError(
                 f"output: a run on images expects a .png to write, got {config.output!r}."
             )
         return config.image_options()
 
-    def read_examples(self, config, run):
+    def read_examples(self, config: Any, run: Any) -> Nest:
         return read_examples(config, run)
 
-    def write_generated(self, config, run, x, drawn, labels, files):
+    def write_generated(
+        self, config: Any, run: Any, x: Nest, drawn: Any, labels: Any, files: Any
+    ) -> list[str] | Path:
         save_images(config, run, x, drawn, labels, *files)
         return files[0]
 

@@ -1,6 +1,7 @@
 """Configurations of the oracle experiment, with their named presets."""
 
 import dataclasses
+from typing import Any
 
 from tf_savae.core import validation
 from tf_savae.training.config import HVPS, KEEPS, setting
@@ -105,11 +106,11 @@ class OracleConfig:
             )
 
     @property
-    def studies(self):
+    def studies(self) -> tuple[str, ...]:
         """The names of the studies to run."""
         return _STUDIES[1:] if self.study == "both" else (self.study,)
 
-    def identity(self):
+    def identity(self) -> dict[str, Any]:
         """The fields that decide the numbers as a dict, for run.json and results.json."""
         values = dataclasses.asdict(self)
         del values["strategy"]  # Any number of replicas computes the same.

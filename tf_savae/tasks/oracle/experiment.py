@@ -4,10 +4,14 @@ Two studies over each seed's random oracle: inference alone is learned, or the g
 """
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
+from tf_savae.core.typing import PathLike
 from tf_savae.data.oracle import draw_oracle_data
 from tf_savae.plots.landscape import save_landscape
 from tf_savae.tasks.oracle import systems as systems
+from tf_savae.tasks.oracle.config import OracleConfig
 from tf_savae.tasks.oracle.landscape import landscape
 from tf_savae.tasks.oracle.table import print_results, summary
 from tf_savae.training.distribution import worker_group
@@ -18,7 +22,9 @@ __all__ = ["run_oracle"]
 _RESULTS = "results.json"
 
 
-def run_oracle(config, workdir, seeds=(0,)):
+def run_oracle(
+    config: OracleConfig, workdir: PathLike, seeds: Sequence[int] = (0,)
+) -> dict[str, Any]:
     """Runs both studies for every seed, prints the table, and writes results into `workdir`.
 
     results.json holds configuration, versions, seconds, and the numbers of every run;

@@ -2,9 +2,15 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
 
 from tf_savae import data
 from tf_savae.analysis import encoder_saliency
+from tf_savae.core.typing import Nest, PathLike
 from tf_savae.tasks.text.config import TextConfig
 from tf_savae.tasks.text.data import load_texts
 from tf_savae.tasks.text.examples import read_examples, to_lines
@@ -13,7 +19,8 @@ from tf_savae.tasks.text.saliency import analyze_text, checked_tags
 from tf_savae.tasks.text.split import read_text_split
 from tf_savae.tasks.text.view import TextView
 from tf_savae.training.storage.json_files import inside, write_whole
-from tf_savae.training.task import Task
+from tf_savae.training.storage.workdir import Workdir
+from tf_savae.training.task import Split, Task
 from tf_savae.training.trainer import run
 
 __all__ = ["TextTask", "train_and_evaluate"]
@@ -21,7 +28,7 @@ __all__ = ["TextTask", "train_and_evaluate"]
 _VOCABULARY = "vocabulary.txt"
 
 
-def train_and_evaluate(config, workdir):
+def train_and_evaluate(config: TextConfig, workdir: PathLike) -> dict[str, Any]:
     """Trains what `config` says in `workdir`, or resumes it, and reports on the test text.
 
     Everything that can be wrong with the input is found before any long work. A run killed at
@@ -48,48 +55,54 @@ class TextTask(Task):
 
     kind, unit, configuration = "text", "document", TextConfig
 
-    def load(self, config):
+    def load(self, config: Any) -> Any:
         return load_texts(config)
 
-    def build(self, config, data, workdir):
+    def build(self, config: Any, data: Any, workdir: Path) -> keras.Model:
         return build_model(config, data)
 
-    def keep(self, folder, data):
+    def keep(self, folder: Workdir, data: Any) -> None:
         _keep_vocabulary(folder, data.vocabulary)
 
-    def kept(self, workdir, identity):
+    def kept(self, workdir: Path, identity: dict[str, Any]) -> Any:
         return _load_vocabulary(workdir, identity)
 
-    def check_start(self, source, data, path):
+    def check_start(self, source: Any, data: Any, path: PathLike) -> None:
         if source.vocabulary != data.vocabulary:
             raise ValueError(
                 "start_from: expected a run with the vocabulary of this training text, got that of "
                 f"{path}, with another. Train both on the same text."
             )
 
-    def view(self, config, data):
+    def view(self, config: Any, data: Any) -> Any:
         return TextView(config, data)
 
-    def read_split(self, run, config):
+    def read_split(self, run: Any, config: Any) -> Split | None:
         return read_text_split(run, config)
 
-    def check_analysis(self, run, split, config):
+    def check_analysis(self, run: Any, split: Any, config: Any) -> Any:
         if run.model.encoder is not None:
             encoder_saliency(run.model)
         return checked_tags(run, split, config) if split else None
 
-    def analyze(self, run, split, config, steps, checked, folder):
+    def analyze(
+        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: Path
+    ) -> dict[str, Any]:
         return analyze_text(run, split, config, steps, checked, folder)
 
-    def generation_options(self, config, run, files):
+    def generation_options(
+        self, config: Any, run: Any, files: Sequence[Path] | None
+    ) -> dict[str, Any]:
         if files and len(files) > 1:
             raise ValueError(f"output: a run on text makes text, got the image {files[0]}.")
         return config.text_options(run.configuration["max_words"])
 
-    def read_examples(self, config, run):
+    def read_examples(self, config: Any, run: Any) -> Nest:
         return read_examples(config, run)
 
-    def write_generated(self, config, run, x, drawn, labels, files):
+    def write_generated(
+        self, config: Any, run: Any, x: Nest, drawn: Any, labels: Any, files: Sequence[Path] | None
+    ) -> list[str] | Path:
         lines = to_lines(drawn.x, run.vocabulary, labels if config.labels else None)
         text = "".join(f"{line}\n" for line in lines)
         if files:

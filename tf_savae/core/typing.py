@@ -1,0 +1,38 @@
+"""Names of types that annotations share; checkers see what readers do: shapes stand in docstrings.
+
+TensorFlow and Keras have no stubs that checkers could follow, so what is a tensor, and what may be
+an array or a number just as well, is said for people.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import tensorflow as tf
+
+__all__ = [
+    "Config",
+    "Distribution",
+    "MixedIn",
+    "NegativeElbo",
+    "Nest",
+    "PathLike",
+    "Seed",
+    "Steps",
+    "TensorLike",
+]
+
+Nest: TypeAlias = Any  # Tensors, or arrays, in tuples, lists and dicts; or one alone.
+TensorLike: TypeAlias = Any  # What `tf.convert_to_tensor` takes: a number, list, array or tensor.
+Distribution: TypeAlias = Any  # A TFP distribution.
+Seed: TypeAlias = int | Sequence[int] | tf.Tensor  # An int, or a stateless seed [2].
+PathLike: TypeAlias = str | os.PathLike
+Steps: TypeAlias = int | dict[int, int]  # K, or a schedule {training step: K}.
+Config: TypeAlias = dict[str, Any]  # A constructor's arguments, as JSON or for Keras' files.
+NegativeElbo: TypeAlias = Callable[[Nest, Nest, tf.Tensor], tf.Tensor]
+
+# The base of a part of a class: it uses attributes of the whole, which checkers cannot know.
+if TYPE_CHECKING:
+    MixedIn: Any
+else:
+    MixedIn = object
