@@ -3,13 +3,13 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.typing import PathLike
+from tf_savae.data import Vocabulary
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
 from tf_savae.serving.documentation import describe, write_documentation
 from tf_savae.serving.graph_vocabulary import GraphVocabulary
@@ -28,7 +28,7 @@ def export(
     model: keras.Model,
     path: PathLike,
     *,
-    vocabulary: Any = None,
+    vocabulary: Vocabulary | None = None,
     version: int | None = None,
     limits: Limits | None = None,
     signatures: Sequence[str | Callable[..., Signature]] | None = None,

@@ -45,7 +45,7 @@ class LearnedSteps(keras.layers.Layer):
     def __init__(
         self,
         steps: int = 5,
-        step_size: Any = 0.03,
+        step_size: float = 0.03,
         momentum: float = 0.5,
         clip_norm: float | None = 5.0,
         **kwargs: Any,
@@ -132,7 +132,7 @@ class LearnedUpdate(keras.layers.Layer):
         self,
         units: int = 24,
         memory: int = 8,
-        step_size: Any = 0.03,
+        step_size: float = 0.03,
         move: float = 0.05,
         bound: float = 5.0,
         seed: int = 0,
