@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_savae import SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.evaluation import active_units, evaluate_bounds, importance_weighted_nll
+from tf_savae.evaluation.dataset_pass import one_pass
 from tf_savae.networks import DistributionDecoder
 
 W = np.array([[1.0, 0.5, -0.5], [0.0, 0.0, 0.0]], np.float32)  # The second latent is not used.
@@ -102,3 +103,10 @@ def test_active_units_refuses(means, message):
 def test_samples_must_be_positive(model):
     with pytest.raises(ValueError, match="samples: expected an integer >= 1, got 0"):
         importance_weighted_nll(model, _batches(), samples=0)
+
+
+def test_the_bar_ends_on_the_mean_of_all_examples(capsys):
+    """Keras' own ends on the last batch's value."""
+    data = tf.data.Dataset.from_tensor_slices([1.0, 2.0, 3.0, 4.0, 10.0]).batch(2)
+    one_pass(lambda x, seed: x, data, label="mean", shows=lambda part: {"value": part.mean()})
+    assert "value: 4.0000" in capsys.readouterr().out.splitlines()[-1]

@@ -1,5 +1,7 @@
 """Apply a function to every batch of a dataset and join the results."""
 
+import collections
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -57,7 +59,7 @@ def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
             f"dataset: expected a tf.data.Dataset of batches, got an array of shape "
             f"{list(dataset.shape)}. Use tf.data.Dataset.from_tensor_slices(x).batch(32)."
         )
-    bar = _bar(dataset, label)
+    bar = None if label is None else _Bar(dataset, label)
     batches = None if model is None else model.batch_checks()
     parts = []
     for index, batch in enumerate(dataset):
@@ -68,7 +70,7 @@ def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
         answer = function(x, seeds.fold(seed, index))
         parts.append(tf.nest.map_structure(lambda t, r=rows: np.asarray(t, np.float64)[r], answer))
         if bar is not None:
-            bar.update(index + 1, values=(shows(parts[-1]) if shows else {}).items())
+            bar.update(index + 1, parts[-1], shows)
     if not parts or not len(tf.nest.flatten(parts[0])[0]):
         raise ValueError("dataset: expected at least one example of weight above 0, got none.")
     return tf.nest.map_structure(lambda *columns: np.concatenate(columns), *parts)
@@ -86,9 +88,22 @@ def _kept(weights):
     return weights > 0
 
 
-def _bar(dataset, label):
-    if label is None:
-        return None
-    print(label)
-    count = int(dataset.cardinality())
-    return keras.utils.Progbar(count if count > 0 else None, unit_name="batch")
+class _Bar:
+    """A progress bar with means over all examples so far: Keras' own ends on the last batch's."""
+
+    def __init__(self, dataset, label):
+        print(label)
+        count = int(dataset.cardinality())
+        target = count if count > 0 else None
+        self._bar = keras.utils.Progbar(target, unit_name="batch", stateful_metrics=[])
+        self._sums, self._examples = collections.Counter(), 0
+
+    def update(self, batches, part, shows):
+        """Shows the means after so many batches, the last of which gave `part`."""
+        count = len(tf.nest.flatten(part)[0])
+        if shows and count:
+            self._examples += count
+            self._sums.update({name: value * count for name, value in shows(part).items()})
+        self._bar.stateful_metrics = set(self._sums)
+        means = [(name, total / self._examples) for name, total in self._sums.items()]
+        self._bar.update(batches, values=means)
