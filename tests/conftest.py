@@ -24,14 +24,30 @@ settings.register_profile("repeatable", deadline=None, derandomize=True, max_exa
 settings.load_profile("repeatable")
 
 PROJECT = Path(__file__).resolve().parent.parent
-# What runs a program as a whole: left out unless asked for with -m e2e.
+# What is left out unless asked for with -m e2e: programs as a whole, and long tests of models.
 E2E = (
+    "autodiff/test_residual_orders.py",
+    "autodiff/test_residuals.py",
     "benchmarks",
     "commands",
+    "data/test_text_pipeline.py",
+    "evaluation/test_mutual_information.py",
+    "generation",
+    "models/test_changed_settings.py",
+    "models/test_fallback.py",
+    "models/test_fit.py",
+    "models/test_jit.py",
+    "models/test_non_finite.py",
+    "models/test_precision.py",
+    "models/test_saving.py",
+    "models/test_steps_schedule.py",
+    "networks/test_stateful_decoders.py",
+    "objectives/test_encoder_signal.py",
     "project/test_api_reference.py",
     "project/test_tutorials.py",
     "robustness",
     "serving",
+    "svi/test_derivatives.py",
     "tasks/test_image.py",
     "tasks/test_oracle.py",
     "tasks/test_text.py",
@@ -43,10 +59,12 @@ E2E = (
 
 @pytest.hookimpl(tryfirst=True)  # Before -m is looked at.
 def pytest_collection_modifyitems(items):
-    """Marks the tests of `E2E`, and slow ones, as e2e."""
+    """Marks as e2e the tests of `E2E`, slow ones, and those that compile with XLA."""
     for item in items:
         place = Path(item.path).relative_to(PROJECT / "tests").as_posix()
-        if place.startswith(E2E) or item.get_closest_marker("slow"):
+        chosen = getattr(item, "callspec", None)
+        compiled = chosen and (chosen.params.get("jit_compile") is True or "xla" in chosen.id)
+        if place.startswith(E2E) or item.get_closest_marker("slow") or compiled:
             item.add_marker("e2e")
 
 
