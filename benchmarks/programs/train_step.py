@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
+from tf_savae.core.noise_streams import NoiseStream
 from tf_savae.models import apply_if_finite, train_step
 from tf_savae.models.metrics import STABILITY
 
@@ -100,7 +101,7 @@ class PureStep:
         probe = tf.zeros([x.shape[0], len(STABILITY)], model.variable_dtype)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([weights, probe])
-            noise = model._noise(train_step._TRAIN, step)
+            noise = model._noise(NoiseStream.TRAINING, step)
             outcome = model._outcome(x, noise, model._beta_at(step), True, probe)
             loss = model._loss(outcome, tf.ones_like(outcome.loss), None)
         *gradients, probe = tape.gradient(loss, [*weights, probe])

@@ -59,7 +59,7 @@ def pictures(tmp_path_factory):
     x = image_models.images(6)
     model = compiled(image_models.model("vae"), x)
     np.savez(folder / "images.npz", images=x[..., 0])
-    return _run_folder(folder / "run", model), model, str(folder / "images.npz"), x
+    return _run_folder(folder / "run", model, channels=8), model, str(folder / "images.npz"), x
 
 
 def _generate(run, **settings):
