@@ -7,7 +7,7 @@ import types
 import pytest
 import text_runs
 
-from tf_savae.tasks import load_run
+from tf_savae.tasks import TextTask, load_run
 from tf_savae.tasks.text import task
 from tf_savae.training import trainer
 from tf_savae.training.distribution import ReadOnlyWorkdir
@@ -68,5 +68,7 @@ def test_a_worker_that_sees_another_folder_than_the_chief(texts, tmp_path, made)
         workdir.mkdir()
     data = types.SimpleNamespace(identity=dict)
     with pytest.raises(ValueError, match="Give a folder that all machines share"):
-        trainer._claim(text_runs.config(texts, **CHANGES), ReadOnlyWorkdir(workdir), None, data)
+        trainer._claim(
+            text_runs.config(texts, **CHANGES), ReadOnlyWorkdir(workdir), TextTask(), data
+        )
     assert not made or not list(workdir.iterdir())
