@@ -1,4 +1,4 @@
-"""Floor 6: what the latent code carries, and what refinement does to it."""
+"""What the latent code carries, and what refinement does to it."""
 
 from tf_savae.analysis.averages import Averages, average_by, frequency_groups, position_groups
 from tf_savae.analysis.path import RefinementPath, refinement_path

@@ -69,7 +69,7 @@ def analyze_run(
             f"example: expected a number from 1 to {split.examples}, the {split.unit}s that are "
             f"used (see max_examples); got {config.example}."
         )
-    checked = run.task.check_analysis(run, split, config)
+    tags = run.task.read_tags(run, split, config)
     folder = Output(workdir, "analysis", output)
     report = {
         "system": run.system,
@@ -79,7 +79,7 @@ def analyze_run(
         "unit": split.unit,
     }
     steps = run.model.inference_steps if config.steps == -1 else config.steps
-    report["saliency"] = run.task.analyze(run, split, config, steps, checked, folder)
+    report["saliency"] = run.task.analyze(run, split, config, steps, tags, folder)
     report |= {"refinement": _refinement(run, split, config, folder)}
     report |= {"configuration": vars(config), "run": run.configuration, "versions": versions()}
     folder.write_tensorboard({})
@@ -96,7 +96,7 @@ def _check_run(run):
             f"{run.system}."
         )
     log_probs_of_parts(run.model.decoder)
-    run.task.check_analysis(run, None, None)
+    run.task.check_networks(run)
 
 
 def _refinement(run, split, config, folder):

@@ -1,4 +1,4 @@
-"""Floor 0: seeds, input checks and serialisation, on which all else stands."""
+"""Seeds, input checks and serialisation, on which all else stands."""
 
 import tf_savae.core.backend  # noqa: F401 First: it refuses other backends than TensorFlow's.
 from tf_savae.core import seeds, validation

@@ -1,4 +1,4 @@
-"""Floor 6: what a trained model achieves on a dataset."""
+"""What a trained model achieves on a dataset."""
 
 from tf_savae.evaluation.active_units import active_units
 from tf_savae.evaluation.bounds import Bounds, evaluate_bounds

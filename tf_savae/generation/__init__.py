@@ -1,4 +1,4 @@
-"""Floor 6: what a trained model makes: samples, reconstructions, paths through the latent space."""
+"""What a trained model makes: samples, reconstructions, paths through the latent space."""
 
 from tf_savae.generation.drawing import Drawn, decode, posterior_means, reconstruct, sample
 from tf_savae.generation.paths import interpolate, traverse

@@ -1,4 +1,4 @@
-"""Floor 5: thin Keras models around the functional core."""
+"""Thin Keras models around the functional core."""
 
 from tf_savae.models.autoregressive import AutoregressiveModel
 from tf_savae.models.callbacks import NonFiniteError

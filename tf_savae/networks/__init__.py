@@ -1,4 +1,4 @@
-"""Floor 3: decoders and encoders, and the base classes to write your own."""
+"""Decoders and encoders, and the base classes to write your own."""
 
 from tf_savae.networks.decoder import Decoder, DistributionDecoder
 from tf_savae.networks.functional import Effects, PureEncoder, PureGenerator

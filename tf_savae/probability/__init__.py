@@ -1,4 +1,4 @@
-"""Floor 1: variational families, ELBO terms, KL weights."""
+"""Variational families, ELBO terms, KL weights."""
 
 from tf_savae.probability.elbo import ElboTerms, elbo_terms, kl_divergence
 from tf_savae.probability.families import (

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tf_savae.core.tokens import END, PAD, START, UNK
 from tf_savae.data import Vocabulary
+from tf_savae.data.text.vocabulary import RESERVED
 from tf_savae.serving.limits import text_bytes
 from tf_savae.serving.request_checks import after
 
@@ -14,7 +15,6 @@ _BLANKS = (
     r"[\x{09}-\x{0d}\x{1c}-\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}"
     r"\x{205f}\x{3000}]+"
 )
-_RESERVED = ("<pad>", "<s>", "</s>")
 
 
 class GraphVocabulary:
@@ -37,7 +37,7 @@ class GraphVocabulary:
     def __init__(self, vocabulary: Vocabulary, most: int):
         self._tokens = list(vocabulary.tokens)
         self._most = most
-        known = {token: i for i, token in enumerate(self._tokens) if token not in _RESERVED}
+        known = {token: i for i, token in enumerate(self._tokens) if token not in RESERVED}
         pairs = tf.lookup.KeyValueTensorInitializer(
             tf.constant(list(known)), tf.constant(list(known.values()), tf.int32)
         )

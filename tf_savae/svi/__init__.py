@@ -1,4 +1,4 @@
-"""Floor 2: stochastic variational inference and its derivatives, in pure tensors."""
+"""Stochastic variational inference and its derivatives, in pure tensors."""
 
 from tf_savae.autodiff.scan import scan
 from tf_savae.svi.adjoints import Exact, Stop, Truncated, Unrolled

@@ -14,12 +14,12 @@ from tf_savae.svi.adjoints import (
     refuse_residuals,
 )
 
-__all__ = ["ADJOINTS", "as_adjoint", "checked_adjoint", "short_forms_of"]
+__all__ = ["ADJOINTS", "SHORT_FORMS", "as_adjoint", "checked_adjoint", "short_forms_of"]
 
 _KINDS = {"exact": Exact, "unrolled": Unrolled, "truncated": Truncated, "stop": Stop}
 ADJOINTS = tuple(_KINDS)
 # An argument beside a string: the setting of the objects that it is the short form of.
-_SHORT_FORMS = {
+SHORT_FORMS = {
     "hvp": "hvp",
     "keep": "residuals",
     "truncate": "depth",
@@ -48,7 +48,7 @@ def short_forms_of(adjoint):
     (['adjoint_clip_norm', 'hvp', 'keep'], set())
     """
     settings = {field.name for field in dataclasses.fields(_KINDS[checked_adjoint(adjoint)])}
-    return {short for short, own in _SHORT_FORMS.items() if own in settings}
+    return {short for short, own in SHORT_FORMS.items() if own in settings}
 
 
 def as_adjoint(adjoint, steps=None, *, hvp=None, keep=None, truncate=None, adjoint_clip_norm=None):
@@ -87,7 +87,7 @@ def as_adjoint(adjoint, steps=None, *, hvp=None, keep=None, truncate=None, adjoi
             made.check_steps(steps)
     except ValueError as error:  # Of an object: it names the setting, and the user the short form.
         name, colon, rest = str(error).partition(":")
-        names = {own: short for short, own in _SHORT_FORMS.items()}
+        names = {own: short for short, own in SHORT_FORMS.items()}
         raise ValueError(f"{names.get(name, name)}{colon}{rest}") from None
     return made
 
@@ -98,7 +98,7 @@ def _from_short_forms(adjoint, given):
         raise ValueError(
             f'truncate: is for adjoint="truncated", got adjoint={adjoint!r}; leave it None.'
         )
-    settings = {_SHORT_FORMS[name]: value for name, value in given.items()}
+    settings = {SHORT_FORMS[name]: value for name, value in given.items()}
     if issubclass(kind, TakesProducts):
         return kind(**{"depth": None, **settings}) if kind is Truncated else kind(**settings)
     if "keep" in given:
@@ -114,7 +114,7 @@ def _from_short_forms(adjoint, given):
 
 
 def _refuse_beside(adjoint, name, value):
-    own = _SHORT_FORMS[name]
+    own = SHORT_FORMS[name]
     owns = own in {field.name for field in dataclasses.fields(adjoint)}
     remedy = f"Write {own}={value!r} there" if owns else "It has no such setting"
     raise ValueError(

@@ -69,15 +69,18 @@ class Task:
         """
         raise NotImplementedError
 
-    def read_split(self, run: Any, config: Any) -> Split | None:
+    def read_split(self, run: Any, config: Any) -> Split:
         """The `Split` of a finished run that `config` (file, split, max_examples) names."""
         raise NotImplementedError
 
-    def check_analysis(self, run: Any, split: Any, config: Any) -> Any:
-        """Says, before any long work, what cannot be analyzed; returns what `analyze` needs."""
+    def check_networks(self, run: Any) -> None:
+        """Raises where saliency cannot be computed for the run's networks."""
+
+    def read_tags(self, run: Any, split: Split, config: Any) -> Any:
+        """What config.tags names, checked against the split; None where nothing is given."""
 
     def analyze(
-        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: Path
+        self, run: Any, split: Split, config: Any, steps: int, tags: Any, folder: Path
     ) -> dict[str, Any]:
         """Saliency as a JSON-able dict; writes its pictures to `folder`."""
         raise NotImplementedError

@@ -7,11 +7,9 @@ import keras
 from tf_savae.core.typing import Config, MixedIn
 from tf_savae.models.refinement.steps_schedule import every
 from tf_savae.svi.adjoints import Adjoint
-from tf_savae.svi.short_forms import as_adjoint, short_forms_of
+from tf_savae.svi.short_forms import SHORT_FORMS, as_adjoint, short_forms_of
 
-__all__ = ["SHORT_FORMS", "HasAdjoint"]
-
-SHORT_FORMS = ("hvp", "keep", "truncate", "adjoint_clip_norm")
+__all__ = ["HasAdjoint"]
 
 
 class HasAdjoint(MixedIn):
@@ -37,14 +35,9 @@ class HasAdjoint(MixedIn):
             )
         super().__setattr__(name, value)
         if name == "adjoint" and isinstance(value, Adjoint):
-            shown = {
-                "hvp": value.hvp or "auto",
-                "keep": value.residuals,
-                "truncate": getattr(value, "depth", None),
-                "adjoint_clip_norm": value.clip_norm,
-            }
-            for short in SHORT_FORMS:
-                super().__setattr__(short, shown[short])
+            shown = {short: getattr(value, own, None) for short, own in SHORT_FORMS.items()}
+            for short, setting in {**shown, "hvp": value.hvp or "auto"}.items():
+                super().__setattr__(short, setting)
 
     def current_adjoint(self) -> Adjoint:
         """The adjoint that the settings mean, as an object.

@@ -12,7 +12,7 @@ from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.core.typing import Config, Distribution, NegativeElbo, Nest, Seed, Steps
 from tf_savae.models.build import spec_of, zeros_of
-from tf_savae.models.refinement.adjoint_settings import SHORT_FORMS, HasAdjoint
+from tf_savae.models.refinement.adjoint_settings import HasAdjoint
 from tf_savae.models.refinement.checks import CHANGEABLE, check_generator, checked_prior
 from tf_savae.models.refinement.fallback import better_of
 from tf_savae.models.refinement.steps_schedule import as_steps
@@ -26,6 +26,7 @@ from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import zero_codes
 from tf_savae.svi import Trace, fastest_hvp, refine
 from tf_savae.svi.adjoints import Adjoint
+from tf_savae.svi.short_forms import SHORT_FORMS
 
 __all__ = ["SemiAmortizedRefinement"]
 

@@ -68,15 +68,15 @@ class ImageTask(Task):
     def view(self, config: Any, data: Any) -> Any:
         return ImageView(config, data)
 
-    def read_split(self, run: Any, config: Any) -> Split | None:
+    def read_split(self, run: Any, config: Any) -> Split:
         return read_image_split(run, config)
 
-    def check_analysis(self, run: Any, split: Any, config: Any) -> Any:
-        if split and config.tags:
+    def read_tags(self, run: Any, split: Split, config: Any) -> Any:
+        if config.tags:
             raise ValueError("tags: expected none for a run on images, which have no words.")
 
     def analyze(
-        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: Path
+        self, run: Any, split: Split, config: Any, steps: int, tags: Any, folder: Path
     ) -> dict[str, Any]:
         return analyze_images(run, split, config, steps, folder)
 

@@ -77,18 +77,20 @@ class TextTask(Task):
     def view(self, config: Any, data: Any) -> Any:
         return TextView(config, data)
 
-    def read_split(self, run: Any, config: Any) -> Split | None:
+    def read_split(self, run: Any, config: Any) -> Split:
         return read_text_split(run, config)
 
-    def check_analysis(self, run: Any, split: Any, config: Any) -> Any:
+    def check_networks(self, run: Any) -> None:
         if run.model.encoder is not None:
             encoder_saliency(run.model)
-        return checked_tags(run, split, config) if split else None
+
+    def read_tags(self, run: Any, split: Split, config: Any) -> Any:
+        return checked_tags(run, split, config)
 
     def analyze(
-        self, run: Any, split: Any, config: Any, steps: int, checked: Any, folder: Path
+        self, run: Any, split: Split, config: Any, steps: int, tags: Any, folder: Path
     ) -> dict[str, Any]:
-        return analyze_text(run, split, config, steps, checked, folder)
+        return analyze_text(run, split, config, steps, tags, folder)
 
     def generation_options(
         self, config: Any, run: Any, files: Sequence[Path] | None
