@@ -154,7 +154,7 @@ class Clock(keras.callbacks.Callback):
 
 def fit(model, study, clock, epochs, seed, started=False, patient=True):
     """Trains; returns the history. `started`: from a trained VAE, with no annealing to await."""
-    each = len(study.train) // study.batch_size // 20 * 20
+    each = study.epoch_steps or len(study.train) // study.batch_size // 20 * 20
     annealed = 0 if started else -(-study.anneal_steps // each)
     best = keras.callbacks.EarlyStopping(
         "val_bound", mode="min", patience=study.patience, restore_best_weights=True,

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.data import Vocabulary
+from tf_savae.data.oracle import draw_oracle_data
 from tf_savae.networks import (
     DistributionDecoder,
     OracleDecoder,
@@ -36,6 +37,7 @@ class Study(NamedTuple):
     anneal_steps: int = 400
     patience: int = 20
     epochs: int = 400
+    epoch_steps: int = 0  # 0: as many as the training rows give
 
 
 def _dense_networks(features, latent, units, encoder):
@@ -110,20 +112,27 @@ def omniglot(seed, encoder="full"):
     return _images(train, valid, test, encoder)
 
 
-def oracle(seed, encoder="full"):
+def oracle(seed, encoder="full", train=20_000, **options):
     """Sentences of the oracle experiment's generator, to be learned: 5 words of 1,000."""
     generator = OracleDecoder(1000, 100, 2, seed=seed)
     generator(tf.zeros([1, 5], tf.int32), tf.zeros([1, 2]))
-    draw = np.random.default_rng(seed)
-    codes = tf.constant(draw.normal(size=(24000, 2)), tf.float32)
-    rows = generator.sample(codes, seed=[0, seed]).numpy()
-    test, valid, train = rows[:2000], rows[2000:4000], rows[4000:]
-    scales = {"scale": 0.1, "latent_scale": 0.5, "output_scale": 0.1, "seed": seed + 10_000}
-    return Study(
-        train, valid, test, lambda: OracleEncoder(1000, 100, 2),
-        lambda: OracleDecoder(1000, 100, 2, **scales), 2, batch_size=50, learning_rate=2e-3,
-        anneal_steps=4000, patience=5, epochs=40,
+    sizes = (train, 2000, 2000)
+    sets = draw_oracle_data(
+        lambda z, noise: generator.sample(z, noise, length=5), sizes, vocabulary_size=1000,
+        seed=seed,
     )
+    scales = {"scale": 0.1, "latent_scale": 0.5, "output_scale": 0.1, "seed": seed + 10_000}
+    options = {"anneal_steps": 4000, "patience": 5, "epochs": 40, **options}
+    return Study(
+        sets.train, sets.validation, sets.test, lambda: OracleEncoder(1000, 100, 2),
+        lambda: OracleDecoder(1000, 100, 2, **scales), 2, **options,
+    )
+
+
+def fresh_oracle(seed, encoder="full"):
+    """The same with sentences that are not seen twice, so that nothing is learned by heart."""
+    steps = {"epoch_steps": 500, "epochs": 24, "patience": 24, "anneal_steps": 1000}
+    return oracle(seed, encoder, 600_000, **steps)
 
 
 def ptb(seed, encoder="full"):
@@ -152,4 +161,4 @@ def _token_rows(vocabulary, sentences):
     return rows
 
 
-DATA = {f.__name__: f for f in (pairs, many_pairs, prototypes, mnist, omniglot, oracle, ptb)}
+DATA = {f.__name__: f for f in (pairs, many_pairs, prototypes, mnist, omniglot, oracle, fresh_oracle, ptb)}
