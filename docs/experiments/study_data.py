@@ -161,4 +161,5 @@ def _token_rows(vocabulary, sentences):
     return rows
 
 
-DATA = {f.__name__: f for f in (pairs, many_pairs, prototypes, mnist, omniglot, oracle, fresh_oracle, ptb)}
+_SETS = (pairs, many_pairs, prototypes, mnist, omniglot, oracle, fresh_oracle, ptb)
+DATA = {f.__name__: f for f in _SETS}
