@@ -9,12 +9,13 @@ command goes on after an interruption:
 
 A job is an objective and its settings: K (steps), S (samples of z a step), step (size), rule
 (plain, natural, steps or network), weight (of the amortized term), after (epochs of a VAE first),
-rate (factor of the learning rate), epochs (at most), encoder (linear, small, full), through (which
-part of the total derivative trains: all, encoder, theta, identity or reference, as
-partial_derivatives.py says). A model is trained until the validation bound has
-not improved for some epochs, and the best epoch's weights are tested. Time is CPU time of training
-on one thread, compilation and validation left out. One line of JSON a job: test bound, KL,
-importance-weighted NLL (200 samples) and the encoder's own bound, in nats per example.
+until (training step from which K is 0, at test time too), rate (factor of the learning rate),
+epochs (at most), encoder (linear, small, full), through (which part of the total derivative trains:
+all, encoder, theta, identity or reference, as partial_derivatives.py says). A model is trained
+until the validation bound has not improved for some epochs, and the best epoch's weights are
+tested. Time is CPU time of training on one thread, compilation and validation left out. One line of
+JSON a job: test bound, KL, importance-weighted NLL (200 samples) and the encoder's own bound, in
+nats per example.
 """
 
 import json
@@ -39,8 +40,8 @@ flags.DEFINE_string("output", "study.jsonl", "file that gets a line for each job
 EXACT = svi.Exact(hvp="forward_over_reverse")
 ADJOINTS = {"identity": svi.Truncated(0), "reference": svi.Exact(hvp=reference_product)}
 _DEFAULTS = {
-    "K": 5, "S": 1, "step": 0.02, "rule": "plain", "weight": 0.0, "after": 0, "rate": 1.0,
-    "epochs": 0, "encoder": "full", "through": "all",
+    "K": 5, "S": 1, "step": 0.02, "rule": "plain", "weight": 0.0, "after": 0, "until": 0,
+    "rate": 1.0, "epochs": 0, "encoder": "full", "through": "all",
 }
 
 
@@ -104,17 +105,19 @@ def rule_of(settings):
 
 def build(study, objective, settings, seed, start=None):
     """A compiled model, with the weights of the VAE `start` if there is one."""
-    steps = linear_kl_weight(study.anneal_steps, start=0.1)
+    beta = 1.0 if start else linear_kl_weight(study.anneal_steps, start=0.1)
     weighted = objective == "savae" and settings["through"] != "theta"
     more = {"amortized_weight": settings["weight"]} if weighted else {}
+    count = 0 if objective == "vae" else settings["K"]
+    steps = {0: count, settings["until"]: 0} if settings["until"] else count
     refinement = SemiAmortizedRefinement(
-        steps=0 if objective == "vae" else settings["K"], samples=settings["S"],
+        steps=steps, samples=settings["S"],
         adjoint=ADJOINTS.get(settings["through"], EXACT), **rule_of(settings))
     model = SemiAmortizedVAE(
         None if objective == "svi" else study.encoder(), study.decoder(),
         objective=PARTS.get(settings["through"], lambda: objective)(),
         latent_size=study.latent_size, refinement=refinement, seed=seed,
-        beta=1.0 if start else steps, **more)
+        beta=beta, **more)
     rate = study.learning_rate * settings["rate"]
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0), steps_per_execution=20)
     model(study.train[:1])
