@@ -15,6 +15,7 @@ from pathlib import Path
 
 import matplotlib
 from absl import app, flags
+from study_jobs import settings_of
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 The backend is chosen first.
@@ -22,19 +23,17 @@ from matplotlib import ticker  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("runs", "docs/results/refinement", "folder of DATA.jsonl files")
-flags.DEFINE_string("image", "docs/images/refinement_study.png", "the picture")
+flags.DEFINE_string("image", "docs/images/refinement_study.png", "the picture; empty: none")
 
-NAMES = {
-    "vae": "VAE",
-    "svi K=20 step=0.05": "SVI, K = 20",
-    "vae_svi K=5": "VAE + SVI, K = 5",
-    "vae_svi K=20": "VAE + SVI, K = 20",
-    "vae_svi_kl K=5": "VAE + SVI + KL, K = 5",
-    "savae K=5": "SA-VAE, K = 5, amortized_weight=0",
-    "savae K=5 weight=0.3": "SA-VAE, K = 5",
-    "savae rule=steps K=5 weight=0.3": "SA-VAE, LearnedSteps, K = 5",
-    "savae rule=network K=3 step=0.03 weight=0.3": "SA-VAE, LearnedUpdate, K = 3",
-    "savae rule=network K=5 step=0.03 weight=0.3": "SA-VAE, LearnedUpdate, K = 5",
+SYSTEMS = {
+    "vae": "VAE", "svi": "SVI", "vae_svi": "VAE + SVI", "vae_svi_kl": "VAE + SVI + KL",
+    "savae": "SA-VAE",
+}
+RULES = {"plain": "", "natural": "natural gradient", "steps": "LearnedSteps",
+         "network": "LearnedUpdate"}
+PARTS = {
+    "all": "", "encoder": "the encoder's part alone", "theta": "theta's part alone",
+    "identity": "straight through", "reference": "products of 2018",
 }
 TITLES = {
     "pairs": "Pairs of prototypes, exclusive or",
@@ -43,18 +42,54 @@ TITLES = {
     "mnist": "MNIST, 10,000 images",
     "omniglot": "Omniglot, 10,000 images",
     "oracle": "Sentences of the oracle",
+    "fresh_oracle": "Sentences of the oracle, none seen twice",
     "ptb": "Sentences of PTB",
+    "yahoo": "Yahoo answers, the first 20 words",
 }
 COLUMNS = ("bound", "iw_nll", "kl", "encoder", "seconds", "epochs")
 
 
 def read(path):
-    """{job: {seed: numbers}} of a file, in the order of NAMES."""
+    """{job: {seed: numbers}} of a file, in the order of the systems and their rules."""
     found = collections.defaultdict(dict)
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         found[row["job"]][row["seed"]] = row
-    return {job: found[job] for job in NAMES if job in found}
+    return {job: found[job] for job in sorted(found, key=_place)}
+
+
+def _place(job):
+    objective, settings = settings_of(job)
+    place = [list(known).index(name) for known, name in (
+        (SYSTEMS, objective), (RULES, settings["rule"]), (PARTS, settings["through"]))]
+    return *place, settings["weight"], settings["K"], settings["step"]
+
+
+def name_of(job):
+    """A job in words: what differs from the defaults.
+
+    >>> name_of("savae rule=network K=3 step=0.03 weight=0.3")
+    'SA-VAE, LearnedUpdate, K = 3'
+    """
+    objective, settings = settings_of(job)
+    savae, rule = objective == "savae", settings["rule"]
+    parts = [SYSTEMS[objective], RULES[rule], "" if objective == "vae" else f"K = {settings['K']}"]
+    if settings["step"] not in (0.02, 0.03):
+        parts.append(f"steps of {settings['step']:g}")
+    if savae and settings["through"] == "all" and not settings["weight"]:
+        parts.append("amortized_weight=0")
+    parts.append(PARTS[settings["through"]])
+    if settings["after"]:
+        parts.append(f"after {settings['after']} epochs of VAE")
+    if settings["until"]:
+        parts.append(f"K = 0 from step {settings['until']}")
+    if settings["encoder"] != "full":
+        parts.append(f"{settings['encoder']} encoder")
+    if settings["S"] > 1:
+        parts.append(f"S = {settings['S']}")
+    if settings["epochs"]:
+        parts.append(f"{settings['epochs']} epochs")
+    return ", ".join(filter(None, parts))
 
 
 def means(rows, column):
@@ -69,7 +104,7 @@ def table(found):
     for job, rows in found.items():
         cells = [f"{means(rows, column):.2f}" for column in COLUMNS[:4]]
         cells += [f"{means(rows, column):.0f}" for column in COLUMNS[4:]]
-        lines.append(f"| {NAMES[job]} | {len(rows)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name_of(job)} | {len(rows)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -77,6 +112,8 @@ def verdict(found):
     """One sentence: the best system by bound and by NLL, and SA-VAE's distance from others."""
     ours = {job: rows for job, rows in found.items() if job.startswith("savae")}
     rest = {job: rows for job, rows in found.items() if not job.startswith("savae")}
+    if not ours or not rest:
+        return ""
     said = []
     for column, name in (("bound", "bound"), ("iw_nll", "IW-NLL")):
         best, other = (
@@ -85,10 +122,10 @@ def verdict(found):
         seeds = set(ours[best]) & set(rest[other])
         gaps = [ours[best][s][column] - rest[other][s][column] for s in seeds]
         wins = sum(gap < 0 for gap in gaps)
+        gap = statistics.mean(gaps)
         said.append(
-            f"{name}: {NAMES[best]} is {abs(statistics.mean(gaps)):.2f} nats "
-            f"{'below' if statistics.mean(gaps) < 0 else 'above'} {NAMES[other]}, the best of the "
-            f"others (lower in {wins} of {len(gaps)} seeds)")
+            f"{name}: {name_of(best)} is {abs(gap):.2f} nats {'below' if gap < 0 else 'above'} "
+            f"{name_of(other)}, the best of the others (lower in {wins} of {len(gaps)} seeds)")
     return "; ".join(said) + "."
 
 
@@ -109,7 +146,7 @@ def picture(data, path):
                     means(rows, "seconds"),
                     statistics.mean(r[quantity] - base[seed][quantity] for seed, r in rows.items()),
                     s=90, marker=marker,
-                    facecolors="none" if hollow else color, edgecolors=color, label=NAMES[job])
+                    facecolors="none" if hollow else color, edgecolors=color, label=name_of(job))
             panel.axhline(0.0, color="0.8", zorder=0)
             panel.set_xscale("log")
             panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
@@ -135,7 +172,8 @@ def main(_):
         if path.exists():
             data[name] = read(path)
             print(f"### {title}\n\n{table(data[name])}\n\n{verdict(data[name])}\n")
-    picture(data, FLAGS.image)
+    if FLAGS.image:
+        picture(data, FLAGS.image)
 
 
 if __name__ == "__main__":

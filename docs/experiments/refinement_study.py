@@ -28,6 +28,7 @@ import tensorflow as tf
 from absl import app, flags
 from partial_derivatives import PARTS, reference_product
 from study_data import DATA
+from study_jobs import settings_of
 
 from tf_savae import SemiAmortizedRefinement, SemiAmortizedVAE, evaluation, linear_kl_weight, svi
 
@@ -39,10 +40,6 @@ flags.DEFINE_string("output", "study.jsonl", "file that gets a line for each job
 
 EXACT = svi.Exact(hvp="forward_over_reverse")
 ADJOINTS = {"identity": svi.Truncated(0), "reference": svi.Exact(hvp=reference_product)}
-_DEFAULTS = {
-    "K": 5, "S": 1, "step": 0.02, "rule": "plain", "weight": 0.0, "after": 0, "until": 0,
-    "rate": 1.0, "epochs": 0, "encoder": "full", "through": "all",
-}
 
 
 def main(_):
@@ -58,17 +55,6 @@ def main(_):
                 with path.open("a") as file:
                     file.write(json.dumps(found) + "\n")
                 print(json.dumps(found), flush=True)
-
-
-def settings_of(text):
-    """(objective, settings) of a job's line."""
-    objective, *words = text.split()
-    given = dict(word.split("=") for word in words)
-    unknown = set(given) - set(_DEFAULTS)
-    if unknown:
-        raise ValueError(f"jobs: expected settings among {sorted(_DEFAULTS)}, got {unknown}.")
-    settings = {n: type(d)(given.get(n, d)) for n, d in _DEFAULTS.items()}
-    return objective, settings
 
 
 def run(data, seed, text):

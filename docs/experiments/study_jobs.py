@@ -1,0 +1,19 @@
+"""The jobs of refinement_study.py: an objective and its settings in a line of text."""
+
+__all__ = ["settings_of"]
+
+_DEFAULTS = {
+    "K": 5, "S": 1, "step": 0.02, "rule": "plain", "weight": 0.0, "after": 0, "until": 0,
+    "rate": 1.0, "epochs": 0, "encoder": "full", "through": "all",
+}
+
+
+def settings_of(text):
+    """(objective, settings) of a job's line."""
+    objective, *words = text.split()
+    given = dict(word.split("=") for word in words)
+    unknown = set(given) - set(_DEFAULTS)
+    if unknown:
+        raise ValueError(f"jobs: expected settings among {sorted(_DEFAULTS)}, got {unknown}.")
+    settings = {n: type(d)(given.get(n, d)) for n, d in _DEFAULTS.items()}
+    return objective, settings
