@@ -25,6 +25,7 @@ TOY = {
     "steps": 2,
     "learned_steps": 2,
     "learned_samples": 2,
+    "learned_svi_samples": 1,
     "oracle_vae_epochs": 1,
     "oracle_savae_epochs": 1,
     "learned_epochs": 1,

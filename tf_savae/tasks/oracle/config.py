@@ -36,7 +36,7 @@ class OracleConfig:
     length: int = setting(5, "T, words a sentence")
     train_points: int = setting(5000, "sentences to train on, oracle study")
     learned_train_points: int = setting(
-        250_000, "the same, learned study, all epochs together: no sentence is seen twice"
+        100_000, "the same, learned study, all epochs together: no sentence is seen twice"
     )
     validation_points: int = setting(1000, "sentences that choose the best epoch")
     test_points: int = setting(1000, "sentences that the table is about")
@@ -45,6 +45,7 @@ class OracleConfig:
     steps: int = setting(20, "K, SVI steps in training and at test time, oracle study")
     learned_steps: int = setting(5, "the same, learned study, where a step costs more")
     learned_samples: int = setting(1, "samples of z a step, learned study")
+    learned_svi_samples: int = setting(4, "SVI's own samples of z a step, learned study")
     momentum: float = setting(0.5, "momentum of the steps")
     oracle_step_size: float = setting(0.01, "length of a step, oracle study")
     oracle_clip_norm: float = setting(5.0, "bound on an example's SVI gradient, oracle study")
@@ -67,12 +68,12 @@ class OracleConfig:
     jit_compile: str = setting("auto", "XLA for training steps", choices=_JIT)
     # Training.
     learning_rate: float = setting(1e-3, "of Adam, oracle study")
-    learned_learning_rate: float = setting(2e-3, "of Adam, learned study")
+    learned_learning_rate: float = setting(3e-3, "of Adam, learned study")
     clip_norm: float = setting(5.0, "bound on the norm of the whole gradient")
     oracle_vae_epochs: int = setting(20, "at most, VAE with the oracle")
     oracle_savae_epochs: int = setting(4, "at most, SA-VAE with the oracle")
     learned_epochs: int = setting(
-        10, "into which each system's sentences are divided, learned study: the best one is kept"
+        5, "into which each system's sentences are divided, learned study: the best one is kept"
     )
     patience: int = setting(2, "oracle study: stop after so many epochs without a better bound")
     kl_start: float = setting(0.1, "KL weight at the start, learned study")
@@ -171,6 +172,7 @@ def quick():
         units=16,
         train_points=1000,
         learned_train_points=5000,
+        learned_svi_samples=1,
         validation_points=100,
         test_points=100,
         steps=5,

@@ -114,12 +114,19 @@ def _assemble(config, study, system, seed, networks, beta, jit_compile):
 def _refinement(config, study, system, seed):
     return SemiAmortizedRefinement(
         steps=config.steps if study == "oracle" else config.learned_steps,
-        samples=1 if study == "oracle" else config.learned_samples,
+        samples=_samples(config, study, system),
         **_rule(config, study, system, seed),
         adjoint_clip_norm=config.adjoint_clip_norm or None,
         hvp=config.hvp,
         keep=None if config.keep == "none" else config.keep,
     )
+
+
+def _samples(config, study, system):
+    if study == "oracle":
+        return 1
+    uses_encoder = OBJECTIVES[system].uses_encoder
+    return config.learned_samples if uses_encoder else config.learned_svi_samples
 
 
 def _rule(config, study, system, seed):
