@@ -2,16 +2,12 @@
 
 import statistics
 
+from tf_savae.evaluation.quantities import column_label
 from tf_savae.tasks.oracle.systems import LABELS, STUDIES, SYSTEMS
 
 __all__ = ["print_results", "summary", "table"]
 
-_COLUMNS = {
-    "bound": "bound",
-    "kl": "KL",
-    "amortized_bound": "before steps",
-    "iw_nll": "IW NLL",
-}
+_COLUMNS = ("bound", "kl", "amortized_bound", "iw_nll")
 _TRUE = {"prior": "true NLL", "refined_proposal": "  SA-VAE as proposal"}
 
 
@@ -57,16 +53,16 @@ def table(numbers):
     """
     blocks = []
     if any(numbers["oracle"].values()):
-        block = _block("oracle as generator", numbers["oracle"], list(_COLUMNS)[:3])
+        block = _block("oracle as generator", numbers["oracle"], _COLUMNS[:3])
         blocks.append(block + [_line(_TRUE[n], [_cell(x)]) for n, x in numbers["true_nll"].items()])
     if any(numbers["learned"].values()):
-        blocks.append(_block("learned generator", numbers["learned"], list(_COLUMNS)))
+        blocks.append(_block("learned generator", numbers["learned"], _COLUMNS))
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
 def _block(title, rows, columns):
     cells = {s: [_cell(row.get(column)) for column in columns] for s, row in rows.items()}
-    head = _line(title, [_COLUMNS[column] for column in columns])
+    head = _line(title, [column_label(column) for column in columns])
     return [head, *(_line(LABELS[s], row) for s, row in cells.items())]
 
 
