@@ -144,7 +144,7 @@ def decode_rows(model, z, seed, first=0, **options):
 
     # With types: 5.0 and True are equal to 5 and 1, and may be refused where these are not.
     chosen = ((name, type(value), value) for name, value in sorted(common.items()))
-    run = _function(model, ("decode", *chosen), sample, _uses_xla(model))
+    run = _compiled(model, ("decode", *chosen), sample)
     return run(z, row_seeds(seed, tf.shape(z)[0], first), by_row)
 
 
@@ -200,7 +200,7 @@ def prior_codes(model, n, seed, first=0):
 
         return tf.map_fn(one, own, fn_output_signature=signature)
 
-    return _function(model, ("prior_codes",), draw, False)(row_seeds(seed, n, first))
+    return _compiled(model, ("prior_codes",), draw, xla=False)(row_seeds(seed, n, first))
 
 
 def posterior_of_rows(model, x, seed, first=0, steps=None):
@@ -224,17 +224,17 @@ def posterior_of_rows(model, x, seed, first=0, steps=None):
         return refined
 
     key = ("posterior_of_rows", steps)
-    run = _function(model, key, refine, _uses_xla(model))
+    run = _compiled(model, key, refine)
     return run(x, seed, tf.constant(first))
 
 
 def posterior_codes(model, parameters, seed, first=0):
     """z from the posteriors with these parameters, [B, Z]: row i from (seed, first + i)."""
-    draw = _function(
+    draw = _compiled(
         model,
         ("posterior_codes",),
         lambda parameters, seed, first: _ByRow(model.family, first).draw(parameters, seed),
-        False,
+        xla=False,
     )
     return draw(parameters, seed, tf.constant(first))
 
@@ -256,20 +256,8 @@ class _ByRow(SamplingOverride):
         )
 
 
-def _uses_xla(model):
-    return model.compiled and model.jit_compile is True
-
-
-def _function(model, key, function, jit_compile):
-    """`function` as a tf.function, made once per key; as it is for what cannot be a key."""
+def _compiled(model, key, function, xla=True):
+    """`function` as a tf.function that the model keeps; as it is where only its parts are given."""
     if not isinstance(model, FollowsSettings):  # Parts of a model, in a graph already.
         return function
-    functions = model._functions_now()
-    try:
-        if key not in functions:
-            watched = model._watched(function)
-            made = tf.function(watched, jit_compile=jit_compile, autograph=False)
-            functions[key] = made
-        return functions[key]
-    except TypeError:  # An option that is a tensor or an array.
-        return function
+    return model._compiled(key, function, xla)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import private_keras
+from tf_savae.core.function_cache import FunctionCache
 from tf_savae.core.typing import MixedIn
 
 __all__ = ["FollowInEpochs", "FollowsSettings", "settings_of"]
@@ -73,8 +74,9 @@ class FollowsSettings(MixedIn):
         """Puts what was traced for one K of a schedule aside, and takes back that of another."""
         phases = self.__dict__.setdefault("_phases", {})
         made = {name: getattr(self, name) for name in _TRACED}
-        phases[old] = made, self.__dict__.pop("_functions", {})
-        made, self.__dict__["_functions"] = phases.pop(new, (dict.fromkeys(_TRACED), {}))
+        phases[old] = made, self._functions_kept()
+        fresh = dict.fromkeys(_TRACED), FunctionCache()
+        made, self.__dict__["_functions"] = phases.pop(new, fresh)
         for name, function in made.items():
             setattr(self, name, function)
 
@@ -114,10 +116,19 @@ class FollowsSettings(MixedIn):
 
         return watched
 
-    def _functions_now(self):
-        """The functions that were compiled with the settings of now, by key."""
+    def _compiled(self, key, function, xla=True):
+        """`function` as a tf.function, made once per key and settings of the model.
+
+        Args:
+          key, function: as for `FunctionCache.get`.
+          xla: whether to compile it with XLA where the model is.
+        """
         self._follow_settings()
-        return self.__dict__.setdefault("_functions", {})
+        xla = bool(xla and self.compiled and self.jit_compile is True)
+        return self._functions_kept().get(key, self._watched(function), jit_compile=xla)
+
+    def _functions_kept(self):
+        return self.__dict__.setdefault("_functions", FunctionCache())
 
     # Keras' hooks: a callback may change a setting between two batches.
 
