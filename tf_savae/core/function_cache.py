@@ -15,7 +15,7 @@ class FunctionCache:
     """
 
     def __init__(self):
-        self._functions = {}
+        self._by_key = {}
 
     def get(self, key, function, *, jit_compile=False, input_signature=None):
         """The tf.function of `key`.
@@ -31,11 +31,11 @@ class FunctionCache:
           is a tensor.
         """
         try:
-            made = self._functions.get(key)
+            made = self._by_key.get(key)
         except TypeError:
             return function
         if made is None:
-            made = self._functions[key] = tf.function(
+            made = self._by_key[key] = tf.function(
                 function,
                 jit_compile=jit_compile,
                 input_signature=input_signature,
@@ -45,10 +45,10 @@ class FunctionCache:
 
     def values(self):
         """The tf.functions, in the order in which they were made."""
-        return self._functions.values()
+        return self._by_key.values()
 
     def __iter__(self):
-        return iter(self._functions)
+        return iter(self._by_key)
 
     def __len__(self):
-        return len(self._functions)
+        return len(self._by_key)

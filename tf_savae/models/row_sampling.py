@@ -27,7 +27,7 @@ __all__ = [
 
 
 class SamplingOverride(Family):
-    """A family's posteriors, but for their samples, which come from `draw`.
+    """A family whose posteriors are sampled by `draw` instead.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> class Means(SamplingOverride):
@@ -43,7 +43,7 @@ class SamplingOverride(Family):
 
     def distribution(self, parameters):
         posterior = self._family.distribution(parameters)
-        # On the object and not in a wrapper around it: closed-form KLs go by its class.
+        # Set on the object, without a wrapper: closed-form KLs are looked up by its class.
         posterior.sample = lambda seed: self.draw(parameters, seed)
         return posterior
 
@@ -53,7 +53,7 @@ class SamplingOverride(Family):
 
 
 def family_of_shard(family):
-    """`family`, drawing for the rows that this replica holds what one process would draw for them.
+    """`family`, sampling for this replica's rows what a single process would sample for them.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> zeros = DiagonalGaussian().zeros(8, 3)
@@ -69,14 +69,14 @@ def family_of_shard(family):
 
 
 class _ShardedFamily(SamplingOverride):
-    """Samples are rows of the global batch's."""
+    """Samples are rows of the global batch's sample."""
 
     def __init__(self, family, shard):
         super().__init__(family)
         self._shard = shard
 
     def draw(self, parameters, seed):
-        """z [B, Z]: a sample of the global batch, in which other replicas' rows are stand-ins."""
+        """z [B, Z]: rows of a global sample; those of other replicas are placeholders."""
         count = tf.shape(tf.nest.flatten(parameters)[0])[0]
         places = tf.range(self._shard.size()) - self._shard.first
         places = tf.clip_by_value(places, 0, count - 1)
@@ -172,7 +172,7 @@ def options_of_rows(options, rows):
 
 
 def _has_entries(value):
-    """Whether it is an array, tensor, list or tuple, and no scalar."""
+    """Whether `value` is an array, tensor, list or tuple, and not a scalar."""
     return isinstance(value, (list, tuple)) or getattr(value, "shape", ()) != ()
 
 
@@ -240,7 +240,7 @@ def posterior_codes(model, parameters, seed, first=0):
 
 
 class _ByRow(SamplingOverride):
-    """Samples belong to their rows."""
+    """Each row is sampled from a seed of its own."""
 
     def __init__(self, family, first):
         super().__init__(family)
