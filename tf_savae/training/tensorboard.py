@@ -14,7 +14,8 @@ from tf_savae.analysis.path import follower, refinement_path
 from tf_savae.core import seeds, validation
 from tf_savae.core.function_cache import FunctionCache
 from tf_savae.core.noise_streams import NoiseStream
-from tf_savae.models import NonFiniteError, SemiAmortizedVAE
+from tf_savae.models import NonFiniteError
+from tf_savae.objectives.lookup import has_latent
 from tf_savae.plots.history import save_history
 from tf_savae.plots.refinement_path import save_path
 
@@ -137,7 +138,7 @@ class BoardSamples(Board):
             self.model, self._count, sampling, batch_size=batch, **view.sampling
         )
         yield "samples", view.samples(_sound(drawn, "samples").x, epoch)
-        if not isinstance(self.model, SemiAmortizedVAE):
+        if not has_latent(self.model):
             return
         x = self._examples
         settings = {"mean": True, "batch_size": min(len(x), batch), **view.decoding}
