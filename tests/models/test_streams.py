@@ -222,7 +222,7 @@ def test_batches_of_a_generator():
         checks.source(batch for batch in ())
     wide = [np.ones([2, 2]), np.ones([2, 2]), np.ones([2, 3])]
     message = "^x: expected batches like the first two, of shape .None, 2. and dtype float64; got"
-    with pytest.raises(ValueError, match=message), checks.told():
+    with pytest.raises(ValueError, match=message), checks.original_errors():
         list(checks.source((x,) for x in wide))
 
 

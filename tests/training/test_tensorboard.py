@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import image_runs
 import keras
+import keras_models
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,7 +20,7 @@ from tf_savae.tasks.text import task
 from tf_savae.tasks.text.view import TextView
 from tf_savae.training import callbacks, tensorboard
 from tf_savae.training.storage.workdir import Workdir
-from tf_savae.training.tensorboard import BoardSamples, boards
+from tf_savae.training.tensorboard import BoardFigures, BoardSamples, boards
 
 # 60 lines in batches of 8 are 8 steps an epoch; step 13 is in the middle of epoch 2, and the last
 # checkpoint before it is that of step 12.
@@ -149,6 +150,18 @@ def test_figures_hold_the_history_and_the_refinement(shown):
         assert first.std() > 5 and not np.array_equal(first, second)
     newest = tf.io.decode_png((workdir / "figures" / "history.png").read_bytes(), channels=3)
     np.testing.assert_array_equal(newest, _picture(figures["history"][1]))
+
+
+def test_the_refinement_is_followed_with_the_steps_of_its_epoch(tmp_path):
+    """K of a schedule changes between two epochs; the same K is traced once."""
+    model, x = keras_models.dense_model(), keras_models.data()
+    model(x)
+    figures = BoardFigures(tmp_path, tmp_path, list, x)
+    figures.set_model(model)
+    lengths = []
+    for model.refinement.steps in (2, 4, 2):
+        lengths.append(len(figures._path().bound))
+    assert lengths == [3, 5, 3] and len(figures._followers) == 2
 
 
 def test_figures_are_drawn_from_the_arrays_beside_them(shown):

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-# Operations that are linear in each of their float inputs, and worth not doing twice.
+# Expensive operations that are linear in each of their float inputs.
 _PRODUCTS = frozenset(
     f"{name}{suffix}"
     for name, suffixes in {
@@ -43,7 +43,7 @@ _PRODUCTS = frozenset(
 
 
 class LoopInForwardOverReverse(Exception):
-    """A self-differentiating loop met an accumulator that surrounds a tape.
+    """Raised where a loop with its own derivative runs inside an accumulator around a tape.
 
     Its reverse pass is not differentiable in forward mode; the caller must put the accumulator
     inside the tape instead (the same product at the same cost).
@@ -92,7 +92,7 @@ def accumulate(primals, tangents, *, surrounds_tape=False):
 
 
 def _jvp(op_name, attributes, inputs, outputs, tangents, use_batch=False):
-    """The JVP of one operation, written into the graph at hand instead of called as a function.
+    """The JVP of one operation, inlined into the current graph.
 
     TensorFlow wraps each operation's JVP in a function of its own. Differentiated in reverse mode,
     such functions pass shapes between them, and XLA then takes all their inputs, the weights
@@ -104,7 +104,7 @@ def _jvp(op_name, attributes, inputs, outputs, tangents, use_batch=False):
             op_name, attributes, inputs, outputs, tangents, use_batch
         )
     still = [tangent is None or _is_zero(tangent) for tangent in tangents]
-    # Copies, which the accumulator does not know: else it would differentiate its own work.
+    # Copies, which the accumulator does not watch, or it would differentiate the JVP itself.
     inputs, outputs, tangents = (
         [None if t is None else tf.identity(t) for t in part]
         for part in (inputs, outputs, tangents)
@@ -116,7 +116,7 @@ def _jvp(op_name, attributes, inputs, outputs, tangents, use_batch=False):
 
 
 def _product_jvp(op_name, attributes, inputs, outputs, tangents, moving):
-    """The JVP of a product in the factors that move, as the transpose of its VJP.
+    """The JVP of a product in the factors with tangents, as the transpose of its VJP.
 
     TensorFlow's own takes all factors, and multiplies by the zero tangents of the weights: 8F where
     a Hessian-vector product needs 6F.
@@ -134,14 +134,14 @@ def _product_jvp(op_name, attributes, inputs, outputs, tangents, moving):
 
 
 def _is_zero(tangent):
-    """Whether a tangent is one that TensorFlow made up for an input without one."""
+    """Whether a tangent is a zero that TensorFlow filled in for an input without one."""
     kind = tangent.op.type
-    if kind in ("Const", "Fill"):  # A large constant is a scalar that is filled into a shape.
+    if kind in ("Const", "Fill"):  # Large zero constants are `tf.fill`s of a scalar.
         return not np.any(tf.get_static_value(tangent.op.inputs[1] if kind == "Fill" else tangent))
     return kind == "ZerosLike"
 
 
-# One for the process: outside of `accumulate`, `_jvp` hands on to TensorFlow's own.
+# Registered process-wide: outside of `accumulate`, `_jvp` defers to TensorFlow's own.
 private_tensorflow.register_jvp(_jvp)
 
 
@@ -172,7 +172,7 @@ def tangents_of(tensors):
 
 
 def refuse_third_derivatives(name):
-    """Called where an operation's gradient is taken: inside an accumulator it would be wrong.
+    """Raises where an operation's gradient is taken inside an accumulator, which would be wrong.
 
     Raises:
       ValueError: the directional derivative of that gradient is being taken.
@@ -186,7 +186,7 @@ def refuse_third_derivatives(name):
 
 
 def refuse_nested_functions(accumulator, operations):
-    """Looks for calls of functions that tangents passed through: their derivatives get lost.
+    """Raises for calls of tf.functions that tangents passed through: derivatives would be lost.
 
     A tape around `tf.autodiff.ForwardAccumulator` sees nothing of the tangents of a `tf.function`
     that is called inside another one; TensorFlow says nothing of it.

@@ -19,7 +19,7 @@ LEVELS = ("states", "all")
 
 
 class _Slot(dict):
-    """What one operation keeps: named tensors. `level` says how much it should keep."""
+    """The residuals of one operation: named tensors; `level` says how much to save."""
 
     def __init__(self, kind, level):
         super().__init__()
@@ -57,7 +57,7 @@ class _Recording:
 
 @contextlib.contextmanager
 def recording(level):
-    """Collects what operations keep while a gradient is taken; `level` None: nothing.
+    """Context that collects the operations' residuals while a gradient is taken; level None: none.
 
     >>> with recording("all") as kept:
     ...     slot("power")["square"] = 4.0
@@ -74,7 +74,7 @@ def recording(level):
 
 
 def slot(kind):
-    """The place of the operation that asks, to be filled with tensors; None: keep nothing.
+    """The slot of the calling operation, to be filled with residuals; None: save nothing.
 
     In a product, where an operation asks that no tangent reaches, its entry is passed by.
     """
@@ -89,7 +89,7 @@ def slot(kind):
 
 @contextlib.contextmanager
 def replaying(entries):
-    """Hands `entries`, those of a recording, to the operations in their order.
+    """Context that passes recorded residuals (`entries`) back to the operations in order.
 
     Raises:
       RuntimeError: the operations were not those of the recording.
@@ -109,7 +109,7 @@ def replaying(entries):
 
 
 def replayed(kind):
-    """What the operation that asks kept in the step: a dict, empty where nothing was kept."""
+    """The recorded residuals of the calling operation: a dict, empty if none were saved."""
     if _contexts.replaying is None:
         return {}
     entry = _contexts.replaying.pop() if _contexts.replaying else {}

@@ -59,7 +59,7 @@ def scan(
 
 
 def _refuse_moving_captures(cell, initial, inputs):
-    """The dual scan would take for a constant what the cell captures."""
+    """Raises where the cell captures tensors with tangents: the dual scan would ignore them."""
     captured = _traced(cell, initial, inputs).captured_inputs
     captured = [tensor for tensor in captured if tensor.dtype.is_floating]
     if forward_mode.tangents_of(captured) is not None:
@@ -71,7 +71,7 @@ def _refuse_moving_captures(cell, initial, inputs):
 
 
 def _dual(cell):
-    """The cell that steps a state together with its tangent."""
+    """The cell that advances a state together with its tangent."""
 
     def dual_cell(states, slices):
         state, state_dot = states
@@ -122,7 +122,7 @@ def _loop(cell, initial, inputs):
 
 
 def _traced(cell, initial, inputs):
-    """One step as a function that does not run: what it captures, and shapes of its outputs."""
+    """One step, traced without running: its captures and the shapes of its outputs."""
     initial, inputs = tf.nest.map_structure(tf.convert_to_tensor, (initial, inputs))
     specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, (initial, inputs))
     slices = tf.nest.map_structure(lambda s: tf.TensorSpec(s.shape[1:], s.dtype), specs[1])

@@ -5,7 +5,7 @@ import re
 
 __all__ = ["named_operation"]
 
-# TensorFlow's words in reverse mode and in forward mode; other LookupErrors are not about this.
+# TensorFlow's messages in reverse and forward mode; other LookupErrors are unrelated.
 _OPERATION = re.compile(
     r"No gradient defined for operation.*\(op type: (\w+)\)"
     r"|gradient registry has no entry for: (\w+)"
@@ -14,7 +14,7 @@ _OPERATION = re.compile(
 
 @contextlib.contextmanager
 def named_operation():
-    """Inside, a derivative that an operation lacks is a LookupError that says what to do.
+    """Context that turns a missing derivative into a LookupError with a remedy.
 
     >>> with named_operation():
     ...     raise LookupError("gradient registry has no entry for: ResizeBicubicGrad")

@@ -22,5 +22,5 @@ def _gradient(op, upstream):
     return outside, tf.slice(upstream, indices, tf.shape(update)), None
 
 
-with contextlib.suppress(KeyError):  # Once TensorFlow has its own, that one stays.
+with contextlib.suppress(KeyError):  # A gradient that TensorFlow registers itself takes precedence.
     tf.RegisterGradient("XlaDynamicUpdateSlice")(_gradient)

@@ -43,7 +43,7 @@ def run(argv, configuration, work, errors=(ValueError, OSError)):
       argv: as absl hands it to a program: its name, and nothing that is no flag.
       configuration: the dataclass that `define_flags` was called with.
       work: called with a dict, field name to value, of the flags that were given.
-      errors: what the user can mend, so that no traceback is shown (it is with --verbosity=1).
+      errors: what the user can correct, so that no traceback is shown (it is with --verbosity=1).
 
     Raises:
       SystemExit: with the message of one of `errors`.

@@ -1,4 +1,4 @@
-"""Seeds, input checks and serialisation, on which all else stands."""
+"""Seeds, input validation and serialisation: what every other package builds on."""
 
 import tf_savae.core.backend  # noqa: F401 First: it refuses other backends than TensorFlow's.
 from tf_savae.core import seeds, validation

@@ -24,7 +24,8 @@ def write_whole(path, text):
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.unlink(missing_ok=True)
-        with open(temporary, "x", encoding="utf-8", newline="\n") as handle:  # Follows no link.
+        # Mode "x" does not follow symbolic links.
+        with open(temporary, "x", encoding="utf-8", newline="\n") as handle:
             handle.write(text)
             handle.flush()
             os.fsync(handle.fileno())
@@ -36,7 +37,7 @@ def write_whole(path, text):
 
 
 def sync_file(path):
-    """Sees to it that a file's content survives a loss of power.
+    """Flushes a file's content to disk, so that it survives a loss of power.
 
     Raises:
       OSError: it could not be written to the disk, or there is no such file.
@@ -46,7 +47,7 @@ def sync_file(path):
 
 
 def sync_folder(folder):
-    """Sees to it that names made in `folder` survive a loss of power, where that can be done.
+    """Flushes the entries of `folder` to disk, where the platform can.
 
     Some network file systems cannot, and a folder may be open to new names but not to readers.
     What was written there is in force all the same, so this is no error.

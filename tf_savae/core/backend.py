@@ -14,10 +14,10 @@ def check_backend():
 
     >>> check_backend()
     """
-    # Asked first: importing Keras fails where the named backend is not installed.
+    # Checked first: importing Keras fails where the named backend is not installed.
     name = None if "keras" in sys.modules else os.environ.get("KERAS_BACKEND")
     if name in (None, "", "tensorflow"):
-        import keras  # Here: what it would import depends on the line above.
+        import keras  # Imported here: the line above decides which backend it loads.
 
         name = keras.backend.backend()
     if name != "tensorflow":

@@ -1,4 +1,4 @@
-"""Which rows of a global batch this replica holds, so that their noise is theirs anywhere.
+"""The shard of a global batch on this replica; noise per row does not depend on the sharding.
 
 One process draws noise for its whole batch from one seed. A replica that holds some rows of the
 batch draws the same numbers for the whole of it and keeps those of its rows: how many replicas
@@ -42,7 +42,7 @@ _CURRENT = contextvars.ContextVar("shard", default=None)
 
 @contextlib.contextmanager
 def shard_scope(shard):
-    """Inside, noise is drawn for `shard`, a `Shard` or None; None: for the batch as it is."""
+    """Context in which noise is drawn for `shard`, a `Shard`, or for the whole batch (None)."""
     token = _CURRENT.set(shard)
     try:
         yield

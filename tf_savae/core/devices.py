@@ -33,7 +33,7 @@ def accelerators():
 
 @contextlib.contextmanager
 def elsewhere():
-    """Programs traced inside are for an accelerator of another machine, whatever this one has."""
+    """Context for tracing programs that will run on an accelerator of another machine."""
     token = _ELSEWHERE.set(True)
     try:
         yield

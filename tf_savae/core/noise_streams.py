@@ -1,4 +1,4 @@
-"""Which noise is derived from one seed under which number: `fold(seed, stream)`.
+"""The registry of noise streams: each is `fold(seed, stream)`.
 
 Streams of one seed never meet as long as each use has a number of its own here. Below a stream,
 numbers count training steps, epochs or refinement steps.
@@ -20,8 +20,8 @@ class NoiseStream(enum.IntEnum):
     True
     """
 
-    TRAINING = 0  # The model's seed: noise of a training step.
-    EVALUATION = 1  # The model's seed: noise of validation and evaluation.
-    SAMPLES = 2  # The run's seed: what TensorBoard shows drawn.
-    FIGURES = 3  # The run's seed: the refinement that TensorBoard follows.
-    KERAS_LAYERS = 1000  # A pass's seed: 1000 + i is the i-th seed generator of the user's layers.
+    TRAINING = 0  # Of the model's seed: noise of a training step.
+    EVALUATION = 1  # Of the model's seed: noise of validation and evaluation.
+    SAMPLES = 2  # Of the run's seed: samples shown in TensorBoard.
+    FIGURES = 3  # Of the run's seed: the refinement path shown in TensorBoard.
+    KERAS_LAYERS = 1000  # Of a forward pass's seed: 1000 + i is a layer's i-th generator.

@@ -1,4 +1,4 @@
-"""All that is used of Keras without being public, in one place. Checked with Keras 3.15.1.
+"""Every private Keras API that is used, in one place. Checked with Keras 3.15.1.
 
 tests/core/test_private_names.py looks for each name in the installed version, and sees to it that
 no other module uses one. `HOOKS` are the exception: methods that models override, by their name.
@@ -25,13 +25,13 @@ __all__ = [
 ]
 
 # Methods of keras.Model that tf_savae.models overrides: Keras' errors would name losses that a
-# bound has none of, it builds under a strategy by averaging a batch over its rows, and it compiles
+# bound does not have; under a strategy it builds by averaging a batch over its rows, and compiles
 # what joins replicas. Keras has no public hook for any of them (3.15.1).
 HOOKS = ("_assert_compile_called", "_maybe_symbolic_build", "_make_function")
 # Attributes behind public properties of models, layers and optimizers (dtype_policy, jit_compile,
 # learning_rate, run_eagerly, trainable): `vars` knows them by these names alone (3.15.1).
 SETTINGS = ("_dtype_policy", "_jit_compile", "_learning_rate", "_run_eagerly", "_trainable")
-# Modules of Keras 2, whose layers Keras 3 does not see: told by the name of a class's module.
+# Modules of Keras 2, whose layers Keras 3 does not track: recognised by a class's module.
 LEGACY = ("tf_keras", "tensorflow.python.keras")
 
 
@@ -41,17 +41,17 @@ def autocast_scope():
 
 
 def set_autocast_scope(scope):
-    """Sets it. `AutocastScope(None)` would make every float variable claim float32 (3.15.1)."""
+    """Sets that dtype. `AutocastScope(None)` would make float variables report float32 (3.15.1)."""
     global_state.set_global_attribute("autocast_scope", scope)
 
 
 def flatten_layers(layer):
-    """A layer and all inside it, [] for what is none: `Model.layers` has one level (3.15.1)."""
+    """A layer and its sublayers, [] for other objects: `Model.layers` has one level (3.15.1)."""
     return list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []
 
 
 def regularization_losses(layer):
-    """Of its weights and those inside: `losses` has the activities' ones too (3.15.1)."""
+    """Of the weights of a layer and its sublayers, without activity losses (3.15.1)."""
     return layer._get_regularization_losses()
 
 
@@ -81,5 +81,5 @@ def strategy_of_optimizer(optimizer):
 
 
 def take_summed_gradients(optimizer):
-    """From now on it takes gradients as sums over replicas: Keras clips before it sums (3.15.1)."""
+    """Makes it expect gradients summed over replicas: Keras clips before it sums (3.15.1)."""
     optimizer.__dict__["_all_reduce_sum_gradients"] = list

@@ -1,4 +1,4 @@
-"""All that is used of TensorFlow without being public, in one place. Checked with 2.21.0.
+"""Every private TensorFlow API that is used, in one place. Checked with 2.21.0.
 
 tests/core/test_private_names.py looks for each name in the installed version, and sees to it that
 no other module uses one.
@@ -24,27 +24,27 @@ __all__ = [
 
 
 def register_jvp(function):
-    """Makes it what every ForwardAccumulator of the process calls for an operation (2.21.0)."""
+    """Registers the JVP that every ForwardAccumulator of the process calls (2.21.0)."""
     pywrap_tfe.TFE_Py_RegisterJVPFunction(function)
 
 
 def jvp_as_function(*args):
-    """An operation's JVP as TensorFlow takes it, by a function of its own; its default (2.21.0)."""
+    """TensorFlow's default JVP of an operation, traced as a function of its own (2.21.0)."""
     return forwardprop._jvp_dispatch(*args)
 
 
 def jvp_in_line(*args):
-    """The same in the graph at hand: XLA then keeps its shapes static (2.21.0)."""
+    """The same, inlined into the current graph: XLA then keeps its shapes static (2.21.0)."""
     return forwardprop._jvp_helper(*args)
 
 
 def outside_forward_mode():
-    """A context that no accumulator sees into, for computing a tangent by hand (2.21.0)."""
+    """A context hidden from all accumulators, for computing a tangent by hand (2.21.0)."""
     return forwardprop_util.push_forwardprop_state()
 
 
 def record_gradient(op_name, inputs, attributes, outputs):
-    """Tells tapes of an operation that has run already, to ask for its VJP (2.21.0)."""
+    """Records an operation that has already run on the tapes, to take its VJP (2.21.0)."""
     execute.record_gradient(op_name, inputs, attributes, outputs)
 
 

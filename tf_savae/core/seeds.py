@@ -42,7 +42,7 @@ def as_seed(seed):
 
 
 def _check_constant(seed):
-    """What would lose bits without a word on its way to int32 is an error."""
+    """Raises for constants that would silently lose bits when cast to int32."""
     values = np.asarray(seed)
     if values.dtype == object:
         raise TypeError(f"seed: expected an int or an int tensor of shape [2], got {seed!r}.")

@@ -9,7 +9,7 @@ __all__ = ["ChecksSettings"]
 
 
 class ChecksSettings:
-    """An object whose constructor arguments cannot be changed behind its back.
+    """Validates assignments to attributes that hold constructor arguments.
 
     A constructor argument that is kept under its own name may be assigned again where the class
     lists it in `_changeable`: the new value is checked as the first one was, and takes effect at

@@ -1,4 +1,4 @@
-"""Names of types that annotations share; checkers see what readers do: shapes stand in docstrings.
+"""Type aliases shared by annotations; shapes are given in docstrings.
 
 TensorFlow and Keras have no stubs that checkers could follow, so what is a tensor, and what may be
 an array or a number just as well, is said for people.
@@ -31,7 +31,7 @@ Steps: TypeAlias = int | dict[int, int]  # K, or a schedule {training step: K}.
 Config: TypeAlias = dict[str, Any]  # A constructor's arguments, as JSON or for Keras' files.
 NegativeElbo: TypeAlias = Callable[[Nest, Nest, tf.Tensor], tf.Tensor]
 
-# The base of a part of a class: it uses attributes of the whole, which checkers cannot know.
+# The base of mixins: they use attributes of the class that they are mixed into.
 if TYPE_CHECKING:
     MixedIn: Any
 else:

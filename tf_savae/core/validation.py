@@ -1,4 +1,4 @@
-"""Validate arguments; error messages say what was expected, what came and what to do."""
+"""Validate arguments; messages state what was expected, what was given and the remedy."""
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +21,7 @@ def _is_int(value):
 
 
 def non_negative_int(name, value):
-    """Returns `value` as an int, or says that it had to be an int of at least 0.
+    """Returns `value` as an int >= 0, or raises ValueError.
 
     >>> non_negative_int("steps", 3)
     3
@@ -32,7 +32,7 @@ def non_negative_int(name, value):
 
 
 def positive_int(name, value):
-    """Returns `value` as an int, or says that it had to be an int of at least 1.
+    """Returns `value` as an int >= 1, or raises ValueError.
 
     >>> positive_int("samples", 2)
     2
@@ -48,7 +48,7 @@ def _is_number(value):
 
 
 def positive(name, value, *, optional=False, zero=False):
-    """Returns `value` as a float, or says that it had to be a finite number above 0.
+    """Returns `value` as a finite float > 0, or raises ValueError.
 
     With `optional`, None passes; with `zero`, 0 passes.
 
@@ -65,7 +65,7 @@ def positive(name, value, *, optional=False, zero=False):
 
 
 def unit_interval(name, value, *, closed=True):
-    """Returns `value` as a float in [0, 1] (in [0, 1) unless `closed`), or says so.
+    """Returns `value` as a float in [0, 1] ([0, 1) unless `closed`), or raises ValueError.
 
     >>> unit_interval("momentum", 0.5)
     0.5
@@ -77,7 +77,7 @@ def unit_interval(name, value, *, closed=True):
 
 
 def choice(name, value, options):
-    """Returns `value`, or says which of `options` it had to be.
+    """Returns `value` if it is one of `options`, or raises ValueError.
 
     >>> choice("adjoint", "exact", ("exact", "stop"))
     'exact'
@@ -88,7 +88,7 @@ def choice(name, value, options):
 
 
 def boolean(name, value):
-    """Returns `value` as a bool, or says that it had to be one: a string, say, would count as True.
+    """Returns `value` if it is a bool, or raises ValueError: a string would count as True.
 
     >>> boolean("learn_step_size", np.True_)
     True
@@ -137,7 +137,7 @@ def _like_the_first(name, index, leaf, first):
 
 
 def per_example(name, value, batch=None):
-    """Returns `value` if it is a float tensor [B] (one number per example), or says what came.
+    """Returns `value` if it is a float tensor [B], one per example, or raises ValueError.
 
     >>> per_example("negative_elbo", tf.zeros([4])).shape.as_list()
     [4]
@@ -159,7 +159,7 @@ def per_example(name, value, batch=None):
 
 
 def finite(name, array, remedy="Clean the data first."):
-    """Returns the NumPy or eager array if every number in it is finite, or says how many are not.
+    """Returns the array if all of it is finite, or raises with the number of other values.
 
     >>> finite("x", np.ones([2])).tolist()
     [1.0, 1.0]

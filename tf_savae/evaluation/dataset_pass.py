@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.objectives.lookup import has_latent
 
 __all__ = ["check_latent", "compiled_for", "one_pass"]
 
@@ -24,7 +25,7 @@ def compiled_for(model, function):
 
 def check_latent(model):
     """Raises unless the model has a latent code to evaluate."""
-    if not hasattr(model, "refinement"):
+    if not has_latent(model):
         raise ValueError(
             f"model: expected a SemiAmortizedVAE, which has a posterior; got "
             f"{type(model).__name__}, which has no latent code."

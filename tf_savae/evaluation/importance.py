@@ -11,6 +11,7 @@ from tf_savae.evaluation.importance_weights import (
     log_weights_function,
     weighting_of,
 )
+from tf_savae.objectives.lookup import has_latent
 
 __all__ = ["ImportanceWeighting", "importance_weighted_nll", "importance_weighting"]
 
@@ -56,7 +57,7 @@ def importance_weighting(
     """
     validation.positive_int("samples", samples)
     validation.positive_int("chunk", chunk)
-    if not hasattr(model, "refinement"):
+    if not has_latent(model):
         exact = compiled_for(model, model.call)
         return _exact(one_pass(lambda x, seed: exact(x), dataset, seed, model=model, label=label))
     infer = compiled_for(model, lambda x, seed: model.refined_parameters(x, steps, seed))

@@ -21,6 +21,7 @@ from tf_savae.models.row_sampling import (
     posterior_of_rows,
     prior_codes,
 )
+from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability.posterior_mean import posterior_mean
 from tf_savae.samplers.row_seeds import row_seeds
 
@@ -190,11 +191,6 @@ def decode(
         return decode_rows(model, z, own, first, **common, **by_row)
 
     return Drawn(_in_batches(one, (z, by_row), batch_size, label), z.numpy())
-
-
-def has_latent(model):
-    """Whether a model has a latent code."""
-    return hasattr(model, "refinement")
 
 
 def _checked(model, x):

@@ -47,7 +47,7 @@ class AutoregressiveModel(BoundModel):
         self.decoder = decoder
         tokens = hasattr(decoder, "count_tokens")
         self._bound_metrics = BoundMetrics(
-            latent=False, amortized=False, refined=False, pulled_back=False, tokens=tokens
+            latent=False, amortized=False, refined=False, with_adjoint=False, tokens=tokens
         )
 
     @property

@@ -218,7 +218,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
                 callbacks, self._beta_at, int(apply_if_finite.batches(self.optimizer).numpy())
             )
         batches = self.batch_checks()
-        with batches.told(), explained():
+        with batches.original_errors(), explained():
             x = batches.source(x, skips=True)
             if kwargs.get("validation_data") is not None:
                 kwargs["validation_data"] = self._validation(kwargs["validation_data"], batches)
@@ -261,7 +261,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
         batches = self.batch_checks()
         callbacks = [NoEmptyPass(), *keras.tree.flatten(kwargs.pop("callbacks", None) or [])]
-        with batches.told(), explained():
+        with batches.original_errors(), explained():
             x = self._with_weights(batches.source(x), kwargs.get("batch_size"))
             return super().evaluate(self._source(x), y, callbacks=callbacks, **kwargs)
 
@@ -306,7 +306,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         self._check_arrays(x)
         batches = self.batch_checks()
         callbacks = [NoEmptyPass(), *keras.tree.flatten(callbacks or [])]
-        with batches.told(), explained():
+        with batches.original_errors(), explained():
             x = self._with_weights(batches.source(x), batch_size)
             return super().predict(with_targets(x), batch_size, verbose, steps, callbacks)
 

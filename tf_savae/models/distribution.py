@@ -135,12 +135,9 @@ def run(model, name, function, shard, *arguments):
     whole = isinstance(context.strategy, tf.distribute.TPUStrategy)  # Compiled already.
     if whole or not model.jit_compile or model.run_eagerly:
         return shared(shard, *arguments)
-    functions = model.__dict__.setdefault("_functions", {})
     # One for each device, since it reads that replica's copies of the weights.
     key = ("replica", name, tf.constant(0).device)
-    if key not in functions:
-        functions[key] = tf.function(shared, jit_compile=True, autograph=False)
-    return functions[key](shard, *arguments)
+    return model._functions_kept().get(key, shared, jit_compile=True)(shard, *arguments)
 
 
 def _dense(value):

@@ -62,7 +62,7 @@ def infer(
     def run(x, seed):
         return refined_parameters(model, x, steps, seed, *options)
 
-    compiled = _compiled(model, ("infer", steps, *options), run)
+    compiled = model._compiled(("infer", steps, *options), run)
     return model.family.distribution(compiled(model.checked_data(x), _seed(seed)))
 
 
@@ -113,7 +113,7 @@ def negative_elbo(
         refined, _ = batch.refined(batch.encode(), adjoint="stop")
         return batch.outcome_at(refined).terms.bound
 
-    compiled = _compiled(model, ("negative_elbo", steps), run)
+    compiled = model._compiled(("negative_elbo", steps), run)
     return compiled(model.checked_data(x), _seed(seed))
 
 
@@ -140,7 +140,7 @@ def log_likelihood(
             second,
         )
 
-    compiled = _compiled(model, ("log_likelihood", samples, steps), run)
+    compiled = model._compiled(("log_likelihood", samples, steps), run)
     return compiled(model.checked_data(x), _seed(seed))
 
 
@@ -203,16 +203,6 @@ def reconstruct(
     else:
         z = posterior_codes(model, parameters, drawing, first)
     return decode_rows(model, z, noise, first, **options)
-
-
-def _compiled(model, key, function):
-    """`function(x, seed)` as a tf.function, made once per key and settings of the model."""
-    functions = model._functions_now()
-    if key not in functions:
-        jit = model.jit_compile is True if model.compiled else False
-        watched = model._watched(function)
-        functions[key] = tf.function(watched, jit_compile=jit, autograph=False)
-    return functions[key]
 
 
 def _steps_of(model, steps):

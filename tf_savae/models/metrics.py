@@ -44,14 +44,14 @@ class BoundMetrics:
     """
 
     def __init__(
-        self, *, latent, amortized, refined, pulled_back, tokens, falls_back=False, scheduled=False
+        self, *, latent, amortized, refined, with_adjoint, tokens, falls_back=False, scheduled=False
     ):
         names = ["loss", "bound", "nll"]
         names += ["kl", "beta"] if latent else []
         names += ["amortized_bound"] if amortized and refined else []
         if refined:
             names += ["refinement_gain", "made_worse"] + ["fell_back"] * falls_back
-        names += list(STABILITY) if pulled_back else []
+        names += list(STABILITY) if with_adjoint else []
         names += ["steps"] * scheduled
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         if tokens:

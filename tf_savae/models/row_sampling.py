@@ -27,7 +27,7 @@ __all__ = [
 
 
 class SamplingOverride(Family):
-    """A family's posteriors, but for their samples, which come from `draw`.
+    """A family whose posteriors are sampled by `draw` instead.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> class Means(SamplingOverride):
@@ -43,7 +43,7 @@ class SamplingOverride(Family):
 
     def distribution(self, parameters):
         posterior = self._family.distribution(parameters)
-        # On the object and not in a wrapper around it: closed-form KLs go by its class.
+        # Set on the object, without a wrapper: closed-form KLs are looked up by its class.
         posterior.sample = lambda seed: self.draw(parameters, seed)
         return posterior
 
@@ -53,7 +53,7 @@ class SamplingOverride(Family):
 
 
 def family_of_shard(family):
-    """`family`, drawing for the rows that this replica holds what one process would draw for them.
+    """`family`, sampling for this replica's rows what a single process would sample for them.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> zeros = DiagonalGaussian().zeros(8, 3)
@@ -69,14 +69,14 @@ def family_of_shard(family):
 
 
 class _ShardedFamily(SamplingOverride):
-    """Samples are rows of the global batch's."""
+    """Samples are rows of the global batch's sample."""
 
     def __init__(self, family, shard):
         super().__init__(family)
         self._shard = shard
 
     def draw(self, parameters, seed):
-        """z [B, Z]: a sample of the global batch, in which other replicas' rows are stand-ins."""
+        """z [B, Z]: rows of a global sample; those of other replicas are placeholders."""
         count = tf.shape(tf.nest.flatten(parameters)[0])[0]
         places = tf.range(self._shard.size()) - self._shard.first
         places = tf.clip_by_value(places, 0, count - 1)
@@ -144,7 +144,7 @@ def decode_rows(model, z, seed, first=0, **options):
 
     # With types: 5.0 and True are equal to 5 and 1, and may be refused where these are not.
     chosen = ((name, type(value), value) for name, value in sorted(common.items()))
-    run = _function(model, ("decode", *chosen), sample, _uses_xla(model))
+    run = _compiled(model, ("decode", *chosen), sample)
     return run(z, row_seeds(seed, tf.shape(z)[0], first), by_row)
 
 
@@ -172,7 +172,7 @@ def options_of_rows(options, rows):
 
 
 def _has_entries(value):
-    """Whether it is an array, tensor, list or tuple, and no scalar."""
+    """Whether `value` is an array, tensor, list or tuple, and not a scalar."""
     return isinstance(value, (list, tuple)) or getattr(value, "shape", ()) != ()
 
 
@@ -200,7 +200,7 @@ def prior_codes(model, n, seed, first=0):
 
         return tf.map_fn(one, own, fn_output_signature=signature)
 
-    return _function(model, ("prior_codes",), draw, False)(row_seeds(seed, n, first))
+    return _compiled(model, ("prior_codes",), draw, xla=False)(row_seeds(seed, n, first))
 
 
 def posterior_of_rows(model, x, seed, first=0, steps=None):
@@ -224,23 +224,23 @@ def posterior_of_rows(model, x, seed, first=0, steps=None):
         return refined
 
     key = ("posterior_of_rows", steps)
-    run = _function(model, key, refine, _uses_xla(model))
+    run = _compiled(model, key, refine)
     return run(x, seed, tf.constant(first))
 
 
 def posterior_codes(model, parameters, seed, first=0):
     """z from the posteriors with these parameters, [B, Z]: row i from (seed, first + i)."""
-    draw = _function(
+    draw = _compiled(
         model,
         ("posterior_codes",),
         lambda parameters, seed, first: _ByRow(model.family, first).draw(parameters, seed),
-        False,
+        xla=False,
     )
     return draw(parameters, seed, tf.constant(first))
 
 
 class _ByRow(SamplingOverride):
-    """Samples belong to their rows."""
+    """Each row is sampled from a seed of its own."""
 
     def __init__(self, family, first):
         super().__init__(family)
@@ -256,20 +256,8 @@ class _ByRow(SamplingOverride):
         )
 
 
-def _uses_xla(model):
-    return model.compiled and model.jit_compile is True
-
-
-def _function(model, key, function, jit_compile):
-    """`function` as a tf.function, made once per key; as it is for what cannot be a key."""
+def _compiled(model, key, function, xla=True):
+    """`function` as a tf.function that the model keeps; as it is where only its parts are given."""
     if not isinstance(model, FollowsSettings):  # Parts of a model, in a graph already.
         return function
-    functions = model._functions_now()
-    try:
-        if key not in functions:
-            watched = model._watched(function)
-            made = tf.function(watched, jit_compile=jit_compile, autograph=False)
-            functions[key] = made
-        return functions[key]
-    except TypeError:  # An option that is a tensor or an array.
-        return function
+    return model._compiled(key, function, xla)

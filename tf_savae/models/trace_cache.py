@@ -11,11 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import private_keras
+from tf_savae.core.function_cache import FunctionCache
 from tf_savae.core.typing import MixedIn
 
 __all__ = ["FollowInEpochs", "FollowsSettings", "settings_of"]
 
-# What Keras keeps for itself under public names, and what its callbacks set.
+# Public attributes that are Keras' own state, or that its callbacks set.
 _NO_SETTINGS = {
     "build",
     "built",
@@ -35,27 +36,27 @@ _NO_SETTINGS = {
     "train_function",
 }
 _TRACED = ("train_function", "test_function", "predict_function")
-_PHASE = "K"  # The setting that follows a schedule, and returns to what it was.
+_PHASE = "K"  # The setting that a schedule changes, and changes back.
 _PLAIN = {bool, int, float, complex, str, bytes, type(None)}
 _OPAQUE = {types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type}
-# Layers are looked into by themselves; nothing that is traced depends on initializers.
+# Layers are compared on their own; no traced function depends on initializers.
 _OWNERS = (keras.layers.Layer, keras.Variable, keras.KerasTensor, keras.initializers.Initializer)
-_DEPTH = 2  # Objects inside objects that are looked into: a regularizer, a schedule.
-_SMALL = 4096  # Bytes of an array that is compared by its numbers.
+_DEPTH = 2  # Depth of nested objects (a regularizer, a schedule) that is compared.
+_SMALL = 4096  # Bytes; larger arrays are compared by identity.
 
 
 class FollowInEpochs(keras.callbacks.Callback):
-    """At the begin of an epoch, what other callbacks have set on the model's layers."""
+    """Applies, at the start of an epoch, settings that other callbacks have changed."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.make_train_function()
 
 
 class FollowsSettings(MixedIn):
-    """The part of `BoundModel` that sees changed settings before a traced function is used."""
+    """The part of `BoundModel` that detects changed settings before a traced function is used."""
 
     def _follow_settings(self):
-        """Forgets what was traced with other settings than those of now; checks new ones."""
+        """Drops functions traced with outdated settings; validates the current ones."""
         now, seen = self._settings_now(), self.__dict__.get("_seen")
         if seen == now:
             return
@@ -65,16 +66,17 @@ class FollowsSettings(MixedIn):
             return
         self.__dict__.pop("_phases", None)
         self._settings_changed()
-        self.__dict__["_seen"] = self._settings_now()  # What the check itself derived included.
+        self.__dict__["_seen"] = self._settings_now()  # Including what validation derived.
         self.train_function = self.test_function = self.predict_function = None
         self.__dict__.pop("_functions", None)
 
     def _change_phase(self, old, new):
-        """Puts what was traced for one K of a schedule aside, and takes back that of another."""
+        """Switches the traced functions from one K of a schedule to another."""
         phases = self.__dict__.setdefault("_phases", {})
         made = {name: getattr(self, name) for name in _TRACED}
-        phases[old] = made, self.__dict__.pop("_functions", {})
-        made, self.__dict__["_functions"] = phases.pop(new, (dict.fromkeys(_TRACED), {}))
+        phases[old] = made, self._functions_kept()
+        fresh = dict.fromkeys(_TRACED), FunctionCache()
+        made, self.__dict__["_functions"] = phases.pop(new, fresh)
         for name, function in made.items():
             setattr(self, name, function)
 
@@ -94,7 +96,7 @@ class FollowsSettings(MixedIn):
         """Hook: raises for settings that do not fit together, and derives what follows."""
 
     def _watched(self, function):
-        """`function`, which when traced tells what its layers change by themselves.
+        """`function`, wrapped to find, when traced, which settings its layers change themselves.
 
         A layer that counts its calls in an attribute would otherwise be traced anew for ever.
         """
@@ -114,10 +116,19 @@ class FollowsSettings(MixedIn):
 
         return watched
 
-    def _functions_now(self):
-        """The functions that were compiled with the settings of now, by key."""
+    def _compiled(self, key, function, xla=True):
+        """`function` as a tf.function, made once per key and settings of the model.
+
+        Args:
+          key, function: as for `FunctionCache.get`.
+          xla: whether to compile it with XLA where the model is.
+        """
         self._follow_settings()
-        return self.__dict__.setdefault("_functions", {})
+        xla = bool(xla and self.compiled and self.jit_compile is True)
+        return self._functions_kept().get(key, self._watched(function), jit_compile=xla)
+
+    def _functions_kept(self):
+        return self.__dict__.setdefault("_functions", FunctionCache())
 
     # Keras' hooks: a callback may change a setting between two batches.
 
@@ -149,7 +160,7 @@ class FollowsSettings(MixedIn):
 
 
 def settings_of(model, owners=None):
-    """{(object, name of the attribute): what it is}, to be compared with an earlier one.
+    """{(object, attribute name): comparable value}, to detect changes.
 
     Args:
       model: a keras.layers.Layer.
@@ -178,7 +189,7 @@ def _but_phase(settings):
 
 
 class _Same:
-    """Equal to the same object alone, which it keeps from being freed."""
+    """Compares by identity, and holds a reference so that the id is not reused."""
 
     __slots__ = ("thing",)
 
@@ -193,7 +204,7 @@ class _Same:
 
 
 def _key(value, depth):
-    """What compares equal as long as `value` is the same setting."""
+    """A key that compares equal as long as `value` is the same setting."""
     kind = type(value)
     if kind in _PLAIN:
         return kind, value

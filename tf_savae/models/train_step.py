@@ -48,7 +48,7 @@ class Steps(MixedIn):
         return self._bound_metrics.results()
 
     def _differentiate(self, part, step, beta):
-        """What a train step computes of one part: pure, so that XLA can compile it by itself."""
+        """Loss and gradients of one shard: pure, so that XLA can compile it on its own."""
         seed = self._noise(NoiseStream.TRAINING, step)
         probe = tf.zeros([_batch_size(part.x), len(STABILITY)], self.variable_dtype)
         with tf.GradientTape() as tape:
@@ -65,19 +65,19 @@ class Steps(MixedIn):
         self.__dict__["_written"] = variables
         return loss, gradients, stability, outcome._replace(effects=None), weights, statistics
 
-    def _resting_weights(self):
-        """Weights that may have no part in a step's loss; Keras warns of any others."""
+    def _weights_without_gradient(self):
+        """Weights that may get no gradient in a step; Keras warns of any others."""
         return []
 
     def _with_zeros(self, gradients):
-        resting = {id(v) for v in self._resting_weights()}
+        optional = {id(v) for v in self._weights_without_gradient()}
         return [
-            tf.zeros_like(v.value) if g is None and id(v) in resting else g
+            tf.zeros_like(v.value) if g is None and id(v) in optional else g
             for g, v in zip(gradients, self.trainable_variables, strict=True)
         ]
 
     def _loss(self, outcome, weights, weight):
-        """The weighted mean; of a replica, its part of the mean over the global batch."""
+        """The weighted mean; on a replica, its share of the mean over the global batch."""
         weight = tf.reduce_sum(weights) if weight is None else tf.cast(weight, weights.dtype)
         loss = tf.math.divide_no_nan(tf.reduce_sum(outcome.loss * weights), weight)
         count = distribution.number()
@@ -86,7 +86,7 @@ class Steps(MixedIn):
         return loss
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """The bound as it stands: beta as in training steps, dropout off."""
+        """The current bound: beta as in training steps, dropout off."""
         part = self._part(data)
         step = tf.convert_to_tensor(self._evaluation_step.value)
         self._evaluation_step.assign_add(1)
@@ -103,7 +103,7 @@ class Steps(MixedIn):
         return self._outcome(x, seed, beta, False, None)._replace(effects=None)
 
     def _noise(self, stream, step):
-        """The seed of a step, folded where its noise is drawn: XLA folds to other numbers."""
+        """The seed of a step; folded where it is used, since XLA folds to other numbers."""
         return seeds.fold(seeds.fold(self.seed, stream), step)
 
     def predict_step(self, data: Any) -> Nest:
@@ -121,7 +121,7 @@ class Steps(MixedIn):
             raise ValueError(f"y: {NO_TARGETS}")
         return distribution.part_of(x, sample_weight, self.variable_dtype)
 
-    # Keras' hooks around them.
+    # Keras hooks.
 
     def _make_function(self, step_function):
         with keras_distribution.joined_by_graph(self):

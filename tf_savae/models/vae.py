@@ -190,7 +190,9 @@ class SemiAmortizedVAE(BoundModel):
     @hvp.setter
     def hvp(self, method: str | Callable) -> None:
         self._hvp.method = CHANGEABLE["hvp"](method)
-        self.train_function = None  # Traced with another one, as was each K of a schedule.
+        self.train_function = (
+            None  # Traced with the old product, as are those of other K of a schedule.
+        )
         self.__dict__.pop("_phases", None)
 
     def compile(
@@ -219,7 +221,7 @@ class SemiAmortizedVAE(BoundModel):
             self._hvp.measure(self, batch)
 
     def start_from(self, source: keras.Model) -> Self:
-        """Takes over the weights of a trained model, such as a VAE that goes on as SA-VAE.
+        """Copies the weights of a trained model, such as a VAE to be trained further as SA-VAE.
 
         The optimizer starts afresh, and so does what is annealed: a `beta` of 1 goes on where a
         finished training ended. Weights of the update rule are taken where both have the same rule.
@@ -260,8 +262,8 @@ class SemiAmortizedVAE(BoundModel):
     def _steps(self, steps):
         return self.inference_steps if steps is None else steps
 
-    def _resting_weights(self):
-        """Of the update rule, where K is 0."""
+    def _weights_without_gradient(self):
+        """Those of the update rule, where K is 0."""
         return self.refinement.trainable_variables
 
     def _layers_to_compile(self):
@@ -291,7 +293,7 @@ class SemiAmortizedVAE(BoundModel):
             latent=True,
             amortized=self.encoder is not None,
             refined=any(steps),
-            pulled_back=hvp_choice.uses_products(self.objective, self.refinement),
+            with_adjoint=hvp_choice.uses_products(self.objective, self.refinement),
             scheduled=len(steps) > 1,
             tokens=hasattr(self.decoder, "count_tokens"),
             falls_back=bool(self.refinement.fall_back),
@@ -318,7 +320,7 @@ class SemiAmortizedVAE(BoundModel):
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        config = {"amortized_weight": 0.0, **config}  # Files of an earlier version have none.
+        config = {"amortized_weight": 0.0, **config}  # Not in files of an earlier version.
         for name in ("encoder", "decoder", "refinement", "objective", "family", "prior", "beta"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])

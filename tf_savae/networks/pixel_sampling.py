@@ -7,6 +7,7 @@ what later steps will need is kept in shift registers of k // 2 rows or places a
 
 import tensorflow as tf
 
+from tf_savae.core.function_cache import FunctionCache
 from tf_savae.networks.gated_conv import gate
 from tf_savae.samplers.decoding import checked_temperature, tempered
 from tf_savae.samplers.row_seeds import row_seeds, row_uniforms
@@ -53,19 +54,16 @@ def _compiled(decoder, dtype):
 
     The temperature is an argument of it: as a constant, each new one would leave a graph behind.
     """
-    functions = decoder.__dict__.setdefault("_draws", {})
-    if dtype not in functions:
-        specs = [
-            tf.TensorSpec([None, decoder.latent_size], dtype),
-            tf.TensorSpec([None, 2], tf.int32),
-            tf.TensorSpec([], tf.float64),
-        ]
-        functions[dtype] = tf.function(
-            lambda z, own, temperature: _draw(decoder, z, own, temperature),
-            input_signature=specs,
-            autograph=False,
-        )
-    return functions[dtype]
+    specs = [
+        tf.TensorSpec([None, decoder.latent_size], dtype),
+        tf.TensorSpec([None, 2], tf.int32),
+        tf.TensorSpec([], tf.float64),
+    ]
+    return decoder.__dict__.setdefault("_draws", FunctionCache()).get(
+        dtype,
+        lambda z, own, temperature: _draw(decoder, z, own, temperature),
+        input_signature=specs,
+    )
 
 
 def _draw(decoder, z, row_seed, temperature):

@@ -1,5 +1,7 @@
 """Names of objectives, their short form: from a name to an object and back."""
 
+from typing import Any
+
 import keras
 
 from tf_savae.core import validation
@@ -13,7 +15,7 @@ from tf_savae.objectives.vae import VAE
 from tf_savae.objectives.vae_svi import VAESVI
 from tf_savae.objectives.vae_svi_kl import VAESVIKL
 
-__all__ = ["OBJECTIVES", "SYSTEMS", "as_objective", "outcome_of", "serialized"]
+__all__ = ["OBJECTIVES", "SYSTEMS", "as_objective", "has_latent", "outcome_of", "serialized"]
 
 OBJECTIVES = {made.name: made for made in (VAE(), SVI(), VAESVI(), VAESVIKL(), SAVAE())}
 SYSTEMS = {Autoregressive.name: Autoregressive(), **OBJECTIVES}
@@ -57,6 +59,16 @@ def _check_attributes(objective):
     if objective.amortized_weight is not None:
         name = f"objective: amortized_weight of {objective.name!r}"
         validation.positive(name, objective.amortized_weight, zero=True)
+
+
+def has_latent(model: Any) -> bool:
+    """Whether a model, of any kind, has a latent code: its objective says so.
+
+    >>> has_latent(keras.Sequential())
+    False
+    """
+    objective = getattr(model, "objective", None)
+    return isinstance(objective, Objective) and objective.latent
 
 
 def outcome_of(objective: Objective, batch: BatchObjective | LikelihoodBatch) -> Outcome:

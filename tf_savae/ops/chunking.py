@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-__all__ = ["in_pieces"]
+__all__ = ["in_chunks"]
 
 
-def in_pieces(work, rows, outputs, sums, most):
+def in_chunks(work, rows, outputs, sums, most):
     """Runs `work` on at most `most` rows at a time, in a loop that compiles once.
 
     For use inside custom gradients: a derivative through the loop would store all pieces.
@@ -24,7 +24,7 @@ def in_pieces(work, rows, outputs, sums, most):
 
     >>> def work(x):
     ...     return [x * x], [tf.reduce_sum(x)]
-    >>> squares, totals = in_pieces(work, [tf.range(5.0)], [("float32", [])], [("float32", [])], 2)
+    >>> squares, totals = in_chunks(work, [tf.range(5.0)], [("float32", [])], [("float32", [])], 2)
     >>> squares[0].numpy().tolist(), float(totals[0])
     ([0.0, 1.0, 4.0, 9.0, 16.0], 10.0)
     """
@@ -53,7 +53,7 @@ def in_pieces(work, rows, outputs, sums, most):
 
 
 def _cut(tensor, pieces, size, count):
-    """A TensorArray of the pieces, [size, ...] each."""
+    """A TensorArray of the chunks, [size, ...] each."""
     missing = pieces * size - count
     filled = tf.pad(tensor, [[0, missing], *[[0, 0]] * (tensor.shape.rank - 1)])
     array = tf.TensorArray(tensor.dtype, pieces, element_shape=[None, *tensor.shape[1:]])

@@ -18,7 +18,7 @@ _NONE = ((0, 0), (0, 0))
 
 
 class Convolution(keras.layers.Conv2D):
-    """A `keras.layers.Conv2D` of stride 1 that is told its padding at every call.
+    """A `keras.layers.Conv2D` of stride 1 that takes its padding as a call argument.
 
     >>> layer = Convolution(4, (1, 3))
     >>> layer(tf.zeros([2, 5, 5, 1]), pads=((0, 0), (2, 0))).shape.as_list()
@@ -96,7 +96,7 @@ def _kernel_gradient(x, upstream, shape, pads, back):
     @tf.custom_gradient
     def run(x, upstream):
         def pull(bar):
-            bar = tf.ensure_shape(bar, shape)  # Loops forget it.
+            bar = tf.ensure_shape(bar, shape)  # Loops lose the static shape.
             return convolve(upstream, _turn(bar), back), convolve(x, bar, pads)
 
         gradient = tf.raw_ops.Conv2DBackpropFilter(

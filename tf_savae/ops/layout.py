@@ -15,12 +15,12 @@ from tf_savae.core.devices import accelerators
 
 __all__ = ["EXAMPLES_FIRST", "Orientation", "faster"]
 
-_LEAST = 2**22  # Weights: smaller matrices stay in a cache, repacked or not.
+_LEAST = 2**22  # Weights: smaller matrices stay in cache, repacked or not.
 _ROWS = range(9, 49)  # With more, the arithmetic hides the repacking.
 
 
 class Orientation(NamedTuple):
-    """Whether tensors [B, F] lie as [F, B] inside the loop.
+    """Whether tensors [B, F] are transposed to [F, B] inside the loop.
 
     >>> Orientation(True).turn(tf.zeros([2, 3])).shape.as_list()
     [3, 2]
@@ -29,7 +29,7 @@ class Orientation(NamedTuple):
     features_first: bool
 
     def turn(self, tensor):
-        """A matrix from outside to inside of the loop, or back."""
+        """Transposes a matrix into the loop's orientation, or back."""
         return tf.transpose(tensor) if self.features_first else tensor
 
     def project(self, state, kernel):
@@ -58,7 +58,7 @@ EXAMPLES_FIRST = Orientation(False)
 
 
 def faster(rows, kernel):
-    """The orientation in which `rows` examples meet `kernel` [H, G] sooner.
+    """The orientation in which `rows` examples times `kernel` [H, G] is faster.
 
     Args:
       rows: B, or None where it is not known; then examples come first.

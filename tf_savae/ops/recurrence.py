@@ -84,8 +84,8 @@ def recurrence(
 
 
 def _refuse_captures(pointwise, inputs, state):
-    """A gradient written by hand knows nothing of what `pointwise` reads besides its arguments."""
-    if tf.executing_eagerly():  # There a small tensor from outside looks like a constant.
+    """Raises where `pointwise` captures tensors: the custom gradient would ignore them."""
+    if tf.executing_eagerly():  # There a small captured tensor would be folded into a constant.
         return
     specs = tuple(tf.TensorSpec.from_tensor(tensor) for tensor in state)
     gates = [specs[0]] * (inputs.shape[-1] // state[0].shape[-1])
@@ -121,7 +121,7 @@ def _with_tangents(pointwise, inputs, kernel, state, tangents):
         return kept_dual(cell, side, inputs, tangents[0], kernel, state, tangents[1:], kept)
     rows = tf.concat([inputs, tangents[0]], axis=1)
     states = tuple(tf.concat([s, dot], axis=0) for s, dot in zip(state, tangents[1:], strict=True))
-    # Examples first: with twice the rows nothing is gained by turning.
+    # Batch first: with twice the rows nothing is gained by transposing.
     cell = _dual(EXAMPLES_FIRST.cell(pointwise))
     both = _differentiable(cell, EXAMPLES_FIRST, rows, kernel, states)
     shape = [length(inputs), 2, -1, state[0].shape[-1]]
@@ -129,7 +129,7 @@ def _with_tangents(pointwise, inputs, kernel, state, tangents):
 
 
 def _dual(cell):
-    """Steps primal rows and tangent rows, stacked as [2B, *], together."""
+    """Advances primal and tangent rows together, stacked as [2B, *]."""
 
     def halves(tensor):
         return tf.unstack(tf.reshape(tensor, [2, -1, *tensor.shape[1:]]), axis=0)
@@ -145,7 +145,7 @@ def _dual(cell):
 
 
 def _differentiable(cell, side, inputs, kernel, state, slot=None):
-    """h after each step; what the loops meet is kept in `slot`, unless that is None."""
+    """h after each step; residuals of the loops are saved in `slot`, unless that is None."""
     keeps_bars = slot is not None and slot.level == "all"
 
     @tf.custom_gradient

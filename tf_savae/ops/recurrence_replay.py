@@ -1,4 +1,4 @@
-"""Tangents of a recurrence whose states were kept by the step before.
+"""Tangents of a recurrence whose states were saved by the refinement step.
 
 The recurrence of `recurrence.py` in forward mode steps primal and tangent rows together. Where a
 refinement step kept its states and pre-activations, and the adjoints that its own backward loop
@@ -32,7 +32,7 @@ def kept_dual(cell, side, inputs, inputs_dot, kernel, state, state_dot, kept):
 
         def pull(upstream, _):
             forward_mode.refuse_third_derivatives("lstm")
-            # The adjoint of the tangents is what the step kept: `upstream_dot` led to it there.
+            # The adjoint of the tangents was saved by the step, where `upstream_dot` led to it.
             rows_bar, rows_dot_bar, first_bars = _backward(cell, side, kept, dots, upstream, kernel)
             kernel_bar = _product(kept["befores"][0], rows_bar)
             kernel_bar += _product(dots["befores"][0], rows_dot_bar)

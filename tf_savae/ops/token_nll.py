@@ -14,13 +14,13 @@ over reverse stores the pieces again.
 import tensorflow as tf
 
 from tf_savae.autodiff import forward_mode, residuals
-from tf_savae.ops.chunking import in_pieces
+from tf_savae.ops.chunking import in_chunks
 
 __all__ = ["token_nll"]
 
 _PIECE = 2**23  # Logits held at once in a Hessian-vector product: 32 MiB in float32.
 _KEPT = 4  # Times as many where steps keep "all": fewer sums of [H, V] for a little more memory.
-_WHOLE = 2**26  # More logits than these, 256 MiB, are never held at once.
+_WHOLE = 2**26  # Upper limit on the logits held at once: 256 MiB.
 
 
 def token_nll(
@@ -58,12 +58,12 @@ def token_nll(
         few = count is None or count * kernel.shape[1] <= whole
         if few or (slot is not None and slot.level == "all"):
             return _primal(slot)(hidden, kernel, bias, targets)
-        return _primal_in_pieces(most, slot)(hidden, kernel, bias, targets)
+        return _primal_in_chunks(most, slot)(hidden, kernel, bias, targets)
     kept = residuals.replayed("softmax")
     most = _KEPT * most if "residual" in kept else most
     with forward_mode.paused():
         one = count is not None and count <= most
-        dual = _dual(kept) if one else _dual_in_pieces(most, kept)
+        dual = _dual(kept) if one else _dual_in_chunks(most, kept)
         nll, nll_dot = dual(hidden, tangents[0], kernel, bias, targets)
     return forward_mode.attach([nll], [nll_dot])[0]
 
@@ -88,7 +88,7 @@ def _times(factors, rows):
 
 
 def _primal(slot):
-    """The loss; its gradient's products are kept in `slot`, unless that is None."""
+    """The loss; its gradient's products are saved in `slot`, unless that is None."""
 
     @tf.custom_gradient
     def primal(hidden, kernel, bias, targets):
@@ -113,7 +113,7 @@ def _primal(slot):
     return primal
 
 
-def _primal_in_pieces(most, slot):
+def _primal_in_chunks(most, slot):
     """`_primal`, at most `most` tokens at a time."""
 
     @tf.custom_gradient
@@ -124,7 +124,7 @@ def _primal_in_pieces(most, slot):
             return [nll, tf.matmul(narrow, kernel, transpose_b=True)], []
 
         outputs = [(_wide(hidden.dtype), []), (hidden.dtype, hidden.shape[1:])]
-        (nll, pulled), _ = in_pieces(forward, [hidden, targets], outputs, [], most)
+        (nll, pulled), _ = in_chunks(forward, [hidden, targets], outputs, [], most)
 
         def pull(upstream):
             def backward(hidden, targets, upstream):
@@ -135,7 +135,7 @@ def _primal_in_pieces(most, slot):
                 return [], [tf.cast(total, upstream.dtype), bias_bar]
 
             sums = [(upstream.dtype, kernel.shape), (upstream.dtype, bias.shape)]
-            _, sums = in_pieces(backward, [hidden, targets, upstream], [], sums, most)
+            _, sums = in_chunks(backward, [hidden, targets, upstream], [], sums, most)
             if slot is not None:
                 slot.update(pulled=pulled)
             kernel_bar, bias_bar = tf.cast(sums[0], kernel.dtype), tf.cast(sums[1], bias.dtype)
@@ -156,7 +156,7 @@ def _dual(kept):
 
         def pull(upstream, upstream_dot):
             forward_mode.refuse_third_derivatives("token_nll")
-            bars, sums = _dual_pulled(parts, *rows, kernel, (upstream, upstream_dot), kept)
+            bars, sums = _dual_gradients(parts, *rows, kernel, (upstream, upstream_dot), kept)
             return *bars, sums[0], tf.cast(sums[1], bias.dtype), None
 
         return parts[:2], pull
@@ -164,7 +164,7 @@ def _dual(kept):
     return dual
 
 
-def _dual_in_pieces(most, kept):
+def _dual_in_chunks(most, kept):
     """`_dual`, at most `most` tokens at a time; the pull makes again what it needs of the value."""
     names, values = list(kept), list(kept.values())
 
@@ -184,18 +184,18 @@ def _dual_in_pieces(most, kept):
                 piece = (hidden, hidden_dot, targets)
                 parts = _dual_parts(*piece, kernel, bias, held)
                 upstreams = (upstream, upstream_dot)
-                bars, sums = _dual_pulled(parts, *piece, kernel, upstreams, held)
+                bars, sums = _dual_gradients(parts, *piece, kernel, upstreams, held)
                 return bars, [tf.cast(total, upstream.dtype) for total in sums]
 
             width = (hidden.dtype, hidden.shape[1:])
-            # Added up in full precision, whatever the weights' own.
+            # Summed in full precision, whatever the weights' own.
             sums = [(upstream.dtype, kernel.shape), (upstream.dtype, bias.shape)]
             pieces = [*rows, upstream, upstream_dot, *values]
-            bars, sums = in_pieces(backward, pieces, [width, width], sums, most)
+            bars, sums = in_chunks(backward, pieces, [width, width], sums, most)
             return *bars, tf.cast(sums[0], kernel.dtype), tf.cast(sums[1], bias.dtype), None
 
         loss = (_wide(hidden.dtype), [])
-        return tuple(in_pieces(forward, [*rows, *values], [loss, loss], [], most)[0]), pull
+        return tuple(in_chunks(forward, [*rows, *values], [loss, loss], [], most)[0]), pull
 
     return dual
 
@@ -209,7 +209,7 @@ def _dual_parts(hidden, hidden_dot, targets, kernel, bias, kept):
     return nll, tf.reduce_sum(residual * slopes, axis=1), residual, slopes
 
 
-def _dual_pulled(parts, hidden, hidden_dot, targets, kernel, upstreams, kept):
+def _dual_gradients(parts, hidden, hidden_dot, targets, kernel, upstreams, kept):
     """([gradients in hidden and hidden_dot], [those in kernel and bias])."""
     _, nll_dot, residual, slopes = parts
     upstream, upstream_dot = upstreams

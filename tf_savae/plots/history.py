@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tf_savae.core.typing import PathLike
+from tf_savae.evaluation.quantities import axis_label
 from tf_savae.plots.figure import new_figure
 
 __all__ = ["history_arrays", "plot_history", "save_history"]
@@ -43,18 +44,13 @@ def plot_history(arrays: dict[str, np.ndarray], file: PathLike, unit: str = "exa
     figure = new_figure(1.0 + 4.6 * len(names), 4.2)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         _panel(axes, arrays, name)
-        axes.set_ylabel(f"{_quantity(name, names)} (nats per {unit})")
+        exact = name == "bound" and "kl" not in names
+        axes.set_ylabel(axis_label("nll" if exact else name, unit))
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     count = len(arrays["epoch"])
     figure.suptitle(f"Training, {count} epoch{'s' if count > 1 else ''}")
     figure.savefig(file)
-
-
-def _quantity(name, names):
-    if name == "kl":
-        return "KL"
-    return "negative ELBO" if "kl" in names else "negative log likelihood"
 
 
 def _panel(axes, arrays, name):

@@ -6,6 +6,7 @@ import numpy as np
 
 from tf_savae.core.typing import PathLike
 from tf_savae.evaluation import StepsCurve
+from tf_savae.evaluation.quantities import axis_label, row_label
 from tf_savae.plots.figure import new_figure
 
 __all__ = ["plot_steps", "save_steps"]
@@ -35,9 +36,9 @@ def plot_steps(
     count = max(curve.bound.shape[1] - 1, 1)
     errors = gain.std(axis=1) / np.sqrt(count)
     titles = (
-        (f"negative ELBO (nats per {unit})", curve.bound.mean(axis=1), errors),
-        (f"KL (nats per {unit})", curve.kl.mean(axis=1), None),
-        (f"milliseconds per {unit}", curve.milliseconds, None),
+        (axis_label("bound", unit), curve.bound.mean(axis=1), errors),
+        (axis_label("kl", unit), curve.kl.mean(axis=1), None),
+        (axis_label("milliseconds", unit), curve.milliseconds, None),
     )
     for axes, (title, values, band) in zip(panels, titles, strict=True):
         _panel(axes, curve, values, band, trained)
@@ -68,4 +69,4 @@ def _panel(axes, curve, values, errors, trained):
     axes.set_xticks(steps, [f"{k:g}" for k in steps])
     axes.minorticks_off()
     axes.set_xlim(-0.15, 1.25 * max(steps.max(), 1))
-    axes.set_xlabel("refinement steps K")
+    axes.set_xlabel(row_label("steps"))

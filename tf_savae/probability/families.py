@@ -87,7 +87,7 @@ class Family:
 
 
 def is_shape(shapes):
-    """Whether it is one shape, a list of ints, and not a nest of several.
+    """Whether it is a single shape, a list of ints, and not a nest of several.
 
     >>> is_shape([3, np.int64(2)]), is_shape([[3], [2]])
     (True, False)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_savae.core import seeds
 from tf_savae.models.row_sampling import SamplingOverride, decode_rows, prior_codes
+from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability import importance_weighted_log_likelihood
 from tf_savae.samplers.row_seeds import row_seeds
 
@@ -129,7 +130,7 @@ def prior_rows(model, n, seed):
       seed: int32 scalar tensor.
     """
     seed = seeds.as_seed(seed)
-    if not hasattr(model, "refinement"):
+    if not has_latent(model):
         return tf.zeros([n, 0]), row_seeds(seed, n)
     latent, noise = seeds.split(seed, 2)
     return prior_codes(_without_xla(model), n, latent), row_seeds(noise, n)

@@ -6,6 +6,7 @@ import inspect
 import tensorflow as tf
 
 from tf_savae.networks import Decoder
+from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability import DiagonalGaussian, FullCovarianceGaussian
 from tf_savae.serving.per_example import Alone, decoding, prior_rows
 from tf_savae.serving.signature import Output, Signature
@@ -32,7 +33,7 @@ def signatures_of(model, inputs, jit):
 
 def _on_tensors(model, inputs, jit):
     drawn = [] if _cannot_sample(model.decoder) else [_generate(model, inputs, jit)]
-    if not hasattr(model, "refinement"):
+    if not has_latent(model):
         return [_exact_likelihood(model, inputs, jit), *drawn]
     alone = Alone(model, jit)
     if drawn:

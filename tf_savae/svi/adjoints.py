@@ -30,7 +30,7 @@ __all__ = [
 
 
 class Adjoint:
-    """What `Exact`, `Truncated`, `Unrolled` and `Stop` have in common.
+    """Base class of `Exact`, `Truncated`, `Unrolled` and `Stop`.
 
     Attributes:
       crosses: whether a gradient reaches lambda_0, theta and the update rule.
@@ -181,7 +181,7 @@ class Exact(TakesProducts):
 @register
 @dataclasses.dataclass(frozen=True)
 class Truncated(TakesProducts):
-    """The exact derivative of the last `depth` steps; those before are crossed as the identity.
+    """The exact derivative of the last `depth` steps; earlier steps count as the identity.
 
     The backward loop of algorithm 1 (Kim et al. 2018, https://arxiv.org/abs/1802.02550), ended
     early: for derivatives that explode through many steps. depth=0 is the straight-through

@@ -29,7 +29,7 @@ def fastest_hvp(
     """Times both exact Hessian-vector products on real tensors and names the faster.
 
     Call it eagerly, with a batch of the size that training will use. A product that cannot be
-    traced for this decoder loses; where the two disagree, reverse over reverse wins, aloud.
+    traced for this decoder loses; if the two disagree, reverse over reverse wins, with a warning.
 
     Args:
       negative_elbo, initial, theta: as in `refine`, with eager tensors.
@@ -106,6 +106,6 @@ def _timed(product, objective, arguments, jit_compile, repeats):
 
 
 def _as_after_an_update(theta, index):
-    """Other weights at every repeat: a program that compiles anew for each must show it."""
+    """Changes the weights between repeats, so that recompilation would show in the times."""
     factor = 1.0 + 0.01 * (index + 1)
     return [t * tf.cast(factor, t.dtype) if t.dtype.is_floating else t for t in theta]

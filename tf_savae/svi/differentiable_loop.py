@@ -1,4 +1,4 @@
-"""The refinement loop as a surrounding tape sees it: by a custom gradient, unrolled, or detached.
+"""The refinement loop with its gradient: a custom gradient, unrolled autodiff, or none.
 
 Each function maps (objective, initial, theta, settings) to (refined, `Seen`), flat lists. The
 adjoints of `tf_savae.svi.adjoints` say which one runs.
@@ -17,7 +17,7 @@ __all__ = ["Seen", "detached", "no_steps", "unrolled", "with_custom_gradient"]
 
 
 class Seen(NamedTuple):
-    """What the steps saw on their way, as constants; None where it is not known."""
+    """Diagnostics of the steps, as constants; None where unknown."""
 
     values: Any  # [K, B], negative ELBO at lambda_0 to lambda_{K-1}, nats.
     norms: Any  # [K, B], of the SVI gradient before clipping.
@@ -26,7 +26,7 @@ class Seen(NamedTuple):
 
 
 def no_steps(initial):
-    """K = 0: the initial parameters, and nothing seen."""
+    """K = 0: the initial parameters, without diagnostics."""
     empty = tf.zeros([0, tf.shape(initial[0])[0]], initial[0].dtype)
     return initial, Seen(empty, empty, None)
 
@@ -83,7 +83,7 @@ def _without_variables(refined, *inputs):
 
 
 def _identity_pull(n, weights, path):
-    """The backward pass of depth 0: straight to the initial parameters."""
+    """The backward pass of depth 0: the identity."""
 
     def pull(*upstream):
         bars = list(upstream[:n])

@@ -8,7 +8,7 @@ __all__ = ["descend_until"]
 
 
 def descend_until(objective, initial, theta, settings, tolerance):
-    """At most K steps; an example rests at its best parameters after a step that helps no more.
+    """At most K steps; an example stops at its best parameters after a step that no longer helps.
 
     Every step uses the same noise, so that the ELBOs that are compared differ by the parameters
     alone. The loop ends when all examples rest.

@@ -31,12 +31,12 @@ class LoopDerivatives(NamedTuple):
     theta: list  # One for each float leaf of theta.
     rule: list  # One for each weight of the update rule.
     growth: Any  # [B]: |adjoint at step 0| / |adjoint at step K|.
-    curvature: Any  # [B]: largest |v' H v| / |v|^2 met on the way, per example.
+    curvature: Any  # [B]: largest |v' H v| / |v|^2 along the path, per example.
     signal: Any  # [B]: cosine between the adjoint at step 0 and the gradient at lambda_0.
 
 
 def pull_back(objective, theta, path, final_bar, settings, adjoint):
-    """Carries dL / dlambda_K back through the last steps of `path`.
+    """Propagates dL / dlambda_K back through the last steps of `path`.
 
     Earlier steps are crossed as if they were the identity. Cost: one Hessian-vector product for
     each step that is crossed.
@@ -101,7 +101,7 @@ def _through_rule(path, step, bars, settings):
 
 
 def _through_init(path, lam_bar, state_bar, rule_bar, settings):
-    """Adds what reaches lambda_0 and the rule's weights through the state before the first step."""
+    """Adds the gradients of lambda_0 and the rule's weights through the rule's initial state."""
     initial = [p[0] for p in path.parameters]
     of_rule, of_initial = settings.rule.pull_back_init(settings.weights, initial, state_bar)
     lam_bar = [b + m for b, m in zip(lam_bar, of_initial, strict=True)]
@@ -127,7 +127,7 @@ def _limit(final_bar, clip_norm):
 
 
 def _limited(lam_bar, state_bar, limit):
-    """Scales an example's whole adjoint state down once it outgrows its limit."""
+    """Scales an example's whole adjoint state down to its limit."""
     if limit is None:
         return lam_bar, state_bar
     size = per_example.norm(lam_bar)

@@ -55,7 +55,7 @@ class BoundRule:
         """The state before the first step, a flat list."""
         with self._holding(weights) as rule:
             state = rule.init(self._packed(parameters))
-        self._state = state  # Its structure alone is used.
+        self._state = state  # Only its structure is used.
         return [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(state)]
 
     def update(self, weights, gradient, state, parameters, step):
@@ -103,7 +103,7 @@ class BoundRule:
 
     @contextlib.contextmanager
     def _holding(self, weights):
-        """The rule, with `weights` in the place of its own."""
+        """The rule, with `weights` in place of its own."""
         if self._variables is not None:
             pairs = zip(self._variables, weights, strict=True)
             with full_precision(), keras.StatelessScope(state_mapping=list(pairs)):
@@ -136,7 +136,7 @@ def _with_attributes(rule, attributes):
     if isinstance(rule, tuple):
         return rule._replace(**attributes)
     held = copy.copy(rule)
-    held.__dict__.update(attributes)  # Past what a frozen class or a property forbids.
+    held.__dict__.update(attributes)  # Bypasses frozen classes and properties.
     return held
 
 

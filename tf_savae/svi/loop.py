@@ -29,18 +29,18 @@ class Path(NamedTuple):
     states: list  # Of the update rule, before the step.
     values: Any  # [K, B], negative ELBO at lambda_k, nats.
     gradient_norms: Any  # [K, B], before clipping.
-    kept: Any  # step -> what its operations kept, as `residuals.replaying` takes it.
+    kept: Any  # step -> residuals of its operations, as `residuals.replaying` takes them.
 
 
 def one_step(objective, parameters, state, theta, step, settings):
-    """Step `step` of algorithm 1. Returns the next (parameters, state) and what it saw."""
+    """Step `step` of algorithm 1. Returns the next (parameters, state) and diagnostics."""
     values, gradient = objective.gradient(parameters, theta, seeds.fold(settings.seed, step))
     following = settings.rule.update(settings.weights, gradient, state, parameters, step)
     return following, (values, gradient)
 
 
 def descend(objective, initial, theta, settings):
-    """K steps that keep nothing but the current state; K may be an int tensor."""
+    """K steps that store only the current state; K may be an int tensor."""
     steps = settings.steps
 
     def body(step, parameters, state):
@@ -102,14 +102,14 @@ def stacked_path(objective, initial, theta, settings, level=None):
         stacks[2 * count : -2],
         stacks[-2],
         stacks[-1],
-        # Read where they lie: stacking them would copy what may be gigabytes.
+        # Not stacked, which would copy gigabytes.
         lambda step: tf.nest.pack_sequence_as(spec, [array.read(step) for array in kept]),
     )
     return parameters, path
 
 
 def _kept_spec(objective, initial, theta, settings, level):
-    """Shapes and dtypes of what one step keeps, by tracing its gradient without running it."""
+    """Shapes and dtypes of one step's residuals, by tracing its gradient without running it."""
     if level is None:
         return []
 

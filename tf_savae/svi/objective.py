@@ -57,7 +57,7 @@ class Objective:
 
 
 def differentiate(function, sources):
-    """The gradient of a scalar `function(sources)`, dense; only itself may differentiate it again.
+    """The gradient of a scalar `function(sources)`, dense. Differentiate it again only by this.
 
     Inside a `tf.function` by `tf.gradients`: under two tapes TensorFlow wraps each while loop of a
     decoder in functions that hand shapes to one another; XLA then takes the weights for

@@ -142,7 +142,7 @@ def refine(
 
 
 def _own(leaf):
-    """A float leaf as a tensor that is nothing else's; others as tensors."""
+    """Float leaves as distinct tensors (identities); other leaves as tensors."""
     tensor = tf.convert_to_tensor(leaf)
     return tf.identity(tensor) if tensor.dtype.is_floating else tensor
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
+from tf_savae.objectives.lookup import has_latent
 from tf_savae.training.config import RunConfig
 from tf_savae.training.storage.json_files import inside, read_json
 from tf_savae.training.storage.safe_load import load_model_file
@@ -35,7 +36,7 @@ class Run(NamedTuple):
     @property
     def latent(self):
         """Whether the model has a latent code."""
-        return isinstance(self.model, SemiAmortizedVAE)
+        return has_latent(self.model)
 
 
 def load_run(workdir, tasks):

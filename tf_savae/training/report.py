@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_savae.evaluation import active_units, evaluate_bounds, importance_weighted_nll
+from tf_savae.evaluation.quantities import QUANTITIES, row_label
 from tf_savae.training.callbacks import progress_of
 
 __all__ = ["print_report", "test_report", "versions"]
@@ -88,33 +89,19 @@ def versions():
     }
 
 
-_ROWS = {
-    "bound": "bound (nats per {unit})",
-    "nll": "  NLL term",
-    "kl": "  KL term",
-    "amortized_bound": "bound before refinement",
-    "ppl": "perplexity of the bound (</s> counted)",
-    "ppl_without_end": "  </s> not counted",
-    "iw_nll": "importance-weighted NLL",
-    "iw_ppl": "importance-weighted perplexity",
-    "iw_ppl_without_end": "  </s> not counted",
-    "active_units": "active units",
-}
-
-
 def print_report(report, unit):
     """Prints the report as a table; `unit` is what one example is called."""
     test = report["test"]
     print(f"\n{report['system']} on {report[f'{unit}s']['test']:,} test {unit}s")
-    for name, label in _ROWS.items():
+    for name in QUANTITIES:
         if test.get(name) is not None:
-            print(_line(label.format(unit=unit), test[name]))
-    print(_line("epochs (best)", f"{report['epochs']} ({report['best_epoch']})"))
-    print(_line("seconds a step (median)", f"{report['step_seconds']:.3f}"))
-    print(_line("seconds of training", f"{report['train_seconds']:,.0f}"))
+            print(_line(name, test[name], unit if name == "bound" else None))
+    print(_line("epochs", f"{report['epochs']} ({report['best_epoch']})"))
+    print(_line("step_seconds", f"{report['step_seconds']:.3f}"))
+    print(_line("train_seconds", f"{report['train_seconds']:,.0f}"))
     print(_line("parameters", f"{report['parameters']:,}"))
 
 
-def _line(label, value):
+def _line(name, value, unit=None):
     text = f"{value:,.2f}" if isinstance(value, float) else value
-    return f"  {label:40}{text:>12}"
+    return f"  {row_label(name, unit):40}{text:>12}"

@@ -12,8 +12,10 @@ from absl import logging
 from tf_savae import generation
 from tf_savae.analysis.path import follower, refinement_path
 from tf_savae.core import seeds, validation
+from tf_savae.core.function_cache import FunctionCache
 from tf_savae.core.noise_streams import NoiseStream
-from tf_savae.models import NonFiniteError, SemiAmortizedVAE
+from tf_savae.models import NonFiniteError
+from tf_savae.objectives.lookup import has_latent
 from tf_savae.plots.history import save_history
 from tf_savae.plots.refinement_path import save_path
 
@@ -136,7 +138,7 @@ class BoardSamples(Board):
             self.model, self._count, sampling, batch_size=batch, **view.sampling
         )
         yield "samples", view.samples(_sound(drawn, "samples").x, epoch)
-        if not isinstance(self.model, SemiAmortizedVAE):
+        if not has_latent(self.model):
             return
         x = self._examples
         settings = {"mean": True, "batch_size": min(len(x), batch), **view.decoding}
@@ -171,7 +173,8 @@ class BoardFigures(Board):
     def __init__(self, logs, folder, history, x, unit="example", seed=0):
         super().__init__(logs)
         self._folder, self._history, self._unit = Path(folder), history, unit
-        self._x, self._seed, self._follow = x, seeds.fold(seed, NoiseStream.FIGURES), None
+        self._x, self._seed = x, seeds.fold(seed, NoiseStream.FIGURES)
+        self._followers = FunctionCache()
 
     def entries(self, epoch):
         rows = self._history()
@@ -194,11 +197,10 @@ class BoardFigures(Board):
     def _path(self):
         """The `RefinementPath` of the batch."""
         steps = self.model.inference_steps
-        if self._follow is None:
-            # Without XLA: compiling takes longer than so few examples can give back.
-            self._follow = tf.function(follower(self.model, steps, _NOISES), autograph=False)
+        # Without XLA: compiling takes longer than so few examples can give back.
+        run = self._followers.get(steps, follower(self.model, steps, _NOISES))
         dataset = tf.data.Dataset.from_tensors(self._x)
-        path = refinement_path(self.model, dataset, steps, seed=self._seed, run=self._follow)
+        path = refinement_path(self.model, dataset, steps, seed=self._seed, run=run)
         if not np.isfinite(path.bound).all():
             raise NonFiniteError("the ELBO became NaN or infinite during refinement")
         return path

@@ -1,27 +1,10 @@
 """Format the report of an evaluation as a table."""
 
+from tf_savae.evaluation.quantities import QUANTITIES, column_label, directions, row_label
+
 __all__ = ["report_text"]
 
-_ROWS = {
-    "steps": "refinement steps K",
-    "bound": "negative ELBO",
-    "nll": "  NLL term",
-    "kl": "  KL term",
-    "mutual_information": "  of which mutual information",
-    "active_units": "active units",
-    "ppl": "perplexity of the bound (</s> counted)",
-    "ppl_without_end": "  </s> not counted",
-    "iw_nll": "importance-weighted NLL",
-    "iw_ppl": "importance-weighted perplexity",
-    "iw_ppl_without_end": "  </s> not counted",
-    "effective_samples": "effective samples (median)",
-}
-_GAP = {
-    "inference_gap": "inference gap, log p(x) - ELBO(lambda_0)",
-    "approximation_gap": "  approximation gap, log p(x) - ELBO(lambda*)",
-    "amortization_gap": "  amortization gap, ELBO(lambda*) - ELBO(lambda_0)",
-    "recovered": "    of which the K steps recover",
-}
+_GAP = ("inference_gap", "approximation_gap", "amortization_gap", "recovered")
 
 
 def report_text(report):
@@ -42,10 +25,14 @@ def report_text(report):
 def _posteriors(report):
     found = report["posteriors"]
     lines = ["", f"{'':42}" + "".join(f"{name:>20}" for name in found)]
-    for name, label in _ROWS.items():
+    shown = []
+    for name in QUANTITIES:
         cells = [_cell(numbers.get(name)) for numbers in found.values()]
         if any(cells):
-            lines.append(f"  {label:40}" + "".join(f"{cell:>20}" for cell in cells))
+            shown.append(name)
+            lines.append(f"  {row_label(name):40}" + "".join(f"{cell:>20}" for cell in cells))
+    better = directions(shown)
+    lines += [f"  {better}"] if better else []
     errors = [
         f"{numbers['iw_nll']['monte_carlo_error']:.2g} ({name})"
         for name, numbers in found.items()
@@ -70,16 +57,18 @@ def _cell(value):
 
 def _gap(gap, unit):
     lines = [f"inference gap of {gap['examples']:,} {unit}s, K = {gap['steps']}"]
-    lines += [f"  {label:58}{_cell(gap[name]):>20}" for name, label in _GAP.items()]
+    lines += [f"  {row_label(name):58}{_cell(gap[name]):>20}" for name in _GAP]
     if gap["recovered_share"] is not None:
-        lines.append(f"  {'    share of it':58}{gap['recovered_share']:>20.0%}")
+        lines.append(f"  {row_label('recovered_share'):58}{gap['recovered_share']:>20.0%}")
     return lines
 
 
 def _curve(rows, unit):
+    steps, gain, bound, kl = map(column_label, ("steps", "gain", "bound", "kl"))
+    time = f"{column_label('milliseconds')} / {unit}"
     lines = [
         "refinement at test time",
-        f"  {'':30}{'mean K':>8}{'ELBO gained':>18}{'-ELBO':>12}{'KL':>9}{'ms / ' + unit:>16}",
+        f"  {'':30}{steps:>8}{gain:>18}{bound:>12}{kl:>9}{time:>16}",
     ]
     for row in rows:
         lines.append(

@@ -13,7 +13,7 @@ __all__ = ["HasAdjoint"]
 
 
 class HasAdjoint(MixedIn):
-    """The part of `SemiAmortizedRefinement` that knows the adjoint and its settings.
+    """The part of `SemiAmortizedRefinement` that holds the adjoint and its settings.
 
     Beside a string the settings are attributes that may be assigned one by one. Beside an object
     they show what it has and cannot be assigned: another object is.
@@ -40,7 +40,7 @@ class HasAdjoint(MixedIn):
                 super().__setattr__(short, setting)
 
     def current_adjoint(self) -> Adjoint:
-        """The adjoint that the settings mean, as an object.
+        """The adjoint object that the settings describe.
 
         Raises:
           ValueError: settings that were assigned one by one do not fit together.

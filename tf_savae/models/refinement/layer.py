@@ -203,7 +203,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         precise = self.variable_dtype
         parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), parameters)
         check_parameters(self.family, parameters)
-        decoder: Any = self.decoder  # Not None: `__call__` has seen to it.
+        decoder: Any = self.decoder  # Not None: checked in `__call__`.
         generator = PureGenerator(decoder, self._prior_of(parameters), self.family)
         outer, inner = seeds.split(self._seed_of_call(seed, training), 2)
         theta = generator.theta(x, outer, training)
@@ -234,8 +234,8 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
                 generator.theta(x, seed, True),
             )
 
-        # A call may be under way of being traced. A thread begins outside of any graph, as does
-        # `tf.init_scope`, which however stops accumulators: forward mode would give zeros.
+        # `call` may be being traced. A thread starts outside of any graph, as does
+        # `tf.init_scope`, which however suspends accumulators: forward mode would give zeros.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             return pool.submit(measured).result()
 
@@ -261,7 +261,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
             return
         self._example = {"parameters": spec_of(parameters), "x": spec_of(x)}
         with tf.init_scope():
-            precise = self.variable_dtype  # In which `call` has them.
+            precise = self.variable_dtype  # As in `call`.
             example = zeros_of(self._example["parameters"])
             example = tf.nest.map_structure(lambda p: tf.cast(p, precise), example)
             check_family(self.family, example)
@@ -306,6 +306,6 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         for name in ("decoder", "prior", "family", "adjoint", "hvp", "update"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
-        if config.get("adjoint") == "unrolled":  # Of an earlier version, which took no notice.
+        if config.get("adjoint") == "unrolled":  # Files of an earlier version, which ignored it.
             config["adjoint_clip_norm"] = None
         return cls(**config)

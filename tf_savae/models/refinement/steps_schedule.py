@@ -20,7 +20,7 @@ __all__ = [
 
 
 def as_steps(steps):
-    """K as it is kept: an int, or a dict {training step: K from there on} in order of the steps.
+    """Normalises K: an int, or a dict {training step: K from there on} in order of the steps.
 
     Raises:
       ValueError: a K or training step is no integer >= 0, or none stands at training step 0.
@@ -43,7 +43,7 @@ def as_steps(steps):
 
 
 def _as_int(first):
-    """JSON makes strings of a dict's keys."""
+    """A dict's key as an int: JSON makes strings of them."""
     return int(first) if isinstance(first, str) and first.isdigit() else first
 
 
@@ -57,7 +57,7 @@ def every(steps):
 
 
 def last(steps):
-    """K at the end, which is that of inference.
+    """The last K, which inference uses.
 
     >>> last({0: 0, 1000: 5})
     5
@@ -107,7 +107,7 @@ def training(model, step=None):
 
 
 def steps_now(model):
-    """K of the training step under way, or what training ends with."""
+    """K of the current training step, or outside of training the last K."""
     now = model.__dict__.get("_training_steps")
     return last(model.refinement.steps) if now is None else now
 
@@ -118,7 +118,7 @@ def _set_steps(model, step):
 
 
 class FollowSchedule(keras.callbacks.Callback):
-    """Tells the model K before each training step; the optimizer's count of batches decides.
+    """Sets the model's K before each training step, by the optimizer's count of batches.
 
     Keras has turned the last batch's logs into numbers by then: to read the count is no wait.
     """

@@ -17,11 +17,11 @@ __all__ = ["HasUpdateRule"]
 
 _STEP_SIZE = 0.02  # Near the reference code's 1 on a batch mean of 50.
 _SHORT_FORMS = ("step_size", "momentum", "clip_norm")  # Of `Momentum`; None with an update rule.
-_DEFAULTS = {"momentum": 0.5, "clip_norm": 5.0}  # Beside an update rule they say nothing.
+_DEFAULTS = {"momentum": 0.5, "clip_norm": 5.0}  # Not used beside an update rule.
 
 
 class HasUpdateRule(MixedIn):
-    """The part of `SemiAmortizedRefinement` that knows the update rule and its weights."""
+    """The part of `SemiAmortizedRefinement` that holds the update rule and its weights."""
 
     def _set_rule(self, update, step_size, momentum, clip_norm, learn_step_size):
         """Either an update rule, or the settings of `Momentum`."""
@@ -61,7 +61,7 @@ class HasUpdateRule(MixedIn):
                 super().__setattr__(short, None)
 
     def _check_exchange(self, rule):
-        """Whether another rule may take the place of the first one, on a layer in use."""
+        """Raises unless the rule of a built layer may be replaced by another one."""
         old = self.__dict__["update"]
         if rule is old:
             return
@@ -157,7 +157,7 @@ class HasUpdateRule(MixedIn):
 
 
 def _refuse_variables(rule):
-    """A rule that is no layer has no weights that Keras would train."""
+    """Raises for a rule that is not a layer but has variables, which Keras would not train."""
     if isinstance(rule, keras.layers.Layer):
         return
     for name, value in getattr(rule, "__dict__", {}).items():

@@ -14,7 +14,7 @@ _NO_KERNEL = re.compile(r"Detected unsupported operations.*?on XLA_\w+: (\w+)", 
 
 @contextlib.contextmanager
 def explained():
-    """Inside, what has no second derivative, or no kernel of XLA, is named with its remedy.
+    """Context that explains a missing second derivative or XLA kernel, with a remedy.
 
     >>> with explained():
     ...     raise LookupError("gradient registry has no entry for: RandomGammaGrad")

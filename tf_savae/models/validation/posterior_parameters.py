@@ -8,7 +8,7 @@ __all__ = ["check_parameters", "is_one_tensor"]
 
 
 def is_one_tensor(family, latent_size):
-    """Whether the family's parameters are one tensor and not a nest of several.
+    """Whether the family's parameters are a single tensor and not a nest.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> is_one_tensor(DiagonalGaussian(), 2)
@@ -16,7 +16,7 @@ def is_one_tensor(family, latent_size):
     """
     try:
         return is_shape(family.parameter_shapes(latent_size))
-    except NotImplementedError:  # A plain function: it alone knows its parameters.
+    except NotImplementedError:  # A plain function, whose parameters are unknown.
         return True
 
 

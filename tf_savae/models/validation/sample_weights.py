@@ -19,7 +19,7 @@ __all__ = [
 
 
 def is_arrays(x):
-    """Whether x is a nest of arrays, and no source of batches.
+    """Whether x is a nest of arrays, and not a source of batches.
 
     >>> is_arrays({"a": np.ones([2])}), is_arrays(tf.data.Dataset.range(2))
     (True, False)

@@ -23,7 +23,7 @@ _PYTHON = {"PyFunc", "EagerPyFunc"}  # Operations that call Python, whose state 
 
 
 class BatchChecks:
-    """Checks that batches can be data of a model, at the moment when they are read.
+    """Checks batches as they are read: whether they can be data of a model.
 
     Reading a source only to look at it would move its shuffle, or use it up.
 
@@ -41,7 +41,7 @@ class BatchChecks:
         self._error = None
 
     def source(self, x, skips=False):
-        """x, whose batches are checked as they are read; of what has a first one, that one now.
+        """x with batches checked as they are read, and the first one immediately if possible.
 
         Args:
           x: a tf.data.Dataset or a generator of batches; a keras.utils.PyDataset or PyTorch's
@@ -63,7 +63,7 @@ class BatchChecks:
         return x
 
     def batch(self, batch, finite=True):
-        """Checks one batch, as `fit` takes it, whose numbers can be seen now."""
+        """Checks one eager batch, in the form that `fit` takes."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
         _refuse_targets(y)
         check_arrays(x, self._vocabulary_size, self._data_range, finite)
@@ -71,8 +71,8 @@ class BatchChecks:
             _check_weights(weights, finite)
 
     @contextlib.contextmanager
-    def told(self):
-        """Inside, what was wrong with a batch is raised as it was and not as TensorFlow's error."""
+    def original_errors(self):
+        """Context that raises a batch's own error in place of TensorFlow's wrapper of it."""
         self._error = None
         try:
             yield
@@ -81,8 +81,8 @@ class BatchChecks:
                 raise
             raise self._error from None
 
-    def _kept(self, batch, finite, spec=None):
-        """Checks one batch, and keeps the error for `told`."""
+    def _checked(self, batch, finite, spec=None):
+        """Checks one batch, and stores the error for `original_errors`."""
         try:
             self.batch(batch, finite)
             if spec is not None:
@@ -92,7 +92,7 @@ class BatchChecks:
             raise
 
     def _generator(self, batches, skips):
-        """A dataset of what a generator gives, in its first pass; later passes are empty.
+        """A dataset of a generator's batches in its first pass; later passes are empty.
 
         Given the generator itself, Keras begins each later epoch with the first two batches.
         """
@@ -107,7 +107,7 @@ class BatchChecks:
         def elements():
             for index, batch in enumerate(begun.pop() if begun else ()):
                 batch = _as_tuple(batch)
-                self._kept(batch, not (skips and index), spec)
+                self._checked(batch, not (skips and index), spec)
                 yield batch
 
         return _dataset_of(elements, spec)
@@ -141,7 +141,7 @@ class BatchChecks:
         return dataset.enumerate().map(checked)
 
     def _check_spec(self, spec):
-        """What the description of a dataset's element says already."""
+        """Checks a dataset's element spec."""
         shape, dtype = spec.shape, spec.dtype
         if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
             raise TypeError(f"x: expected numbers, got dtype {dtype.name}.")
@@ -162,16 +162,16 @@ class BatchChecks:
         return self._data_range if len(leaves) == 1 and not isinstance(x, dict) else None
 
     def _tell(self, x, weights, finite):
-        """Inside a pipeline: raises what is wrong with a batch, in the words for arrays."""
+        """Inside a pipeline: raises for a wrong batch, with the messages for arrays."""
         leaves = [*keras.tree.flatten(x), *([] if weights is None else [weights])]
 
         def tell(finite, *arrays):
             values = list(arrays)
             own = None if weights is None else values.pop()
-            self._kept((keras.tree.pack_sequence_as(x, values), None, own), finite)
+            self._checked((keras.tree.pack_sequence_as(x, values), None, own), finite)
             return True
 
-        # Stateless for tf.data, to which other Python functions are sources that may end.
+        # Stateless for tf.data, which treats other Python functions as finite sources.
         return tf.ensure_shape(
             tf.numpy_function(tell, [finite, *leaves], tf.bool, stateful=False), []
         )
@@ -216,7 +216,7 @@ def is_torch_loader(x):
 
 
 def look(data):
-    """Reads the first batch of a dataset, where that uses nothing up, so that its checks run now.
+    """Reads the first batch of a dataset, unless that consumes it, so that its checks run now.
 
     >>> look(tf.data.Dataset.range(3))
     """
@@ -245,7 +245,7 @@ def peek(dataset):
 
 
 def _reads_once(dataset):
-    """Whether the elements come, somewhere, from Python or from a service that hands out once."""
+    """Whether elements come from Python or from a service, which can be read only once."""
     stages = [dataset]
     while stages:
         stage = stages.pop()
@@ -261,7 +261,7 @@ def _reads_once(dataset):
 
 
 def _going_on(dataset, first, iterator):
-    """`dataset`, in whose first pass come `first` and what is left of `iterator`."""
+    """`dataset`, whose first pass yields `first` and the rest of `iterator`."""
     begun = [itertools.chain([first], iterator)]
     same = _dataset_of(lambda: begun.pop() if begun else dataset, dataset.element_spec)
     cardinality = dataset.cardinality()

@@ -2,16 +2,12 @@
 
 import statistics
 
+from tf_savae.evaluation.quantities import column_label
 from tf_savae.tasks.oracle.systems import LABELS, STUDIES, SYSTEMS, TRAINED
 
 __all__ = ["print_results", "summary", "table", "verdict"]
 
-_COLUMNS = {
-    "bound": "bound",
-    "kl": "KL",
-    "amortized_bound": "before steps",
-    "iw_nll": "IW NLL",
-}
+_COLUMNS = ("bound", "kl", "amortized_bound", "iw_nll")
 _TRUE = {"prior": "true NLL", "refined_proposal": "  SA-VAE as proposal"}
 
 
@@ -63,10 +59,10 @@ def table(numbers):
     """
     blocks = []
     if any(numbers["oracle"].values()):
-        block = _block("oracle as generator", numbers["oracle"], list(_COLUMNS)[:3])
+        block = _block("oracle as generator", numbers["oracle"], _COLUMNS[:3])
         blocks.append(block + [_line(_TRUE[n], [_cell(x)]) for n, x in numbers["true_nll"].items()])
     if any(numbers["learned"].values()):
-        blocks.append(_block("learned generator", numbers["learned"], list(_COLUMNS)))
+        blocks.append(_block("learned generator", numbers["learned"], _COLUMNS))
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
@@ -99,7 +95,7 @@ def verdict(runs, study, number):
     best = min(found, key=lambda system: statistics.fmean(found[system].values()))
     gap = statistics.fmean(ours.values()) - statistics.fmean(found[best].values())
     wins = sum(ours[seed] < min(rows[seed] for rows in found.values()) for seed in ours)
-    name, often = _COLUMNS[number], f"in {wins} of {len(ours)} seeds"
+    name, often = column_label(number), f"in {wins} of {len(ours)} seeds"
     if gap < 0:
         return f"SA-VAE has the lowest {name}, {-gap:.2f} nats below {LABELS[best]}, {often}."
     return (
@@ -110,7 +106,7 @@ def verdict(runs, study, number):
 
 def _block(title, rows, columns):
     cells = {s: [_cell(row.get(column)) for column in columns] for s, row in rows.items()}
-    head = _line(title, [_COLUMNS[column] for column in columns])
+    head = _line(title, [column_label(column) for column in columns])
     return [head, *(_line(LABELS[s], row) for s, row in cells.items())]
 
 

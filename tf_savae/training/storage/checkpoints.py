@@ -19,8 +19,8 @@ class Checkpoints:
     """Weights, optimizer and a JSON state with the running metrics, saved together or not at all.
 
     Each is written under a new name, its checksums last: a process killed between, or a full disk,
-    leaves the previous checkpoint in force. A damaged one is passed over, aloud, for the one before
-    it. The best weights are kept apart, without optimizer; they have no stand-in.
+    leaves the previous checkpoint in force. A damaged one is skipped with a warning, and the one
+    before it is used. The best weights are stored separately, without optimizer and fallback.
 
     Args:
       folder: `Workdir`.

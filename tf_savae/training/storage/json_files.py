@@ -23,7 +23,7 @@ def write_whole(path, text):
     except OSError as error:
         raise OSError(
             f"{path}: could not be written ({error.strerror or error}). What was there stays. "
-            "Make room, or mend the folder, and call the same command again."
+            "Free disk space, or repair the folder, and run the same command again."
         ) from error
 
 

@@ -27,7 +27,7 @@ def load_model_file(path):
     """The Keras model in a file, as `keras.saving.load_model` in safe mode reads it.
 
     Before anything is made of it: the archive's checksums are compared, its members
-    are those of a model and take no more room than they have in the file, and its configuration
+    are those of a model and take no more memory than their size in the file, and its configuration
     names only classes of Keras and registered ones, none that runs code or reads other files, and
     no latent code larger than the file. Variables are counted before they are made: a file makes no
     more numbers than it could hold.
@@ -44,7 +44,7 @@ def load_model_file(path):
         raise ValueError(
             f"{path}: expected the model of a tf_savae run, and Keras cannot load it: "
             f"{type(error).__name__}: {_first_line(error)}. It is damaged (then call the "
-            "training command again, which mends it), or of another version."
+            "training command again, which repairs it), or of another version."
         ) from error
 
 

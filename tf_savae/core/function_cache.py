@@ -1,0 +1,54 @@
+"""`FunctionCache`: the one class that keeps `tf.function`s between calls."""
+
+import tensorflow as tf
+
+__all__ = ["FunctionCache"]
+
+
+class FunctionCache:
+    """tf.functions by key, each made once; a `tf.function` made anew would be traced anew.
+
+    >>> cache = FunctionCache()
+    >>> double = cache.get("double", lambda x: 2 * x)
+    >>> int(double(tf.constant(3))), cache.get("double", None) is double, list(cache)
+    (6, True, ['double'])
+    """
+
+    def __init__(self):
+        self._by_key = {}
+
+    def get(self, key, function, *, jit_compile=False, input_signature=None):
+        """The tf.function of `key`.
+
+        Args:
+          key: whatever the function depends on beside its arguments. With types, where values that
+            compare equal (1, 1.0, True) mean something else.
+          function: what to compile where the key is new.
+          jit_compile, input_signature: as for `tf.function`.
+
+        Returns:
+          A tf.function, or `function` itself where the key cannot be hashed, such as an option that
+          is a tensor.
+        """
+        try:
+            made = self._by_key.get(key)
+        except TypeError:
+            return function
+        if made is None:
+            made = self._by_key[key] = tf.function(
+                function,
+                jit_compile=jit_compile,
+                input_signature=input_signature,
+                autograph=False,
+            )
+        return made
+
+    def values(self):
+        """The tf.functions, in the order in which they were made."""
+        return self._by_key.values()
+
+    def __iter__(self):
+        return iter(self._by_key)
+
+    def __len__(self):
+        return len(self._by_key)

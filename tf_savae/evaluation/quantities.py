@@ -1,0 +1,120 @@
+"""The reported quantities: how reports, tables and figures name each, its unit, what is better.
+
+Names are those of JSON reports, of the models' metrics and of their logs.
+"""
+
+from typing import NamedTuple
+
+__all__ = ["QUANTITIES", "Quantity", "axis_label", "column_label", "directions", "row_label"]
+
+
+class Quantity(NamedTuple):
+    """How one quantity is shown.
+
+    Attributes:
+      label: its row in a table.
+      unit: per example, such as "nats"; "" for none.
+      lower_is_better: None where neither direction is better.
+      level: how far its row is indented: parts stand below their sum.
+      column: the head of its column; by default the label.
+      axis: the label of its axis in a figure, without the unit; by default the label.
+    """
+
+    label: str
+    unit: str = ""
+    lower_is_better: bool | None = None
+    level: int = 0
+    column: str | None = None
+    axis: str | None = None
+
+
+# In the order of rows.
+QUANTITIES = {
+    "steps": Quantity("refinement steps K", column="mean K"),
+    "bound": Quantity("bound", "nats", True, axis="negative ELBO"),
+    "nll": Quantity("NLL term", "nats", level=1, axis="negative log likelihood"),
+    "kl": Quantity("KL term", "nats", level=1, column="KL", axis="KL"),
+    "mutual_information": Quantity("of which mutual information", "nats", level=1),
+    "amortized_bound": Quantity("bound before refinement", "nats", True, column="before steps"),
+    "gain": Quantity("ELBO gained by refinement", "nats", False, column="ELBO gained"),
+    "ppl": Quantity("perplexity of the bound (</s> counted)", "", True),
+    "ppl_without_end": Quantity("</s> not counted", "", True, level=1),
+    "bits_per_pixel": Quantity("bits per pixel of the bound", "", True),
+    "iw_nll": Quantity("importance-weighted NLL", "nats", True, column="IW NLL"),
+    "iw_ppl": Quantity("importance-weighted perplexity", "", True),
+    "iw_ppl_without_end": Quantity("</s> not counted", "", True, level=1),
+    "iw_bits_per_pixel": Quantity("importance-weighted bits per pixel", "", True),
+    "effective_samples": Quantity("effective samples (median)", "", False),
+    "active_units": Quantity("active units"),
+    # Of an inference gap.
+    "inference_gap": Quantity("inference gap, log p(x) - ELBO(lambda_0)", "nats", True),
+    "approximation_gap": Quantity(
+        "approximation gap, log p(x) - ELBO(lambda*)", "nats", True, level=1
+    ),
+    "amortization_gap": Quantity(
+        "amortization gap, ELBO(lambda*) - ELBO(lambda_0)", "nats", True, level=1
+    ),
+    "recovered": Quantity("of which the K steps recover", "nats", False, level=2),
+    "recovered_share": Quantity("share of it", "", False, level=2),
+    # Of a training.
+    "epochs": Quantity("epochs (best)"),
+    "step_seconds": Quantity("seconds a step (median)", "", True),
+    "train_seconds": Quantity("seconds of training", "", True),
+    "parameters": Quantity("parameters"),
+    "milliseconds": Quantity("milliseconds", "", True, column="ms"),
+}
+
+
+def row_label(name, example=None):
+    """The label of a row, indented by its level.
+
+    Args:
+      name: of the quantity.
+      example: what one example is called, where the row is to say its unit.
+
+    >>> row_label("kl"), row_label("bound", "image")
+    ('  KL term', 'bound (nats per image)')
+    """
+    quantity = QUANTITIES[name]
+    unit = f" ({quantity.unit} per {example})" if example and quantity.unit else ""
+    return "  " * quantity.level + quantity.label + unit
+
+
+def column_label(name):
+    """The head of a column.
+
+    >>> column_label("iw_nll"), column_label("bound")
+    ('IW NLL', 'bound')
+    """
+    quantity = QUANTITIES[name]
+    return quantity.column or quantity.label
+
+
+def axis_label(name, example):
+    """The label of an axis, with its unit; `example`: what one example is called.
+
+    >>> axis_label("bound", "sentence"), axis_label("milliseconds", "image")
+    ('negative ELBO (nats per sentence)', 'milliseconds per image')
+    """
+    quantity = QUANTITIES[name]
+    label = quantity.axis or quantity.label
+    if quantity.unit:
+        return f"{label} ({quantity.unit} per {example})"
+    return f"{label} per {example}"
+
+
+def directions(names):
+    """One line that says for which of the named rows lower, and for which higher is better.
+
+    Rows that are parts of others are left out.
+
+    >>> directions(["bound", "kl", "iw_nll", "effective_samples"])
+    'lower is better: bound, importance-weighted NLL; higher is better: effective samples'
+    """
+    parts = []
+    for word, wanted in (("lower", True), ("higher", False)):
+        rows = [QUANTITIES[name] for name in names]
+        rows = [row for row in rows if row.lower_is_better is wanted and not row.level]
+        if rows:
+            parts.append(f"{word} is better: {', '.join(r.label.split(' (')[0] for r in rows)}")
+    return "; ".join(parts)
