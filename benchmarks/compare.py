@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Flags what became slower or heavier: python benchmarks/compare.py OLD NEW [--ratio=1.15]
+"""Flags what became slower or heavier: python benchmarks/compare.py [OLD] NEW [--ratio=1.05]
 
-OLD and NEW are JSON files of contest.py or of serving_latency.py. A row is compared with the row
+OLD and NEW are JSON files of contest.py or of serving_latency.py; without OLD, NEW is compared with
+what git has of it in the last commit. A row is compared with the row
 of the same case and settings. Two runs never find the machine in the same state, so times are
 first divided by how much the peers' times moved (their median ratio), where peers took part. The
 exit status is 1 where something became worse than the ratio allows, and 2 where the files have no
@@ -11,6 +12,7 @@ row in common.
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -40,7 +42,28 @@ def load(path):
     Raises:
       ValueError: the file holds no rows.
     """
-    rows = json.loads(Path(path).read_text(encoding="utf-8")).get("rows")
+    return _rows(Path(path).read_text(encoding="utf-8"), path)
+
+
+def load_committed(path):
+    """As `load`, of the file as the last commit has it.
+
+    Raises:
+      ValueError: git knows no such file, or it holds no rows.
+    """
+    path = Path(path).resolve()
+    command = ["git", "show", f"HEAD:./{path.name}"]
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(
+            f"{path}: expected a file that the last commit has, to compare it with; git says: "
+            f"{done.stderr.strip()} Give both files: compare.py OLD NEW."
+        )
+    return _rows(done.stdout, path)
+
+
+def _rows(text, path):
+    rows = json.loads(text).get("rows")
     if not rows:
         raise ValueError(f"{path}: expected results of a benchmark, with rows; found none.")
     return {_settings(row): row for row in rows}
@@ -100,9 +123,9 @@ def line(change):
 
 def parsed(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("old", help="results to compare with")
+    parser.add_argument("old", nargs="?", help="results to compare with; by default those of HEAD")
     parser.add_argument("new", help="results in question")
-    parser.add_argument("--ratio", type=float, default=1.15, help="what counts as worse")
+    parser.add_argument("--ratio", type=float, default=1.05, help="what counts as worse")
     parser.add_argument("--all", action="store_true", help="print every change")
     flags = parser.parse_args(arguments)
     if flags.ratio <= 1:
@@ -113,7 +136,8 @@ def parsed(arguments):
 def main(arguments=None):
     """Prints what became worse; returns the exit status."""
     flags = parsed(arguments)
-    old, new = load(flags.old), load(flags.new)
+    new = load(flags.new)
+    old = load_committed(flags.new) if flags.old is None else load(flags.old)
     found = changes(old, new)
     if not found:
         print("no row of ours is in both files: nothing was compared")

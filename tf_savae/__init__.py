@@ -4,7 +4,10 @@
 >>> layer = tf_savae.SemiAmortizedRefinement(steps=5, step_size=0.1)
 """
 
-import tf_savae.core.backend  # noqa: F401 First: it refuses other backends than TensorFlow's.
+# Before TensorFlow: where it finds that loaded, it loads all its packages, for a second.
+import tensorflow_probability  # noqa: F401
+
+import tf_savae.core.backend  # noqa: F401 Then this: it refuses other backends than TensorFlow's.
 from tf_savae import networks, objectives, probability, svi
 from tf_savae.models import (
     AutoregressiveModel,

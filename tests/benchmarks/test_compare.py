@@ -33,6 +33,28 @@ def test_slower_is_flagged(tmp_path):
     assert "1.30  median: 0.1 -> 0.13" in text and "contender=ours:exact" in text
 
 
+@pytest.mark.parametrize(("now", "status"), [(0.104, 0), (0.106, 1)])
+def test_five_percent_are_a_regression(tmp_path, now, status):
+    old, new = [_row("ours:exact", 0.1)], [_row("ours:exact", now)]
+    assert _compare(tmp_path, old, new)[0] == status
+
+
+def test_one_file_is_compared_with_the_last_commit(tmp_path):
+    """What lies in the folder is the new run; git has the old one."""
+    path = tmp_path / "contest.json"
+    path.write_text(json.dumps({"rows": [_row("ours:exact", 0.1)]}))
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+    for command in (["init", "-q"], ["add", path.name], ["commit", "-qm", "results"]):
+        subprocess.run([*git, *command], check=True)
+    path.write_text(json.dumps({"rows": [_row("ours:exact", 0.2)]}))
+    command = [sys.executable, str(SCRIPT), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "2.00  median: 0.1 -> 0.2" in done.stdout
+    stray = path.rename(tmp_path / "stray.json")
+    done = subprocess.run([*command[:2], str(stray)], capture_output=True, text=True, check=False)
+    assert "stray.json: expected a file that the last commit has" in done.stderr
+
+
 def test_the_ratio_is_the_users(tmp_path):
     rows = [_row("ours:exact", 0.1)], [_row("ours:exact", 0.13)]
     assert _compare(tmp_path, *rows, "--ratio=1.5")[0] == 0

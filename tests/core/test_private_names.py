@@ -49,6 +49,9 @@ def _dataset():
 MODULES = [
     "keras.src.backend.common.global_state.set_global_attribute",
     "keras.src.backend.common.variables.get_autocast_scope",
+    "keras.src.trainers.data_adapters.array_data_adapter.ArrayDataAdapter",
+    "keras.src.trainers.data_adapters.array_data_adapter.can_convert_arrays",
+    "keras.src.trainers.data_adapters.array_slicing.train_validation_split",
     "tensorflow.compiler.tf2xla.ops.gen_xla_ops.xla_dynamic_update_slice",
     "tensorflow.python.eager.execute.record_gradient",
     "tensorflow.python.eager.forwardprop._jvp_dispatch",

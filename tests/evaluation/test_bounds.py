@@ -110,3 +110,36 @@ def test_the_bar_ends_on_the_mean_of_all_examples(capsys):
     data = tf.data.Dataset.from_tensor_slices([1.0, 2.0, 3.0, 4.0, 10.0]).batch(2)
     one_pass(lambda x, seed: x, data, label="mean", shows=lambda part: {"value": part.mean()})
     assert "value: 4.0000" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.e2e
+def test_evaluations_are_traced_once_for_the_models_settings(monkeypatch):
+    """A callback that evaluates after each epoch compiles once; weights are those of now."""
+    decoder = DistributionDecoder(keras.layers.Dense(3, use_bias=False), "normal")
+    model = SemiAmortizedVAE(
+        keras.layers.Dense(4), decoder, latent_size=2, refinement=SemiAmortizedRefinement(2, 0.1)
+    )
+    model.compile(jit_compile=False)
+    model(X[:2])
+    data, traced = tf.data.Dataset.from_tensor_slices(X).batch(10), []
+    inner = decoder.log_prob_prepared
+    monkeypatch.setattr(
+        decoder, "log_prob_prepared", lambda *a, **k: (traced.append(1), inner(*a, **k))[1]
+    )
+
+    def evaluated(steps=None):
+        del traced[:]
+        bound = evaluate_bounds(model, data, steps).bound
+        nll = importance_weighted_nll(model, data, samples=3, steps=steps)
+        return bound.mean(), nll.mean(), len(traced)
+
+    first = evaluated()
+    assert first[2] > 0
+    assert evaluated() == (*first[:2], 0)
+    assert evaluated(steps=0)[2] > 0  # Another question.
+    decoder.network.set_weights([W])
+    moved = evaluated()
+    assert moved[2] == 0 and moved[0] != first[0] and moved[1] != first[1]
+    model.refinement.step_size = 0.2
+    changed = evaluated()
+    assert changed[2] > 0 and changed[0] != moved[0]

@@ -18,6 +18,8 @@ from keras_models import (
 )
 
 import tf_savae
+from tf_savae.core import private_keras
+from tf_savae.models.array_batches import with_array_batches
 from tf_savae.models.callbacks import instabilities
 from tf_savae.networks import TextDecoder
 
@@ -335,3 +337,53 @@ def test_hvp_auto_measures_and_says_so(caplog):
         model.fit(data(), verbose=0)
     assert model.hvp in ("forward_over_reverse", "reverse_over_reverse")
     assert any(f"hvp='auto' chose {model.hvp}" in r.getMessage() for r in caplog.records)
+
+
+def _pipelines(monkeypatch):
+    """The data of each pass that Keras begins from now on, as tf.data datasets."""
+    begun, kind = [], private_keras.ArrayBatches
+    original = kind.get_tf_dataset
+
+    def spied(self):
+        begun.append(original(self))
+        return begun[-1]
+
+    monkeypatch.setattr(kind, "get_tf_dataset", spied)
+    return begun
+
+
+def test_arrays_do_not_wait_for_the_tuner(monkeypatch):
+    """fit, its validation, evaluate and predict read arrays through pipelines without one."""
+    begun = _pipelines(monkeypatch)
+    x, weights = data(6), np.arange(6.0)
+    model = dense_model("vae")
+    model.compile("sgd", jit_compile=False)
+    settings = dict(batch_size=4, verbose=0, shuffle=False)
+    model.fit(x, sample_weight=weights, validation_split=0.34, **settings)
+    held_out = (x[:5], None, weights[:5])
+    model.fit(x, validation_data=held_out, validation_batch_size=3, **settings)
+    model.evaluate(x, sample_weight=weights, batch_size=5, verbose=0)
+    model.predict(x, batch_size=2, verbose=0)
+    assert [dataset.options().autotune.enabled for dataset in begun] == [False] * 6
+    sizes = [[keras.tree.flatten(b)[0].shape[0] for b in dataset] for dataset in begun]
+    assert sizes == [[3], [3], [4, 2], [3, 2], [5, 1], [2, 2, 2]]
+    read = keras.utils.unpack_x_y_sample_weight(next(iter(begun[1])))
+    np.testing.assert_array_equal(read[0], x[3:])
+    np.testing.assert_array_equal(read[2], weights[3:])
+
+
+@pytest.mark.parametrize("shuffle", [True, "batch"])
+def test_arrays_are_shuffled_as_by_keras(shuffle):
+    """The same batches in each of two epochs."""
+    x = np.arange(20.0)[:, None]
+    options = {"batch_size": 3, "shuffle": shuffle}
+    orders = []
+    for make in (
+        lambda: with_array_batches(x, None, options)[0],
+        lambda: keras.src.trainers.data_adapters.get_data_adapter(x, **options),
+    ):
+        tf.random.set_seed(3)
+        dataset = make().get_tf_dataset()
+        orders.append([[b[0].numpy().tolist() for b in dataset] for _ in range(2)])
+    assert orders[0] == orders[1]
+    assert orders[0][0] != orders[0][1]

@@ -17,6 +17,7 @@ from keras_models import (
 
 import tf_savae
 from tf_savae.core import seeds
+from tf_savae.models.refinement import steps_schedule
 from tf_savae.networks import TextDecoder
 from tf_savae.svi import refine
 
@@ -239,10 +240,12 @@ def test_autoregressive_row(float64):
     assert relative_error(step_gradients(model, x), wanted) < EXACT
 
 
-def test_no_steps_is_the_vae(float64):
+@pytest.mark.parametrize("objective", ["savae", "vae_svi"])
+def test_no_steps_is_the_vae(float64, objective):
     x = data()
     vae = step_gradients(compiled(dense_model("vae", steps=0), x), x)
-    assert relative_error(step_gradients(compiled(dense_model(steps=0), x), x), vae) < EXACT
+    got = step_gradients(compiled(dense_model(objective, steps=0), x), x)
+    assert relative_error(got, vae) < EXACT
 
 
 @pytest.mark.parametrize("family", [None, tf_savae.FullCovarianceGaussian()])
@@ -281,6 +284,47 @@ def test_a_step_evaluates_the_decoder_no_more_than_needed():
     assert _count_passes(compiled(dense_model("vae"), x), x) == 1
     assert _count_passes(compiled(dense_model("vae_svi_kl"), x), x) == 2
     assert _count_passes(compiled(dense_model("savae"), x), x) == 3
+
+
+def _executed(model, step, x, monkeypatch):
+    """Evaluations of the decoder that an eager step runs."""
+    calls, inner = [], model.decoder.log_prob_prepared
+    counted = lambda *a, **k: (calls.append(1), inner(*a, **k))[1]  # noqa: E731
+    monkeypatch.setattr(model.decoder, "log_prob_prepared", counted)
+    getattr(model, step)((tf.constant(x),))
+    return len(calls)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("objective", "options", "train", "test"),
+    [
+        ("vae", {}, 1, 1),
+        ("svi", {}, 3 + 1, 3 + 1),
+        ("vae_svi", {}, 3 + 1, 3 + 1),
+        ("vae_svi_kl", {}, 3 + 1, 3 + 1),
+        ("savae", {}, 3 + 3 + 1, 3 + 1),
+        ("savae", {"adjoint": "truncated", "truncate": 0}, 3 + 1, 3 + 1),
+        ("savae", {"samples": 2}, 2 * (3 + 3) + 1, 2 * 3 + 1),
+        ("savae", {"fall_back": 2}, 3 + 3 + 1 + 2 * 2, 3 + 1 + 2 * 2),
+        ("savae", {"steps": 0}, 1, 1),
+        ("savae", {"steps": 0, "fall_back": 2}, 1, 1),
+        ("savae", {"steps": {0: 0, 5: 3}}, 1, 1),
+        ("vae_svi", {"steps": 0}, 1, 1),
+    ],
+    ids=str,
+)
+def test_evaluations_that_a_step_runs(objective, options, train, test, monkeypatch):
+    """K steps, K products where they are crossed, and one ELBO at lambda_K; nothing twice.
+
+    The amortized term and its metric cost none; at K = 0 neither training nor validation refines.
+    """
+    x = data()
+    model = compiled(dense_model(objective, **options), x)
+    with steps_schedule.training(model, 0):  # As `fit` does, of a schedule.
+        assert _executed(model, "train_step", x, monkeypatch) == train
+        monkeypatch.undo()
+        assert _executed(model, "test_step", x, monkeypatch) == test
 
 
 class _Counting(keras.layers.Layer):

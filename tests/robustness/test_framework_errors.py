@@ -28,6 +28,18 @@ def test_other_backends_of_keras_are_refused_at_import(backend):
     )
 
 
+@pytest.mark.e2e
+def test_what_is_used_rarely_is_not_imported():
+    """TensorFlow Probability loads all it has where it finds TensorFlow loaded, for a second."""
+    rare = ["tensorflow_probability.python.experimental.bayesopt", "tensorflow_datasets"]
+    rare += ["scipy.io", "tf_savae.plots"]
+    code = f"import sys, tf_savae; print([name for name in {rare} if name in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 class _Bicubic(tf_savae.Decoder):
     """Images 2 x 3, resized from 2 x 2: bicubic resizing has no second derivative."""
 

@@ -72,6 +72,5 @@ def evaluate_bounds(
     def shown(part):
         return {"bound": float(part.bound.mean())}
 
-    return one_pass(
-        compiled_for(model, terms), dataset, seed, model=model, label=label, shows=shown
-    )
+    run = compiled_for(model, terms, ("bounds", steps))
+    return one_pass(run, dataset, seed, model=model, label=label, shows=shown)

@@ -58,9 +58,11 @@ def importance_weighting(
     validation.positive_int("samples", samples)
     validation.positive_int("chunk", chunk)
     if not has_latent(model):
-        exact = compiled_for(model, model.call)
+        exact = compiled_for(model, model.call, ("call",))
         return _exact(one_pass(lambda x, seed: exact(x), dataset, seed, model=model, label=label))
-    infer = compiled_for(model, lambda x, seed: model.refined_parameters(x, steps, seed))
+    infer = compiled_for(
+        model, lambda x, seed: model.refined_parameters(x, steps, seed), ("refined", steps)
+    )
     weights = log_weights_function(model, samples, chunk)
 
     def statistics(x, seed):

@@ -63,7 +63,7 @@ def log_weights_function(model, samples, chunk=1):
         )
         return tf.reshape(array.stack(), [rounds * chunk, batch])[:samples]
 
-    return compiled_for(model, weights)
+    return compiled_for(model, weights, ("log_weights", samples, chunk))
 
 
 class _Wide:

@@ -10,6 +10,7 @@ from tf_savae.core import private_keras, seeds, validation
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.core.typing import Config, Nest, TensorLike
 from tf_savae.models import apply_if_finite, keras_distribution
+from tf_savae.models.array_batches import batches_of, with_array_batches
 from tf_savae.models.build import BuildsFromData, first_batch
 from tf_savae.models.callbacks import (
     NoEmptyPass,
@@ -223,7 +224,8 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
             if kwargs.get("validation_data") is not None:
                 kwargs["validation_data"] = self._validation(kwargs["validation_data"], batches)
             x = self._prepared(x, kwargs.get("batch_size"))
-            return super().fit(self._source(x), y, callbacks=callbacks, **kwargs)
+            x, y, kwargs = with_array_batches(self._source(x), y, kwargs)
+            return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def _fit_callbacks(self, skip_limit, given):
         guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
@@ -263,6 +265,10 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         callbacks = [NoEmptyPass(), *keras.tree.flatten(kwargs.pop("callbacks", None) or [])]
         with batches.original_errors(), explained():
             x = self._with_weights(batches.source(x), kwargs.get("batch_size"))
+            data = self._source(x), y, kwargs["sample_weight"]
+            batches = batches_of(data, kwargs.get("batch_size"), kwargs.get("steps"))
+            if batches is not None:
+                x, y, kwargs["sample_weight"] = batches, None, None
             return super().evaluate(self._source(x), y, callbacks=callbacks, **kwargs)
 
     def train_on_batch(
@@ -308,7 +314,8 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         callbacks = [NoEmptyPass(), *keras.tree.flatten(callbacks or [])]
         with batches.original_errors(), explained():
             x = self._with_weights(batches.source(x), batch_size)
-            return super().predict(with_targets(x), batch_size, verbose, steps, callbacks)
+            x = batches_of((x, None, None), batch_size, steps) or with_targets(x)
+            return super().predict(x, batch_size, verbose, steps, callbacks)
 
     def predict_on_batch(self, x: Nest) -> Nest:
         """As `keras.Model.predict_on_batch`; raises as `predict`."""

@@ -14,7 +14,7 @@ from tf_savae.core import private_keras
 from tf_savae.core.function_cache import FunctionCache
 from tf_savae.core.typing import MixedIn
 
-__all__ = ["FollowInEpochs", "FollowsSettings", "settings_of"]
+__all__ = ["FollowInEpochs", "FollowsSettings", "compiled_once", "settings_of"]
 
 # Public attributes that are Keras' own state, or that its callbacks set.
 _NO_SETTINGS = {
@@ -157,6 +157,22 @@ class FollowsSettings(MixedIn):
             return getattr(self, name)(iterator)
 
         setattr(self, name, following)
+
+
+def compiled_once(model, key, function, jit_compile):
+    """`function` as a tf.function, made once for a key and the settings of the model.
+
+    Args:
+      model: a model that `FollowsSettings`.
+      key: tuple that tells what the function computes; with what is not hashable it is made anew.
+      function: a function of tensors.
+      jit_compile: whether with XLA.
+    """
+    made = tf.function(model._watched(function), jit_compile=jit_compile, autograph=False)
+    try:  # With types: 5.0 and True are equal to 5 and 1.
+        return model._functions_now().setdefault((key, *map(type, key)), made)
+    except TypeError:
+        return made
 
 
 def settings_of(model, owners=None):

@@ -4,6 +4,8 @@ The encoder is trained on the ELBO at lambda_0, whose gradient step 0 of the ref
 anyway; theta on the ELBO at lambda_K held constant.
 """
 
+import tensorflow as tf
+
 from tf_savae.objectives.batch_objective import BatchObjective, Outcome
 from tf_savae.objectives.objective import Objective
 
@@ -19,9 +21,11 @@ class VAESVI(Objective):
         """The `Outcome` at lambda_K, a constant; its loss has the ELBO at lambda_0 on top."""
         initial = batch.encode()
         refined, start = batch.refined(initial, adjoint="stop")
+        if start is None:  # K = 0: the two are one ELBO, and one pass gives both gradients.
+            outcome = batch.outcome_at(initial)
+            loss = outcome.loss + tf.stop_gradient(outcome.loss)
+            return outcome._replace(loss=loss, amortized=outcome.terms)
         amortized = batch.amortized_terms(initial, start)
         outcome = batch.outcome_at(refined, start=start, amortized=amortized)
-        if start is None:  # K = 0.
-            outcome = outcome._replace(amortized=outcome.terms)
         loss = outcome.loss + batch.amortized_objective(initial, start)
         return outcome._replace(loss=loss)

@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""Bound and importance-weighted NLL against training time, for every system and the recipe.
+
+A job is one of JOBS for one seed; those that the output has already are skipped, so the same
+command goes on after an interruption, and with --image alone it draws what is there:
+
+    python benchmarks/time_to_bound.py --data=pairs,mnist --seeds=0 --budget=120
+    python benchmarks/time_to_bound.py --image=docs/images/time_to_bound.png
+
+Time is CPU seconds of training on one thread, without compilation and measurements; a model trains
+until its budget is used up. At times that grow by half each, the bound and the NLL of the first 500
+test rows are measured, with K as in training. PyTorch's SA-VAE (for dense networks: the paper's
+algorithm with exact products) begins with our first weights and is measured by our evaluation.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1] / "docs" / "experiments"))
+
+OUTPUT = Path(__file__).parent / "results" / "time_to_bound.jsonl"
+JOBS = {
+    "vae": "VAE",
+    "svi K=20 step=0.05": "SVI, K = 20",
+    "vae_svi K=5": "VAE + SVI, K = 5",
+    "vae_svi_kl K=5": "VAE + SVI + KL, K = 5",
+    "savae K=5": "SA-VAE, K = 5, of the paper",
+    "savae K=5 weight=0.3": "SA-VAE, K = 5",
+    "savae rule=network K=5 step=0.03 weight=0.3": "SA-VAE, LearnedUpdate",
+    "savae K=5 weight=0.3 after=15": "VAE first, then SA-VAE",
+    "savae rule=network K=5 step=0.03 weight=0.3 after=15": "VAE first, then LearnedUpdate",
+    "torch savae K=5": "PyTorch's SA-VAE, of the paper",
+}
+TITLES = {
+    "pairs": "pairs",
+    "many_pairs": "pairs, 20,000 rows",
+    "mnist": "MNIST, 10,000 images",
+    "fresh_oracle": "sentences of the oracle",
+    "oracle": "oracle, 20,000 sentences",
+}
+DENSE = ("pairs", "many_pairs", "mnist")
+ROWS, SAMPLES, GROWTH = 500, 100, 1.5
+
+
+def curve_of(data, seed, job, budget):
+    """[{"seconds", "epoch", "bound", "iw_nll"}]: what a job reaches within `budget` CPU seconds."""
+    import keras
+    import refinement_study
+    import tensorflow as tf
+    from study_data import DATA
+
+    for threads in ("intra_op", "inter_op"):  # Before anything runs; later it is the same.
+        getattr(tf.config.threading, f"set_{threads}_parallelism_threads")(1)
+    objective, settings = refinement_study.settings_of(job.removeprefix("torch "))
+    study = DATA[data](seed, settings["encoder"])
+    keras.utils.set_random_seed(seed)
+    if job.startswith("torch "):
+        return _torch_curve(study, objective, settings, seed, budget)
+    clock, start = _clock(study, budget), None
+    if settings["after"]:
+        start = refinement_study.build(study, "vae", settings, seed)
+        refinement_study.fit(start, study, clock, settings["after"], seed, patient=False)
+    model = refinement_study.build(study, objective, settings, seed, start)
+    refinement_study.fit(model, study, clock, 100_000, seed, bool(start), patient=False)
+    return clock.curve
+
+
+def measured(model, rows):
+    """{"bound", "iw_nll"} of a model, nats an example."""
+    from refinement_study import batches
+
+    from tf_savae import evaluation
+
+    data = batches(rows[:ROWS], 250)
+    bound = evaluation.evaluate_bounds(model, data.repeat(2), seed=0).bound
+    nll = evaluation.importance_weighted_nll(model, data, samples=SAMPLES, seed=0)
+    return {"bound": round(float(np.mean(bound)), 3), "iw_nll": round(float(np.mean(nll)), 3)}
+
+
+def _clock(study, budget):
+    """A `Clock` that measures on its way, and ends training when the budget is used up."""
+    from refinement_study import Clock
+
+    class Curve(Clock):
+        def __init__(self):
+            super().__init__()
+            self.curve, self._next, self._epochs = [], 0.0, 0
+
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            self._epochs += 1
+            over = self.seconds >= budget
+            if self.seconds >= self._next or over:
+                self._next = max(self.seconds * GROWTH, self.seconds + 0.04 * budget)
+                at = {"seconds": round(self.seconds, 2), "epoch": self._epochs}
+                self.curve.append({**at, **measured(self.model, study.test)})
+            self.model.stop_training |= over
+
+    return Curve()
+
+
+def _torch_curve(study, objective, settings, seed, budget):
+    """The same of PyTorch's SA-VAE; our model lends the first weights and the evaluation."""
+    import time
+
+    from peers.torch_dense import DenseTrainer
+    from refinement_study import build
+
+    model = build(study, objective, settings, seed)
+    parts = model.encoder, model.decoder
+    weights = [part.get_weights() for part in parts]
+    trainer = DenseTrainer(*weights, settings["K"], settings["step"], study)
+    draw, seconds, due, curve = np.random.default_rng(seed), 0.0, 0.0, []
+    for epoch in range(1, 100_000):
+        began = time.process_time()
+        trainer.epoch(draw)
+        seconds += time.process_time() - began
+        if seconds >= due or seconds >= budget:
+            due = max(seconds * GROWTH, seconds + 0.04 * budget)
+            for part, values in zip(parts, trainer.weights(), strict=True):
+                part.set_weights(values)
+            at = {"seconds": round(seconds, 2), "epoch": epoch}
+            curve.append({**at, **measured(model, study.test)})
+        if seconds >= budget:
+            return curve
+    return curve
+
+
+def read(path):
+    """The finished jobs of an output file."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def draw(jobs, path):
+    """The picture: a column of two panels for each data set; mean over seeds at equal seconds."""
+    from matplotlib.figure import Figure
+
+    names = [name for name in TITLES if any(job["data"] == name for job in jobs)]
+    figure = Figure(figsize=(5.2 * len(names), 8), layout="constrained")
+    panels = figure.subplots(2, len(names), squeeze=False)
+    for column, name in zip(panels.T, names, strict=True):
+        of_data = [job for job in jobs if job["data"] == name]
+        for panel, quantity in zip(column, ("bound", "iw_nll"), strict=True):
+            _panel(panel, of_data, quantity)
+        column[0].set_title(TITLES[name])
+        column[1].set_xlabel("training, CPU seconds on one thread")
+    panels[0, 0].set_ylabel("negative ELBO of test rows, nats")
+    panels[1, 0].set_ylabel("importance-weighted NLL, nats")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncol=3)
+    figure.savefig(path, dpi=100)
+
+
+def _panel(panel, jobs, quantity):
+    lowest, highest = np.inf, -np.inf
+    for index, (job, name) in enumerate(JOBS.items()):
+        curves = [j["curve"] for j in jobs if j["job"] == job]
+        if not curves:
+            continue
+        times = np.array([point["seconds"] for point in curves[0]])
+        at = [best_at(curve, times, quantity) for curve in curves]
+        style = "--" if "after" in job else ":" if job.startswith("torch") else "-"
+        panel.plot(times, np.mean(at, 0), style, label=name, color=f"C{index}")
+        lowest, highest = min(lowest, np.min(at)), max(highest, np.nanmin(at[0][len(times) // 4 :]))
+    panel.set_xscale("log")
+    span = max(highest - lowest, 0.1)
+    panel.set_ylim(lowest - 0.1 * span, highest + 0.6 * span)
+
+
+def best_at(curve, times, quantity):
+    """The quantity at each time, at the lowest bound until then.
+
+    >>> curve = [{"seconds": s, "bound": b, "iw_nll": b - 1.0} for s, b in ((1, 9.0), (2, 9.5))]
+    >>> best_at(curve, [1, 2, 3], "iw_nll").tolist()
+    [8.0, 8.0, 8.0]
+    """
+    found = []
+    for time in times:
+        until = [point for point in curve if point["seconds"] <= time] or curve[:1]
+        found.append(min(until, key=lambda point: point["bound"])[quantity])
+    return np.array(found)
+
+
+def parsed(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="", help=f"data sets, of {', '.join(TITLES)}")
+    parser.add_argument("--seeds", default="0", help="seeds, separated by commas")
+    parser.add_argument("--budget", type=float, default=120.0, help="CPU seconds of a job")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="gets one line a job")
+    parser.add_argument("--image", type=Path, help="draws the output's jobs")
+    flags = parser.parse_args(arguments)
+    unknown = set(filter(None, flags.data.split(","))) - set(TITLES)
+    if unknown:
+        parser.error(f"--data: expected some of {', '.join(TITLES)}, got {sorted(unknown)}.")
+    return flags
+
+
+def main(arguments=None):
+    flags = parsed(arguments)
+    done = read(flags.output)
+    for data in filter(None, flags.data.split(",")):
+        for seed in map(int, flags.seeds.split(",")):
+            for job in JOBS:
+                key = {"data": data, "seed": seed, "job": job, "budget": flags.budget}
+                peer = job.startswith("torch ")
+                if (peer and data not in DENSE) or any(key.items() <= d.items() for d in done):
+                    continue
+                found = {**key, "curve": curve_of(data, seed, job, flags.budget)}
+                with flags.output.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(found) + "\n")
+                print(data, seed, job, found["curve"][-1], flush=True)
+    if flags.image:
+        draw(read(flags.output), flags.image)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""benchmarks/time_to_bound.py: what it reads off curves, and the PyTorch peer that it trains."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    spec = importlib.util.spec_from_file_location("time_to_bound", FOLDER / "time_to_bound.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _curve(*points):
+    return [{"seconds": s, "epoch": 1, "bound": b, "iw_nll": n} for s, b, n in points]
+
+
+def test_a_curve_is_read_at_its_lowest_bound_until_then(script):
+    curve = _curve((1.0, 9.0, 8.5), (2.0, 9.5, 8.0), (4.0, 7.0, 6.0))
+    assert script.best_at(curve, [0.5, 1.5, 3.0, 9.0], "bound").tolist() == [9.0, 9.0, 9.0, 7.0]
+    assert script.best_at(curve, [0.5, 1.5, 3.0, 9.0], "iw_nll").tolist() == [8.5, 8.5, 8.5, 6.0]
+
+
+def test_finished_jobs_are_not_run_again(script, tmp_path, monkeypatch):
+    """After an interruption the same command goes on; PyTorch takes part for dense networks."""
+    ran = []
+    monkeypatch.setattr(script, "JOBS", {"vae": "VAE", "torch savae K=5": "peer"})
+
+    def curve_of(data, seed, job, budget):
+        ran.append((data, seed, job))
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return _curve((budget, 1.0, 1.0))
+
+    monkeypatch.setattr(script, "curve_of", curve_of)
+    output, image = tmp_path / "out.jsonl", tmp_path / "out.png"
+    flags = ["--data=pairs,oracle", "--budget=3", f"--output={output}", f"--image={image}"]
+    with pytest.raises(KeyboardInterrupt):
+        script.main(flags)
+    script.main(flags)
+    peer = ("pairs", 0, "torch savae K=5")
+    assert ran == [("pairs", 0, "vae"), peer, peer, ("oracle", 0, "vae")]
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [(d["data"], d["job"], d["budget"]) for d in lines] == [
+        ("pairs", "vae", 3.0),
+        ("pairs", "torch savae K=5", 3.0),
+        ("oracle", "vae", 3.0),
+    ]
+    assert image.stat().st_size > 0
+
+
+@pytest.mark.e2e
+def test_the_peer_takes_our_step(script):
+    """Loss and gradient of PyTorch's SA-VAE are ours, for the same weights and noise."""
+    torch = pytest.importorskip("torch")
+    import tensorflow as tf
+    from peers.torch_dense import DenseTrainer
+
+    from tf_savae import svi
+
+    draw = np.random.default_rng(0)
+    shapes = [[(8, 5), (5,), (5, 2), (2,), (5, 2), (2,)], [(2, 5), (5,), (5, 8), (8,)]]
+    parts = [[draw.normal(size=s).astype("float32") for s in part] for part in shapes]
+    x = (draw.random((4, 8)) < 0.5).astype("float32")
+    noise = draw.normal(size=(4, 4, 2)).astype("float32")
+    study = SimpleNamespace(train=x, batch_size=4, learning_rate=1e-3, anneal_steps=10)
+    trainer = DenseTrainer(*parts, 3, 0.1, study)
+    trainer.done = 10  # A KL weight of 1.
+    loss, *found = trainer.algorithm.run(*trainer.parts, torch.tensor(x), torch.tensor(noise))
+
+    def negative_elbo(lam, theta, seed):
+        # The noise of step k is that of its seed; K is that of the final sample.
+        step = [tf.reduce_all(seed == tf.constant(s)) for s in seeds_of]
+        z = lam[0] + tf.exp(0.5 * lam[1]) * noise[int(np.argmax(step))]
+        logits = tf.tanh(z @ theta[0] + theta[1]) @ theta[2] + theta[3]
+        nll = tf.nn.sigmoid_cross_entropy_with_logits(x, logits)
+        kl = 0.5 * (tf.exp(lam[1]) + lam[0] ** 2 - 1.0 - lam[1])
+        return tf.reduce_sum(nll, 1) + tf.reduce_sum(kl, 1)
+
+    from tf_savae.core import seeds
+
+    seeds_of = [seeds.fold(seeds.as_seed(0), k).numpy() for k in range(4)]
+    encoder, decoder = ([tf.constant(w) for w in part] for part in parts)
+    with tf.GradientTape() as tape:
+        tape.watch([encoder, decoder])
+        hidden = tf.nn.relu(x @ encoder[0] + encoder[1])
+        start = (hidden @ encoder[2] + encoder[3], hidden @ encoder[4] + encoder[5])
+        rule = svi.Momentum(0.1, 0.5, clip_norm=5.0)
+        refined = svi.refine(
+            negative_elbo, start, decoder, steps=3, update=rule, seed=0, adjoint="unrolled"
+        )
+        value = tf.reduce_mean(negative_elbo(refined, decoder, tf.constant(seeds_of[3])))
+    wanted = tape.gradient(value, [encoder, decoder])
+    assert float(loss) == pytest.approx(float(value), rel=1e-5)
+    for ours, theirs in zip(wanted, found, strict=True):
+        for index, gradient in enumerate(ours):
+            np.testing.assert_allclose(theirs[str(index)], gradient, rtol=1e-3, atol=1e-4)
