@@ -19,7 +19,7 @@ from keras_models import (
 
 import tf_savae
 from tf_savae.core import private_keras
-from tf_savae.models.array_batches import with_array_batches
+from tf_savae.data.array_batches import with_array_batches
 from tf_savae.models.callbacks import instabilities
 from tf_savae.networks import TextDecoder
 

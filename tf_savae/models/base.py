@@ -9,8 +9,8 @@ import tensorflow as tf
 from tf_savae.core import private_keras, seeds, validation
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.core.typing import Config, Nest, TensorLike
+from tf_savae.data.array_batches import batches_of, with_array_batches
 from tf_savae.models import apply_if_finite, keras_distribution
-from tf_savae.models.array_batches import batches_of, with_array_batches
 from tf_savae.models.build import BuildsFromData, first_batch
 from tf_savae.models.callbacks import (
     NoEmptyPass,

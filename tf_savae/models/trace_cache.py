@@ -168,11 +168,14 @@ def compiled_once(model, key, function, jit_compile):
       function: a function of tensors.
       jit_compile: whether with XLA.
     """
-    made = tf.function(model._watched(function), jit_compile=jit_compile, autograph=False)
-    try:  # With types: 5.0 and True are equal to 5 and 1.
-        return model._functions_now().setdefault((key, *map(type, key)), made)
-    except TypeError:
-        return made
+    model._follow_settings()
+    watched = model._watched(function)
+    # With types: 5.0 and True are equal to 5 and 1.
+    kept = model._functions_kept()
+    made = kept.get((key, *map(type, key)), watched, jit_compile=jit_compile)
+    if made is watched:  # The key cannot be hashed.
+        return tf.function(watched, jit_compile=jit_compile, autograph=False)
+    return made
 
 
 def settings_of(model, owners=None):
