@@ -100,7 +100,7 @@ def test_history_of_fit(tmp_path):
     history = model.fit(keras_models.data(), epochs=2, verbose=0)
     figure = plots.plot_history(history, tmp_path / "history.png", unit="row")
     axes = figure.axes[0]
-    assert axes.get_ylabel() == "negative ELBO (nats per row), lower is better"
+    assert axes.get_ylabel() == "negative ELBO (nats per row)\nlower is better"
     np.testing.assert_allclose(axes.lines[0].get_ydata(), history.history["bound"])
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [1, 2])
 

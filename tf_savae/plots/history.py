@@ -52,7 +52,7 @@ def plot_history(history: Any, file: PathLike | None = None, unit: str = "exampl
 
     >>> figure = plot_history({"bound": [9.0, 8.0], "kl": [1.0, 2.0], "val_bound": [9.5, 8.2]})
     >>> [axes.get_ylabel() for axes in figure.axes]
-    ['negative ELBO (nats per example), lower is better', 'KL (nats per example)']
+    ['negative ELBO (nats per example)\\nlower is better', 'KL (nats per example)']
     """
     arrays = _columns(history)
     names = [name for name in ("bound", "kl") if name in arrays]
@@ -85,7 +85,7 @@ def _label(name, names, unit):
     if name == "kl":
         return f"KL (nats per {unit})"
     bound = "negative ELBO" if "kl" in names else "negative log likelihood"
-    return f"{bound} (nats per {unit}), lower is better"
+    return f"{bound} (nats per {unit})\nlower is better"
 
 
 def _panel(axes, arrays, name):

@@ -59,13 +59,13 @@ def plot_landscape(shown: Any, file: PathLike | None = None) -> "Figure":
     start = {"marker": "o", "mfc": "none", "mec": "black", "mew": 2, "ls": "none"}
     left.plot([], [], ms=8, label="before the steps (open)", **start)
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    place = {"loc": "outside lower center", "ncols": 5, "frameon": False}
+    figure.legend(handles, labels, title=_NOTE, title_fontsize=9, **place)
     deviations = np.exp(0.5 * np.asarray(shown.log_variance))
     figure.suptitle(
         "Negative ELBO of one test sentence over the means of its posterior "
         f"(standard deviations held at SA-VAE's, {deviations[0]:.2f} and {deviations[1]:.2f})"
     )
-    figure.supxlabel(_NOTE, fontsize=9, color="#444444")
     return finished(figure, file)
 
 

@@ -99,6 +99,8 @@ def _images(x, made):
 
 
 def _rows(x, made):
+    from matplotlib.ticker import MaxNLocator
+
     columns = min(5, len(x))
     figure = new_figure(2.6 * columns + 0.6, 2.2 * (-(-len(x) // columns)) + 0.9)
     grid = figure.subplots(-(-len(x) // columns), columns, squeeze=False, sharey=True, sharex=True)
@@ -106,6 +108,7 @@ def _rows(x, made):
         axes.plot(values, "o-", color=NEUTRAL, ms=3, lw=1, label="data")
         axes.plot(own, "-", color=MAIN, lw=1.6, label="reconstruction")
         axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in list(grid.flat)[len(x) :]:
         axes.remove()
     figure.supxlabel("entry of x")

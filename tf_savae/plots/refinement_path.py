@@ -71,7 +71,7 @@ def plot_path(
     panels = figure.subplots(1, panels_count)
     _spread(panels[0], path.bound[0] - path.bound)
     panels[0].axhline(0.0, color="gray", lw=0.7)
-    panels[0].set_ylabel(f"ELBO gained over λ₀ (nats per {unit}), higher is better")
+    panels[0].set_ylabel(f"ELBO gained over λ₀ (nats per {unit})\nhigher is better")
     for axes, moved, label in zip(panels[1:], path.moved, names, strict=False):
         _spread(axes, moved)
         axes.set_ylabel(f"|λₖ − λ₀| of the {label}")

@@ -52,7 +52,7 @@ def plot_steps(
     >>> steps = np.array([0.0, 5.0])
     >>> curve = StepsCurve(["K=0", "K=5"], steps, numbers, numbers, steps, numbers)
     >>> plot_steps(curve, trained=5).axes[0].get_ylabel()
-    'negative ELBO (nats per example), lower is better'
+    'negative ELBO (nats per example)\\nlower is better'
     """
     if isinstance(curve, keras.Model):
         trained = curve.inference_steps if trained is None else trained
@@ -63,9 +63,9 @@ def plot_steps(
     count = max(curve.bound.shape[1] - 1, 1)
     errors = gain.std(axis=1) / np.sqrt(count)
     titles = (
-        (f"negative ELBO (nats per {unit}), lower is better", curve.bound.mean(axis=1), errors),
+        (f"negative ELBO (nats per {unit})\nlower is better", curve.bound.mean(axis=1), errors),
         (f"KL (nats per {unit})", curve.kl.mean(axis=1), None),
-        (f"milliseconds per {unit}, lower is better", curve.milliseconds, None),
+        (f"milliseconds per {unit}\nlower is better", curve.milliseconds, None),
     )
     for axes, (title, values, band) in zip(panels, titles, strict=True):
         _panel(axes, curve, values, band, trained)
