@@ -1,10 +1,13 @@
 """Hooks of mkdocs: pages outside of docs/ join the site, and links between files lead to pages.
 
+Notebooks become pages, with the pictures that they were saved with.
+
 The Markdown files are written for a reader of the repository. In the site README.md is the first
 page, files that pages link to (JSON of measurements, the licence) are copied, and links to folders,
 which a site cannot show, are left as text.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -27,10 +30,31 @@ def _target(source, link):
 def _place(target):
     """Where the site has a file of the checkout."""
     path = target.relative_to(PROJECT).as_posix()
-    return PAGES.get(path, path.removeprefix("docs/"))
+    return PAGES.get(path, path.removeprefix("docs/").replace(".ipynb", ".md"))
+
+
+def _page_of(notebook):
+    """A notebook as Markdown: its text, its code, and what its cells printed and drew."""
+    parts = []
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            picture = output.get("data", {}).get("image/png")
+            if picture:
+                parts.append(f"![what the cell draws](data:image/png;base64,{picture.strip()})")
+            elif "text" in output:
+                parts.append(f"```text\n{''.join(output['text']).rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def on_files(files, config):
+    for notebook in sorted(PROJECT.glob("docs/notebooks/*.ipynb")):
+        place = _place(notebook)
+        files.append(File.generated(config, place, content=_page_of(notebook)))
     for name, place in PAGES.items():
         files.append(File.generated(config, place, abs_src_path=str(PROJECT / name)))
     for page in list(files.documentation_pages()):
