@@ -22,6 +22,8 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 def _target(source, link):
     """The file or folder of this checkout that a link in the file `source` names, or None."""
+    if link.startswith("data:"):  # A picture in the page.
+        return None
     target = (Path(source).parent / link).resolve()
     inside = "://" not in link and target.exists() and target.is_relative_to(PROJECT)
     return target if inside else None
@@ -51,6 +53,11 @@ def _page_of(notebook):
     return "\n\n".join(parts) + "\n"
 
 
+def _source_of(file):
+    """Where a page's text lies; a notebook's where its page would."""
+    return file.abs_src_path or str(PROJECT / "docs" / file.src_uri)
+
+
 def on_files(files, config):
     for notebook in sorted(PROJECT.glob("docs/notebooks/*.ipynb")):
         place = _place(notebook)
@@ -59,7 +66,7 @@ def on_files(files, config):
         files.append(File.generated(config, place, abs_src_path=str(PROJECT / name)))
     for page in list(files.documentation_pages()):
         for _, link, _ in LINK.findall(page.content_string):
-            target = _target(page.abs_src_path, link)
+            target = _target(_source_of(page), link)
             if target and target.is_file() and not files.get_file_from_path(_place(target)):
                 place = _place(target)
                 files.append(File.generated(config, place, abs_src_path=str(target)))
@@ -69,7 +76,7 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, config, files):
     def in_the_site(match):
         text, link, anchor = match.groups(default="")
-        target = _target(page.file.abs_src_path, link)
+        target = _target(_source_of(page.file), link)
         if target is None:
             return match.group()
         if target.is_dir():
