@@ -26,6 +26,9 @@ SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
 # Makes the site of docs/ and the API reference; theme and hooks are written for mkdocs 1.
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "pdoc>=16,<17"]
 
+# MLflow's Keras callback, and its local store.
+MLFLOW = ["mlflow>=3,<4"]
+
 TEST = [
     "pytest>=9,<10",
     "pytest-xdist>=3.8,<4",
@@ -33,6 +36,8 @@ TEST = [
     "ruff>=0.17,<0.18",
     "mypy>=2.4,<3",
     "psutil>=7,<8",
+    "nbclient>=0.11,<1",  # Runs the notebook,
+    "ipykernel>=7,<8",  # in this kernel.
     *DOCS,
     *SERVING,
 ]
@@ -58,6 +63,7 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "serving": SERVING,
+        "mlflow": MLFLOW,
         "docs": DOCS,
         "test": TEST,
         "bench": BENCH,
@@ -66,7 +72,12 @@ setup(
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
+    keywords=["variational autoencoder", "variational inference", "keras", "tensorflow"],
 )

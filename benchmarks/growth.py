@@ -29,7 +29,24 @@ AXES = {
     "B": ("batch", (8, 32, 128)),
     "H": ("units", (64, 128, 256, 512)),
 }
-_MEASURES = {"ms": "ms a step", "growth_mib": "memory growth, MiB", "compile_seconds": "compile, s"}
+_MEASURES = {
+    "ms": "time of a training step (ms)",
+    "growth_mib": "memory growth (MiB)",
+    "compile_seconds": "compilation (s)",
+}
+_SIZES = {
+    "K": "K, refinement steps",
+    "T": "T, words of a text",
+    "V": "V, words known",
+    "B": "B, examples of a batch",
+    "H": "H, units of the LSTM",
+}
+# What a contender is, and its colour: nothing kept (the default) is the strongest.
+_SHOWN = {
+    "ours:exact_forward": ("exact adjoint, nothing kept", "#c8102e"),
+    "ours:exact_states": ("exact adjoint, states kept", "#e3a008"),
+    "ours:exact_all": ("exact adjoint, all kept", "#4a7ebb"),
+}
 _CONTENDERS = ["ours:exact_forward", "ours:exact_states", "ours:exact_all"]
 
 
@@ -118,18 +135,25 @@ def draw(rows, path):
     for panels, (name, label) in zip(grid, _MEASURES.items(), strict=True):
         for panel, axis in zip(panels, axes, strict=True):
             _panel(panel, curves([row for row in rows if row["axis"] == axis]), name)
-            panel.set_xlabel(axis)
+            panel.set_xlabel(_SIZES.get(axis, axis))
         panels[0].set_ylabel(label)
         if name != "ms":
             panels[0].set_ylim(0, 1.05 * max(row[name] for row in rows if name in row))
-    grid[0][0].legend(fontsize=7)
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(
+        "A training step of a text model as one size grows: lower is better (first row: both axes "
+        "logarithmic)"
+    )
     figure.savefig(path, dpi=110)
 
 
 def _panel(panel, found, name):
     for (_, contender), points in found.items():
         values = [point["value"] for point in points]
-        panel.plot(values, [point[name] for point in points], marker="o", label=contender)
+        label, colour = _SHOWN.get(contender, (contender, None))
+        numbers = [point[name] for point in points]
+        panel.plot(values, numbers, marker="o", label=label, color=colour)
     panel.set_xscale("log")
     panel.set_xticks(values, [str(value) for value in values])
     panel.set_xticks([], minor=True)

@@ -30,6 +30,12 @@ def test_every_page_is_in_the_site(site):
     assert "<h1" in first and 'href="guide/"' in first and 'src="images/' in first
 
 
+def test_notebooks_are_pages_with_their_pictures(site):
+    for notebook in PROJECT.glob("docs/notebooks/*.ipynb"):
+        page = (site / "notebooks" / notebook.stem / "index.html").read_text(encoding="utf-8")
+        assert page.count('src="data:image/png;base64,') == 4
+
+
 def test_links_between_files_lead_somewhere_in_the_site(site):
     """mkdocs checks pages; this checks files outside of docs/, which the hook copies."""
     linked = 0

@@ -30,6 +30,13 @@ class ExportConfig:
     max_words: int = setting(
         0, "words of a text in a request, and of a generated one, at most; 0: as in training"
     )
+    steps: int = setting(
+        -1, "K of the signatures that take examples alone; -1: as in training, at most max_steps"
+    )
+    samples: int = setting(
+        0, "S of the signature score, importance samples; 0: 100, at most max_samples"
+    )
+    seed: int = setting(0, "of the noise of the signatures that take examples alone")
     signatures: tuple = setting(
         (), "names of those to export, with commas between them; none: all that the model has"
     )
@@ -40,8 +47,10 @@ class ExportConfig:
     )
 
     def __post_init__(self):
-        for name in ("version", "max_words"):
+        for name in ("version", "max_words", "samples", "seed"):
             validation.non_negative_int(name, getattr(self, name))
+        if self.steps != -1:
+            validation.non_negative_int("steps", self.steps)
         for name in ("max_rows", "max_steps", "max_samples"):
             validation.positive_int(name, getattr(self, name))
         names = self.signatures
@@ -76,6 +85,9 @@ def export_run(config: ExportConfig, workdir: PathLike, output: PathLike) -> Pat
         vocabulary=run.vocabulary,
         version=config.version or None,
         limits=config.limits(run.configuration.get("max_words", Limits.words)),
+        steps=None if config.steps == -1 else config.steps,
+        samples=config.samples or None,
+        seed=config.seed,
         signatures=config.signatures or None,
         xla=config.xla,
     )

@@ -32,7 +32,7 @@ class Quantity(NamedTuple):
 QUANTITIES = {
     "steps": Quantity("refinement steps K", column="mean K"),
     "bound": Quantity("bound", "nats", True, axis="negative ELBO"),
-    "nll": Quantity("NLL term", "nats", level=1, axis="negative log likelihood"),
+    "nll": Quantity("NLL term", "nats", True, level=1, axis="negative log likelihood"),
     "kl": Quantity("KL term", "nats", level=1, column="KL", axis="KL"),
     "mutual_information": Quantity("of which mutual information", "nats", level=1),
     "amortized_bound": Quantity("bound before refinement", "nats", True, column="before steps"),
@@ -91,16 +91,16 @@ def column_label(name):
 
 
 def axis_label(name, example):
-    """The label of an axis, with its unit; `example`: what one example is called.
+    """The label of an axis, with its unit and direction; `example`: what one example is called.
 
-    >>> axis_label("bound", "sentence"), axis_label("milliseconds", "image")
-    ('negative ELBO (nats per sentence)', 'milliseconds per image')
+    >>> axis_label("bound", "sentence"), axis_label("kl", "image")
+    ('negative ELBO (nats per sentence)\\nlower is better', 'KL (nats per image)')
     """
     quantity = QUANTITIES[name]
     label = quantity.axis or quantity.label
-    if quantity.unit:
-        return f"{label} ({quantity.unit} per {example})"
-    return f"{label} per {example}"
+    unit = f" ({quantity.unit} per {example})" if quantity.unit else f" per {example}"
+    better = {None: "", True: "\nlower is better", False: "\nhigher is better"}
+    return label + unit + better[quantity.lower_is_better]
 
 
 def directions(names):

@@ -1,11 +1,18 @@
-"""Pictures, drawn by matplotlib without a display, each with its arrays beside it."""
+"""Pictures: each function returns a matplotlib Figure, and writes it where a file is given.
+
+A picture is drawn from a result that is there (of `tf_savae.evaluation`, `tf_savae.analysis` or
+`fit`), or from a model and data. matplotlib is imported when the first one is drawn. The functions
+named save_* write the arrays beside the picture, as trainers and commands do.
+"""
 
 from tf_savae.plots.figure import new_figure
 from tf_savae.plots.history import history_arrays, plot_history, save_history
 from tf_savae.plots.image_grid import Grid, save_grid
 from tf_savae.plots.inference_gap import plot_gap, save_gap
 from tf_savae.plots.landscape import plot_landscape, save_landscape
+from tf_savae.plots.latent_space import plot_latent_space
 from tf_savae.plots.pixel_saliency import save_pixels
+from tf_savae.plots.reconstructions import plot_reconstructions
 from tf_savae.plots.refinement_path import plot_path, save_path
 from tf_savae.plots.saliency import save_corpus, save_sentence
 from tf_savae.plots.steps_curve import plot_steps, save_steps
@@ -17,7 +24,9 @@ __all__ = [
     "plot_gap",
     "plot_history",
     "plot_landscape",
+    "plot_latent_space",
     "plot_path",
+    "plot_reconstructions",
     "plot_steps",
     "save_corpus",
     "save_gap",

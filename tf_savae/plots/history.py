@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tf_savae.core.typing import PathLike
 from tf_savae.evaluation.quantities import axis_label
-from tf_savae.plots.figure import new_figure
+from tf_savae.plots.figure import finished, new_figure
+from tf_savae.plots.palette import MAIN, NEUTRAL
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["history_arrays", "plot_history", "save_history"]
-
-_TRAIN, _VALID = "#0072b2", "#d55e00"
 
 
 def save_history(
@@ -38,8 +40,22 @@ def history_arrays(history: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     return {name: np.array([row.get(name, nan) for row in history], float) for name in names}
 
 
-def plot_history(arrays: dict[str, np.ndarray], file: PathLike, unit: str = "example") -> None:
-    """Draws the picture of `history_arrays` into a PNG file; a model without KL has one panel."""
+def plot_history(history: Any, file: PathLike | None = None, unit: str = "example") -> "Figure":
+    """Bound and KL against epoch, in training and validation; a model without KL has one panel.
+
+    Args:
+      history: what `fit` returned, its `history` dict, or rows as in a run's history.json.
+      file: PNG file to write, too; None for none.
+      unit: what one example is called.
+
+    Raises:
+      ValueError: there is no column `bound` in it.
+
+    >>> figure = plot_history({"bound": [9.0, 8.0], "kl": [1.0, 2.0], "val_bound": [9.5, 8.2]})
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['negative ELBO (nats per example)\\nlower is better', 'KL (nats per example)']
+    """
+    arrays = _columns(history)
     names = [name for name in ("bound", "kl") if name in arrays]
     figure = new_figure(1.0 + 4.6 * len(names), 4.2)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
@@ -50,7 +66,21 @@ def plot_history(arrays: dict[str, np.ndarray], file: PathLike, unit: str = "exa
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     count = len(arrays["epoch"])
     figure.suptitle(f"Training, {count} epoch{'s' if count > 1 else ''}")
-    figure.savefig(file)
+    return finished(figure, file)
+
+
+def _columns(history):
+    """{column: [E]} of whatever holds a history, with the epochs counted from 1."""
+    if hasattr(history, "history"):  # keras.callbacks.History
+        history = history.history
+    if not isinstance(history, dict):
+        history = history_arrays(history)
+    if len(history.get("bound", ())) == 0:
+        raise ValueError(
+            "history: expected what fit of a model of this package returned, with a column bound, "
+            f"got columns {', '.join(history) or 'none'}."
+        )
+    return {"epoch": np.arange(1, len(history["bound"]) + 1), **history}
 
 
 def _panel(axes, arrays, name):
@@ -58,11 +88,11 @@ def _panel(axes, arrays, name):
     from matplotlib.ticker import MaxNLocator
 
     lines = [
-        (name, "o-", _TRAIN, "training (mean over the epoch)"),
-        (f"val_{name}", "s-", _VALID, "validation"),
+        (name, "o-", NEUTRAL, "training (mean over the epoch)"),
+        (f"val_{name}", "s-", MAIN, "validation"),
     ]
     if "val_refinement_gain" in arrays:
-        lines.append((f"val_amortized_{name}", "^:", _VALID, "validation before refinement"))
+        lines.append((f"val_amortized_{name}", "^:", MAIN, "validation before refinement"))
     for column, style, colour, label in lines:
         if column in arrays:
             axes.plot(arrays["epoch"], arrays[column], style, color=colour, ms=4, label=label)

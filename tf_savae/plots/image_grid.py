@@ -1,12 +1,13 @@
 """Plot a grid of images."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tf_savae.core.typing import PathLike
 
-__all__ = ["Grid", "save_grid"]
+__all__ = ["Grid", "as_pictures", "save_grid"]
 
 _GAP = 2  # pixels between images
 _TILE = 0.62  # inches of an image's height
@@ -21,6 +22,29 @@ class Grid(NamedTuple):
     row_labels: Any  # one for each row
     column_labels: Any  # one for each column, or None
     column_axis: Any  # what the columns' labels count, or None
+
+
+def as_pictures(x):
+    """Images [N, H, W] of a model's x: [N, H, W], [N, H, W, 1], or rows of square images.
+
+    Raises:
+      ValueError: it is none of these.
+
+    >>> as_pictures(np.zeros([3, 4])).shape
+    (3, 2, 2)
+    """
+    x = np.asarray(x, np.float32)
+    if x.ndim == 4 and x.shape[3] == 1:
+        return x[..., 0]
+    if x.ndim == 2 and math.isqrt(x.shape[1]) ** 2 == x.shape[1]:
+        side = math.isqrt(x.shape[1])
+        return x.reshape(-1, side, side)
+    if x.ndim != 3:
+        raise ValueError(
+            f"x: expected images [N, H, W], [N, H, W, 1] or square ones as rows, got shape "
+            f"{list(x.shape)}."
+        )
+    return x
 
 
 def save_grid(grid: Grid, file: PathLike) -> None:

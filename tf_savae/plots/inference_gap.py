@@ -1,16 +1,22 @@
 """Plot an `InferenceGap`: its parts, what steps recover, and the search for lambda*."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from tf_savae.core.typing import PathLike
-from tf_savae.evaluation import InferenceGap
-from tf_savae.plots.figure import new_figure
+from tf_savae.evaluation import InferenceGap, inference_gap
+from tf_savae.plots.figure import finished, new_figure
+from tf_savae.plots.palette import MAIN, NEUTRAL, SECOND
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_gap", "save_gap"]
 
-_COLOURS = {"approximation": "#999999", "left": "#d55e00", "recovered": "#009e73"}
+_COLOURS = {"approximation": NEUTRAL, "left": SECOND, "recovered": MAIN}
 
 
 def save_gap(gap: InferenceGap, folder: Path, unit: str = "example", name: str = "gap") -> None:
@@ -20,8 +26,25 @@ def save_gap(gap: InferenceGap, folder: Path, unit: str = "example", name: str =
     plot_gap(gap, folder / f"{name}.png", unit)
 
 
-def plot_gap(gap: InferenceGap, file: PathLike, unit: str = "example") -> None:
-    """Draws the picture into a PNG file."""
+def plot_gap(
+    gap: Any, file: PathLike | None = None, unit: str = "example", *, data: Any = None, **options
+) -> "Figure":
+    """What of log p(x) the bound misses, and what refinement recovers of it.
+
+    Args:
+      gap: `evaluation.InferenceGap`, or a compiled model that is measured on `data`.
+      file: PNG file to write, too; None for none.
+      unit: what one example is called.
+      data: finite `tf.data.Dataset` for a model.
+      options: for `evaluation.inference_gap` of a model, such as `samples=100`.
+
+    >>> ones = np.ones([3])
+    >>> gap = InferenceGap(4 * ones, 3 * ones, 2 * ones, ones, ones, np.ones([3, 2]), steps=5)
+    >>> plot_gap(gap).axes[1].get_title()
+    'what 5 steps recover'
+    """
+    if isinstance(gap, keras.Model):
+        gap = inference_gap(gap, data, **options)
     figure = new_figure(13, 4.6)
     bar, recovered, search = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
     _parts(bar, gap, unit)
@@ -31,7 +54,7 @@ def plot_gap(gap: InferenceGap, file: PathLike, unit: str = "example") -> None:
         f"Inference gap, {len(gap.nll):,} {unit}s: on average {gap.inference_gap.mean():.3g} nats "
         "between log p(x) and the ELBO before refinement"
     )
-    figure.savefig(file)
+    return finished(figure, file)
 
 
 def _parts(axes, gap, unit):
@@ -85,5 +108,5 @@ def _search(axes, gap, unit):
     axes.plot(done, history - history[-1], "o-", color=_COLOURS["left"], ms=4)
     axes.set_title("the search for λ*")
     axes.set_xlabel("share of the search done (%)")
-    axes.set_ylabel(f"nats per {unit} above its end")
+    axes.set_ylabel(f"nats per {unit} above its end\nlower is better")
     axes.set_ylim(bottom=0.0)

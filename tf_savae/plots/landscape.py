@@ -1,20 +1,26 @@
 """Plot an ELBO landscape with the paths of refinement."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tf_savae.core import validation
 from tf_savae.core.typing import PathLike
+from tf_savae.plots.figure import finished, new_figure
+from tf_savae.plots.palette import SYSTEM_COLOURS, SYSTEM_NAMES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_landscape", "save_landscape"]
 
-_STYLE = {
-    "vae": ("VAE", "#d55e00", "s"),
-    "svi": ("SVI", "#e69f00", "^"),
-    "savae": ("SA-VAE", "#cc79a7", "o"),
-}
+_MARKERS = {"vae": "s", "svi": "^", "savae": "o"}
+_NOTE = (
+    "A marker stands where a system's means end; the number in the legend is its bound, with the "
+    "variances that it found itself.\nThe map has SA-VAE's variances: the bound of a system with "
+    "others, SVI above all, is not what the map shows at its marker."
+)
 _STEPS_ABOVE = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)  # nats above the optimum
 
 
@@ -31,32 +37,36 @@ def save_landscape(shown: Any, folder: Path, name: str = "landscape") -> None:
     plot_landscape(shown, folder / f"{name}.png")
 
 
-def plot_landscape(shown: Any, file: PathLike) -> None:
-    """Draws the picture into a PNG file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def plot_landscape(shown: Any, file: PathLike | None = None) -> "Figure":
+    """The negative ELBO over the two means of one posterior, with the paths of refinement.
 
+    Args:
+      shown: `Landscape` of the oracle experiment.
+      file: PNG file to write, too; None for none.
+    """
     validation.finite("landscape", shown.whole.values, "The trained model's weights are broken.")
-    figure = Figure(figsize=(12, 6.3), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)  # No display is asked for, whatever backend is set.
+    figure = new_figure(12, 6.9)
     left, right = figure.subplots(1, 2)
     best = min(shown.whole.optimum[1], shown.near.optimum[1])
     _draw(left, shown, shown.whole, best)
     contours = _draw(right, shown, shown.near, best)
     left.set_title("all of the prior and every path")
     right.set_title("around the optimum")
-    bar = figure.colorbar(contours, ax=[left, right], label="nats above the optimum", pad=0.01)
+    bar = figure.colorbar(
+        contours, ax=[left, right], label="nats above the optimum, lower is better", pad=0.01
+    )
     bar.set_ticks(contours.levels, labels=[f"{level:g}" for level in contours.levels])
     start = {"marker": "o", "mfc": "none", "mec": "black", "mew": 2, "ls": "none"}
     left.plot([], [], ms=8, label="before the steps (open)", **start)
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    place = {"loc": "outside lower center", "ncols": 5, "frameon": False}
+    figure.legend(handles, labels, title=_NOTE, title_fontsize=9, **place)
     deviations = np.exp(0.5 * np.asarray(shown.log_variance))
     figure.suptitle(
         "Negative ELBO of one test sentence over the means of its posterior "
         f"(standard deviations held at SA-VAE's, {deviations[0]:.2f} and {deviations[1]:.2f})"
     )
-    figure.savefig(file)
+    return finished(figure, file)
 
 
 def _draw(axes, shown, window, best):
@@ -74,9 +84,10 @@ def _draw(axes, shown, window, best):
     (x, y), _ = shown.near.optimum
     label = f"grid optimum: {best:.1f} nats"
     axes.plot(x, y, "*", ms=15, mfc="white", mec="black", ls="none", label=label)
-    for system, (label, colour, marker) in _STYLE.items():
+    for system, marker in _MARKERS.items():
         if system in shown.paths:
-            _path(axes, shown.paths[system], f"{label}: {shown.ends[system]:.1f}", colour, marker)
+            label = f"{SYSTEM_NAMES[system]}: {shown.ends[system]:.1f}"
+            _path(axes, shown.paths[system], label, SYSTEM_COLOURS[system], marker)
     axes.set_xlim(window.first[0], window.first[-1])
     axes.set_ylim(window.second[0], window.second[-1])
     axes.set_aspect("equal")

@@ -2,17 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
-from tf_savae.analysis import RefinementPath
+from tf_savae.analysis import RefinementPath, refinement_path
 from tf_savae.core.typing import PathLike
-from tf_savae.plots.figure import new_figure
+from tf_savae.plots.figure import finished, new_figure
+from tf_savae.plots.palette import MAIN
 from tf_savae.probability import DiagonalGaussian, Family
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_path", "save_path"]
 
-_BLUE = "#0072b2"
 _QUANTILES = (0.05, 0.25, 0.75, 0.95)
 
 
@@ -35,15 +40,38 @@ def _tensor_names(family, count):
 
 
 def plot_path(
-    path: RefinementPath, file: PathLike, names: Sequence[str], unit: str = "example"
-) -> None:
-    """Draws the picture into a PNG file; `names` are those of the family's tensors."""
+    path: Any,
+    file: PathLike | None = None,
+    names: Sequence[str] | None = None,
+    unit: str = "example",
+    *,
+    data: Any = None,
+    **options,
+) -> "Figure":
+    """What refinement does, step by step: the ELBO gained, how far lambda moves, its gradient.
+
+    Args:
+      path: `analysis.RefinementPath`, or a compiled model that is followed on `data`.
+      file: PNG file to write, too; None for none.
+      names: of the family's tensors, one for each of `path.moved`.
+      unit: what one example is called.
+      data: finite `tf.data.Dataset` for a model.
+      options: for `analysis.refinement_path` of a model, such as `steps=10`.
+
+    >>> path = RefinementPath(*np.ones([2, 4, 3]), np.ones([2, 4, 3]), *np.ones([2, 3, 3]))
+    >>> [axes.get_xlabel() for axes in plot_path(path).axes][:2]
+    ['refinement step k', 'refinement step k']
+    """
+    if isinstance(path, keras.Model):
+        names = _tensor_names(path.family, 2) if names is None else names
+        path = refinement_path(path, data, **options)
+    names = _tensor_names(None, len(path.moved)) if names is None else names
     panels_count = 2 + len(path.moved)
     figure = new_figure(4.3 * panels_count, 4.4)
     panels = figure.subplots(1, panels_count)
     _spread(panels[0], path.bound[0] - path.bound)
     panels[0].axhline(0.0, color="gray", lw=0.7)
-    panels[0].set_ylabel(f"ELBO gained over λ₀ (nats per {unit})")
+    panels[0].set_ylabel(f"ELBO gained over λ₀ (nats per {unit})\nhigher is better")
     for axes, moved, label in zip(panels[1:], path.moved, names, strict=False):
         _spread(axes, moved)
         axes.set_ylabel(f"|λₖ − λ₀| of the {label}")
@@ -54,7 +82,7 @@ def plot_path(
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(f"Refinement of {path.nll.shape[1]:,} {unit}s, step by step")
-    figure.savefig(file)
+    return finished(figure, file)
 
 
 def _spread(axes, values):
@@ -63,9 +91,9 @@ def _spread(axes, values):
 
     steps = np.arange(len(values))
     low, lower, upper, high = np.quantile(values, _QUANTILES, axis=1)
-    axes.fill_between(steps, low, high, color=_BLUE, alpha=0.15, lw=0, label="5% to 95%")
-    axes.fill_between(steps, lower, upper, color=_BLUE, alpha=0.3, lw=0, label="25% to 75%")
+    axes.fill_between(steps, low, high, color=MAIN, alpha=0.15, lw=0, label="5% to 95%")
+    axes.fill_between(steps, lower, upper, color=MAIN, alpha=0.3, lw=0, label="25% to 75%")
     axes.plot(steps, np.median(values, axis=1), "--", color="black", lw=1, label="median")
-    axes.plot(steps, values.mean(axis=1), "o-", color=_BLUE, ms=4, label="mean")
+    axes.plot(steps, values.mean(axis=1), "o-", color=MAIN, ms=4, label="mean")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("refinement step k")

@@ -1,17 +1,21 @@
 """Plot a `StepsCurve`: bound, KL and time against test-time refinement steps."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from tf_savae.core.typing import PathLike
-from tf_savae.evaluation import StepsCurve
+from tf_savae.evaluation import StepsCurve, steps_curve
 from tf_savae.evaluation.quantities import axis_label, row_label
-from tf_savae.plots.figure import new_figure
+from tf_savae.plots.figure import finished, new_figure
+from tf_savae.plots.palette import MAIN, SECOND
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_steps", "save_steps"]
-
-_FIXED, _ADAPTIVE = "#0072b2", "#d55e00"
 
 
 def save_steps(
@@ -27,9 +31,33 @@ def save_steps(
 
 
 def plot_steps(
-    curve: StepsCurve, file: PathLike, trained: int | None = None, unit: str = "example"
-) -> None:
-    """Draws the picture into a PNG file; `trained` is the K of training, marked if given."""
+    curve: Any,
+    file: PathLike | None = None,
+    trained: int | None = None,
+    unit: str = "example",
+    *,
+    data: Any = None,
+    **options,
+) -> "Figure":
+    """Bound, KL and time against K, the refinement steps at test time.
+
+    Args:
+      curve: `evaluation.StepsCurve`, or a compiled model that is measured on `data`.
+      file: PNG file to write, too; None for none.
+      trained: the K of training, marked if given; a model's own is.
+      unit: what one example is called.
+      data: finite `tf.data.Dataset` for a model.
+      options: for `evaluation.steps_curve` of a model, such as `steps=(0, 5, 10)`.
+
+    >>> numbers = np.array([[9.0, 8.0], [7.0, 6.0]])
+    >>> steps = np.array([0.0, 5.0])
+    >>> curve = StepsCurve(["K=0", "K=5"], steps, numbers, numbers, steps, numbers)
+    >>> plot_steps(curve, trained=5).axes[0].get_ylabel()
+    'negative ELBO (nats per example)\\nlower is better'
+    """
+    if isinstance(curve, keras.Model):
+        trained = curve.inference_steps if trained is None else trained
+        curve = steps_curve(curve, data, **options)
     figure = new_figure(13, 4.4)
     panels = figure.subplots(1, 3)
     gain = curve.bound - curve.bound[np.argmin(curve.steps)]
@@ -47,20 +75,20 @@ def plot_steps(
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(f"Refinement steps at test time, {curve.bound.shape[1]:,} {unit}s")
-    figure.savefig(file)
+    return finished(figure, file)
 
 
 def _panel(axes, curve, values, errors, trained):
     fixed = [i for i, label in enumerate(curve.labels) if label.startswith("K=")]
     fixed.sort(key=lambda i: curve.steps[i])
     steps = curve.steps[fixed]
-    axes.plot(steps, values[fixed], "o-", color=_FIXED, ms=5, label="the same K for all")
+    axes.plot(steps, values[fixed], "o-", color=MAIN, ms=5, label="the same K for all")
     if errors is not None:
         low, high = values[fixed] - errors[fixed], values[fixed] + errors[fixed]
         label = "± standard error of the difference from the smallest K"
-        axes.fill_between(steps, low, high, color=_FIXED, alpha=0.2, lw=0, label=label)
+        axes.fill_between(steps, low, high, color=MAIN, alpha=0.2, lw=0, label=label)
     for number, index in enumerate(i for i in range(len(values)) if i not in fixed):
-        marker = {"color": _ADAPTIVE, "marker": "^sDvP*"[number % 6], "ms": 9, "mec": "black"}
+        marker = {"color": SECOND, "marker": "^sDvP*"[number % 6], "ms": 9, "mec": "black"}
         label = f"its own K for each: {curve.labels[index].replace('until', 'until a step gains')}"
         axes.plot(curve.steps[index], values[index], ls="none", label=label, **marker)
     if trained is not None:

@@ -12,6 +12,7 @@ from tf_savae.core.typing import PathLike
 from tf_savae.data import Vocabulary
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
 from tf_savae.serving.documentation import describe, write_documentation
+from tf_savae.serving.fixed_settings import fixed_settings
 from tf_savae.serving.graph_vocabulary import GraphVocabulary
 from tf_savae.serving.inputs import SharedInputs
 from tf_savae.serving.limits import Limits
@@ -31,14 +32,19 @@ def export(
     vocabulary: Vocabulary | None = None,
     version: int | None = None,
     limits: Limits | None = None,
+    steps: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
     signatures: Sequence[str | Callable[..., Signature]] | None = None,
     xla: bool = False,
 ) -> Path:
     """Writes `model` as a SavedModel that TF Serving runs; see docs/serving.md.
 
-    Signatures of a `SemiAmortizedVAE`, each with a dynamic batch size: `infer` (also
-    `serving_default`), `encode`, `elbo`, `log_likelihood` and, where the decoder can sample,
-    `generate` and `reconstruct`; of an `AutoregressiveModel`: `log_likelihood` and `generate`.
+    Signatures of a `SemiAmortizedVAE`, each with a dynamic batch size: of examples alone, which a
+    server may batch, `posterior` (also `serving_default`), `score` and `encode`; with K and a seed
+    in the request `infer`, `elbo`, `log_likelihood` and, where the decoder can sample, `generate`
+    and `reconstruct`. Of an `AutoregressiveModel`: `log_likelihood` (of examples alone) and
+    `generate`.
     With a vocabulary each has a twin on strings, `infer_text` and so on. What each takes and
     answers is in VERSION/assets.extra/signatures.md and .json.
 
@@ -53,6 +59,9 @@ def export(
       vocabulary: the `tf_savae.data.Vocabulary` of a text model.
       version: number of the folder; by default one more than the largest in `path`.
       limits: `tf_savae.serving.Limits`, bounds of one request.
+      steps: K of `posterior` and `score`; by default that of training (at most `limits.steps`).
+      samples: S of `score`; by default 100 (at most `limits.samples`).
+      seed: of the noise of `posterior` and `score`, from 0 to 2**31 - 1.
       signatures: those to export: names such as ("infer", "elbo"), and functions (model, inputs) ->
         `tf_savae.serving.Signature` of your own, where `inputs.x()` and others of
         `tf_savae.serving.SharedInputs` are the checked inputs that signatures share. By default all
@@ -66,7 +75,8 @@ def export(
 
     Raises:
       ValueError: the model has no weights or NaN among them, does not fit the vocabulary, has no
-        such signature, or the folder cannot be written or holds this version.
+        such signature, a setting is out of its range, or the folder cannot be written or holds
+        this version.
 
     >>> import tempfile, tf_savae
     >>> model = tf_savae.AutoregressiveModel(tf_savae.networks.TextDecoder(9, 2, 3, latent_size=0))
@@ -79,7 +89,8 @@ def export(
     """
     limits = Limits() if limits is None else limits
     words = _checked(model, vocabulary, limits)
-    chosen = _signatures(model, words, limits, _compiler(xla), signatures)
+    fixed = fixed_settings(model, limits, steps, samples, seed)
+    chosen = _signatures(model, words, limits, fixed, _compiler(xla), signatures)
     with new_version(path, version) as written:
         archive = keras.export.ExportArchive()
         if words is not None:
@@ -89,8 +100,9 @@ def export(
         extra = written["path"] / "assets.extra"
         extra.mkdir()
         described = {s.name: describe(s, functions[s.name]) for s in chosen}
-        write_documentation(extra, _facts(model, vocabulary, limits, xla), described)
-        requests = {s.name: s.example() for s in chosen}
+        write_documentation(extra, _facts(model, vocabulary, limits, fixed, xla), described)
+        # A server that batches could not answer the others, and would not load the model.
+        requests = {s.name: s.example() for s in chosen if s.joins()}
         write_warmup(extra / "tf_serving_warmup_requests", Path(path).resolve().name, requests)
     return written["path"]
 
@@ -129,10 +141,10 @@ def _compiler(xla):
     return lambda function: tf.function(function, jit_compile=True, autograph=False)
 
 
-def _signatures(model, words, limits, jit, chosen):
+def _signatures(model, words, limits, fixed, jit, chosen):
     """The chosen signatures (None: all), and their twins on strings."""
     inputs = SharedInputs(model, limits)
-    known = {s.name: s for s in signatures_of(model, inputs, jit)}
+    known = {s.name: s for s in signatures_of(model, inputs, jit, fixed)}
     chosen = list(known) if chosen is None else list(chosen)
     names = [name for name in chosen if not callable(name)]
     own = [_own_signature(make, model, inputs) for make in chosen if callable(make)]
@@ -161,7 +173,7 @@ def _own_signature(make, model, inputs):
     return dataclasses.replace(signature, compute=traced)
 
 
-def _facts(model, vocabulary, limits, xla):
+def _facts(model, vocabulary, limits, fixed, xla):
     """What holds for all signatures."""
     facts = {
         "model": type(model).__name__,
@@ -173,6 +185,8 @@ def _facts(model, vocabulary, limits, xla):
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
+    if fixed is not None:
+        facts |= {"of examples alone": vars(fixed)}
     if vocabulary is not None:
         facts |= {"vocabulary": vocabulary.fingerprint()}
     return facts

@@ -1,11 +1,19 @@
 """Inputs that signatures share, with bounds, checks and examples."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.serving.limits import Limits, text_bytes
-from tf_savae.serving.request_checks import example_checks, reads_text, rows_within, within
+from tf_savae.serving.request_checks import (
+    closed_rows,
+    example_checks,
+    reads_text,
+    rows_within,
+    within,
+)
 from tf_savae.serving.signature import Input
 
 __all__ = ["SharedInputs"]
@@ -55,6 +63,14 @@ class SharedInputs:
             tuple(example_checks(self._model, self._limits)),
             self._example(),
         )
+
+    def joined_x(self) -> Input:
+        """`x` of a signature that has no other input, whose requests a server may join."""
+        x = self.x()
+        if not self.takes_text:
+            return x
+        about = f"{x.about}; what follows </s> is taken for <pad>"
+        return dataclasses.replace(x, about=about, prepare=closed_rows)
 
     def _example(self):
         if self.takes_text:

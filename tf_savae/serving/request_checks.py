@@ -14,6 +14,7 @@ __all__ = [
     "after",
     "checked_answer",
     "checked_input",
+    "closed_rows",
     "example_checks",
     "reads_text",
     "rows_within",
@@ -21,7 +22,7 @@ __all__ = [
 ]
 
 
-def checked_input(tensor, name, shape, *checks):
+def checked_input(tensor, name, shape, *checks, prepare=None):
     """`tensor` with `shape`, once every check has passed.
 
     Args:
@@ -29,6 +30,7 @@ def checked_input(tensor, name, shape, *checks):
       name: for the messages.
       shape: expected, None where any size will do.
       checks: functions of the tensor to (true where all is well, message).
+      prepare: maps the tensor of that shape to the one that is checked and returned, or None.
     """
     # An identity that shape inference cannot see through, or the check below would be optimised
     # away: the signature promises what it is to check.
@@ -38,6 +40,8 @@ def checked_input(tensor, name, shape, *checks):
     tensor = after(tensor, fits, f"{name}: expected shape [{wanted}]")
     # Reshaped to the shape it has: `ensure_shape` would tell shape inference of its input, too.
     tensor = tf.ensure_shape(tf.reshape(tensor, tf.shape(tensor)), shape)
+    if prepare is not None:
+        tensor = prepare(tensor)
     for check in checks:
         holds, message = check(tensor)
         tensor = after(tensor, holds, f"{name}: {message}")
@@ -124,6 +128,19 @@ def _is_text(x):
     ends = tf.reduce_all((x == END) == last)
     holds = padded_at_the_end & begins & ends
     return holds, "expected rows <s> (id 2), words, </s> (3), <pad> (0) at the end"
+
+
+def closed_rows(x):
+    """Token rows with <pad> after the first </s>, whatever stood there.
+
+    A server that joins rows of different length fills the shorter ones up with their own first id,
+    which is <s>.
+
+    >>> closed_rows(tf.constant([[2, 5, 3, 2, 2], [2, 5, 6, 7, 3]])).numpy().tolist()
+    [[2, 5, 3, 0, 0], [2, 5, 6, 7, 3]]
+    """
+    ended = tf.cumsum(tf.cast(x == END, tf.int32), axis=1, exclusive=True) > 0
+    return tf.where(ended, PAD, x)
 
 
 def _finite(x):

@@ -24,6 +24,7 @@ class Input:
       about: what it is, with its unit and its bounds.
       checks: see `request_checks.checked_input`.
       example: a value, for the warm-up request and the documentation.
+      prepare: maps what was fed, once its shape fits, to what is checked; None for nothing.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Input:
     about: str
     checks: tuple
     example: Any
+    prepare: Callable | None = None
 
     def spec(self) -> tf.TensorSpec:
         """The `tf.TensorSpec`."""
@@ -77,7 +79,9 @@ class Signature:
 
         def run(*tensors):
             pairs = zip(tensors, self.inputs, strict=True)
-            checked = [checked_input(t, i.name, i.shape, *i.checks) for t, i in pairs]
+            checked = [
+                checked_input(t, i.name, i.shape, *i.checks, prepare=i.prepare) for t, i in pairs
+            ]
             answer = self.compute(*checked)
             return {name: checked_answer(name, tensor) for name, tensor in answer.items()}
 
@@ -86,6 +90,10 @@ class Signature:
     def specs(self) -> list[tf.TensorSpec]:
         """The `tf.TensorSpec` of each input."""
         return [i.spec() for i in self.inputs]
+
+    def joins(self) -> bool:
+        """Whether a server may join requests: every input has the examples' dimension first."""
+        return all(i.shape and i.shape[0] is None for i in self.inputs)
 
     def example(self) -> dict[str, Any]:
         """A small request that succeeds: {input: value}."""

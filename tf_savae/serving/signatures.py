@@ -8,26 +8,40 @@ import tensorflow as tf
 from tf_savae.networks import Decoder
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability import DiagonalGaussian, FullCovarianceGaussian
+from tf_savae.serving.fixed_settings import score, with_fixed_settings
 from tf_savae.serving.per_example import Alone, decoding, prior_rows
 from tf_savae.serving.signature import Output, Signature
 
-__all__ = ["signatures_of", "text_signature"]
+__all__ = ["parameter_names", "signatures_of", "text_signature"]
 
 _NAMES = {DiagonalGaussian: ("mean", "log_variance"), FullCovarianceGaussian: ("mean", "scale")}
 
 
-def signatures_of(model, inputs, jit):
+def signatures_of(model, inputs, jit, fixed=None):
     """All signatures on tensors, the one that is served by default first.
 
     Args:
       model: built `SemiAmortizedVAE` or `AutoregressiveModel`.
       inputs: `SharedInputs`.
       jit: wraps functions of tensors in XLA, or leaves them as they are.
+      fixed: `FixedSettings`; without them there are no signatures that need some.
     """
     signatures = _on_tensors(model, inputs, jit)
     # As one function each, which the twin on strings calls too: traced and stored once.
-    return [
+    shared = [
         dataclasses.replace(s, compute=tf.function(s.compute, autograph=False)) for s in signatures
+    ]
+    return [*_of_examples_alone({s.name: s for s in shared}, inputs, fixed), *shared]
+
+
+def _of_examples_alone(known, inputs, fixed):
+    if fixed is None or "infer" not in known:
+        return []
+    x = inputs.joined_x()
+    about = "The posterior q(z; lambda_K) of each example after K steps of SVI."
+    return [
+        with_fixed_settings(known["infer"], "posterior", about, x, fixed),
+        score(known["elbo"], known["log_likelihood"], x, fixed),
     ]
 
 
@@ -51,7 +65,7 @@ def _cannot_sample(decoder):
     return type(decoder).sample is Decoder.sample
 
 
-def _parameter_names(model, inputs):
+def parameter_names(model, inputs):
     """What the family's tensors are called: one name for each that the encoder gives."""
     given = tf.nest.flatten(model.encode(tf.constant(inputs.x().example)))
     numbered = tuple(f"parameters_{i}" for i in range(len(given)))
@@ -68,7 +82,7 @@ def _posterior_outputs(model, names, which):
 
 
 def _encode(model, alone, inputs):
-    names = _parameter_names(model, inputs)
+    names = parameter_names(model, inputs)
 
     def compute(x):
         return _named(names, alone.encode(x))
@@ -76,14 +90,14 @@ def _encode(model, alone, inputs):
     return Signature(
         "encode",
         "The encoder's posterior q(z; lambda_0) of each example (the prior without an encoder).",
-        (inputs.x(),),
+        (inputs.joined_x(),),
         _posterior_outputs(model, names, "q(z; lambda_0)"),
         compute,
     )
 
 
 def _infer(model, alone, inputs):
-    names = _parameter_names(model, inputs)
+    names = parameter_names(model, inputs)
 
     def compute(x, steps, seed):
         return _named(names, alone.infer(x, steps, seed))
@@ -137,7 +151,7 @@ def _exact_likelihood(model, inputs, jit):
     return Signature(
         "log_likelihood",
         "log p(x) of each example, exact.",
-        (inputs.x(),),
+        (inputs.joined_x(),),
         (Output("log_likelihood_nats", "nats", "log p(x)"),),
         compute,
     )

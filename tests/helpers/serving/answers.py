@@ -4,8 +4,11 @@ import numpy as np
 
 from tf_savae.serving import Limits
 
+# Of the signatures that take examples alone, as those of requests.
+FIXED = {"steps": 5, "samples": 7, "seed": 3}
 LIMITS = Limits(rows=8, steps=20, samples=50, words=12)
-SEED, STEPS, SAMPLES, TEMPERATURE = 3, 5, 7, 0.7
+STEPS, SAMPLES, SEED = FIXED.values()
+TEMPERATURE = 0.7
 SCALARS = {
     "steps": np.int32(STEPS),
     "seed": np.int32(SEED),
@@ -23,6 +26,8 @@ def request(definition, **inputs):
 def keras_answers(model, x, names=None):
     """{signature: {output: array}} of a `SemiAmortizedVAE`, each row of x asked for alone."""
     ways = {
+        "posterior": lambda: ways["infer"](),
+        "score": lambda: {**ways["elbo"](), **ways["log_likelihood"]()},
         "encode": lambda: _named(_alone(model.encode, x)),
         "infer": lambda: _named(_alone(lambda row: _gaussian(model.infer(row, STEPS, SEED)), x)),
         "elbo": lambda: {

@@ -40,7 +40,7 @@ def grpc_server(signatures, model_name):
 
 @contextlib.contextmanager
 def rest_server(signatures, model_name):
-    """Yields the port of POST /v1/models/NAME:predict on loopback, in columns."""
+    """Yields the port of POST /v1/models/NAME:predict on loopback, in columns and in rows."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -67,6 +67,12 @@ def rest_server(signatures, model_name):
 def _predict(signatures, body):
     signature = signatures[body["signature_name"]]
     dtypes = {n: spec.dtype for n, spec in signature.structured_input_signature[1].items()}
+    if "instances" in body:
+        (name,) = dtypes  # Values without names are of the only input.
+        made = signature(**{name: tf.constant(body["instances"], dtypes[name])})
+        columns = {n: _plain(t.numpy()) for n, t in made.items()}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return {"predictions": rows if len(columns) > 1 else [r for (r,) in map(dict.values, rows)]}
     given = {n: tf.constant(value, dtypes[n]) for n, value in body["inputs"].items()}
     made = {n: _plain(t.numpy()) for n, t in signature(**given).items()}
     return {"outputs": made if len(made) > 1 else next(iter(made.values()))}

@@ -6,7 +6,7 @@ import numpy as np
 from absl import logging
 
 from tf_savae import data
-from tf_savae.plots.image_grid import Grid, save_grid
+from tf_savae.plots.image_grid import Grid, as_pictures, save_grid
 
 __all__ = ["grid_of", "read_examples", "save_images"]
 
@@ -55,29 +55,6 @@ def save_images(config, run, x, drawn, labels, picture, archive):
     save_grid(shown, picture)
 
 
-def as_pictures(x):
-    """Images [N, H, W] of a model's x: [N, H, W], [N, H, W, 1], or rows of square images.
-
-    Raises:
-      ValueError: it is none of these.
-
-    >>> as_pictures(np.zeros([3, 4])).shape
-    (3, 2, 2)
-    """
-    x = np.asarray(x, np.float32)
-    if x.ndim == 4 and x.shape[3] == 1:
-        return x[..., 0]
-    if x.ndim == 2 and math.isqrt(x.shape[1]) ** 2 == x.shape[1]:
-        side = math.isqrt(x.shape[1])
-        return x.reshape(-1, side, side)
-    if x.ndim != 3:
-        raise ValueError(
-            f"x: expected images [N, H, W], [N, H, W, 1] or square ones as rows, got shape "
-            f"{list(x.shape)}."
-        )
-    return x
-
-
 def grid_of(mode, pictures, labels, x, title):
     """The `Grid` of a mode's images.
 
@@ -85,7 +62,7 @@ def grid_of(mode, pictures, labels, x, title):
       mode: as in `GenerateConfig`.
       pictures: [N, H, W].
       labels: one for each.
-      x: the data, or None.
+      x: the data, or None; beside samples, examples to compare them with.
       title: what is drawn, and how.
     """
     if mode == "interpolate":
@@ -107,8 +84,13 @@ def grid_of(mode, pictures, labels, x, title):
         rows = [row for pair in pairs for row in pair]
         names = [f"{name} {which}" for which in _numbers(pictures) for name in ("data", "model")]
         return Grid(np.stack(rows), f"reconstructions, {title}", names, None, None)
-    names = _numbers(pictures)
-    return Grid(np.stack(_bands(pictures)), f"samples from the prior, {title}", names, None, None)
+    names, rows = _numbers(pictures), _bands(pictures)
+    title = f"samples from the prior, {title}"
+    if x is not None:
+        real = as_pictures(x)
+        names = [*(f"data {n}" for n in _numbers(real)), *(f"model {n}" for n in names)]
+        rows, title = [*_bands(real), *rows], f"data, and {title}"
+    return Grid(np.stack(rows), title, names, None, None)
 
 
 def _numbers(pictures):

@@ -34,8 +34,8 @@ class ImageView:
         return np.asarray(x, np.float32)[..., None]
 
     def samples(self, x, epoch):
-        """A grid of images."""
-        return self._drawn("sample", x, None, epoch)
+        """A grid: rows of validation images, and below them as many images that the model drew."""
+        return self._drawn("sample", x, self.examples(len(x)), epoch)
 
     def pairs(self, x, rebuilt, epoch):
         """A grid: rows of images, and below each row what the model made of their codes."""

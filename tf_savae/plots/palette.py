@@ -1,0 +1,22 @@
+"""One colour and one name for each system in every picture, SA-VAE's the strongest."""
+
+__all__ = ["MAIN", "NEUTRAL", "SECOND", "SYSTEM_COLOURS", "SYSTEM_NAMES"]
+
+SYSTEM_COLOURS = {
+    "savae": "#c8102e",
+    "vae": "#4a7ebb",
+    "svi": "#e3a008",
+    "vae_svi": "#4f9d69",
+    "vae_svi_kl": "#8d6cab",
+    "autoregressive": "#7b8490",
+}
+SYSTEM_NAMES = {
+    "savae": "SA-VAE",
+    "vae": "VAE",
+    "svi": "SVI",
+    "vae_svi": "VAE + SVI",
+    "vae_svi_kl": "VAE + SVI + KL",
+    "autoregressive": "no latent code",
+}
+# In pictures of one model: what is shown, what it is compared with, and what is only context.
+MAIN, SECOND, NEUTRAL = "#0f6e78", "#b45309", "#9aa3ad"

@@ -1,0 +1,117 @@
+"""Signatures of examples alone, with K, S and the seed set at export: those a server may batch.
+
+A server that joins requests does so along the first dimension of every input, and scalars have
+none. `posterior` and `score` have examples as their only input, and answer each row as if it were
+alone, so that joined requests are answered as they are apart.
+"""
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from tf_savae.core import validation
+from tf_savae.serving.limits import Limits
+from tf_savae.serving.signature import Signature
+
+__all__ = ["FixedSettings", "fixed_settings", "score", "with_fixed_settings"]
+
+_SAMPLES = 100
+_INT32 = 2**31
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedSettings:
+    """K, S and the seed of the signatures that take examples alone."""
+
+    steps: int
+    samples: int
+    seed: int
+
+    def value_of(self, name: str) -> Any:
+        """The int32 constant for the input of that name."""
+        return tf.constant(getattr(self, name), tf.int32)
+
+    def about(self, *names: str) -> str:
+        """What stands in the documentation of a signature."""
+        letters = {"steps": "K", "samples": "S", "seed": "seed"}
+        return ", ".join(f"{letters[name]} = {getattr(self, name)}" for name in names)
+
+
+def fixed_settings(
+    model: Any, limits: Limits, steps: int | None, samples: int | None, seed: int
+) -> FixedSettings | None:
+    """Checks and fills in what `export` was given; None for a model without a posterior.
+
+    Args:
+      model: built.
+      limits: of one request; these settings keep to them.
+      steps: K; None for that of training, or the limit where that is lower.
+      samples: S; None for 100, or the limit where that is lower.
+      seed: any int32.
+
+    Raises:
+      ValueError: one of them is out of its range, or the model has no use for it.
+    """
+    if not hasattr(model, "refinement"):
+        for name, value in (("steps", steps), ("samples", samples)):
+            if value is not None:
+                raise ValueError(
+                    f"{name}: expected None for an {type(model).__name__}, which has no posterior, "
+                    f"got {value!r}."
+                )
+        return None
+    if steps is None:
+        steps = min(model.inference_steps, limits.steps)
+    if samples is None:
+        samples = min(_SAMPLES, limits.samples)
+    validation.non_negative_int("steps", steps)
+    validation.positive_int("samples", samples)
+    for name, value in (("steps", steps), ("samples", samples)):
+        most = getattr(limits, name)
+        if value > most:
+            raise ValueError(
+                f"{name}: expected at most {most}, as limits.{name} says, got {value}. Raise the "
+                "limit too."
+            )
+    if validation.non_negative_int("seed", seed) >= _INT32:
+        raise ValueError(f"seed: expected an integer below 2**31, got {seed}.")
+    return FixedSettings(int(steps), int(samples), int(seed))
+
+
+def with_fixed_settings(
+    signature: Signature, name: str, about: str, x: Any, fixed: FixedSettings
+) -> Signature:
+    """`signature` of its examples alone.
+
+    Args:
+      signature: one whose first input is examples, and the others are settings.
+      name, about: of the new one; the settings are added to `about`.
+      x: the `Input` of the examples.
+      fixed: the settings.
+    """
+    settings = [i.name for i in signature.inputs[1:]]
+
+    def compute(x):
+        return signature.compute(x, *map(fixed.value_of, settings))
+
+    about = f"{about} {fixed.about(*settings)}."
+    return Signature(name, about, (x,), signature.outputs, compute)
+
+
+def score(elbo: Signature, likelihood: Signature, x: Any, fixed: FixedSettings) -> Signature:
+    """All numbers about an example, with names: what `elbo` and `log_likelihood` answer."""
+    parts = [with_fixed_settings(part, "", "", x, fixed) for part in (elbo, likelihood)]
+
+    def compute(x):
+        answers = [part.compute(x) for part in parts]
+        return {**answers[0], **answers[1]}
+
+    return Signature(
+        "score",
+        "Bounds on log p(x) of each example, as elbo and log_likelihood give them. "
+        f"{fixed.about('steps', 'samples', 'seed')}.",
+        (x,),
+        (*elbo.outputs, *likelihood.outputs),
+        compute,
+    )
