@@ -19,7 +19,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHORT = ["--config=tiny", "--jit_compile=false", "--svi_steps=1", "--epochs=1"]
 TOY = {
     "train_text": [*SHORT, "--max_train_lines=60", "--max_eval_lines=12"],
-    "train_image": [*SHORT, "--max_train_images=24", "--max_eval_images=12", "--image_size=7"],
+    "train_image": [*SHORT, "--max_train_images=24", "--max_eval_images=12", "--image_size=7"]
+    + ["--board_samples=0"],
     "evaluate": ["--samples=3", "--gap_steps=10", "--gap_noises=2", "--gap_examples=4"]
     + ["--curve_steps=0,1", "--curve_tolerances=0.1", "--curve_noises=2", "--curve_examples=4"],
     "generate": [],
