@@ -23,6 +23,9 @@ REQUIREMENTS = [
 # Clients of a served model, and the tests of what is written for servers.
 SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
 
+# Hugging Face datasets as a source, hf:NAME.
+HF = ["datasets>=3,<6", "pillow>=10"]
+
 # Makes the site of docs/ and the API reference; theme and hooks are written for mkdocs 1.
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "pdoc>=16,<17"]
 
@@ -57,7 +60,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["tf_savae", "tf_savae.*"]),
-    package_data={"tf_savae": ["py.typed"]},
+    package_data={"tf_savae": ["py.typed", "data/builtin/*.npz", "data/builtin/*.xz"]},
     scripts=sorted(glob("bin/*.py")),
     python_requires=">=3.11,<3.13",
     install_requires=REQUIREMENTS,
@@ -65,6 +68,7 @@ setup(
         "serving": SERVING,
         "mlflow": MLFLOW,
         "docs": DOCS,
+        "hf": HF,
         "test": TEST,
         "bench": BENCH,
         "tpu": TPU,

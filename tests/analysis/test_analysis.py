@@ -118,7 +118,7 @@ def test_decoders_that_forward_mode_cannot_pass():
     model = SemiAmortizedVAE(encoder, _KerasDecoder(), latent_size=Z, objective="vae")
     model.compile(jit_compile=False)
     model(X)
-    z = model.encode(X)[0].numpy()
+    z = model.encoded_parameters(X)[0].numpy()
     with pytest.raises(saliency._CANNOT):
         parts = model.decoder.token_log_probs
         tf.function(lambda: saliency._forward(lambda z: parts(X, z), z, tf.ones_like(z)))()
@@ -135,7 +135,7 @@ def test_pixels_of_a_pixelcnn():
     model.compile(jit_compile=False)
     x = np.random.default_rng(0).integers(0, 2, (2, 3, 4, 1)).astype(np.float32)
     model(x)
-    z = model.encode(x)[0].numpy()
+    z = model.encoded_parameters(x)[0].numpy()
     parts = log_probs_of_parts(decoder)
     np.testing.assert_allclose(
         tf.reduce_sum(parts(x, z), axis=[1, 2]), decoder.log_prob(x, z), rtol=1e-5

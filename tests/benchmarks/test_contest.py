@@ -48,7 +48,7 @@ def test_the_noise_handed_out_is_the_noise_drawn():
     contender = ours.Ours(case, 0, "vae", data, "float64")
     loss, gradients = contender.gradients()
     model = contender._model
-    mean, log_variance = (np.asarray(p) for p in model.encode(data["x"]))
+    mean, log_variance = (np.asarray(p) for p in model.encoded_parameters(data["x"]))
     z = mean + np.exp(0.5 * log_variance) * data["noise"][0]
     kl = 0.5 * np.sum(np.exp(log_variance) + mean**2 - 1.0 - log_variance, axis=1)
     nll = -model.decoder.log_prob(data["x"], z).numpy()

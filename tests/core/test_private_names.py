@@ -63,6 +63,7 @@ MODULES = [
 ATTRIBUTES = {
     "_all_reduce_sum_gradients": _optimizer,
     "_assert_compile_called": _trainer,
+    "_build_shapes_dict": _model,
     "_distribute_strategy": _model,
     "_distribution_strategy": _optimizer,
     "_dtype_policy": _model,

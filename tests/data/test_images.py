@@ -209,7 +209,7 @@ def _damaged(folder):
         ("long.amat", "expected rows of 0 and 1 separated by blanks, got '010'"),
         ("ragged.amat", "expected rows of one length, got 5 numbers in 2 lines"),
         ("a.txt", "expected a name that ends in .npz, .npy, .mat, .amat, got '.txt'"),
-        ("empty", "expected .png images in it or below it"),
+        ("empty", "expected .png or .jpg images in it or below it"),
         ("half", "found none for test, valid"),
         ("pictures", "a.png is not a whole, valid .png image"),
         ("whole.npz@labels", r"no field 'labels': it has images \[50, 20, 20\]"),

@@ -105,7 +105,7 @@ def test_the_oracle_s_words(manual, tmp_path):
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("static_mnist", "expected .png images"),
+        ("static_mnist", "expected .png or .jpg images"),
         ("omniglot28/chardata", "no file at .*chardata.mat"),
         ("line_text", "expected train.txt"),
         ("oracle_words", "oracle.npz"),

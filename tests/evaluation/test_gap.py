@@ -36,7 +36,7 @@ def gap(model):
 
 def test_lambda_star_is_the_best_of_the_family(model):
     optimise = Optimisation(model, steps=400, samples=4, judges=1000)
-    best = optimise(X, [model.encode(X)], seeds.as_seed(1))
+    best = optimise(X, [model.encoded_parameters(X)], seeds.as_seed(1))
     mean, log_variance = (p.numpy() for p in best.parameters)
     variance = np.broadcast_to(1 / np.diag(known.PRECISION), mean.shape)
     np.testing.assert_allclose(mean, known.posterior_mean(X), atol=0.1)
@@ -53,7 +53,7 @@ def test_each_example_keeps_its_best_start(model):
     optimum = (known.posterior_mean(X), np.log(variance) + 0 * known.posterior_mean(X))
     optimum = tuple(tf.constant(part, tf.float32) for part in optimum)
     wild = Optimisation(model, steps=10, step_size=100.0, judges=20)
-    best = wild(X, [model.encode(X), optimum], seeds.as_seed(0))
+    best = wild(X, [model.encoded_parameters(X), optimum], seeds.as_seed(0))
     for found, expected in zip(best.parameters, optimum, strict=True):
         np.testing.assert_array_equal(found, expected)
 

@@ -21,6 +21,7 @@ FLOORS = {
     "analysis": 9,
     "serving": 9,
     "plots": 10,
+    "presets": 10,
     "training": 11,
     "tasks": 12,
     "commands": 13,

@@ -99,7 +99,7 @@ def test_by_default_nothing_is_compared(float64):
     x = data(4)
     model = compiled(dense_model(**EXPLODING), x)
     assert "fell_back" not in model._bound_metrics.trackers
-    _, start = train_problem(model, x).refined(model.encode(x))
+    _, start = train_problem(model, x).refined(model.encoded_parameters(x))
     assert start.fell_back is None
 
 

@@ -206,7 +206,7 @@ def test_a_plain_vae_answers_with_its_own_posterior():
 
 def test_no_steps_is_the_amortized_posterior(trained):
     x = data(5)
-    mean, log_variance = trained.encode(x)
+    mean, log_variance = trained.encoded_parameters(x)
     posterior = trained.infer(x, steps=0)
     np.testing.assert_allclose(posterior.mean(), mean, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(posterior.stddev(), np.exp(0.5 * log_variance), rtol=1e-5, atol=1e-6)
@@ -252,7 +252,7 @@ def test_keras_functions_follow_the_settings_of_refinement():
     model.predict(x, verbose=0)
     assert model.predict_function is kept
     model.refinement.steps = 0
-    unrefined = model.encode(tf.constant(x))[0].numpy()
+    unrefined = model.encoded_parameters(tf.constant(x))[0].numpy()
     np.testing.assert_allclose(model.predict(x, verbose=0), unrefined, rtol=1e-5)
     assert np.abs(codes - unrefined).max() > 1e-3
     again = model.evaluate(x, verbose=0, return_dict=True)

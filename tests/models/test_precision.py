@@ -29,7 +29,7 @@ def test_gradients_are_close_to_float32(make, hvp):
     for policy in ("float32", "mixed_bfloat16"):
         model = compiled(_made_under(policy, make, hvp=hvp), x)
         assert {v.dtype for v in model.trainable_variables} == {"float32"}
-        assert {p.dtype for p in model.encode(x)} == {tf.float32}
+        assert {p.dtype for p in model.encoded_parameters(x)} == {tf.float32}
         gradients.append(step_gradients(model, x))
     assert _cosine(*gradients) > 0.999
     assert model.negative_elbo(x).dtype == tf.float32

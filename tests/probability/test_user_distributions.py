@@ -290,7 +290,7 @@ def test_parameter_shapes_as_a_list_of_shapes():
 
     model = dense_model("vae", model={"family": Listed(_normal)}, encoder=dense_encoder(4))
     # The first call that builds is made where no tape records.
-    assert [p.shape.as_list() for p in model.encode(data())] == [[4, 2], [4, 2]]
+    assert [p.shape.as_list() for p in model.encoded_parameters(data())] == [[4, 2], [4, 2]]
 
 
 def test_refine_itself_takes_any_objective():

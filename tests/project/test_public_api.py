@@ -16,8 +16,8 @@ import tf_savae.svi
 
 PACKAGES = """tf_savae tf_savae.analysis tf_savae.autodiff tf_savae.commands tf_savae.data
     tf_savae.evaluation tf_savae.generation tf_savae.models tf_savae.networks tf_savae.objectives
-    tf_savae.ops tf_savae.plots tf_savae.probability tf_savae.samplers tf_savae.serving tf_savae.svi
-    tf_savae.tasks tf_savae.training""".split()
+    tf_savae.ops tf_savae.plots tf_savae.presets tf_savae.probability tf_savae.samplers
+    tf_savae.serving tf_savae.svi tf_savae.tasks tf_savae.training""".split()
 EMPTY = inspect.Parameter.empty
 CHANGELOG = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
 

@@ -9,19 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-import text_runs
 from absl import flags
 from keras_models import compiled, data, dense_model
 
 from tf_savae import evaluation, svi
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-# Flags that make the text tutorial's commands run in seconds.
+# Flags that make the commands of both tutorials run in seconds.
+SHORT = ["--config=tiny", "--jit_compile=false", "--svi_steps=1", "--epochs=1"]
 TOY = {
-    "train_text": ["--config=tiny", "--jit_compile=false", "--svi_steps=1", "--epochs=1"],
+    "train_text": [*SHORT, "--max_train_lines=60", "--max_eval_lines=12"],
+    "train_image": [*SHORT, "--max_train_images=24", "--max_eval_images=12", "--image_size=7"]
+    + ["--board_samples=0"],
     "evaluate": ["--samples=3", "--gap_steps=10", "--gap_noises=2", "--gap_examples=4"]
     + ["--curve_steps=0,1", "--curve_tolerances=0.1", "--curve_noises=2", "--curve_examples=4"],
-    "generate": ["--length=6"],
+    "generate": [],
     "analyze": ["--max_examples=4", "--noises=2"],
 }
 
@@ -102,10 +104,10 @@ def _commands(page):
     return [shlex.split(line) for line in lines]
 
 
-def _run(command, monkeypatch):
+def _run(command, monkeypatch, *more):
     """`python bin/NAME.py ...` in this process: starting TensorFlow anew takes seconds."""
     script = DOCS.parent / command[1]
-    monkeypatch.setattr(sys, "argv", [str(script), *command[2:], *TOY[script.stem]])
+    monkeypatch.setattr(sys, "argv", [str(script), *command[2:], *TOY[script.stem], *more])
     before = set(flags.FLAGS)
     try:
         with pytest.raises(SystemExit) as ended:
@@ -118,15 +120,39 @@ def _run(command, monkeypatch):
 
 
 def test_own_text(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(text_runs.write_texts(tmp_path))
+    """In an empty folder: the sentences are the package's."""
+    monkeypatch.chdir(tmp_path)
     commands = _commands("tutorial_text.md")
-    assert {Path(c[1]).stem for c in commands if c[0] == "python"} == set(TOY)
+    assert {Path(c[1]).stem for c in commands if c[0] == "python"} == set(TOY) - {"train_image"}
     for command in commands:
         if command[0] == "python":
-            _run(command, monkeypatch)
+            _run(command, monkeypatch, *["--length=6"] * ("generate" in command[1]))
         else:
             assert command == ["tensorboard", "--logdir=savae_run/tensorboard"]
     run = tmp_path / "savae_run"
     for name in ("report.json", "history.csv", "tensorboard", "evaluation", "analysis"):
         assert (run / name).exists(), name
     assert list((run / "evaluation").glob("*.png")) and list((run / "analysis").glob("*.png"))
+
+
+def test_images(tmp_path, monkeypatch):
+    """In an empty folder: the drawings are the package's."""
+    monkeypatch.chdir(tmp_path)
+    commands = _commands("tutorial_image.md")
+    assert {Path(c[1]).stem for c in commands} == set(TOY) - {"train_text"}
+    for command in commands:
+        _run(command, monkeypatch)
+    for name in ("report.json", "history.csv", "evaluation", "analysis"):
+        assert (tmp_path / "image_run" / name).exists(), name
+    assert (tmp_path / "samples.png").exists() and (tmp_path / "reconstructions.npz").exists()
+
+
+def test_images_in_python(capsys):
+    source = _python("tutorial_image.md")
+    assert "EPOCHS, ROWS = 10, 6000" in source
+    names = {"__name__": "tutorial"}
+    source = source.replace("EPOCHS, ROWS = 10, 6000", "EPOCHS, ROWS = 1, 40")
+    exec(compile(source, "tutorial_image.md", "exec"), names)
+    assert names["codes"].shape == (40, 16) and names["drawings"].shape == (10, 28, 28, 1)
+    pixels = np.asarray(names["pixels"])
+    assert pixels.shape == (10, 28, 28, 1) and np.all((pixels > 0) & (pixels < 1))

@@ -120,8 +120,9 @@ def test_doors_of_a_model_without_weights(name, tmp_path):
     for door in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
         with pytest.raises(ValueError, match="expected a compiled model. Call compile"):
             door(kind.x)
-    with pytest.raises(NotImplementedError, match="Use tf_savae.export"):
+    with pytest.raises(ValueError, match="model: expected .* with weights"):
         model.export(tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
     with pytest.raises(NotImplementedError, match="compute_loss: .* Use evaluate or test_on_batch"):
         model.compute_loss(kind.x)
     with pytest.raises(ValueError, match="x: expected data, got a symbolic keras.KerasTensor"):
@@ -157,7 +158,7 @@ def test_an_example_s_answer_does_not_depend_on_its_batch(name):
     np.testing.assert_allclose(part, whole[2:], atol=1e-4)
     means = [generation.posterior_means(model, x, batch_size=size) for size in (2, 4)]
     np.testing.assert_allclose(means[0], means[1], atol=1e-5)
-    alone, other = (model.encode(_rows(x, rows)) for rows in ([2], [2, 0]))
+    alone, other = (model.encoded_parameters(_rows(x, rows)) for rows in ([2], [2, 0]))
     for one, two in zip(tf.nest.flatten(alone), tf.nest.flatten(other), strict=True):
         np.testing.assert_allclose(one[0], two[0], atol=1e-5)
 
@@ -185,7 +186,7 @@ def _log_likelihood(model, x):
     if not hasattr(model, "refinement"):
         return model.log_likelihood(x).numpy()
     x = standardized(model, x)
-    z = model.family.distribution(model.encode(x)).mean()
+    z = model.family.distribution(model.encoded_parameters(x)).mean()
     return model.decoder(x, z).numpy()
 
 

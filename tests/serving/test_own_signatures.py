@@ -13,7 +13,7 @@ def code_length(model, inputs):
     """How far each example's code lies from the prior's mean."""
 
     def compute(x):
-        mean, _ = model.encode(x)
+        mean, _ = model.encoded_parameters(x)
         return {"length": tf.norm(mean, axis=1)}
 
     answer = (serving.Output("length", "", "the norm of the encoder's mean"),)
@@ -31,7 +31,7 @@ def test_it_is_served_beside_the_others(model, tmp_path):
     served = tf.saved_model.load(tf_savae.export(model, tmp_path, signatures=["elbo", code_length]))
     assert set(served.signatures) == {"elbo", "code_length", "serving_default"}
     x = tf.constant(keras_models.data(3))
-    wanted = tf.norm(model.encode(x)[0], axis=1)
+    wanted = tf.norm(model.encoded_parameters(x)[0], axis=1)
     np.testing.assert_allclose(served.signatures["code_length"](x=x)["length"], wanted, rtol=1e-6)
     with pytest.raises(tf.errors.InvalidArgumentError):  # The shared input brings its checks.
         served.signatures["code_length"](x=x * np.nan)

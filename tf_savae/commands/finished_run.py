@@ -1,6 +1,6 @@
 """The data of a finished run, as evaluate.py and analyze.py are told of them."""
 
-import os
+from tf_savae.data import readable
 
 __all__ = ["read_split"]
 
@@ -21,8 +21,6 @@ def read_split(run, config):
             f"file: expected the data of --split={config.split}, since a run does not keep its "
             "data; got nothing. Give --file."
         )
-    place = str(config.file)
-    plain = place.rpartition("@")[0] or place  # FILE@FIELD of images.
-    if not place.startswith("tfds:") and not any(os.access(p, os.R_OK) for p in (place, plain)):
-        raise FileNotFoundError(f"file: expected a file that can be read, got {place}.")
+    if not readable(config.file):
+        raise FileNotFoundError(f"file: expected a file that can be read, got {config.file}.")
     return run.task.read_split(run, config)

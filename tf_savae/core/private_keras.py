@@ -4,6 +4,7 @@ tests/core/test_private_names.py looks for each name in the installed version, a
 no other module uses one. `HOOKS` are the exception: methods that models override, by their name.
 """
 
+import contextlib
 from typing import Any
 
 import keras
@@ -29,6 +30,7 @@ __all__ = [
     "known_variables",
     "regularization_losses",
     "set_autocast_scope",
+    "shown_shapes",
     "split_arrays",
     "strategy_of_model",
     "strategy_of_optimizer",
@@ -127,3 +129,22 @@ class ArrayBatches(ArrayDataAdapter):
         options = tf.data.Options()
         options.autotune.enabled = False
         return super().get_tf_dataset().with_options(options)
+
+
+@contextlib.contextmanager
+def shown_shapes(shapes):
+    """Within it `Model.summary` shows what layers give, [(layer, nest of shapes)].
+
+    Keras shows "?" of a layer that was called and has no `build` of its own (3.15.1).
+    """
+    before = [(layer, dict(vars(layer))) for layer, _ in shapes]
+    for layer, shape in shapes:
+        vars(layer)["_build_shapes_dict"] = {"input_shape": ()}
+        vars(layer)["compute_output_shape"] = lambda shape=shape, **_: shape
+    try:
+        yield
+    finally:
+        for layer, attributes in before:
+            for name in ("_build_shapes_dict", "compute_output_shape"):
+                vars(layer).pop(name)
+                vars(layer).update({n: attributes[n] for n in (name,) if n in attributes})

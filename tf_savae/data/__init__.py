@@ -1,9 +1,11 @@
 """Data: vocabulary, text and images read from files or TFDS, and batches of static shape."""
 
 from tf_savae.core.tokens import END, PAD, START, UNK
+from tf_savae.data.builtin.load import Labelled, load_sentences, load_shapes
 from tf_savae.data.images.image_set import ImageSet
 from tf_savae.data.images.pipeline import image_batches, image_steps_per_epoch, image_stream
-from tf_savae.data.images.source import load_images, split_images
+from tf_savae.data.images.source import load_images, load_pictures, split_images
+from tf_savae.data.sources import is_name, readable
 from tf_savae.data.splits import split_lines, spread
 from tf_savae.data.text.buckets import bucket_lengths, plan_batches
 from tf_savae.data.text.corpus import TextCorpus, load_corpus
@@ -18,6 +20,7 @@ __all__ = [
     "START",
     "UNK",
     "ImageSet",
+    "Labelled",
     "LineReport",
     "TextCorpus",
     "Vocabulary",
@@ -26,11 +29,16 @@ __all__ = [
     "image_batches",
     "image_steps_per_epoch",
     "image_stream",
+    "is_name",
     "load_corpus",
     "load_images",
+    "load_pictures",
+    "load_sentences",
+    "load_shapes",
     "pad_rows",
     "plan_batches",
     "read_lines",
+    "readable",
     "split_images",
     "split_lines",
     "spread",

@@ -48,7 +48,8 @@ class Optimisation:
     >>> model = models.SemiAmortizedVAE(keras.layers.Dense(4), decoder, latent_size=2)
     >>> model.compile(jit_compile=False)
     >>> x = tf.ones([5, 3])
-    >>> best = Optimisation(model, steps=20, judges=5)(x, [model.encode(x)], seeds.as_seed(0))
+    >>> best = Optimisation(model, steps=20, judges=5)(
+    ...     x, [model.encoded_parameters(x)], seeds.as_seed(0))
     >>> bool(tf.reduce_all(best.history[-1] <= best.history[0]))
     True
     """

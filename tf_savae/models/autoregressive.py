@@ -102,6 +102,10 @@ class AutoregressiveModel(BoundModel):
         seed = seeds.as_seed(0 if seed is None else seed)
         return decode_rows(self, tf.zeros([n, 0]), seed, first, **options)
 
+    def sample(self, n: int, seed: Seed | None = None, first: int = 0, **options: Any) -> Nest:
+        """n samples of x: the same as `generate`."""
+        return self.generate(n, seed, first, **options)
+
     def get_config(self) -> Config:
         config = super().get_config()
         decoder = keras.saving.serialize_keras_object(self.decoder)

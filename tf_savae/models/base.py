@@ -1,6 +1,8 @@
 """`BoundModel`: what both models share: compilation, metrics, callbacks, input validation."""
 
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import keras
@@ -8,7 +10,7 @@ import tensorflow as tf
 
 from tf_savae.core import private_keras, seeds, validation
 from tf_savae.core.settings import ChecksSettings
-from tf_savae.core.typing import Config, Nest, TensorLike
+from tf_savae.core.typing import Config, Nest, PathLike, TensorLike
 from tf_savae.data.array_batches import batches_of, with_array_batches
 from tf_savae.models import apply_if_finite, keras_distribution
 from tf_savae.models.build import BuildsFromData, first_batch
@@ -304,7 +306,10 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         steps: int | None = None,
         callbacks: Any = None,
     ) -> Nest:
-        """As `keras.Model.predict`.
+        """Latent codes, [N, Z]: the means of the refined posteriors; as `keras.Model.predict`.
+
+        Of an `AutoregressiveModel`, which has none: log p(x), [N] nats. NumPy arrays in any case.
+        `infer` gives the posteriors, `reconstruct` what the decoder makes of the codes.
 
         Raises:
           ValueError: x holds what cannot be data of this model.
@@ -330,12 +335,14 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
             "log_likelihood for each example."
         )
 
-    def export(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raises NotImplementedError: `tf_savae.export` writes what a model server takes."""
-        raise NotImplementedError(
-            f"export: Keras' own would know neither steps nor seeds of a {type(self).__name__}. "
-            "Use tf_savae.export(model, path)."
-        )
+    def export(self, path: PathLike, format: str = "tf_saved_model", **options: Any) -> Path:
+        """Writes the model as a SavedModel that TF Serving runs: `tf_savae.export(model, path)`.
+
+        Options, result and errors are its own; there is no `format` but Keras' "tf_saved_model".
+        """
+        validation.choice("format", format, ("tf_saved_model",))
+        # The root knows all floors; serving stands above this one.
+        return importlib.import_module("tf_savae").export(self, path, **options)
 
     def _check_arrays(self, x):
         check_arrays(x, *self._data_limits())

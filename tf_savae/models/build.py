@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_savae.core import seeds
+from tf_savae.core import private_keras, seeds
 from tf_savae.core.typing import Config, MixedIn, Nest
 from tf_savae.models.objective_builder import encoded, standardized
 from tf_savae.models.validation.arrays import refuse_sparse
@@ -15,7 +15,7 @@ from tf_savae.networks import StandardNormalPrior
 from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import zero_codes
 
-__all__ = ["BuildsFromData", "first_batch", "make_parts", "spec_of", "zeros_of"]
+__all__ = ["BuildsFromData", "first_batch", "make_parts", "shapes_of", "spec_of", "zeros_of"]
 
 
 class BuildsFromData(MixedIn):
@@ -92,6 +92,16 @@ class BuildsFromData(MixedIn):
         self.ensure_built(x)
         return super().__call__(x, *args, **kwargs)
 
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.summary`; with the shapes of what the parts give, once there is data."""
+        known = self._part_shapes() if self.built and self._data_spec is not None else []
+        with private_keras.shown_shapes(known):
+            super().summary(*args, **kwargs)
+
+    def _part_shapes(self):
+        """[(layer, nest of the shapes it gives)] of a built model's parts."""
+        return [(self.decoder, (None,))]
+
     def get_build_config(self) -> Config | None:
         """What `build_from_config` needs, as JSON."""
         if self._data_spec is None:
@@ -103,6 +113,11 @@ class BuildsFromData(MixedIn):
         spec = keras.saving.deserialize_keras_object(config["data_spec"])
         # Unknown lengths (text) may be anything: a short row is enough.
         self.ensure_built(zeros_of(spec))
+
+
+def shapes_of(outputs):
+    """Of a nest of tensors, with None for the batch."""
+    return tf.nest.map_structure(lambda tensor: (None, *tensor.shape[1:]), outputs)
 
 
 def make_parts(model, x):

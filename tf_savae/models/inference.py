@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
-from tf_savae.core.typing import Distribution, Nest, Seed
+from tf_savae.core.typing import Distribution, Nest, Seed, TensorLike
 from tf_savae.models.row_sampling import (
     check_built,
     decode_rows,
@@ -20,12 +20,15 @@ from tf_savae.probability import importance_weighted_log_likelihood
 from tf_savae.probability.posterior_mean import posterior_mean
 
 __all__ = [
+    "decode",
+    "encode",
     "generate",
     "infer",
     "log_likelihood",
     "negative_elbo",
     "reconstruct",
     "refined_parameters",
+    "sample",
 ]
 
 _STOPPING_SAMPLES = 8
@@ -41,6 +44,8 @@ def infer(
     fall_back: int | None = None,
 ) -> Distribution:
     """The posterior q(z; lambda_K) of each example, a TFP distribution.
+
+    `encode` gives the posterior before the steps, in the same form.
 
     Args:
       x: data [B, ...].
@@ -64,6 +69,21 @@ def infer(
 
     compiled = model._compiled(("infer", steps, *options), run)
     return model.family.distribution(compiled(model.checked_data(x), _seed(seed)))
+
+
+def encode(model: Any, x: Nest) -> Distribution:
+    """The encoder's posterior q(z; lambda_0) of each example, a TFP distribution, as `infer` gives.
+
+    It is `infer(x, steps=0)`: a model that was trained to be refined does better with `infer`. The
+    prior is the answer where there is no encoder. `encoded_parameters` gives lambda_0 itself.
+
+    Args:
+      x: data [B, ...].
+
+    Raises:
+      ValueError: x cannot be data of this model.
+    """
+    return infer(model, x, steps=0)
 
 
 def refined_parameters(
@@ -144,6 +164,48 @@ def log_likelihood(
     return compiled(model.checked_data(x), _seed(seed))
 
 
+def decode(
+    model: Any,
+    z: TensorLike,
+    seed: Seed | None = None,
+    first: int = 0,
+    mean: bool = False,
+    **options: Any,
+) -> Nest:
+    """One x for each code: drawn from p(x | z), or the mean of p(x | z).
+
+    `generate` decodes codes from the prior, `reconstruct` those of the examples' posteriors; with
+    this codes may come from anywhere, such as a path between two of them. Row i depends on (z[i],
+    seed, first + i) and its own options alone.
+
+    Args:
+      z: codes [B, Z].
+      seed: int or stateless seed [2]; 0 by default.
+      first: number of the first row, for a z that is part of more codes.
+      mean: the mean of p(x | z), such as the probabilities of pixels, of a decoder that has a
+        `distribution`; nothing is drawn.
+      options: as for `generate`, with entries for the B rows.
+
+    Raises:
+      ValueError: the model has no weights yet, z is no code of it, the decoder has no such option,
+        or no mean.
+    """
+    first = validation.non_negative_int("first", first)
+    check_built(model, "decode")
+    z = _codes(model, z)
+    if validation.boolean("mean", mean):
+        return _decoded_mean(model, z, options)
+    return decode_rows(model, z, _seed(seed), first, **options)
+
+
+def sample(model: Any, n: int, seed: Seed | None = None, first: int = 0, **options: Any) -> Nest:
+    """n samples of x: the same as `generate`, by the name that distributions have for it.
+
+    Arguments and errors are those of `generate`.
+    """
+    return generate(model, n, seed, first, **options)
+
+
 def generate(model: Any, n: int, seed: Seed | None = None, first: int = 0, **options: Any) -> Nest:
     """n samples of x: z from the prior, x from the decoder.
 
@@ -203,6 +265,31 @@ def reconstruct(
     else:
         z = posterior_codes(model, parameters, drawing, first)
     return decode_rows(model, z, noise, first, **options)
+
+
+def _codes(model, z):
+    """z as a tensor [B, Z] in the weights' precision."""
+    z = tf.cast(tf.convert_to_tensor(z), model.variable_dtype)
+    size = model.latent_size
+    if z.shape.rank != 2 or z.shape[1] != size:
+        raise ValueError(f"z: expected codes [B, {size}], got shape {z.shape.as_list()}.")
+    validation.finite("z", z, "Give codes without NaN.")
+    return z
+
+
+def _decoded_mean(model, z, options):
+    if not hasattr(model.decoder, "distribution"):
+        raise ValueError(
+            f"mean: {type(model.decoder).__name__} has no distribution(z) whose mean it could be. "
+            "Leave it out: decode draws from p(x | z)."
+        )
+    if options:
+        raise ValueError(
+            f"{', '.join(options)}: expected no option of drawing with mean=True, which draws "
+            "nothing. Leave it out."
+        )
+    mean = model._compiled(("decode_mean",), lambda z: model.decoder.distribution(z).mean())
+    return mean(z)
 
 
 def _steps_of(model, steps):

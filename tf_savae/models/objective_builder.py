@@ -13,13 +13,16 @@ from tf_savae.networks import Effects, PureEncoder, PureGenerator
 from tf_savae.objectives import BatchObjective, RefinementInfo
 from tf_savae.probability import Family
 
-__all__ = ["encode", "encoded", "generator", "problem", "standardized"]
+__all__ = ["encoded", "encoded_parameters", "generator", "problem", "standardized"]
 
 _ENCODER = 999  # The stream of the encoder's noise.
 
 
-def encode(model: Any, x: Nest, training: bool = False) -> Nest:
-    """lambda_0: the encoder's parameters (the prior's where there is no encoder)."""
+def encoded_parameters(model: Any, x: Nest, training: bool = False) -> Nest:
+    """lambda_0, the encoder's parameters (the prior's where there is no encoder), a nest [B, ...].
+
+    `encode` gives the distribution that has them, `refined_parameters` those after K steps.
+    """
     x = standardized(model, x)
     model._ensure_built_in_graph(x)
     return encoded(model, x, seeds.as_seed(0), training)[0]

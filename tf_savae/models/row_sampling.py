@@ -90,12 +90,12 @@ def _rows(tensor, numbers):
     return tf.squeeze(tf.gather_nd(tensor, numbers[:, None, None]), axis=1)
 
 
-def check_built(model):
-    """Raises ValueError unless the model has weights."""
+def check_built(model, method="generate"):
+    """Raises ValueError, in the name of a method, unless the model has weights."""
     if not model.built:
         raise ValueError(
-            "generate: expected a model with weights, got one that has not seen data. Call fit, or "
-            "build((None, ...)), or call the model on one batch, or load a trained one."
+            f"{method}: expected a model with weights, got one that has not seen data. Call fit, "
+            "or build((None, ...)), or call the model on one batch, or load a trained one."
         )
 
 

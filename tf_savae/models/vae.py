@@ -11,7 +11,7 @@ from tf_savae.core.registration import register
 from tf_savae.core.typing import Config, Distribution, Nest
 from tf_savae.models import apply_if_finite, inference, objective_builder, warm_start
 from tf_savae.models.base import BoundModel
-from tf_savae.models.build import make_parts
+from tf_savae.models.build import make_parts, shapes_of, zeros_of
 from tf_savae.models.callbacks import WarnOfIdleEncoder
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.refinement import hvp_choice, steps_schedule
@@ -132,7 +132,10 @@ class SemiAmortizedVAE(BoundModel):
     log_likelihood = inference.log_likelihood
     generate = inference.generate
     reconstruct = inference.reconstruct
-    encode = objective_builder.encode
+    encode = inference.encode
+    decode = inference.decode
+    sample = inference.sample
+    encoded_parameters = objective_builder.encoded_parameters
     generator = objective_builder.generator
     problem = objective_builder.problem
 
@@ -271,6 +274,14 @@ class SemiAmortizedVAE(BoundModel):
 
     def _make_parts(self, x):
         make_parts(self, x)
+
+    def _part_shapes(self):
+        x = zeros_of(self.data_spec)
+        parameters = shapes_of(self.encoded_parameters(x))
+        shown = [(self.refinement, parameters), (self.prior, (None, self.latent_size))]
+        if self.encoder is not None:
+            shown.append((self.encoder, shapes_of(self.encoder(x))))
+        return [*super()._part_shapes(), *shown]
 
     def _needs_batch(self):
         return super()._needs_batch() or self._measures_hvp()

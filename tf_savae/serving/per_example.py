@@ -36,7 +36,7 @@ class Alone:
 
     def _encode(self, x):
         """lambda_0."""
-        return self.model.encode(x)
+        return self.model.encoded_parameters(x)
 
     def _infer(self, x, steps, seed):
         """lambda_K, as `model.infer` finds it."""

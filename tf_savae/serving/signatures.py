@@ -67,7 +67,7 @@ def _cannot_sample(decoder):
 
 def parameter_names(model, inputs):
     """What the family's tensors are called: one name for each that the encoder gives."""
-    given = tf.nest.flatten(model.encode(tf.constant(inputs.x().example)))
+    given = tf.nest.flatten(model.encoded_parameters(tf.constant(inputs.x().example)))
     numbered = tuple(f"parameters_{i}" for i in range(len(given)))
     return _NAMES.get(type(model.family), numbered)
 

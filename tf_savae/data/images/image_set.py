@@ -15,6 +15,8 @@ _NARROW = 4  # Times its height: no picture is that wide, as [H, W, N] read as [
 _HALF = 128  # Of 0..255: a whole set of images that stays below has another range;
 _DARK = 32  # or below this, where their type says that 255 is the most.
 
+_OF_COLOURS = " Take the brightness of colours with load_images(grey=True) or --to_grey."
+
 Rows: TypeAlias = Sequence[int] | np.ndarray | slice  # Numbers of images.
 
 
@@ -114,7 +116,7 @@ def _three_axes(array, source):
     if array.ndim != 3:
         raise ValueError(
             f"{source}: expected one-channel images [N, H, W], [N, H, W, 1] or [N, 1, H, W], got "
-            f"shape {list(array.shape)}."
+            f"shape {list(array.shape)}.{_OF_COLOURS if array.shape[-1:] == (3,) else ''}"
         )
     height, width, count = array.shape
     if height == width and count > _NARROW * width > _NARROW:

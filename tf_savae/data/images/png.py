@@ -1,18 +1,16 @@
-"""Decode .png files to grey levels, and refuse what would be misread."""
+"""Decode .png files to grey levels or colours, and refuse what would be misread."""
 
 import struct
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["HEADER_SIZE", "grey_levels", "pixel_count"]
+__all__ = ["orientation", "pixel_count", "pixels"]
 
 _BEFORE_SIZE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _HEADER = struct.Struct(f">{len(_BEFORE_SIZE)}sIIB")  # And width, height and bits of a channel.
 _CHUNK = struct.Struct(">I4s")  # Length and kind; after the content come 4 bytes of checksum.
 _ORIENTATION = 0x0112  # The EXIF tag; 1 is upright.
-
-HEADER_SIZE = _HEADER.size
 
 
 def pixel_count(path, content):
@@ -36,11 +34,11 @@ def pixel_count(path, content):
     return width * height
 
 
-def grey_levels(path, content):
-    """uint8 [H, W], from the whole content of a .png file.
+def pixels(path, content):
+    """uint8 [H, W], or [H, W, 3] where it has colours, from the whole content of a .png file.
 
     Raises:
-      ValueError: it is damaged, or is transparent, coloured, animated or to be turned.
+      ValueError: it is damaged, or is transparent, animated or to be turned.
     """
     chunks = _checked_chunks(path, content)
     try:
@@ -58,10 +56,7 @@ def grey_levels(path, content):
             "first."
         )
     if any(np.any(levels[0] != other) for other in levels[1:]):
-        raise ValueError(
-            f"{path}: expected grey or black-and-white pixels, got colours. Convert it to grey "
-            "levels first."
-        )
+        return np.stack(levels, axis=2)
     return np.ascontiguousarray(levels[0])
 
 
@@ -82,7 +77,7 @@ def _checked_chunks(path, content):
         kinds.add(kind)
         if kind == b"acTL":
             raise ValueError(f"{path}: expected one picture, got an animation. Save its frames.")
-        if kind == b"eXIf" and _orientation(content[start : start + length]) != 1:
+        if kind == b"eXIf" and orientation(content[start : start + length]) != 1:
             raise ValueError(
                 f"{path}: its EXIF data say that it is to be turned or mirrored, which the pixels "
                 "are not. Turn the pixels, and leave that out."
@@ -91,7 +86,7 @@ def _checked_chunks(path, content):
     return kinds
 
 
-def _orientation(exif):
+def orientation(exif):
     """The orientation that EXIF data name; 1 where they name none or cannot be read."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     try:

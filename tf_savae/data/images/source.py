@@ -1,26 +1,41 @@
-"""Load images by name (file, folder or TFDS) and split them into three sets."""
+"""Load images by name (file, folder or data set) and split them into three sets."""
 
 from pathlib import Path
 
 import numpy as np
 
 from tf_savae.core.typing import PathLike
+from tf_savae.data.builtin.load import builtin_images
+from tf_savae.data.hf_source import is_hf
 from tf_savae.data.images.files import read_arrays
+from tf_savae.data.images.fit import AS_THEY_ARE, Fit, as_fit
 from tf_savae.data.images.folders import read_folder
+from tf_savae.data.images.hf import hf_parts
 from tf_savae.data.images.image_set import ImageSet
 from tf_savae.data.images.tfds import tfds_parts
+from tf_savae.data.sources import is_builtin, path_and_field
 from tf_savae.data.tfds_source import is_tfds
 
-__all__ = ["load_images", "split_images"]
+__all__ = ["load_images", "load_pictures", "split_images"]
 
 
-def load_images(source: PathLike, *, data_dir: PathLike | None = None) -> dict[str, ImageSet]:
+def load_images(
+    source: PathLike,
+    *,
+    data_dir: PathLike | None = None,
+    size: int | None = None,
+    grey: bool = False,
+) -> dict[str, ImageSet]:
     """The images of a source, by its parts.
 
     Args:
       source: a .npz, .npy, .mat or .amat file, `FILE@FIELD` for one of its fields, a folder of
-        images, or `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`.
+        .png or .jpg images, `builtin:shapes[:PART]`, which ships with the package,
+        `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, or `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`.
       data_dir: where TFDS keeps its data; its own default if None.
+      size: side in pixels that each image is resized to: its middle square, areas averaged. None:
+        images stay as they are, and have to be of one size.
+      grey: take the brightness of colours; they are refused otherwise.
 
     Returns:
       {"all": `ImageSet`} where the source does not say how to split it, else some of "train",
@@ -30,7 +45,8 @@ def load_images(source: PathLike, *, data_dir: PathLike | None = None) -> dict[s
       FileNotFoundError: there is no such file or folder.
       ValueError: it cannot be read, or holds no images of one size with values 0..1 or 0..255.
       TypeError: it holds no numbers.
-      ModuleNotFoundError: a .mat file, and scipy is not installed.
+      ModuleNotFoundError: a .mat file, and scipy is not installed; an hf: name, and datasets is
+        not.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -39,22 +55,45 @@ def load_images(source: PathLike, *, data_dir: PathLike | None = None) -> dict[s
     >>> {name: len(images) for name, images in parts.items()}
     {'all': 5}
     """
-    if is_tfds(source):
-        arrays = tfds_parts(str(source), data_dir)
-    elif Path(source).is_dir():
-        arrays = read_folder(source)
-    else:
-        arrays = read_arrays(*_path_and_field(str(source)))
+    arrays = _arrays(source, data_dir, as_fit(size, grey))
     parts = {part: ImageSet.of(array, _name(source, part)) for part, array in arrays.items()}
     _check_one_size(source, parts)
     return parts
 
 
-def _path_and_field(source):
-    path, mark, field = source.rpartition("@")
-    if mark and field and not Path(source).exists():
-        return path, field
-    return source, None
+def load_pictures(
+    source: PathLike, *, size: int | None = None, data_dir: PathLike | None = None
+) -> dict[str, np.ndarray]:
+    """The images of a source in colour, by its parts: arrays [N, H, W, 3], grey ones repeated.
+
+    For models of your own, such as `tf_savae.presets.image` makes them; those of `bin/` are of grey
+    or binary images. Arguments, parts and errors as `load_images`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/images.npy", np.zeros([5, 8, 6, 3], np.uint8))
+    ...     parts = load_pictures(f"{folder}/images.npy", size=4)
+    >>> {name: images.shape for name, images in parts.items()}
+    {'all': (5, 4, 4, 3)}
+    """
+    return _arrays(source, data_dir, Fit(as_fit(size, False).size, "keep"))
+
+
+def _arrays(source, data_dir, fit):
+    """{part: [N, ...]}, fitted."""
+    if is_tfds(source):
+        return tfds_parts(str(source), data_dir, fit)
+    if is_hf(source):
+        return hf_parts(str(source), fit)
+    if is_builtin(source):
+        arrays = builtin_images(str(source))
+    elif Path(source).is_dir():
+        return read_folder(source, fit)
+    else:
+        arrays = read_arrays(*path_and_field(source))
+    if fit == AS_THEY_ARE:
+        return arrays
+    return {part: fit.many(array, _name(source, part)) for part, array in arrays.items()}
 
 
 def _name(source, part):

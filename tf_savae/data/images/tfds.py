@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tf_savae.data.images.fit import AS_THEY_ARE
 from tf_savae.data.tfds_source import PREFIX, cause, find_builder, flat, parse, select
 
 __all__ = ["tfds_parts"]
@@ -9,12 +10,12 @@ __all__ = ["tfds_parts"]
 _SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 
 
-def tfds_parts(source, data_dir=None):
+def tfds_parts(source, data_dir=None, fit=AS_THEY_ARE):
     """The images of `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, [N, H, W, C] by part.
 
     Without SPLIT the parts are the data set's own: train, validation and test, those of them that
     it has. FIELD is, unless named, the feature "image" if there is one, else the only image. The
-    data set is downloaded and prepared if it is not there yet.
+    data set is downloaded and prepared if it is not there yet. `fit` is the `Fit` of each image.
 
     Raises:
       ValueError: the name is malformed, TFDS does not know it or cannot fetch it, or it has no
@@ -24,14 +25,14 @@ def tfds_parts(source, data_dir=None):
     builder = _prepared(name, data_dir)
     field = _image_field(name, builder.info.features, field)
     if split:
-        return {"all": _images(builder, split, field)}
+        return {"all": _images(builder, split, field, fit)}
     splits = {part: split for part, split in _SPLITS.items() if split in builder.info.splits}
     if "train" not in splits:
         raise ValueError(
             f"the TFDS dataset {name!r} has no split train: name one of "
             f"{', '.join(builder.info.splits)}, as in {PREFIX}{name}:SPLIT"
         )
-    return {part: _images(builder, split, field) for part, split in splits.items()}
+    return {part: _images(builder, split, field, fit) for part, split in splits.items()}
 
 
 def _prepared(name, data_dir):
@@ -67,7 +68,7 @@ def _is_image(feature):
     return numbers and feature.shape is not None and len(feature.shape) in (2, 3)
 
 
-def _images(builder, split, field):
+def _images(builder, split, field, fit):
     name = builder.info.full_name
 
     try:
@@ -78,10 +79,12 @@ def _images(builder, split, field):
             f"split {split!r} of the TFDS dataset {name!r} could not be read ({cause(error)}); it "
             f"has {', '.join(builder.info.splits)}"
         ) from error
+    if fit != AS_THEY_ARE:
+        images = [fit.one(image, name) for image in images]
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
         raise ValueError(
             f"the TFDS dataset {name!r}: expected images of one size, got {shapes[0]} to "
-            f"{shapes[-1]}. Resize them first and give a file of images."
+            f"{shapes[-1]}. Give a size for all of them (--image_size)."
         )
     return np.stack(images) if images else np.zeros([0, 1, 1])

@@ -1,4 +1,4 @@
-"""Read documents, one a line, from plain or compressed files or from TFDS."""
+"""Read documents, one a line, from plain or compressed files, tables, TFDS or the hub."""
 
 import bz2
 import gzip
@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tf_savae.data.builtin.load import builtin_lines
+from tf_savae.data.hf_source import is_hf
 from tf_savae.data.limits import bounded
-from tf_savae.data.text import foreign_files, tfds
+from tf_savae.data.sources import is_builtin, path_and_field
+from tf_savae.data.text import foreign_files, hf, tables, tfds
 from tf_savae.data.tfds_source import is_tfds
 
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
@@ -67,8 +70,11 @@ def read_lines(
     """Reads documents, one a line, words separated by blanks.
 
     Args:
-        source: a UTF-8 file (`.gz`, `.xz` and `.bz2` are decompressed), or
-            `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, as in `tfds:imdb_reviews:train[:90%]`.
+        source: a UTF-8 file (`.gz`, `.xz` and `.bz2` are decompressed); `FILE@COLUMN` of a table
+            (`.csv`, `.tsv`, `.jsonl`; the column "text", or the only one, unless named);
+            `builtin:sentences[:PART]`, which ships with the package;
+            `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, as in `tfds:imdb_reviews:train[:90%]`;
+            or `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`, as in `hf:stanfordnlp/imdb:train`.
         max_words: the longest line kept whole; None sets no limit.
         long_lines: what becomes of longer ones: "truncate" to `max_words` words, or "skip".
         data_dir: where TFDS keeps its data; its own default if None.
@@ -78,8 +84,9 @@ def read_lines(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: no line has a word, the file is not UTF-8 text or is damaged, TFDS does not know
-            the name, or an argument is out of range.
+        ValueError: no line has a word, the file is not UTF-8 text or is damaged, nobody knows the
+            name or the column, or an argument is out of range.
+        ModuleNotFoundError: an hf: name without the extra `hf`.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
@@ -89,11 +96,23 @@ def read_lines(
     (['the cat', 'a dog'], 1, 1)
     """
     _check_policy(max_words, long_lines)
-    if is_tfds(source):
-        name, raw = tfds.documents(str(source), data_dir)
-    else:
-        name, raw = str(source), _file_lines(Path(source))
+    name, raw = _documents(source, data_dir)
     return _keep(name, raw, max_words, long_lines)
+
+
+def _documents(source: str | os.PathLike, data_dir: str | os.PathLike | None):
+    if is_builtin(source):
+        return builtin_lines(str(source))
+    if is_tfds(source):
+        return tfds.documents(str(source), data_dir)
+    if is_hf(source):
+        return hf.documents(str(source))
+    path, column = path_and_field(source)
+    if tables.is_table(path):
+        return str(source), _file_lines(
+            Path(path), lambda stream: tables.column_of(path, column, stream)
+        )
+    return str(source), _file_lines(Path(source))
 
 
 def _check_policy(max_words: int | None, long_lines: str) -> None:
@@ -154,7 +173,10 @@ def _check_any_kept(report: LineReport) -> None:
         )
 
 
-def _file_lines(path: Path) -> Iterator[str]:
+def _file_lines(
+    path: Path, documents: Callable[[Any], Iterator[str]] | None = None
+) -> Iterator[str]:
+    """The lines of a file, or what `documents` makes of its text."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder: expected a file with one document a line")
     suffix = path.suffix.lower()
@@ -164,10 +186,17 @@ def _file_lines(path: Path) -> Iterator[str]:
                 binary = bounded(binary, path, path.stat().st_size)
             foreign_files.check_start(path, binary.peek(_START)[:_START])
             # "-sig" drops a byte order mark at the start of the file.
-            yield from io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape")
+            text = io.TextIOWrapper(
+                binary,
+                encoding="utf-8-sig",
+                errors="surrogateescape",
+                newline="" if documents else None,
+            )
+            yield from documents(text) if documents else text
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"no file at {path}: expected UTF-8 text, one document a line (plain, .gz, .xz or .bz2)"
+            f"no file at {path}: expected UTF-8 text, one document a line (plain, .gz, .xz or "
+            ".bz2), or FILE@COLUMN of a .csv, .tsv or .jsonl table"
         ) from None
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise _damaged(path, suffix, error) from error

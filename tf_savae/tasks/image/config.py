@@ -12,9 +12,10 @@ __all__ = ["IMAGE_CONFIGS", "ImageConfig", "omniglot", "small", "tiny"]
 class ImageConfig(RunConfig):
     """Everything that decides the numbers of a run on images; defaults are the paper's.
 
-    Images are a .npz, .npy, .mat or .amat file, FILE@FIELD, a folder, or `tfds:NAME`. What the
-    training images' source says of validation and test images holds; missing parts are drawn from
-    its images. Sizes may be given as text with commas: kernels="9,7,5".
+    Images are a .npz, .npy, .mat or .amat file, FILE@FIELD, a folder of .png or .jpg files,
+    builtin:shapes, which ships with the package, `tfds:NAME` or `hf:NAME`. What the training
+    images' source says of validation and test images holds; missing parts are drawn from its
+    images. Sizes may be given as text with commas: kernels="9,7,5".
 
     Raises:
       ValueError: a field is out of its range; the message names it.
@@ -30,6 +31,10 @@ class ImageConfig(RunConfig):
     valid_size: int = setting(2000, "images drawn for validation where there is no such part")
     test_size: int = setting(8070, "images drawn for the test where there is no such part")
     data_seed: int = setting(0, "of the split, and of the ink of grey images in evaluation")
+    image_size: int = setting(
+        0, "side that every image is resized to: its middle square; 0: as they are, of one size"
+    )
+    to_grey: bool = setting(False, "take the brightness of colours, which are refused otherwise")
     max_train_images: int = setting(0, "train on only so many images, drawn by data_seed; 0: all")
     max_eval_images: int = setting(0, "the same for validation and test; 0: all")
     batch_size: int = setting(50, "B")
@@ -58,7 +63,7 @@ class ImageConfig(RunConfig):
             raise ValueError(f"kernels: expected odd integers >= 3, got {self.kernels}.")
         for name in ("channels", "latent_maps", "valid_size", "test_size"):
             validation.positive_int(name, getattr(self, name))
-        for name in ("max_train_images", "max_eval_images", "data_seed"):
+        for name in ("max_train_images", "max_eval_images", "data_seed", "image_size"):
             validation.non_negative_int(name, getattr(self, name))
 
 

@@ -9,7 +9,7 @@ from absl import logging
 
 from tf_savae import data
 
-__all__ = ["Images", "load_image_sets", "load_sets", "readings"]
+__all__ = ["Images", "load_image_sets", "load_parts", "load_sets", "readings"]
 
 _PARTS = ("train", "valid", "test")
 _LIMITS = {"train": "max_train_images", "valid": "max_eval_images", "test": "max_eval_images"}
@@ -71,6 +71,15 @@ def load_image_sets(config):
     return images
 
 
+def load_parts(source, settings):
+    """`tf_savae.data.load_images` as the settings of a run say: dict of an `ImageConfig`'s fields.
+
+    Runs of an earlier version do not name them: images were as they are.
+    """
+    size, grey = settings.get("image_size", 0), settings.get("to_grey", False)
+    return data.load_images(source, size=size or None, grey=grey)
+
+
 def load_sets(source, settings, others=None):
     """{"train", "valid", "test"}: the sets that a run uses, those of evaluation binary.
 
@@ -82,10 +91,10 @@ def load_sets(source, settings, others=None):
     Raises:
       ValueError, FileNotFoundError: as `load_image_sets`.
     """
-    parts = data.load_images(source)
+    parts = load_parts(source, settings)
     for part, place in (others or {}).items():
         if place:
-            found = data.load_images(place)
+            found = load_parts(place, settings)
             parts[part] = found.get(part, found.get("all"))
             _check_found(place, part, found)
     sets = _split(parts, settings)
@@ -110,7 +119,7 @@ def readings(source, settings, part):
       FileNotFoundError: as `tf_savae.data.load_images`.
       ValueError: it cannot be read, or in no way as this part.
     """
-    parts = data.load_images(source)
+    parts = load_parts(source, settings)
     elsewhere = [other for other in ("valid", "test") if other != part]
     problem, possible = None, False
     for count in range(len(elsewhere) + 1):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from absl import logging
 
-from tf_savae import data
 from tf_savae.plots.image_grid import Grid, as_pictures, save_grid
+from tf_savae.tasks.image.data import load_parts
 
 __all__ = ["grid_of", "read_examples", "save_images"]
 
@@ -23,7 +23,7 @@ def read_examples(config, run):
       FileNotFoundError: there is no such file.
       ValueError: it holds no images of the run's size, or too few.
     """
-    parts = data.load_images(config.file)
+    parts = load_parts(config.file, run.configuration)
     images = next(parts[part] for part in _PARTS if part in parts)
     logging.info("%s", images.summary())
     numbers = config.example_numbers(len(images), f"images of {images.source}")

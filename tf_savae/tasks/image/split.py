@@ -3,7 +3,7 @@
 from absl import logging
 
 from tf_savae import data
-from tf_savae.tasks.image.data import readings
+from tf_savae.tasks.image.data import load_parts, readings
 from tf_savae.training.task import Split, check_digest
 
 __all__ = ["read_image_split"]
@@ -20,7 +20,7 @@ def read_image_split(run, config):
       ValueError: the file cannot be used, or is not the split that it is said to be.
     """
     if config.split == "other":
-        parts = data.load_images(config.file)
+        parts = load_parts(config.file, run.configuration)
         images = parts.get("all", parts.get("test"))
         if images is None:
             raise ValueError(

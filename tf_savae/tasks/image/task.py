@@ -1,7 +1,6 @@
 """Training on images: `train_and_evaluate_images(config, workdir)`, resumable after kill -9."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import tensorflow as tf
 from absl import logging
 
 from tf_savae.core.typing import Nest, PathLike
+from tf_savae.data import readable
 from tf_savae.tasks.image.config import ImageConfig
 from tf_savae.tasks.image.data import load_image_sets
 from tf_savae.tasks.image.examples import read_examples, save_images
@@ -137,13 +137,15 @@ def _check_replicas(workdir):
 
 def _check_places(config):
     if not config.images:
-        raise ValueError("images: expected a file or folder of images or tfds:NAME, got nothing.")
+        raise ValueError(
+            "images: expected a file or folder of images, builtin:shapes, tfds:NAME or hf:NAME, "
+            "got nothing."
+        )
     for name in ("images", "valid_images", "test_images"):
         place = str(getattr(config, name))
-        if not place or place.startswith("tfds:") or os.access(place, os.R_OK):
-            continue
-        if not os.access(place.rpartition("@")[0], os.R_OK):
+        if place and not readable(place):
             raise FileNotFoundError(
                 f"{name}: expected a file of images that can be read (.npz, .npy, .mat, .amat; "
-                f"FILE@FIELD for one of its fields), a folder or tfds:NAME, got {place}."
+                "FILE@FIELD for one of its fields), a folder of .png or .jpg files, "
+                f"builtin:shapes, tfds:NAME or hf:NAME, got {place}."
             )

@@ -12,7 +12,9 @@ __all__ = ["TEXT_CONFIGS", "TextConfig", "small", "tiny", "yahoo"]
 class TextConfig(RunConfig):
     """Everything that decides the numbers of a run on text; defaults are the paper's.
 
-    Files are UTF-8 text, one document a line, plain, .gz, .xz or .bz2, or `tfds:NAME:SPLIT@FIELD`.
+    Files are UTF-8 text, one document a line, plain, .gz, .xz or .bz2; FILE@COLUMN of a .csv, .tsv
+    or .jsonl table; builtin:sentences, which ships with the package; `tfds:NAME:SPLIT@FIELD`, or
+    `hf:NAME:SPLIT@COLUMN`.
 
     Raises:
       ValueError: a field is out of its range; the message names it.
@@ -22,12 +24,20 @@ class TextConfig(RunConfig):
     """
 
     train_file: str = setting(
-        "", "training text: plain, .gz, .xz, .bz2 or tfds:NAME", affects_results=False
+        "",
+        "training text: plain, .gz, .xz, .bz2, FILE@COLUMN of a .csv, .tsv or .jsonl, "
+        "builtin:sentences, tfds:NAME or hf:NAME",
+        affects_results=False,
     )
     valid_file: str = setting(
-        "", "validation text, which decides when to stop", affects_results=False
+        "",
+        "validation text, which decides when to stop; by default that of builtin:sentences where "
+        "it is what trains",
+        affects_results=False,
     )
-    test_file: str = setting("", "test text, for the final report", affects_results=False)
+    test_file: str = setting(
+        "", "test text, for the final report; by default as valid_file", affects_results=False
+    )
     # Text.
     vocabulary_size: int = setting(20_001, "V, with <pad> <unk> <s> </s>; most frequent words")
     max_words: int = setting(200, "longer lines are cut there, or skipped")

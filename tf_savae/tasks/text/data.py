@@ -9,7 +9,9 @@ from absl import logging
 
 from tf_savae import data
 
-__all__ = ["Texts", "digest", "load_texts"]
+__all__ = ["Texts", "digest", "load_texts", "sources"]
+
+_BUILTIN = "builtin:sentences"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +77,10 @@ def digest(sequences):
 
 def load_texts(config):
     """Reads the three files of a `TextConfig` into `Texts`; what became of them is logged."""
+    limits = {"train": config.max_train_lines}
     lines = {
-        "train": _lines(config.train_file, config, config.max_train_lines),
-        "valid": _lines(config.valid_file, config, config.max_eval_lines),
-        "test": _lines(config.test_file, config, config.max_eval_lines),
+        part: _lines(source, config, limits.get(part, config.max_eval_lines))
+        for part, source in sources(config).items()
     }
     vocabulary = data.Vocabulary.build(lines["train"][0], max_size=config.vocabulary_size)
     corpora = {
@@ -92,6 +94,21 @@ def load_texts(config):
     if longest > boundaries[-1]:  # In validation or test text only: training is left alone.
         boundaries = (*boundaries, longest)
     return Texts(vocabulary, **corpora, boundaries=boundaries, batch_size=config.batch_size)
+
+
+def sources(config):
+    """{"train", "valid", "test"}: where the texts of a `TextConfig` are; "" where nothing is said.
+
+    Training on the sentences that ship with the package, validation and test are by default theirs.
+
+    >>> from tf_savae.tasks import TextConfig
+    >>> sources(TextConfig(train_file="builtin:sentences", test_file="a.txt"))
+    {'train': 'builtin:sentences', 'valid': 'builtin:sentences:valid', 'test': 'a.txt'}
+    """
+    found = {part: getattr(config, f"{part}_file") for part in ("train", "valid", "test")}
+    if found["train"] in (_BUILTIN, f"{_BUILTIN}:train"):
+        found = {part: found[part] or f"{_BUILTIN}:{part}" for part in found}
+    return found
 
 
 def _lines(path, config, limit):

@@ -1,6 +1,5 @@
 """Training on text: `train_and_evaluate(config, workdir)`, resumable after kill -9."""
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from tf_savae import data
 from tf_savae.analysis import encoder_saliency
 from tf_savae.core.typing import Nest, PathLike
 from tf_savae.tasks.text.config import TextConfig
-from tf_savae.tasks.text.data import load_texts
+from tf_savae.tasks.text.data import load_texts, sources
 from tf_savae.tasks.text.examples import read_examples, to_lines
 from tf_savae.tasks.text.model import build_model
 from tf_savae.tasks.text.saliency import analyze_text, checked_tags
@@ -116,14 +115,18 @@ class TextTask(Task):
 
 
 def _check_files(config):
-    for name in ("train_file", "valid_file", "test_file"):
-        path = getattr(config, name)
+    for part, path in sources(config).items():
+        name = f"{part}_file"
         if not path:
-            raise ValueError(f"{name}: expected a text file or tfds:NAME, got nothing.")
-        if not str(path).startswith("tfds:") and not os.access(path, os.R_OK):
+            raise ValueError(
+                f"{name}: expected a text file, builtin:sentences, tfds:NAME or hf:NAME, got "
+                "nothing."
+            )
+        if not data.readable(path):
             raise FileNotFoundError(
                 f"{name}: expected a file that can be read (UTF-8 text, one document a line, "
-                f"plain, .gz, .xz or .bz2), got {path}."
+                "plain, .gz, .xz or .bz2; FILE@COLUMN of a .csv, .tsv or .jsonl table), got "
+                f"{path}."
             )
 
 

@@ -1,0 +1,3 @@
+"""Text and images that ship with the package, and the programs that made them."""
+
+__all__: list[str] = []

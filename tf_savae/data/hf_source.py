@@ -1,0 +1,101 @@
+"""Parse and open names of Hugging Face datasets; shared by text and images."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PREFIX", "chosen_column", "is_hf", "opened", "parse"]
+
+PREFIX = "hf:"
+_NAME = re.compile(
+    r"(?P<name>[\w./~-]+)(?:,(?P<config>[\w.-]+))?"  # stanfordnlp/imdb, or glue,sst2
+    r"(?::(?P<split>[^@]+))?"  # train, test[:10%]
+    r"(?:@(?P<column>[\w .-]+))?"  # text
+)
+_SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")  # By save_to_disk.
+_DATA = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".json": "json"}
+
+
+def is_hf(source: str | os.PathLike) -> bool:
+    """Whether `source` names a Hugging Face dataset."""
+    return isinstance(source, str) and source.startswith(PREFIX)
+
+
+def parse(source: str) -> tuple[str, str | None, str | None, str | None]:
+    """Name, configuration, split and column of `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`.
+
+    Raises:
+      ValueError: it is malformed.
+
+    >>> parse("hf:nyu-mll/glue,sst2:validation@sentence")
+    ('nyu-mll/glue', 'sst2', 'validation', 'sentence')
+    """
+    match = _NAME.fullmatch(source.removeprefix(PREFIX))
+    if match is None:
+        raise ValueError(
+            f"{source}: expected {PREFIX}NAME[,CONFIG][:SPLIT][@COLUMN], such as "
+            f"{PREFIX}stanfordnlp/imdb:train@text."
+        )
+    return match["name"], match["config"], match["split"], match["column"]
+
+
+def opened(source: str, split: str | None) -> dict[str, Any]:
+    """The splits of the dataset, {name: `datasets.Dataset`}: all of them, or the one asked for.
+
+    NAME is that of a dataset on the hub, of a folder that `save_to_disk` wrote, or of a local
+    .parquet, .csv or .jsonl file or a folder of them.
+
+    Raises:
+      ModuleNotFoundError: the library is not installed.
+      ValueError: there is no such dataset or split, or it cannot be fetched.
+    """
+    try:
+        import datasets  # Here: reading files should not pay for it.
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{source}: Hugging Face datasets need a package that is not installed: "
+            "pip install 'tf_savae[hf]'."
+        ) from error
+    name, config, _, _ = parse(source)
+    try:
+        found = _load(datasets, name, config, split)
+    except Exception as error:  # noqa: BLE001 Network, disk, unknown names: it raises many kinds.
+        first = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
+        raise ValueError(
+            f"{source}: the dataset could not be read ({first}). Check the name, the split and the "
+            "network, or give a file instead."
+        ) from error
+    return dict(found) if isinstance(found, Mapping) else {split or "train": found}
+
+
+def _load(datasets, name, config, split):
+    path = Path(name).expanduser()
+    if path.is_dir() and any((path / file).exists() for file in _SAVED):
+        found = datasets.load_from_disk(str(path))
+        return found[split] if split and isinstance(found, Mapping) else found
+    if path.is_file() and path.suffix in _DATA:
+        return datasets.load_dataset(_DATA[path.suffix], data_files=str(path), split=split)
+    return datasets.load_dataset(str(path) if path.exists() else name, config, split=split)
+
+
+def chosen_column(source: str, features: Mapping, possible: list[str], kind: str) -> str:
+    """The column that `source` names, or the one named `kind`, or the only one possible.
+
+    Raises:
+      ValueError: there is none, or several.
+
+    >>> chosen_column("hf:imdb", {"text": str, "label": int}, ["text"], "text")
+    'text'
+    """
+    wanted = parse(source)[3]
+    if wanted in possible:
+        return wanted
+    if wanted is None and (kind in possible or len(possible) == 1):
+        return kind if kind in possible else possible[0]
+    which = f"named {wanted!r}" if wanted else "to choose by itself"
+    raise ValueError(
+        f"{source}: expected a column of {kind} {which}, got {', '.join(possible) or 'none'} of "
+        f"the columns {', '.join(features)}. Name one, as in {PREFIX}NAME:SPLIT@COLUMN."
+    )

@@ -1,0 +1,74 @@
+"""A scikit-learn face: fit, transform, score_samples and sample of a model of rows."""
+
+import importlib.util
+from typing import Any, Self
+
+import numpy as np
+
+from tf_savae.core.typing import TensorLike
+from tf_savae.presets.arrays import dense
+
+__all__ = ["VAETransformer"]
+
+_BASES: tuple[type, ...] = ()
+if importlib.util.find_spec("sklearn"):  # What pipelines and searches ask an estimator for.
+    from sklearn.base import BaseEstimator, TransformerMixin
+
+    _BASES = (TransformerMixin, BaseEstimator)
+
+
+class VAETransformer(*_BASES):
+    """`presets.dense` as scikit-learn has it: rows in, latent codes out; works in a Pipeline.
+
+    Args:
+      latent_size, steps, seed: as for `presets.dense`.
+      epochs, batch_size: of the training.
+      samples: of the estimated log-likelihood.
+
+    Attributes:
+      model_: the `SemiAmortizedVAE`, once it is fitted.
+
+    >>> rows = np.eye(8, dtype="float32")
+    >>> VAETransformer(epochs=1, steps=1).fit(rows).transform(rows).shape
+    (8, 2)
+    """
+
+    def __init__(
+        self,
+        latent_size: int | None = None,
+        steps: int = 5,
+        epochs: int = 30,
+        batch_size: int = 32,
+        samples: int = 100,
+        seed: int = 0,
+    ) -> None:
+        self.latent_size, self.steps, self.epochs = latent_size, steps, epochs
+        self.batch_size, self.samples, self.seed = batch_size, samples, seed
+
+    def fit(self, X: TensorLike, y: Any = None) -> Self:  # noqa: N803 scikit-learn's names.
+        """Makes and trains a new model of rows [N, D]; y is not used."""
+        rows = np.asarray(X)
+        self.model_ = dense(rows, latent_size=self.latent_size, steps=self.steps, seed=self.seed)
+        self.model_.fit(rows, epochs=self.epochs, batch_size=self.batch_size, verbose=0)
+        return self
+
+    def transform(self, X: TensorLike) -> np.ndarray:  # noqa: N803
+        """Latent codes [N, Z]: the means of the refined posteriors."""
+        return self._fitted().infer(np.asarray(X)).mean().numpy()
+
+    def score_samples(self, X: TensorLike) -> np.ndarray:  # noqa: N803
+        """Estimates of log p(x), [N] nats, importance-weighted."""
+        return self._fitted().log_likelihood(np.asarray(X), self.samples).numpy()
+
+    def score(self, X: TensorLike, y: Any = None) -> float:  # noqa: N803
+        """The mean of `score_samples`: a search by cross-validation maximises it."""
+        return float(np.mean(self.score_samples(X)))
+
+    def sample(self, n_samples: int = 1, random_state: int = 0) -> np.ndarray:
+        """Rows [n, D] drawn from the model."""
+        return self._fitted().sample(n_samples, seed=random_state).numpy()
+
+    def _fitted(self):
+        if not hasattr(self, "model_"):
+            raise ValueError("VAETransformer: expected a fitted one. Call fit(X) first.")
+        return self.model_
