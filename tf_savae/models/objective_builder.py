@@ -103,7 +103,12 @@ class PosesProblems(MixedIn):
 
     def _refine(self, objective, initial, theta, seed, steps, overrides):
         """lambda_K and what is known of lambda_0: `RefinementInfo`, or None for K = 0."""
-        settings = {"steps": steps, "hvp": self._hvp, "return_trace": "path", **overrides}
+        settings = {
+            "steps": steps,
+            "return_trace": "path",
+            **self._programs.settings(),
+            **overrides,
+        }
         if not steps:
             settings["fall_back"] = 0
         refined, trace, fell_back = self.refinement.refine_or_fall_back(

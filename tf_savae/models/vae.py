@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_savae.core import seeds, validation
 from tf_savae.core.registration import register
 from tf_savae.core.typing import Config, Distribution, Nest
-from tf_savae.models import apply_if_finite, distribution
+from tf_savae.models import apply_if_finite
 from tf_savae.models.base import BoundModel
 from tf_savae.models.build import zeros_of
 from tf_savae.models.callbacks import WarnOfIdleEncoder
@@ -17,7 +17,7 @@ from tf_savae.models.inference import Inference
 from tf_savae.models.jit import check_second_derivatives
 from tf_savae.models.metrics import BoundMetrics
 from tf_savae.models.objective_builder import PosesProblems
-from tf_savae.models.refinement import steps_schedule
+from tf_savae.models.refinement import programs, steps_schedule
 from tf_savae.models.refinement.checks import CHANGEABLE, check_given_family, checked_prior
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
 from tf_savae.models.validation.model_parts import (
@@ -36,8 +36,6 @@ from tf_savae.objectives import Objective, as_objective, outcome_of, serialized
 from tf_savae.probability import Family, as_family, as_kl_weight
 from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import posterior_mean, zero_codes
-from tf_savae.svi import fastest_hvp
-from tf_savae.svi.hvp import METHODS
 
 __all__ = ["SemiAmortizedVAE"]
 
@@ -128,7 +126,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         self.amortized_weight = amortized_weight
         check_amortized_weight(self.amortized_weight, self.objective)
         self.refinement.family = self.family
-        self._hvp = self._hvp_asked = self.refinement.hvp
+        self._programs = programs.Programs(self.refinement)
         self._bound_metrics = self._metrics_of_settings()
 
     def _metrics_of_settings(self):
@@ -148,8 +146,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
 
     def _settings_changed(self):
         self._check_settings()
-        if self._hvp_asked != self.refinement.product():
-            self._hvp = self._hvp_asked = self.refinement.product()
+        self._programs.follow(self.refinement)
         with self.distribute_strategy.scope():
             self._bound_metrics = self._bound_metrics.renewed(self._metrics_of_settings())
 
@@ -189,11 +186,17 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         Assigning replaces it for this model's training alone: `refinement.hvp` stays what files
         hold, and counts again once it is assigned or the model is compiled.
         """
-        return self._hvp
+        return self._programs.hvp
+
+    @property
+    def keep(self) -> str | None:
+        """What training steps keep; "auto" until the first batch has decided it."""
+        keep = self._programs.keep
+        return self.refinement.current_adjoint().residuals if keep == "auto" else keep
 
     @hvp.setter
     def hvp(self, method: str | Callable) -> None:
-        self._hvp = CHANGEABLE["hvp"](method)
+        self._programs.take_product(CHANGEABLE["hvp"](method))
         self.train_function = None  # Traced with another one, as was each K of a schedule.
         self.__dict__.pop("_phases", None)
 
@@ -294,7 +297,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         """As `keras.Model.compile`; see `BoundModel.compile`."""
         if self._differentiates_twice():
             check_second_derivatives(self.decoder)
-        self._hvp = self._hvp_asked = self.refinement.product()
+        self._programs = programs.Programs(self.refinement)
         super().compile(optimizer, jit_compile=jit_compile, **kwargs)
 
     def _differentiates_twice(self):
@@ -313,25 +316,15 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         return self.objective.crosses_refinement and products and refined
 
     def _needs_batch(self):
-        return super()._needs_batch() or (self._uses_products() and self._hvp == "auto")
+        undecided = self._uses_products() and self._programs.undecided(self.refinement)
+        return super()._needs_batch() or undecided
 
     def prepare_fit(self, batch: Nest) -> None:
-        """See `BoundModel.prepare_fit`; for hvp="auto" it measures both products on the batch."""
+        """See `BoundModel.prepare_fit`; chooses what steps keep, and the product, where "auto"."""
         super().prepare_fit(batch)
-        if self._uses_products() and self._hvp == "auto":
-            self._hvp = self._measured_hvp(batch)
-
-    def _measured_hvp(self, batch):
-        problem = self.problem(batch, seeds.as_seed(0), training=True)
-        fastest = fastest_hvp(
-            problem.objective,
-            problem.encode(),
-            problem.theta,
-            jit_compile=self.jit_compile is True,
-        )
-        # All processes have to take the same one, and clocks differ.
-        names = sorted(METHODS)
-        return names[int(distribution.agreed(names.index(fastest)))]
+        if self._uses_products():
+            problem = self.problem(batch, seeds.as_seed(0), training=True)
+            self._programs.decide(self.refinement, problem, self.jit_compile is True)
 
     def call(self, x: Nest, training: bool = False) -> tf.Tensor:
         """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives.
