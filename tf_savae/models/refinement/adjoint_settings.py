@@ -35,9 +35,9 @@ class HasAdjoint(MixedIn):
             )
         super().__setattr__(name, value)
         if name == "adjoint" and isinstance(value, Adjoint):
-            shown = {
-                short: getattr(value, own, NOT_GIVEN[short]) for short, own in SHORT_FORMS.items()
-            }
+            shown = dict(NOT_GIVEN)
+            if value.hvp is not None:
+                shown |= {name: getattr(value, own, None) for name, own in SHORT_FORMS.items()}
             for short, setting in {**shown, "hvp": value.hvp or "auto"}.items():
                 super().__setattr__(short, setting)
 
