@@ -50,6 +50,7 @@ MODULES = [
     "keras.src.backend.common.global_state.set_global_attribute",
     "keras.src.backend.common.variables.get_autocast_scope",
     "tensorflow.compiler.tf2xla.ops.gen_xla_ops.xla_dynamic_update_slice",
+    "tensorflow.python.client.device_lib.list_local_devices",
     "tensorflow.python.eager.execute.record_gradient",
     "tensorflow.python.eager.forwardprop._jvp_dispatch",
     "tensorflow.python.eager.forwardprop._jvp_helper",

@@ -41,7 +41,7 @@ def test_a_run_that_an_earlier_version_began(texts, copy):
     """It has not written down what there was no choice of; it had the default."""
     path = copy / "run.json"
     record = json.loads(path.read_text())
-    assert record["configuration"].pop("keep") == "none"
+    assert record["configuration"].pop("keep") == "auto"
     path.write_text(json.dumps(record))
     report = task.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
     assert report == json.loads((copy / "report.json").read_text())

@@ -117,6 +117,7 @@ def test_what_does_not_depend_on_the_step_is_computed_once():
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
+@pytest.mark.e2e
 def test_a_pixelcnn_keeps_and_trains_to_the_same_weights():
     x, weights = image_models.images(4), []
     for keep in (None, "auto"):
@@ -128,6 +129,7 @@ def test_a_pixelcnn_keeps_and_trains_to_the_same_weights():
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.e2e
 def test_a_model_chooses_once_and_again_for_other_settings(caplog):
     x = data()
     model = compiled(dense_model(hvp="auto"), x)

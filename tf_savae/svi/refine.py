@@ -154,7 +154,8 @@ def _own(leaf):
 def _adjoint_for(steps, adjoint, hvp, **short):
     """The adjoint as an object; beside a string hvp has the default of `refine`."""
     if hvp is None and isinstance(adjoint, str):
-        hvp = "auto" if short["keep"] == "auto" else "forward_over_reverse"
+        chosen = isinstance(short["keep"], str) and short["keep"] == "auto"
+        hvp = "auto" if chosen else "forward_over_reverse"
     return as_adjoint(adjoint, None if tf.is_tensor(steps) else steps, hvp=hvp, **short)
 
 

@@ -96,7 +96,7 @@ def as_adjoint(
         "adjoint_clip_norm": adjoint_clip_norm,
         "keep_budget": keep_budget,
     }
-    given = {name: value for name, value in short.items() if value != NOT_GIVEN[name]}
+    given = {name: value for name, value in short.items() if not _is_missing(name, value)}
     if isinstance(checked_adjoint(adjoint), Adjoint):
         if given:
             _refuse_beside(adjoint, *next(iter(given.items())))
@@ -112,6 +112,12 @@ def as_adjoint(
         names = {own: short for short, own in SHORT_FORMS.items()}
         raise ValueError(f"{names.get(name, name)}{colon}{rest}") from None
     return made
+
+
+def _is_missing(name, value):
+    """Whether a short form says nothing; what it holds may be of any type."""
+    default = NOT_GIVEN[name]
+    return value is None if default is None else isinstance(value, str) and value == default
 
 
 def _from_short_forms(adjoint, given):
