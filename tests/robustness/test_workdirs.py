@@ -77,7 +77,8 @@ def test_a_worker_that_sees_another_folder_than_the_chief(texts, tmp_path, made)
 
 def test_a_run_goes_on_with_what_its_steps_kept(texts, tmp_path, monkeypatch):
     """Chosen once: with less memory free than one step takes, choosing anew would be an error."""
-    config, workdir = text_runs.config(texts, system="savae", epochs=1), tmp_path / "run"
+    config = text_runs.config(texts, system="savae", epochs=1, hvp="auto")
+    workdir = tmp_path / "run"
     report = task.train_and_evaluate(config, workdir)
     assert report["keep"] == "all"
     (workdir / "report.json").unlink()
