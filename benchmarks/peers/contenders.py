@@ -3,6 +3,7 @@
 __all__ = ["contenders_for", "is_exact", "make", "split"]
 
 _TRAIN = (
+    "ours:exact_auto",
     "ours:exact_forward",
     "ours:exact_states",
     "ours:exact_all",
@@ -18,7 +19,6 @@ _TRAIN = (
     "torch:fd_wide",
     "torch:fd_central",
 )
-_KEEPING = ("ours:exact_states", "ours:exact_all")
 _FRAMEWORKS = ("ours", "jax", "torch")
 
 
@@ -32,8 +32,8 @@ def contenders_for(kind, steps, model):
         return tuple(f"{framework}:infer" for framework in _FRAMEWORKS)
     if not steps:
         return tuple(f"{framework}:vae" for framework in _FRAMEWORKS)
-    # Decoders of images have nothing that steps can keep.
-    return tuple(n for n in _TRAIN if model != "image" or n not in _KEEPING)
+    # Decoders of images have nothing between all and nothing that steps could keep.
+    return tuple(n for n in _TRAIN if model != "image" or n != "ours:exact_states")
 
 
 def is_exact(contender):

@@ -14,6 +14,7 @@ METHODS = {  # adjoint, Hessian-vector product, and what steps keep for it
     "vae": ("exact", "forward_over_reverse", None),
     "infer": ("exact", "forward_over_reverse", None),
     "exact_forward": ("exact", "forward_over_reverse", None),
+    "exact_auto": ("exact", None, "auto"),  # The default.
     "exact_states": ("exact", "forward_over_reverse", "states"),
     "exact_all": ("exact", "forward_over_reverse", "all"),
     "exact_reverse": ("exact", "reverse_over_reverse", None),

@@ -184,11 +184,11 @@ def test_a_layer_remembers_what_it_keeps():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(keep="everything"), "keep: expected one of None, states, all"),
+        (dict(keep="everything"), "keep: expected one of None, auto, states, all"),
         (dict(keep="all", adjoint="unrolled"), 'keep: is for adjoint "exact"'),
         (dict(keep="all", adjoint="stop"), 'keep: is for adjoint "exact"'),
         (dict(keep="states", hvp="reverse_over_reverse"), 'keep: is for adjoint "exact"'),
-        (dict(keep="all"), "expected a decoder with operations that keep something"),
+        (dict(keep="states"), "expected a decoder with operations that keep something"),
     ],
     ids=str,
 )
@@ -207,7 +207,10 @@ def test_an_error_leaves_nothing_behind():
     assert fused.token_nll(tf.zeros([1, 2]), tf.zeros([2, 3]), tf.zeros([3]), [0]).shape == [1]
 
 
-@pytest.mark.parametrize(("flag", "keep"), [("none", None), ("states", "states"), ("all", "all")])
+FLAGS = {"auto": "auto", "none": None, "states": "states", "all": "all"}
+
+
+@pytest.mark.parametrize(("flag", "keep"), FLAGS.items())
 def test_trainers_pass_it_on(flag, keep):
     text = build._refinement(TextConfig(keep=flag), 3)
     oracle = systems._refinement(OracleConfig(keep=flag), "oracle", "savae")

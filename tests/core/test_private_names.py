@@ -53,6 +53,7 @@ MODULES = [
     "keras.src.trainers.data_adapters.array_data_adapter.can_convert_arrays",
     "keras.src.trainers.data_adapters.array_slicing.train_validation_split",
     "tensorflow.compiler.tf2xla.ops.gen_xla_ops.xla_dynamic_update_slice",
+    "tensorflow.python.client.device_lib.list_local_devices",
     "tensorflow.python.eager.execute.record_gradient",
     "tensorflow.python.eager.forwardprop._jvp_dispatch",
     "tensorflow.python.eager.forwardprop._jvp_helper",

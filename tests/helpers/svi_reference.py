@@ -78,7 +78,9 @@ def in_mode(function, mode):
 
 
 def refined_gradient(model, mode="graph", *, steps, **options):
-    """The total gradient through `refine` at the model's own point."""
+    """The total gradient through `refine` at the model's own point; nothing is kept by default."""
+    if isinstance(options.get("adjoint", "exact"), str):
+        options.setdefault("keep", None)
 
     def run(initial, theta, step_size):
         def refined(*inputs):

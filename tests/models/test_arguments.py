@@ -72,7 +72,7 @@ CONSTRUCTORS = {
             "steps": "count", "momentum": "share", "clip_norm": "number?", "adjoint": "choice",
             "hvp": "choice?", "adjoint_clip_norm": "number?", "samples": "count",
             "learn_step_size": "switch", "decoder": "part?", "prior": "part?", "family": "part?",
-            "seed": "seed", "keep": "choice?", "fall_back": "count",
+            "seed": "seed", "keep": "choice?", "fall_back": "count", "keep_budget": "count?",
         },
     ),
     "DistributionDecoder": (_distribution_decoder, {"network": "part?", "likelihood": "choice"}),

@@ -90,7 +90,7 @@ def test_noise_differs_between_training_calls_and_not_otherwise():
 
 
 def test_hvp_auto_is_measured_at_the_first_training_call(caplog):
-    model, layer = _own_model(hvp="auto")
+    model, layer = _own_model(hvp="auto", keep=None)
     x = tf.constant(data())
     with caplog.at_level("INFO", logger="absl"):
         model(x)
@@ -99,7 +99,7 @@ def test_hvp_auto_is_measured_at_the_first_training_call(caplog):
         run(x), model(x, training=True)
     assert caplog.text.count("hvp='auto' chose") == 1
     assert "disagree" not in caplog.text  # Under init_scope one of them was all zeros.
-    assert layer._measured_hvp in ("forward_over_reverse", "reverse_over_reverse")
+    assert layer._programs["hvp"] in ("forward_over_reverse", "reverse_over_reverse")
 
 
 def test_saved_and_loaded(tmp_path):

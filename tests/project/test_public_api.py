@@ -30,14 +30,14 @@ CONTRACT = {
         {"momentum": 0.5, "clip_norm": None, "adjoint": "exact", "return_trace": False},
     ),
     "svi.Exact": (
-        "hvp residuals clip_norm",
+        "hvp residuals clip_norm budget",
         "",
-        {"hvp": "auto", "residuals": None, "clip_norm": None},
+        {"hvp": "auto", "residuals": "auto", "clip_norm": None, "budget": None},
     ),
     "svi.Truncated": (
-        "depth hvp residuals clip_norm",
+        "depth hvp residuals clip_norm budget",
         "",
-        {"hvp": "auto", "residuals": None, "clip_norm": None},
+        {"hvp": "auto", "residuals": "auto", "clip_norm": None, "budget": None},
     ),
     "SemiAmortizedRefinement": (
         "",

@@ -7,6 +7,7 @@ import types
 import pytest
 import text_runs
 
+from tf_savae.core import memory
 from tf_savae.tasks import TextTask, load_run
 from tf_savae.tasks.text import task
 from tf_savae.training import trainer
@@ -41,7 +42,7 @@ def test_a_run_that_an_earlier_version_began(texts, copy):
     """It has not written down what there was no choice of; it had the default."""
     path = copy / "run.json"
     record = json.loads(path.read_text())
-    assert record["configuration"].pop("keep") == "none"
+    assert record["configuration"].pop("keep") == "auto"
     path.write_text(json.dumps(record))
     report = task.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
     assert report == json.loads((copy / "report.json").read_text())
@@ -72,3 +73,16 @@ def test_a_worker_that_sees_another_folder_than_the_chief(texts, tmp_path, made)
             text_runs.config(texts, **CHANGES), ReadOnlyWorkdir(workdir), TextTask(), data
         )
     assert not made or not list(workdir.iterdir())
+
+
+def test_a_run_goes_on_with_what_its_steps_kept(texts, tmp_path, monkeypatch):
+    """Chosen once: with less memory free than one step takes, choosing anew would be an error."""
+    config = text_runs.config(texts, system="savae", epochs=1, hvp="auto")
+    workdir = tmp_path / "run"
+    report = task.train_and_evaluate(config, workdir)
+    assert report["keep"] == "all"
+    (workdir / "report.json").unlink()
+    (workdir / "model.keras").unlink()
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1)
+    assert task.train_and_evaluate(config, workdir)["keep"] == "all"
+    assert load_run(workdir).model.refinement.keep == "all"

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_models import compiled, data, dense_decoder, dense_model, step_gradients
 
 from tf_savae import SemiAmortizedRefinement, svi
-from tf_savae.models.refinement import hvp_choice
+from tf_savae.models.refinement import programs
 from tf_savae.svi import hvp as hvps
 
 REVERSE, FORWARD = "reverse_over_reverse", "forward_over_reverse"
@@ -122,19 +122,25 @@ def test_no_gradient_crosses_stop_and_steps_may_be_a_tensor():
 CONFLICTS = [
     (
         {"adjoint": svi.Truncated(2), "truncate": 1},
-        "truncate: expected nothing beside adjoint=Truncated(depth=2, hvp='auto', residuals=None, "
-        "clip_norm=None), which owns its settings; got 1. Write depth=1 there.",
+        "truncate: expected nothing beside adjoint=Truncated(depth=2, hvp='auto', residuals="
+        "'auto', clip_norm=None, budget=None), which owns its settings; got 1. Write "
+        "depth=1 there.",
     ),
     (
         {"adjoint": svi.Exact(FORWARD), "hvp": FORWARD},
-        "hvp: expected nothing beside adjoint=Exact(hvp='forward_over_reverse', residuals=None, "
-        "clip_norm=None), which owns its settings; got 'forward_over_reverse'. Write "
-        "hvp='forward_over_reverse' there.",
+        "hvp: expected nothing beside adjoint=Exact(hvp='forward_over_reverse', residuals="
+        "'auto', clip_norm=None, budget=None), which owns its settings; got "
+        "'forward_over_reverse'. Write hvp='forward_over_reverse' there.",
     ),
     (
         {"adjoint": svi.Exact(), "keep": "all"},
-        "keep: expected nothing beside adjoint=Exact(hvp='auto', residuals=None, clip_norm=None), "
-        "which owns its settings; got 'all'. Write residuals='all' there.",
+        "keep: expected nothing beside adjoint=Exact(hvp='auto', residuals='auto', clip_norm=None, "
+        "budget=None), which owns its settings; got 'all'. Write residuals='all' there.",
+    ),
+    (
+        {"adjoint": svi.Exact(), "keep": None},
+        "keep: expected nothing beside adjoint=Exact(hvp='auto', residuals='auto', clip_norm=None, "
+        "budget=None), which owns its settings; got None. Write residuals=None there.",
     ),
     (
         {"adjoint": svi.Unrolled(), "adjoint_clip_norm": 1.0},
@@ -169,12 +175,17 @@ def test_what_needs_stop(options):
     [
         (lambda: svi.Exact(hvp="fast"), "hvp: expected one of auto, forward_over_reverse, rev"),
         (lambda: svi.Exact(hvp=None), "hvp: expected one of auto, .*; got None"),
-        (lambda: svi.Exact(residuals="some"), "residuals: expected one of None, states, all; got"),
+        (lambda: svi.Exact(residuals="some"), "residuals: expected one of None, auto, states, a"),
         (lambda: svi.Exact(clip_norm=0), "clip_norm: expected a finite number > 0 or None, got 0"),
         (
-            lambda: svi.Truncated(2, REVERSE, "all"),
-            'residuals: is for adjoint "exact" or "truncated" with hvp "forward_over_reverse"; got '
-            "hvp='reverse_over_reverse'. Change that, or leave it None.",
+            lambda: svi.Truncated(2, REVERSE, "states"),
+            'residuals: is for adjoint "exact" or "truncated" with hvp "forward_over_reverse", or '
+            '"all" with "reverse_over_reverse"; got hvp=\'reverse_over_reverse\'. Change that, or '
+            'leave it "auto".',
+        ),
+        (
+            lambda: svi.Exact("finite_difference", "all"),
+            'residuals: is for adjoint "exact" or "truncated" .* got hvp=\'finite_difference\'.',
         ),
         (lambda: svi.Truncated(-1), "depth: expected an integer >= 0, got -1"),
         (lambda: svi.Truncated(True), "depth: expected an integer >= 0, got True"),
@@ -236,10 +247,11 @@ def test_a_configuration_of_before_there_were_objects():
 def test_a_layer_shows_the_settings_of_its_object():
     layer = SemiAmortizedRefinement(adjoint=svi.Truncated(2, REVERSE, clip_norm=3.0))
     shown = layer.hvp, layer.keep, layer.truncate, layer.adjoint_clip_norm
-    assert shown == (REVERSE, None, 2, 3.0)
+    assert shown == (REVERSE, "auto", 2, 3.0)
     message = (
-        "truncate: the adjoint, Truncated(depth=2, hvp='reverse_over_reverse', residuals=None, "
-        "clip_norm=3.0), owns its settings; got 1. Assign another object to adjoint instead."
+        "truncate: the adjoint, Truncated(depth=2, hvp='reverse_over_reverse', residuals="
+        "'auto', clip_norm=3.0, budget=None), owns its settings; got 1. Assign another object to "
+        "adjoint instead."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         layer.truncate = 1
@@ -273,9 +285,9 @@ def test_another_object_on_a_model_in_use():
 
 def test_models_measure_auto_and_refuse_what_does_not_fit():
     x = data()
-    model = compiled(dense_model(hvp=None, adjoint=svi.Exact()), x)
+    model = compiled(dense_model(hvp=None, adjoint=svi.Exact(residuals=None)), x)
     model.fit(x, verbose=0)
-    assert model.hvp in (FORWARD, REVERSE)
+    assert (model.keep, model.hvp in (FORWARD, REVERSE)) == (None, True)
     assert {"adjoint_growth", "curvature"} <= set(model._bound_metrics.trackers)
     model.refinement.adjoint = svi.Stop()
     with pytest.raises(ValueError, match="lets no gradient reach the encoder"):
@@ -290,10 +302,11 @@ def test_models_measure_auto_and_refuse_what_does_not_fit():
 
 def _second_order(model):
     parts = model.objective, model.refinement
-    return hvp_choice.uses_products(*parts), hvp_choice.differentiates_twice(*parts)
+    return programs.uses_products(*parts), programs.differentiates_twice(*parts)
 
 
 def test_a_layer_outside_of_our_models():
-    layer = SemiAmortizedRefinement(2, 0.1, adjoint=svi.Exact(), decoder=dense_decoder())
+    adjoint = svi.Exact(residuals=None)
+    layer = SemiAmortizedRefinement(2, 0.1, adjoint=adjoint, decoder=dense_decoder())
     refined = layer([tf.zeros([4, 2]), tf.zeros([4, 2])], tf.constant(data()), training=True)
-    assert layer._measured_hvp in (FORWARD, REVERSE) and refined[0].shape == [4, 2]
+    assert layer._programs["hvp"] in (FORWARD, REVERSE) and refined[0].shape == [4, 2]

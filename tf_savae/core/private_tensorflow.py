@@ -4,14 +4,17 @@ tests/core/test_private_names.py looks for each name in the installed version, a
 no other module uses one.
 """
 
+import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tensorflow.python import pywrap_tfe
+from tensorflow.python.client import device_lib
 from tensorflow.python.eager import execute, forwardprop, forwardprop_util
 from tensorflow.python.ops import control_flow_util
 
 __all__ = [
     "dataset_functions",
     "dataset_inputs",
+    "free_gpu_bytes",
     "in_xla_context",
     "jvp_as_function",
     "jvp_in_line",
@@ -71,3 +74,13 @@ def dataset_functions(dataset):
 def dataset_inputs(dataset):
     """The stages before it; nothing public has them (2.21.0)."""
     return dataset._inputs()
+
+
+def free_gpu_bytes():
+    """What the allocator of each GPU may still take, the least; nothing public has it (2.21.0)."""
+    limits = [d.memory_limit for d in device_lib.list_local_devices() if d.device_type == "GPU"]
+    used = [
+        tf.config.experimental.get_memory_info(f"GPU:{index}")["current"]
+        for index in range(len(limits))
+    ]
+    return min((limit - u for limit, u in zip(limits, used, strict=True)), default=None)

@@ -18,6 +18,7 @@ __all__ = [
     "Part",
     "agreed",
     "assign",
+    "least",
     "logs",
     "number",
     "once",
@@ -215,16 +216,35 @@ def agreed(value):
     >>> agreed(3)
     3.0
     """
+
+    def mine(context):
+        first = tf.equal(context.replica_id_in_sync_group, 0)
+        return tf.where(first, tf.constant(value, tf.float64), tf.zeros([], tf.float64))
+
+    total = _sum_over_replicas(mine)
+    return float(value) if total is None else float(total)
+
+
+def least(value, count):
+    """The least `value`, of 0 to `count` - 1, that any process of a strategy has.
+
+    >>> least(2, 3)
+    2
+    """
+    votes = _sum_over_replicas(lambda context: tf.one_hot(value, count, dtype=tf.float64))
+    return value if votes is None else int(tf.argmax(tf.cast(votes > 0, tf.int32)))
+
+
+def _sum_over_replicas(mine):
+    """The sum of what `mine(replica context)` gives in each replica; None where there is one."""
     if not tf.distribute.has_strategy() or number() == 1:
-        return float(value)
+        return None
     strategy = tf.distribute.get_strategy()
 
-    def mine():
+    def summed():
         context = tf.distribute.get_replica_context()
-        first = tf.equal(context.replica_id_in_sync_group, 0)
-        own = tf.where(first, tf.constant(value, tf.float64), tf.zeros([], tf.float64))
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, mine(context))
 
     # A plain call would run replicas one after the other, each waiting for the sum.
-    results = strategy.run(tf.function(mine, autograph=False))
-    return float(strategy.experimental_local_results(results)[0])
+    results = strategy.run(tf.function(summed, autograph=False))
+    return strategy.experimental_local_results(results)[0]

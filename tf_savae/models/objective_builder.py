@@ -109,7 +109,7 @@ def encoded(model, x, seed, training):
 
 def _refined(model, objective, initial, theta, seed, steps, overrides):
     """lambda_K and what is known of lambda_0: `RefinementInfo`, or None for K = 0."""
-    settings = {"steps": steps, "hvp": model.hvp, "return_trace": "path", **overrides}
+    settings = {"steps": steps, "return_trace": "path", **model._programs.overrides(), **overrides}
     if not steps:
         settings["fall_back"] = 0
     refined, trace, fell_back = model.refinement.refine_or_fall_back(

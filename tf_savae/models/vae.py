@@ -14,7 +14,7 @@ from tf_savae.models.base import BoundModel
 from tf_savae.models.build import make_parts, shapes_of, zeros_of
 from tf_savae.models.callbacks import WarnOfIdleEncoder
 from tf_savae.models.metrics import BoundMetrics
-from tf_savae.models.refinement import hvp_choice, steps_schedule
+from tf_savae.models.refinement import programs, steps_schedule
 from tf_savae.models.refinement.checks import CHANGEABLE, check_given_family, checked_prior
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
 from tf_savae.models.validation.arrays import refuse_sparse
@@ -122,7 +122,7 @@ class SemiAmortizedVAE(BoundModel):
         self.amortized_weight = amortized_weight
         check_amortized_weight(self.amortized_weight, self.objective)
         self.refinement.family = self.family
-        self._hvp = hvp_choice.HvpChoice(self.refinement)
+        self._programs = programs.Programs(self.refinement)
         self._bound_metrics = self._metrics_of_settings()
 
     # Methods that are functions of the model, in the modules of their subjects.
@@ -188,14 +188,17 @@ class SemiAmortizedVAE(BoundModel):
         Assigning replaces it for this model's training alone: `refinement.hvp` stays what files
         hold, and counts again once it is assigned or the model is compiled.
         """
-        return self._hvp.method
+        return self._programs.hvp
+
+    @property
+    def keep(self) -> str | None:
+        """What training steps keep for their products; "auto" until the first batch decides it."""
+        return self._programs.residuals
 
     @hvp.setter
     def hvp(self, method: str | Callable) -> None:
-        self._hvp.method = CHANGEABLE["hvp"](method)
-        self.train_function = (
-            None  # Traced with the old product, as are those of other K of a schedule.
-        )
+        self._programs.take_product(CHANGEABLE["hvp"](method))
+        self.train_function = None  # Traced with another one, as was each K of a schedule.
         self.__dict__.pop("_phases", None)
 
     def compile(
@@ -203,7 +206,7 @@ class SemiAmortizedVAE(BoundModel):
     ) -> None:
         """As `keras.Model.compile`; see `BoundModel.compile`."""
         check_decoder(self)
-        self._hvp.reset()
+        self._programs.reset()
         super().compile(optimizer, jit_compile=jit_compile, **kwargs)
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
@@ -218,10 +221,10 @@ class SemiAmortizedVAE(BoundModel):
             return super().train_on_batch(*args, **kwargs)
 
     def prepare_fit(self, batch: Nest) -> None:
-        """See `BoundModel.prepare_fit`; for hvp="auto" it measures both products on the batch."""
+        """See `BoundModel.prepare_fit`; chooses what steps keep and the product, where "auto"."""
         super().prepare_fit(batch)
-        if self._measures_hvp():
-            self._hvp.measure(self, batch)
+        if programs.uses_products(self.objective, self.refinement):
+            self._programs.decide(self, batch)
 
     def start_from(self, source: keras.Model) -> Self:
         """Copies the weights of a trained model, such as a VAE to be trained further as SA-VAE.
@@ -284,11 +287,8 @@ class SemiAmortizedVAE(BoundModel):
         return [*super()._part_shapes(), *shown]
 
     def _needs_batch(self):
-        return super()._needs_batch() or self._measures_hvp()
-
-    def _measures_hvp(self):
-        used = hvp_choice.uses_products(self.objective, self.refinement)
-        return used and self.hvp == "auto"
+        used = programs.uses_products(self.objective, self.refinement)
+        return super()._needs_batch() or (used and self._programs.undecided())
 
     def _fit_callbacks(self, skip_limit, given):
         if self.compiled:
@@ -304,7 +304,7 @@ class SemiAmortizedVAE(BoundModel):
             latent=True,
             amortized=self.encoder is not None,
             refined=any(steps),
-            with_adjoint=hvp_choice.uses_products(self.objective, self.refinement),
+            with_adjoint=programs.uses_products(self.objective, self.refinement),
             scheduled=len(steps) > 1,
             tokens=hasattr(self.decoder, "count_tokens"),
             falls_back=bool(self.refinement.fall_back),
@@ -315,7 +315,7 @@ class SemiAmortizedVAE(BoundModel):
 
     def _settings_changed(self):
         check_settings(self)
-        self._hvp.follow()
+        self._programs.follow()
         with self.distribute_strategy.scope():
             self._bound_metrics = self._bound_metrics.renewed(self._metrics_of_settings())
 

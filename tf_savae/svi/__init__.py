@@ -3,6 +3,7 @@
 from tf_savae.autodiff.scan import scan
 from tf_savae.svi.adjoints import Exact, Stop, Truncated, Unrolled
 from tf_savae.svi.autotune import fastest_hvp
+from tf_savae.svi.keeping.choice import choose_residuals
 from tf_savae.svi.learned_rules import LearnedSteps, LearnedUpdate
 from tf_savae.svi.refine import Trace, refine
 from tf_savae.svi.short_forms import ADJOINTS
@@ -19,6 +20,7 @@ __all__ = [
     "Trace",
     "Truncated",
     "Unrolled",
+    "choose_residuals",
     "fastest_hvp",
     "refine",
     "scan",

@@ -19,6 +19,7 @@ from tf_savae.svi import differentiable_loop
 from tf_savae.svi import hvp as hvps
 
 __all__ = [
+    "RESIDUALS",
     "Adjoint",
     "Exact",
     "Stop",
@@ -28,19 +29,23 @@ __all__ = [
     "refuse_residuals",
 ]
 
+RESIDUALS = ("auto", *LEVELS)  # And None.
+
 
 class Adjoint:
     """Base class of `Exact`, `Truncated`, `Unrolled` and `Stop`.
 
     Attributes:
       crosses: whether a gradient reaches lambda_0, theta and the update rule.
-      hvp, residuals, clip_norm: as in `Exact`; None where no Hessian-vector product is taken.
+      hvp, residuals, clip_norm, budget: as in `Exact`; None where no Hessian-vector product is
+        taken.
     """
 
     crosses = True
     hvp: Any = None
     residuals: str | None = None
     clip_norm: float | None = None
+    budget: int | None = None
 
     @property
     def differentiates_twice(self) -> bool:
@@ -74,6 +79,11 @@ class Adjoint:
         own: Any = self  # A dataclass, as all adjoints are but this one.
         return own if own.hvp is None else dataclasses.replace(own, hvp=hvp)
 
+    def with_residuals(self, residuals: str | None) -> Self:
+        """This adjoint with steps that keep something else, if it takes products."""
+        own: Any = self
+        return own if own.hvp is None else dataclasses.replace(own, residuals=residuals)
+
     def run(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
@@ -92,6 +102,8 @@ class Adjoint:
     def from_config(cls, config: Config) -> Self:
         """The adjoint that `get_config` described."""
         config = dict(config)
+        if "residuals" in {field.name for field in dataclasses.fields(cls)}:
+            config.setdefault("residuals", None)  # Earlier versions had no choice.
         if isinstance(config.get("hvp"), dict):
             config["hvp"] = keras.saving.deserialize_keras_object(config["hvp"])
         return cls(**config)
@@ -102,10 +114,15 @@ class TakesProducts(Adjoint):
 
     def __post_init__(self):
         hvps.resolve(self.hvp)
-        if validation.choice("residuals", self.residuals, (None, *LEVELS)) is not None:
-            if self.hvp not in ("auto", "forward_over_reverse"):
+        if validation.choice("residuals", self.residuals, (None, *RESIDUALS)) in LEVELS:
+            exact = ("auto", "forward_over_reverse")
+            exact += ("reverse_over_reverse",) if self.residuals == "all" else ()
+            if self.hvp not in exact:
                 refuse_residuals("residuals", f"hvp={self.hvp!r}")
-            object.__setattr__(self, "hvp", "forward_over_reverse")
+            if self.hvp == "auto":
+                object.__setattr__(self, "hvp", "forward_over_reverse")
+        budget = None if self.budget is None else validation.positive_int("budget", self.budget)
+        object.__setattr__(self, "budget", budget)
         clip_norm = validation.positive("clip_norm", self.clip_norm, optional=True)
         object.__setattr__(self, "clip_norm", clip_norm)
 
@@ -124,10 +141,10 @@ class TakesProducts(Adjoint):
 
 
 def refuse_residuals(name, got):
-    """Raises ValueError: only one product can use what steps keep."""
+    """Raises ValueError: only exact products can use what steps keep."""
     raise ValueError(
-        f'{name}: is for adjoint "exact" or "truncated" with hvp "forward_over_reverse"; got '
-        f"{got}. Change that, or leave it None."
+        f'{name}: is for adjoint "exact" or "truncated" with hvp "forward_over_reverse", or "all" '
+        f'with "reverse_over_reverse"; got {got}. Change that, or leave it "auto".'
     )
 
 
@@ -137,8 +154,9 @@ class Exact(TakesProducts):
     """The exact derivative of all K steps: the backward loop of algorithm 1, one product a step.
 
     Kim et al. (2018), https://arxiv.org/abs/1802.02550. The forward loop stores lambda_k of each
-    step and nothing of the decoder, whose activations the backward loop computes again: memory is
-    constant in K. In decoder passes a step costs 2 forward and 6 backward, a training step 8K + 3.
+    step, and what the step computed where that fits into memory; the backward loop computes the
+    rest again. In decoder passes a step costs 2 forward and 4 backward where everything is kept, a
+    training step 6K + 3; where nothing is, memory is constant in K, and that is 8K + 3.
 
     Args:
       hvp: the Hessian-vector product: "forward_over_reverse" or "reverse_over_reverse", both exact;
@@ -146,13 +164,17 @@ class Exact(TakesProducts):
         the signature of those in `tf_savae.svi.hvp`. In `refine`, "auto" is forward over reverse
         where the decoder can be traced so, else reverse over reverse; `SemiAmortizedRefinement`
         measures which of the two is faster.
-      residuals: what steps keep for their products, where hvp is "forward_over_reverse" ("auto" is
-        that then) and the decoder's operations can (`tf_savae.networks.token_nll` and `lstm`; text
-        and oracle). None: nothing. "states": tensors of the size of hidden states, 7K + 3 passes
-        where the softmax dominates. "all": logits and activations too, 6K + 3, in memory that grows
-        with K. The derivative is the same in all three.
+      residuals: what steps keep for their products. The derivative is the same in all four.
+        None: nothing. "states": tensors of the size of hidden states, 7K + 3 passes, for decoders
+        whose softmax dominates (`tf_savae.networks.token_nll`) and hvp "forward_over_reverse".
+        "all": 6K + 3 passes, in memory that grows with K: what the decoder's operations know how to
+        use (`token_nll` and `lstm`; text and oracle), else all that a reverse pass over the step
+        needs, for any decoder without loops; the product is then reverse over reverse. "auto": the
+        first of "all", "states" and None whose memory fits, counted from a trace; in eager mode
+        nothing. `SemiAmortizedVAE` chooses once, at its first batch, and logs the sizes.
       clip_norm: bound on an example's adjoint on its way back, as a multiple of its norm at step K;
         None does not clip. A biased but bounded gradient where refinement is unstable.
+      budget: bytes that "auto" may keep; None: half of what is free then.
 
     Raises:
       ValueError: an argument is out of its range, or `residuals` is given with another product.
@@ -170,8 +192,9 @@ class Exact(TakesProducts):
     """
 
     hvp: Any = "auto"
-    residuals: str | None = None
+    residuals: str | None = "auto"
     clip_norm: float | None = None
+    budget: int | None = None
 
     def depth_of(self, steps: int) -> int:
         """How many of the last steps are crossed exactly: all."""
@@ -185,13 +208,13 @@ class Truncated(TakesProducts):
 
     The backward loop of algorithm 1 (Kim et al. 2018, https://arxiv.org/abs/1802.02550), ended
     early: for derivatives that explode through many steps. depth=0 is the straight-through
-    gradient, which gives lambda_0 the gradient at lambda_K. Memory is constant in K; in decoder
-    passes a step costs 2 forward and a crossed one 6 backward, a training step 2K + 6 depth + 3.
+    gradient, which gives lambda_0 the gradient at lambda_K. In decoder passes a step costs 2
+    forward and a crossed one 4 to 6 backward, as in `Exact`.
 
     Args:
       depth: number of last steps to cross exactly, 0 to K; where K follows a schedule and is less,
         all are crossed.
-      hvp, residuals, clip_norm: as in `Exact`. All K steps keep residuals.
+      hvp, residuals, clip_norm, budget: as in `Exact`. All K steps keep residuals.
 
     Raises:
       ValueError: an argument is out of its range, or `residuals` is given with another product; in
@@ -211,8 +234,9 @@ class Truncated(TakesProducts):
 
     depth: int
     hvp: Any = "auto"
-    residuals: str | None = None
+    residuals: str | None = "auto"
     clip_norm: float | None = None
+    budget: int | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "depth", validation.non_negative_int("depth", self.depth))

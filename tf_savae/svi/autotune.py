@@ -14,8 +14,6 @@ from tf_savae.svi.objective import Objective
 
 __all__ = ["fastest_hvp"]
 
-_EXACT = ("forward_over_reverse", "reverse_over_reverse")
-
 
 def fastest_hvp(
     negative_elbo: NegativeElbo,
@@ -50,7 +48,7 @@ def fastest_hvp(
     objective = Objective(negative_elbo, initial, theta)
     arguments = (tf.nest.flatten(initial), tf.nest.flatten(theta), seeds.as_seed(seed))
     products, times = {}, {}
-    for name in _EXACT:
+    for name in hvps.EXACT:
         timed = _timed(hvps.METHODS[name], objective, arguments, jit_compile, repeats)
         times[name], products[name] = timed
     possible = {name: t for name, t in times.items() if isinstance(t, float)}
@@ -61,7 +59,7 @@ def fastest_hvp(
             + ' Where it has first derivatives, hvp="finite_difference" works.'
         )
     best = min(possible, key=lambda name: possible[name])
-    if len(possible) == len(_EXACT) and _disagree(*products.values()):
+    if len(possible) == len(hvps.EXACT) and _disagree(*products.values()):
         best = "reverse_over_reverse"
         logging.warning(
             "hvp='auto': the two exact products disagree for this decoder; using %s. Operations "

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_savae.svi import loop, per_example
 from tf_savae.svi.early_stopping import descend_until
 from tf_savae.svi.exact_adjoint import pull_back
+from tf_savae.svi.keeping.choice import program_for
 from tf_savae.svi.objective import floating, with_floats
 
 __all__ = ["Seen", "detached", "no_steps", "unrolled", "with_custom_gradient"]
@@ -48,11 +49,12 @@ def with_custom_gradient(objective, initial, theta, settings, probe, adjoint):
         lam, weights = list(inputs[:n]), list(inputs[n : n + m])
         own = settings._replace(weights=list(inputs[n + m : n + m + w]))
         full = with_floats(theta, weights)
-        final, path = loop.stacked_path(objective, lam, full, own, adjoint.residuals)
+        program = program_for(objective, lam, full, own.steps, adjoint)
+        final, path = loop.stacked_path(objective, lam, full, own, program)
 
         def pull(*upstream):
             # The outputs after the first n are diagnostics: nothing flows back from them.
-            back = pull_back(objective, full, path, list(upstream[:n]), own, adjoint)
+            back = pull_back(full, path, list(upstream[:n]), own, adjoint, program)
             report = tf.stack([back.growth, back.curvature, back.signal], axis=1)
             return [*back.initial, *back.theta, *back.rule, report]
 

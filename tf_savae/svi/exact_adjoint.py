@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_savae.autodiff import residuals
 from tf_savae.core import seeds
 from tf_savae.svi import per_example
 from tf_savae.svi.objective import floating
@@ -35,22 +34,22 @@ class LoopDerivatives(NamedTuple):
     signal: Any  # [B]: cosine between the adjoint at step 0 and the gradient at lambda_0.
 
 
-def pull_back(objective, theta, path, final_bar, settings, adjoint):
-    """Propagates dL / dlambda_K back through the last steps of `path`.
+def pull_back(theta, path, final_bar, settings, adjoint, program):
+    """Carries dL / dlambda_K back through the last steps of `path`.
 
     Earlier steps are crossed as if they were the identity. Cost: one Hessian-vector product for
     each step that is crossed.
 
     Args:
-      objective: the negative ELBO.
       theta: flat list of the decoder's tensors.
       path: the `Path` of the forward loop.
       final_bar: dL / dlambda_K, flat list.
       settings: the `Settings` of the forward loop.
-      adjoint: `Exact` or `Truncated`: which steps to cross (at least one), by which product, and
-        the bound on the adjoint.
+      adjoint: `Exact` or `Truncated`: which steps to cross (at least one), and the bound on the
+        adjoint.
+      program: takes the products, see `keeping.programs`.
     """
-    depth, product = adjoint.depth_of(settings.steps), adjoint.product()
+    depth = adjoint.depth_of(settings.steps)
     limit = _limit(final_bar, adjoint.clip_norm)
     sums = [tf.zeros_like(t, _sum_dtype(t)) for t in floating(theta)]
     last = settings.steps - 1
@@ -61,9 +60,7 @@ def pull_back(objective, theta, path, final_bar, settings, adjoint):
             path, step, [*lam_bar, *state_bar], settings
         )
         rule_bar = [w + m for w, m in zip(rule_bar, more, strict=True)]
-        products, theta_products, bend = _products(
-            product, objective, theta, path, step, vector, settings
-        )
+        products, theta_products, bend = _products(program, path, step, vector, settings)
         lam_bar = [lam + h for lam, h in zip(lam_bar, products, strict=True)]
         theta_bar = [
             t + tf.cast(h, t.dtype) for t, h in zip(theta_bar, theta_products, strict=True)
@@ -108,12 +105,11 @@ def _through_init(path, lam_bar, state_bar, rule_bar, settings):
     return lam_bar, [b + m for b, m in zip(rule_bar, of_rule, strict=True)]
 
 
-def _products(product, objective, theta, path, step, vector, settings):
+def _products(program, path, step, vector, settings):
     """H_ll v, H_tl v and the curvature along v, at the stored lambda of `step`."""
     parameters = [tf.gather(p, step) for p in path.parameters]
     seed = seeds.fold(settings.seed, step)
-    with residuals.replaying(path.kept(step)):
-        products, theta_products = product(objective, parameters, theta, seed, vector)
+    products, theta_products = program.products(step, parameters, seed, path.kept(step), vector)
     bend = per_example.divide_safely(
         tf.abs(per_example.inner(vector, products)), per_example.inner(vector, vector)
     )

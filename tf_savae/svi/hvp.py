@@ -17,6 +17,7 @@ from tf_savae.svi import per_example
 from tf_savae.svi.objective import dense, differentiate, floating, with_floats
 
 __all__ = [
+    "EXACT",
     "METHODS",
     "automatic",
     "finite_difference",
@@ -139,6 +140,7 @@ def automatic(objective, parameters, theta, seed, vector):
         return reverse_over_reverse(objective, parameters, theta, seed, vector)
 
 
+EXACT = ("forward_over_reverse", "reverse_over_reverse")
 METHODS = {
     "auto": automatic,
     "forward_over_reverse": forward_over_reverse,

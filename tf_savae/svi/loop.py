@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_savae.autodiff import residuals
 from tf_savae.core import seeds
 from tf_savae.svi import per_example
+from tf_savae.svi.keeping.programs import Recomputed
 
 __all__ = ["Path", "Settings", "descend", "stacked_path"]
 
@@ -29,7 +29,7 @@ class Path(NamedTuple):
     states: list  # Of the update rule, before the step.
     values: Any  # [K, B], negative ELBO at lambda_k, nats.
     gradient_norms: Any  # [K, B], before clipping.
-    kept: Any  # step -> residuals of its operations, as `residuals.replaying` takes them.
+    kept: Any  # step -> flat list of what it kept for its product.
 
 
 def one_step(objective, parameters, state, theta, step, settings):
@@ -56,33 +56,32 @@ def descend(objective, initial, theta, settings):
     return parameters
 
 
-def stacked_path(objective, initial, theta, settings, level=None):
+def stacked_path(objective, initial, theta, settings, program=None):
     """K steps (K a Python int, at least 1) with their `Path`: K times the size of lambda.
 
     Args:
       objective, initial, theta, settings: as in `descend`, flat lists.
-      level: what steps keep for their Hessian-vector products, see `autodiff.residuals`.
+      program: takes the gradients, and knows what a step keeps, see `keeping.programs`.
     """
     count = len(initial)
     batch = initial[0].shape[:1]
     dtype = initial[0].dtype
-    spec = _kept_spec(objective, initial, theta, settings, level)
+    program = Recomputed(objective, theta) if program is None else program
+    program.begin()
     state = settings.rule.init(settings.weights, initial)
     leaves = [tf.TensorSpec.from_tensor(p) for p in [*initial, *initial, *state]]
-    leaves += [tf.TensorSpec(batch, dtype)] * 2 + tf.nest.flatten(spec)
+    leaves += [tf.TensorSpec(batch, dtype)] * 2 + list(program.specs)
     arrays = [
         tf.TensorArray(s.dtype, settings.steps, element_shape=s.shape, clear_after_read=False)
         for s in leaves
     ]
 
     def body(step, parameters, state, arrays):
-        with residuals.recording(level) as kept:
-            following, (values, gradient) = one_step(
-                objective, parameters, state, theta, step, settings
-            )
+        seed = seeds.fold(settings.seed, step)
+        values, gradient, kept = program.gradient(step, parameters, seed)
+        following = settings.rule.update(settings.weights, gradient, state, parameters, step)
         norm = per_example.norm(gradient)
-        entries = [*parameters, *gradient, *state, tf.cast(values, dtype), norm]
-        entries += tf.nest.flatten(kept.entries())
+        entries = [*parameters, *gradient, *state, tf.cast(values, dtype), norm, *kept]
         arrays = [a.write(step, entry) for a, entry in zip(arrays, entries, strict=True)]
         return step + 1, *following, arrays
 
@@ -102,29 +101,7 @@ def stacked_path(objective, initial, theta, settings, level=None):
         stacks[2 * count : -2],
         stacks[-2],
         stacks[-1],
-        # Not stacked, which would copy gigabytes.
-        lambda step: tf.nest.pack_sequence_as(spec, [array.read(step) for array in kept]),
+        # Read where they lie: stacking them would copy what may be gigabytes.
+        lambda step: [array.read(step) for array in kept],
     )
     return parameters, path
-
-
-def _kept_spec(objective, initial, theta, settings, level):
-    """Shapes and dtypes of one step's residuals, by tracing its gradient without running it."""
-    if level is None:
-        return []
-
-    def step(parameters):
-        with residuals.recording(level) as kept:
-            objective.gradient(parameters, theta, settings.seed)
-        return kept.entries()
-
-    specs = [tf.TensorSpec.from_tensor(p) for p in initial]
-    traced = tf.function(step, autograph=False).get_concrete_function(specs)
-    entries = traced.structured_outputs
-    if not tf.nest.flatten(entries):
-        raise ValueError(
-            f"keep, residuals: expected a decoder with operations that keep something at {level!r} "
-            '(networks.token_nll; networks.lstm at "all"), got one without, for which nothing '
-            "would change. Leave it None."
-        )
-    return entries

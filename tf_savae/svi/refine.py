@@ -47,7 +47,8 @@ def refine(
     samples: int = 1,
     early_stopping: float | None = None,
     backward_probe: tf.Tensor | None = None,
-    keep: str | None = None,
+    keep: str | None = "auto",
+    keep_budget: int | None = None,
 ) -> Any:
     """Refines each example's variational parameters by K steps of gradient descent with momentum.
 
@@ -71,13 +72,15 @@ def refine(
       seed: int, or int32 tensor [2]. Step k draws its noise from fold(seed, k); a fresh sample
         for the final ELBO is fold(seed, K).
       adjoint: how a gradient crosses the steps: `svi.Exact`, `svi.Truncated`, `svi.Unrolled` or
-        `svi.Stop`, or a short form: "exact" (algorithm 1's backward pass, memory constant in K),
+        `svi.Stop`, or a short form: "exact" (algorithm 1's backward pass),
         "truncated" (exact through the last `truncate` steps, the identity through those before),
         "unrolled" (autodiff through the unrolled steps, memory and compile time grow with K),
         "stop" (none).
-      hvp, keep, truncate, adjoint_clip_norm: beside a string alone, short forms of the settings
-        hvp, residuals, depth and clip_norm of `svi.Exact` and `svi.Truncated`; an object has its
-        own. hvp is "forward_over_reverse" by default.
+      hvp, keep, truncate, adjoint_clip_norm, keep_budget: beside a string alone, short forms of the
+        settings hvp, residuals, depth, clip_norm and budget of `svi.Exact` and `svi.Truncated`; an
+        object has its own. keep is "auto" by default, what fits into memory when this is traced
+        (for the same program whatever is free then, say which), and hvp "auto" beside it, else
+        "forward_over_reverse".
       return_trace: also return a `Trace`; costs one evaluation more (the ELBO at lambda_K). With
         "path" that evaluation is left out: negative_elbo is [K, B] and comes for nothing.
       samples: posterior samples per step, averaged.
@@ -111,6 +114,7 @@ def refine(
         validation.boolean("return_trace", return_trace)
     steps = steps if tf.is_tensor(steps) else validation.non_negative_int("steps", steps)
     short = {"keep": keep, "truncate": truncate, "adjoint_clip_norm": adjoint_clip_norm}
+    short["keep_budget"] = keep_budget
     crossing = _adjoint_for(steps, adjoint, hvp, **short)
     crossing.check_request(steps, return_trace, early_stopping)
     flat = tf.nest.flatten(initial)
@@ -150,7 +154,8 @@ def _own(leaf):
 def _adjoint_for(steps, adjoint, hvp, **short):
     """The adjoint as an object; beside a string hvp has the default of `refine`."""
     if hvp is None and isinstance(adjoint, str):
-        hvp = "forward_over_reverse"
+        chosen = isinstance(short["keep"], str) and short["keep"] == "auto"
+        hvp = "auto" if chosen else "forward_over_reverse"
     return as_adjoint(adjoint, None if tf.is_tensor(steps) else steps, hvp=hvp, **short)
 
 

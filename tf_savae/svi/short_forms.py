@@ -5,6 +5,7 @@ import dataclasses
 from tf_savae.autodiff.residuals import LEVELS
 from tf_savae.core import validation
 from tf_savae.svi.adjoints import (
+    RESIDUALS,
     Adjoint,
     Exact,
     Stop,
@@ -14,7 +15,14 @@ from tf_savae.svi.adjoints import (
     refuse_residuals,
 )
 
-__all__ = ["ADJOINTS", "SHORT_FORMS", "as_adjoint", "checked_adjoint", "short_forms_of"]
+__all__ = [
+    "ADJOINTS",
+    "NOT_GIVEN",
+    "SHORT_FORMS",
+    "as_adjoint",
+    "checked_adjoint",
+    "short_forms_of",
+]
 
 _KINDS = {"exact": Exact, "unrolled": Unrolled, "truncated": Truncated, "stop": Stop}
 ADJOINTS = tuple(_KINDS)
@@ -24,7 +32,10 @@ SHORT_FORMS = {
     "keep": "residuals",
     "truncate": "depth",
     "adjoint_clip_norm": "clip_norm",
+    "keep_budget": "budget",
 }
+# What says nothing: `keep` alone has a None that means something, "nothing".
+NOT_GIVEN = {**dict.fromkeys(SHORT_FORMS), "keep": "auto"}
 
 
 def checked_adjoint(adjoint):
@@ -45,36 +56,47 @@ def short_forms_of(adjoint):
     """Names of the short forms that a string takes, a set.
 
     >>> sorted(short_forms_of("exact")), short_forms_of("stop")
-    (['adjoint_clip_norm', 'hvp', 'keep'], set())
+    (['adjoint_clip_norm', 'hvp', 'keep', 'keep_budget'], set())
     """
     settings = {field.name for field in dataclasses.fields(_KINDS[checked_adjoint(adjoint)])}
     return {short for short, own in SHORT_FORMS.items() if own in settings}
 
 
-def as_adjoint(adjoint, steps=None, *, hvp=None, keep=None, truncate=None, adjoint_clip_norm=None):
+def as_adjoint(
+    adjoint,
+    steps=None,
+    *,
+    hvp=None,
+    keep="auto",
+    truncate=None,
+    adjoint_clip_norm=None,
+    keep_budget=None,
+):
     """The adjoint of these arguments: an object as it is, or made from a string and short forms.
 
     Args:
       adjoint: an `Adjoint`, or one of `ADJOINTS`.
       steps: K, an int, or the largest K of a schedule, which a depth is compared with; None does
         not compare.
-      hvp, keep, truncate, adjoint_clip_norm: short forms of hvp, residuals, depth and clip_norm,
-        beside a string alone; None where they were not given.
+      hvp, keep, truncate, adjoint_clip_norm, keep_budget: short forms of hvp, residuals, depth,
+        clip_norm and budget, beside a string alone; None where they were not given ("auto" for
+        `keep`, of which None keeps nothing).
 
     Raises:
       ValueError: a setting is out of its range, stands beside an object, or is no setting of the
         adjoint.
 
     >>> as_adjoint("truncated", truncate=2, hvp="auto")
-    Truncated(depth=2, hvp='auto', residuals=None, clip_norm=None)
+    Truncated(depth=2, hvp='auto', residuals='auto', clip_norm=None, budget=None)
     """
     short = {
         "hvp": hvp,
         "keep": keep,
         "truncate": truncate,
         "adjoint_clip_norm": adjoint_clip_norm,
+        "keep_budget": keep_budget,
     }
-    given = {name: value for name, value in short.items() if value is not None}
+    given = {name: value for name, value in short.items() if not _is_missing(name, value)}
     if isinstance(checked_adjoint(adjoint), Adjoint):
         if given:
             _refuse_beside(adjoint, *next(iter(given.items())))
@@ -92,6 +114,12 @@ def as_adjoint(adjoint, steps=None, *, hvp=None, keep=None, truncate=None, adjoi
     return made
 
 
+def _is_missing(name, value):
+    """Whether a short form says nothing; what it holds may be of any type."""
+    default = NOT_GIVEN[name]
+    return value is None if default is None else isinstance(value, str) and value == default
+
+
 def _from_short_forms(adjoint, given):
     kind = _KINDS[adjoint]
     if kind is not Truncated and "truncate" in given:
@@ -101,8 +129,7 @@ def _from_short_forms(adjoint, given):
     settings = {SHORT_FORMS[name]: value for name, value in given.items()}
     if issubclass(kind, TakesProducts):
         return kind(**{"depth": None, **settings}) if kind is Truncated else kind(**settings)
-    if "keep" in given:
-        validation.choice("keep", given["keep"], (None, *LEVELS))
+    if validation.choice("keep", given.get("keep"), (None, *RESIDUALS)) in LEVELS:
         refuse_residuals("keep", f"keep={given['keep']!r}, adjoint={adjoint!r}")
     if kind is Unrolled and "adjoint_clip_norm" in given:
         raise ValueError(

@@ -62,6 +62,7 @@ def _refinement(config, steps):
         truncate=config.truncate if config.adjoint == "truncated" else None,
         hvp=config.hvp,
         keep=None if config.keep == "none" else config.keep,
+        keep_budget=(config.keep_budget or None) if config.keep == "auto" else None,
         learn_step_size=config.learn_step_size,
     )
 

@@ -10,10 +10,12 @@ from tf_savae.objectives import SYSTEMS, Objective
 from tf_savae.svi import ADJOINTS
 from tf_savae.training.distribution import STRATEGIES
 
-__all__ = ["HVPS", "KEEPS", "RULES", "RunConfig", "configured", "setting"]
+__all__ = ["EARLIER", "HVPS", "KEEPS", "RULES", "RunConfig", "configured", "setting"]
 
 RULES = ("momentum", "natural", "learned_steps", "learned_update")
-KEEPS = ("none", "states", "all")
+KEEPS = ("auto", "none", "states", "all")
+# What a run had of which an earlier version wrote nothing down.
+EARLIER = {"keep": "none"}
 HVPS = ("auto", "forward_over_reverse", "reverse_over_reverse", "finite_difference")
 
 
@@ -57,7 +59,13 @@ class RunConfig:
     )
     hvp: str = setting("auto", "Hessian-vector products", choices=HVPS)
     keep: str = setting(
-        "none", "what steps keep for the products: less time, more memory", choices=KEEPS
+        "auto",
+        "what steps keep for the products, for less time and more memory; auto: what fits into it, "
+        "chosen once for a run",
+        choices=KEEPS,
+    )
+    keep_budget: int = setting(
+        0, "bytes that --keep=auto may take; 0: half of what is free", affects_results=False
     )
     learn_step_size: bool = setting(False, "make the step sizes weights")
     amortized_weight: float = setting(
@@ -114,7 +122,7 @@ class RunConfig:
                 validation.choice(field.name, getattr(self, field.name), field.metadata["choices"])
         for name in ("batch_size", "latent_size", "epochs", "iw_samples", "checkpoint_every"):
             validation.positive_int(name, getattr(self, name))
-        for name in ("svi_steps", "truncate", "seed", "decay_from_epoch"):
+        for name in ("svi_steps", "truncate", "seed", "decay_from_epoch", "keep_budget"):
             validation.non_negative_int(name, getattr(self, name))
         validation.positive_int("svi_samples", self.svi_samples)
         validation.positive("amortized_weight", self.amortized_weight, zero=True)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
 from tf_savae.objectives.lookup import has_latent
-from tf_savae.training.config import RunConfig
+from tf_savae.training.config import EARLIER, RunConfig
 from tf_savae.training.storage.json_files import inside, read_json
 from tf_savae.training.storage.safe_load import load_model_file
 
@@ -120,6 +120,7 @@ def _complete(path, configuration, known):
       ValueError: a value is out of its range.
     """
     wanted = known().identity()
+    configuration = {**EARLIER, **configuration}
     values = {name: configuration[name] for name in wanted if name in configuration}
     if values.get("adjoint") == "unrolled":  # Earlier versions took the bound, and no notice of it.
         values["adjoint_clip_norm"] = 0.0

@@ -66,7 +66,7 @@ def _exact(data, nll):
 
 
 def _run(config, model, state):
-    history = state["history"]
+    history, crosses = state["history"], config.objective.crosses_refinement
     return {
         "epochs": len(history),
         "best_epoch": progress_of(history, config).best_epoch,
@@ -74,7 +74,10 @@ def _run(config, model, state):
         "step_seconds": statistics.median(row["step_seconds"] for row in history),
         "train_seconds": state["seconds"],
         "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
-        "hvp": state.get("hvp", config.hvp) if config.objective.crosses_refinement else None,
+        **{
+            name: state.get(name, getattr(config, name)) if crosses else None
+            for name in ("hvp", "keep")
+        },
         "xla": bool(model.jit_compile),
     }
 

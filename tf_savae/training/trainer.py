@@ -13,8 +13,9 @@ from tf_savae.core.atomic_files import sync_file, sync_folder
 from tf_savae.core.typing import PathLike
 from tf_savae.models import NonFiniteError
 from tf_savae.models.build import first_batch
+from tf_savae.training.begun import as_begun
 from tf_savae.training.callbacks import RunState, is_finished, write_history
-from tf_savae.training.config import RunConfig
+from tf_savae.training.config import EARLIER, RunConfig
 from tf_savae.training.distribution import worker_group
 from tf_savae.training.report import print_report, test_report, versions
 from tf_savae.training.storage.checkpoints import Checkpoints
@@ -56,6 +57,7 @@ def run(config: RunConfig, workdir: PathLike, task: Task) -> dict[str, Any]:
 
 def _run(config, folder, task, processes):
     check_start(config)
+    config = as_begun(config, folder)
     if folder.writes:
         _check(config, folder)
     data = task.load(config)
@@ -101,7 +103,7 @@ def _start_identity(config, folder, task):
 
 def _check(config, folder):
     """Refuses the folder of another configuration; what one of an earlier version lacks is ours."""
-    defaults = type(config)().identity()
+    defaults = {**type(config)().identity(), **EARLIER}
     folder.check("configuration", config.identity(), defaults)
 
 
@@ -134,7 +136,7 @@ def _train_and_report(config, folder, data, task, processes):
             start(config, model, data, task)
     processes.check_same("step", int(model.optimizer.iterations.numpy()))
     with processes.scope():
-        _resolve_hvp(config, model, data, checkpoints)
+        _resolve_programs(config, model, data, checkpoints)
     while not is_finished(checkpoints.state.get("history", []), config):
         _fit(config, folder, data, task, model, checkpoints)
     if folder.writes:
@@ -172,8 +174,8 @@ def _restore_model_file(config, folder, data, task):
     # Outside the group's scope, in which the other processes would have to make a model too.
     model = task.build(config, data, folder.path)
     checkpoints = Checkpoints(folder, model)
-    checkpoints.restore()  # The file also holds the optimizer, and which product was measured.
-    _resolve_hvp(config, model, data, checkpoints)
+    checkpoints.restore()  # The file also holds the optimizer, and which programs were chosen.
+    _resolve_programs(config, model, data, checkpoints)
     _take_best(folder, checkpoints)
     _save_model(folder, model)
 
@@ -187,15 +189,21 @@ def _is_whole(path):
         return False
 
 
-def _resolve_hvp(config, model, data, checkpoints):
-    """Measures hvp="auto" once a run: both products are exact, but round differently."""
-    if not config.objective.crosses_refinement or config.hvp != "auto":
+def _resolve_programs(config, model, data, checkpoints):
+    """Chooses once a run what steps keep and which product: all are exact, but round apart."""
+    state = checkpoints.state
+    chosen = [name for name in ("hvp", "keep") if getattr(config, name) == "auto"]
+    if not config.objective.crosses_refinement or not chosen:
         return
-    if "hvp" not in checkpoints.state:
+    if any(name not in state for name in chosen):
         batch, _ = first_batch(data.stream(config.seed, 0), config.batch_size)
         model.prepare_fit(batch)
-        checkpoints.state["hvp"] = model.hvp
-    model.refinement.hvp = model.hvp = checkpoints.state["hvp"]
+        now = {"hvp": model.hvp, "keep": model.keep or "none"}
+        state |= {name: now[name] for name in chosen if name not in state}
+    if "hvp" in chosen:
+        model.refinement.hvp = model.hvp = state["hvp"]
+    if "keep" in chosen:
+        model.refinement.keep = None if state["keep"] == "none" else state["keep"]
 
 
 def _fit(config, folder, data, task, model, checkpoints):

@@ -7,7 +7,7 @@ import keras
 from tf_savae.core.typing import Config, MixedIn
 from tf_savae.models.refinement.steps_schedule import every
 from tf_savae.svi.adjoints import Adjoint
-from tf_savae.svi.short_forms import SHORT_FORMS, as_adjoint, short_forms_of
+from tf_savae.svi.short_forms import NOT_GIVEN, SHORT_FORMS, as_adjoint, short_forms_of
 
 __all__ = ["HasAdjoint"]
 
@@ -35,7 +35,9 @@ class HasAdjoint(MixedIn):
             )
         super().__setattr__(name, value)
         if name == "adjoint" and isinstance(value, Adjoint):
-            shown = {short: getattr(value, own, None) for short, own in SHORT_FORMS.items()}
+            shown = dict(NOT_GIVEN)
+            if value.hvp is not None:
+                shown |= {name: getattr(value, own, None) for name, own in SHORT_FORMS.items()}
             for short, setting in {**shown, "hvp": value.hvp or "auto"}.items():
                 super().__setattr__(short, setting)
 
@@ -58,13 +60,14 @@ class HasAdjoint(MixedIn):
         """
         adjoint = overrides.pop("adjoint", self.adjoint)
         if isinstance(adjoint, Adjoint):
-            hvp = overrides.pop("hvp", None)
+            hvp, keep = overrides.pop("hvp", None), overrides.pop("keep", "auto")
             made = as_adjoint(adjoint, steps, **overrides)
+            made = made if keep == "auto" else made.with_residuals(keep)
             return made if hvp is None else made.with_hvp(hvp)
         short = {name: getattr(self, name) for name in SHORT_FORMS} | overrides
         left_out = {"truncate"} if adjoint == self.adjoint else {"truncate", "keep"}
         for name in left_out - short_forms_of(adjoint):
-            short[name] = None
+            short[name] = NOT_GIVEN[name]
         return as_adjoint(adjoint, steps, **short)
 
     def adjoint_config(self) -> Config:

@@ -91,6 +91,7 @@ CHANGEABLE = {
     "adjoint": checked_adjoint,
     "hvp": lambda value: Exact(hvp=value).hvp,
     "keep": lambda value: as_adjoint("exact", keep=value).residuals,
+    "keep_budget": lambda value: as_adjoint("exact", keep_budget=value).budget,
     "truncate": lambda value: (
         None if value is None else as_adjoint("truncated", truncate=value).depth
     ),

@@ -15,6 +15,7 @@ from tf_savae.models.build import spec_of, zeros_of
 from tf_savae.models.refinement.adjoint_settings import HasAdjoint
 from tf_savae.models.refinement.checks import CHANGEABLE, check_generator, checked_prior
 from tf_savae.models.refinement.fallback import better_of
+from tf_savae.models.refinement.programs import choose_programs
 from tf_savae.models.refinement.steps_schedule import as_steps
 from tf_savae.models.refinement.update_rule import HasUpdateRule
 from tf_savae.models.validation.posterior_parameters import check_parameters
@@ -24,7 +25,7 @@ from tf_savae.networks.prior import Prior, StandardNormalPrior
 from tf_savae.probability import Family, as_family
 from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import zero_codes
-from tf_savae.svi import Trace, fastest_hvp, refine
+from tf_savae.svi import Trace, refine
 from tf_savae.svi.adjoints import Adjoint
 from tf_savae.svi.short_forms import SHORT_FORMS
 
@@ -51,9 +52,11 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         that is a Keras layer is trained with the model, through the exact adjoint.
       adjoint: how gradients cross the steps: `svi.Exact`, `svi.Truncated`, `svi.Unrolled`,
         `svi.Stop`, or their short forms "exact", "truncated", "unrolled", "stop".
-      hvp, keep, truncate, adjoint_clip_norm: beside a string alone, short forms of the settings
-        hvp, residuals, depth and clip_norm of the objects. hvp is "auto" by default, which measures
-        both exact products before the first training step, and logs the times and its choice.
+      hvp, keep, truncate, adjoint_clip_norm, keep_budget: beside a string alone, short forms of the
+        settings hvp, residuals, depth, clip_norm and budget of the objects. keep is "auto" by
+        default: before the first training step it chooses the most that fits into memory, and logs
+        the sizes. hvp is "auto" too, which matters where nothing is kept: it measures both exact
+        products then.
       samples: see `tf_savae.svi.refine`.
       fall_back: draws of noise, the same for both ends, by which each example's refined ELBO is
         compared with that at lambda_0; where it is worse (or NaN) the example keeps lambda_0, and
@@ -95,18 +98,18 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         prior: Prior | None = None,
         family: Family | Callable[..., Distribution] | None = None,
         seed: int = 0,
-        keep: str | None = None,
+        keep: str | None = "auto",
         fall_back: int = 0,
         update: Any = None,
+        keep_budget: int | None = None,
         **kwargs: Any,
     ) -> None:
         # Variational parameters and data keep full precision whatever the decoder computes in.
         super().__init__(**{"autocast": False, **kwargs})
         self.steps = as_steps(steps)
         self._set_rule(update, step_size, momentum, clip_norm, learn_step_size)
-        self._set_adjoint(
-            adjoint, hvp=hvp, keep=keep, truncate=truncate, adjoint_clip_norm=adjoint_clip_norm
-        )
+        short = dict(hvp=hvp, keep=keep, truncate=truncate, keep_budget=keep_budget)
+        self._set_adjoint(adjoint, adjoint_clip_norm=adjoint_clip_norm, **short)
         self.samples = validation.positive_int("samples", samples)
         self.fall_back = validation.non_negative_int("fall_back", fall_back)
         check_generator(decoder, self.current_adjoint())
@@ -116,7 +119,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         self.seed_generator = None if decoder is None else keras.random.SeedGenerator(self.seed)
         self.log_step_size = None
         self._example = None
-        self._measured_hvp = None
+        self._programs = None
 
     def __setattr__(self, name, value):
         if name in self._changeable and self.__dict__.get("_is_traced"):
@@ -207,37 +210,42 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         generator = PureGenerator(decoder, self._prior_of(parameters), self.family)
         outer, inner = seeds.split(self._seed_of_call(seed, training), 2)
         theta = generator.theta(x, outer, training)
-        measures = self.product() == "auto"
-        if training and measures and self._measured_hvp is None:
-            self._measured_hvp = self._measure_hvp(parameters, x)
+        if training and self._programs is None:
+            self._programs = self._choose_programs(parameters, x)
 
         def negative_elbo(lam, theta, step_seed):
             return generator.terms(lam, theta, step_seed, training).weighted()
 
-        hvp: dict[str, Any] = {"hvp": self._measured_hvp} if measures and self._measured_hvp else {}
-        return self.refine(negative_elbo, parameters, theta, inner, **hvp)
+        return self.refine(negative_elbo, parameters, theta, inner, **(self._programs or {}))
 
-    def _measure_hvp(self, parameters, x):
-        """The faster exact product, for zeros of this call's shapes; None where none is used."""
-        if self.current_adjoint().hvp is None or not self.steps:
-            return None
+    def _choose_programs(self, parameters, x):
+        """What steps keep and the exact product, for zeros of this call's shapes; {} for no steps.
+
+        Where the number of examples is unknown it is taken for 32.
+        """
+        adjoint = self.current_adjoint()
+        if adjoint.hvp is None or not self.steps:
+            return {}
         rows = tf.nest.flatten(parameters)[0].shape[0] or 32
         specs = spec_of(parameters), spec_of(x)
 
-        def measured():
+        def chosen():
             initial, x = (zeros_of(spec, rows) for spec in specs)
             generator = PureGenerator(self.decoder, self._prior_of(initial), self.family)
             seed = seeds.as_seed(0)
-            return fastest_hvp(
+            return choose_programs(
+                adjoint,
                 lambda lam, theta, seed: generator.terms(lam, theta, seed, True).weighted(),
                 initial,
                 generator.theta(x, seed, True),
+                steps=self.steps,
+                samples=self.samples,
             )
 
         # `call` may be being traced. A thread starts outside of any graph, as does
         # `tf.init_scope`, which however suspends accumulators: forward mode would give zeros.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            return pool.submit(measured).result()
+            return pool.submit(chosen).result()
 
     def _seed_of_call(self, seed, training):
         if seed is not None or not training:
@@ -306,6 +314,8 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         for name in ("decoder", "prior", "family", "adjoint", "hvp", "update"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
-        if config.get("adjoint") == "unrolled":  # Files of an earlier version, which ignored it.
+        if isinstance(config.get("adjoint", ""), str):
+            config.setdefault("keep", None)  # Earlier versions had no choice.
+        if config.get("adjoint") == "unrolled":  # Of an earlier version, which took no notice.
             config["adjoint_clip_norm"] = None
         return cls(**config)

@@ -4,7 +4,7 @@ import keras
 
 from tf_savae.core import validation
 from tf_savae.models.jit import check_second_derivatives
-from tf_savae.models.refinement import hvp_choice, steps_schedule
+from tf_savae.models.refinement import programs, steps_schedule
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
 from tf_savae.probability.distribution_checks import check_legacy
 
@@ -33,7 +33,7 @@ def check_settings(model):
 
 def check_decoder(model):
     """Raises ValueError where training needs second derivatives that the decoder does not have."""
-    if hvp_choice.differentiates_twice(model.objective, model.refinement):
+    if programs.differentiates_twice(model.objective, model.refinement):
         check_second_derivatives(model.decoder)
 
 

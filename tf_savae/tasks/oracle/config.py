@@ -63,7 +63,9 @@ class OracleConfig:
     adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
     hvp: str = setting("forward_over_reverse", "Hessian-vector products", choices=HVPS)
     keep: str = setting(
-        "none", "what steps keep for the products: less time, more memory", choices=KEEPS
+        "auto",
+        "what steps keep for the products, for less time and more memory; auto: what fits into it",
+        choices=KEEPS,
     )
     jit_compile: str = setting("auto", "XLA for training steps", choices=_JIT)
     # Training.

@@ -14,6 +14,8 @@ from tf_savae.tasks.oracle import systems as systems
 from tf_savae.tasks.oracle.config import OracleConfig
 from tf_savae.tasks.oracle.landscape import landscape
 from tf_savae.tasks.oracle.table import print_results, summary
+from tf_savae.training.begun import as_begun
+from tf_savae.training.config import EARLIER
 from tf_savae.training.distribution import worker_group
 from tf_savae.training.report import versions
 
@@ -42,11 +44,12 @@ def run_oracle(
     Raises:
       ValueError: the folder cannot be written, or holds something else; before any work.
     """
-    identity = {**config.identity(), "seeds": list(seeds)}
     with worker_group(config.strategy) as processes:
         processes.check_batch_size(config.batch_size)
         folder = processes.workdir(workdir)
         try:
+            config = as_begun(config, folder)
+            identity = {**config.identity(), "seeds": list(seeds)}
             processes.in_turn(lambda: _claim(folder, identity))
             results = folder.read_json(_RESULTS)
             if results is None:
@@ -62,7 +65,7 @@ def run_oracle(
 
 
 def _claim(folder, identity):
-    folder.check("configuration", identity)
+    folder.check("configuration", identity, EARLIER)
     folder.claim({"configuration": identity})
 
 

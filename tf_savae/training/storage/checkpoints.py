@@ -7,6 +7,7 @@ import tensorflow as tf
 from tf_savae.models import NonFiniteError
 from tf_savae.models.callbacks import TooManySkippedError
 from tf_savae.svi.hvp import METHODS
+from tf_savae.training.config import KEEPS
 from tf_savae.training.storage.snapshots import Snapshots
 
 __all__ = ["Checkpoints"]
@@ -142,6 +143,7 @@ def _checked(state, folder):
         and all(_is_number(number) for values in metrics.values() for number in values)
         and _is_number(state.get("seconds", None if rows else 0.0))
         and state.get("hvp") in (None, *METHODS)
+        and state.get("keep") in (None, *KEEPS)
     )
     if not whole:
         raise ValueError(

@@ -1,0 +1,78 @@
+"""How much memory is free, and sizes in words."""
+
+import re
+from pathlib import Path
+
+from tf_savae.core import private_tensorflow
+from tf_savae.core.devices import gpus
+
+__all__ = ["free_bytes", "in_words"]
+
+_ROOT = Path("/")
+
+
+def free_bytes() -> int | None:
+    """Bytes that this process may still take: of a GPU where there is one, else of the machine.
+
+    On a GPU it is what TensorFlow's allocator may hold less what it holds, the least of all GPUs.
+    Else it is what the kernel says is available, or what the process's control groups leave where
+    that is less. None where nothing says it.
+
+    >>> free_bytes() is None or free_bytes() > 0
+    True
+    """
+    if gpus():
+        return private_tensorflow.free_gpu_bytes()
+    found = [n for n in (_available(_ROOT), *_of_groups(_ROOT)) if n is not None]
+    return max(0, min(found)) if found else None
+
+
+def _available(root):
+    text = _read(root / "proc/meminfo")
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def _of_groups(root):
+    """What is left in each control group around the process, of version 2 and of version 1."""
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            folder, names = root / "sys/fs/cgroup", ("memory.max", "memory.current")
+        elif "memory" in controllers.split(","):
+            folder = root / "sys/fs/cgroup/memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        parts = [part for part in path.split("/") if part]
+        for depth in range(len(parts), -1, -1):
+            yield _left(folder.joinpath(*parts[:depth]), *names)
+
+
+def _left(folder, limit, usage):
+    most, used = (_read(folder / name).strip() for name in (limit, usage))
+    if not (most.isdigit() and used.isdigit()):
+        return None  # No limit ("max"), or no such file.
+    # Pages of files that have not been used for a while are given back when asked for.
+    cached = re.search(r"^(?:total_)?inactive_file (\d+)", _read(folder / "memory.stat"), re.M)
+    return int(most) - int(used) + (int(cached[1]) if cached else 0)
+
+
+def _read(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def in_words(count: float) -> str:
+    """Bytes with a unit.
+
+    >>> in_words(3 * 2**20), in_words(1536 * 2**20)
+    ('3.0 MiB', '1.5 GiB')
+    """
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

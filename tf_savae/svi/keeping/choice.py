@@ -1,0 +1,197 @@
+"""Choose what steps keep: the fastest exact program, by counted cost, whose memory fits.
+
+With everything kept a training step costs 6K + 3 decoder passes, with states alone 7K + 3, with
+nothing 8K + 3. What is kept is known from a trace of one step: the sizes of its tensors, K times.
+"""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from absl import logging
+
+from tf_savae.core import memory
+from tf_savae.core.typing import NegativeElbo, Nest
+from tf_savae.svi import hvp as hvps
+from tf_savae.svi.keeping.programs import Operations, Recomputed, Taped, Whole
+from tf_savae.svi.objective import Objective
+
+__all__ = ["choose_residuals", "program_for"]
+
+_SHARE = 2  # Of what is free, one in so many bytes may be kept.
+_CANNOT = (*hvps.CANNOT, RuntimeError)
+
+
+class _Choice(NamedTuple):
+    program: Any
+    why: str  # The sizes, in words.
+
+
+def choose_residuals(
+    negative_elbo: NegativeElbo,
+    initial: Nest,
+    theta: Nest,
+    *,
+    steps: int,
+    adjoint: Any,
+    samples: int = 1,
+) -> str | None:
+    """What K steps should keep: what `adjoint` says, or for "auto" the most that fits.
+
+    Call it with a batch of the size that training will use: sizes are counted from a trace, and
+    nothing is computed. The choice and its sizes are logged in one line.
+
+    Args:
+      negative_elbo, initial, theta, steps, samples: as in `refine`.
+      adjoint: `svi.Exact` or `svi.Truncated`, whose `residuals` and `budget` count.
+
+    Returns:
+      "all", "states" or None.
+
+    Raises:
+      ValueError: what one step holds, or what `adjoint` says should be kept, is more than is free.
+
+    >>> from tf_savae import svi
+    >>> def bowl(parameters, theta, seed):
+    ...     return tf.reduce_sum((parameters - theta) ** 4, axis=1)
+    >>> choose_residuals(bowl, tf.ones([3, 2]), tf.zeros([2]), steps=5, adjoint=svi.Exact())
+    'all'
+    """
+    initial = tf.nest.map_structure(tf.convert_to_tensor, initial)
+    theta = tf.nest.map_structure(tf.convert_to_tensor, theta)
+    objective = Objective(negative_elbo, initial, theta, samples)
+    flat = tf.nest.flatten(initial), tf.nest.flatten(theta)
+    free = memory.free_bytes()
+    if adjoint.residuals != "auto":
+        program = _asked_for(objective, *flat, adjoint, eager=False)
+        _refuse_too_much(program, steps, free, adjoint.residuals)
+        return program.level
+    choice = _fitting(objective, *flat, steps, adjoint, free)
+    logging.info("keep='auto' chose %s: %s", choice.program.level or "none", choice.why)
+    return choice.program.level
+
+
+def program_for(objective, initial, theta, steps, adjoint):
+    """The program of an adjoint, for flat lists; "auto" is decided here if nobody has before.
+
+    In eager mode "auto" keeps nothing.
+    """
+    if adjoint.depth_of(steps) == 0:
+        return Recomputed(objective, theta)
+    eager = tf.executing_eagerly()
+    if adjoint.residuals != "auto":
+        return _asked_for(objective, initial, theta, adjoint, eager)
+    if eager:
+        return Recomputed(objective, theta, adjoint.product())
+    choice = _fitting(objective, initial, theta, steps, adjoint, memory.free_bytes())
+    logging.info("keep='auto' chose %s: %s", choice.program.level or "none", choice.why)
+    return choice.program
+
+
+def _asked_for(objective, initial, theta, adjoint, eager):
+    """The program of a level that was given."""
+    level = adjoint.residuals
+    if level is None:
+        return Recomputed(objective, theta, adjoint.product())
+    if adjoint.hvp != "reverse_over_reverse":
+        program = Operations(objective, theta, initial, level)
+        if program.specs:
+            return program
+    if level != "all":
+        raise ValueError(
+            f"keep, residuals: expected a decoder with operations that keep something at {level!r} "
+            "(networks.token_nll), got one without, for which nothing would change. Leave it "
+            '"auto", or take "all", with which any decoder keeps.'
+        )
+    if eager:
+        return Taped(objective, theta)
+    try:
+        return Whole(objective, theta, initial)
+    except NotImplementedError as error:
+        raise ValueError(
+            'keep, residuals: expected a decoder whose steps can be kept for "all", got one in '
+            f"which {error} (a loop, such as a Keras LSTM or tf_savae.svi.scan). Leave it "
+            '"auto", or write its loop with networks.lstm.'
+        ) from error
+
+
+def _fitting(objective, initial, theta, steps, adjoint, free):
+    """The program of least counted cost that fits, and the sizes."""
+    budget, given = adjoint.budget, adjoint.budget is not None
+    if budget is None and free is not None:
+        budget = free // _SHARE
+    whose = "the budget" if given else "half of what is free"
+    within = "no known limit" if budget is None else f"{whose}, {memory.in_words(budget)}"
+    sizes = []
+    for program in _candidates(objective, initial, theta, adjoint):
+        size = size_of(program.specs)
+        if size is None:
+            sizes.append(f"{program.level} of unknown size")
+            continue
+        if not sizes:
+            _refuse_too_large_a_step(size, free)
+        sizes.append(f"{program.level} {steps} x {memory.in_words(size)}")
+        if budget is None or steps * size <= budget:
+            return _Choice(program, f"{', '.join(sizes)}, within {within}")
+    why = f"{', '.join(sizes)}, not within {within}" if sizes else "no step of it can be kept"
+    return _Choice(Recomputed(objective, theta, adjoint.product()), why)
+
+
+def _candidates(objective, initial, theta, adjoint):
+    """Programs that keep something and can be traced, from the fastest on."""
+    if adjoint.hvp not in ("auto", *hvps.EXACT):
+        return
+    found = False
+    for level in ("all", "states"):
+        program = _operations(objective, initial, theta, adjoint, level)
+        if program is not None:
+            found = True
+            yield program
+    if not found and adjoint.hvp != "forward_over_reverse":  # Whole steps take the other one.
+        try:
+            yield Whole(objective, theta, initial)
+        except _CANNOT as error:
+            logging.debug("keep='auto': a step cannot be kept whole: %s", error)
+
+
+def _operations(objective, initial, theta, adjoint, level):
+    if adjoint.hvp == "reverse_over_reverse":
+        return None
+    try:
+        program = Operations(objective, theta, initial, level)
+        if program.specs:
+            program.check(initial)
+            return program
+    except _CANNOT as error:
+        logging.debug("keep='auto': %s is impossible for this decoder: %s", level, error)
+    return None
+
+
+def size_of(specs):
+    """Bytes of all tensors; None where a size is not known.
+
+    >>> size_of([tf.TensorSpec([2, 3], tf.float32)])
+    24
+    """
+    counts = [spec.shape.num_elements() for spec in specs]
+    if None in counts:
+        return None
+    return sum(c * s.dtype.size for c, s in zip(counts, specs, strict=True))
+
+
+def _refuse_too_large_a_step(size, free):
+    if free is not None and size > free:
+        raise ValueError(
+            "keep: expected one refinement step whose tensors fit into memory, got one that "
+            f"computes {memory.in_words(size)} where {memory.in_words(free)} are free. Take a "
+            "smaller batch, or a smaller decoder."
+        )
+
+
+def _refuse_too_much(program, steps, free, level):
+    size = size_of(program.specs)
+    if level is not None and None not in (free, size) and steps * size > free:
+        raise ValueError(
+            f"keep: expected what fits into memory, got {level!r}, with which {steps} steps keep "
+            f"{memory.in_words(steps * size)} where {memory.in_words(free)} are free. Leave it "
+            '"auto", or take a smaller batch.'
+        )

@@ -1,0 +1,156 @@
+"""How a step's gradient and its Hessian-vector product share work: one class for each way.
+
+Each has `specs`, of the tensors that a step keeps, and
+
+    gradient(step, parameters, seed) -> (values [B], gradient, kept)
+    products(step, parameters, seed, kept, vector) -> (H_ll v, H_tl v)
+
+of flat lists; `begin()` is called once, before the loop of steps, in the graph of the loop.
+"""
+
+import tensorflow as tf
+
+from tf_savae.autodiff import residuals
+from tf_savae.autodiff.split_graph import SplitGraph
+from tf_savae.autodiff.unsupported import named_operation
+from tf_savae.svi import hvp as hvps
+from tf_savae.svi.objective import dense, floating, with_floats
+
+__all__ = ["Operations", "Recomputed", "Taped", "Whole"]
+
+
+class Recomputed:
+    """Nothing is kept: the product computes everything again. 2F and 6F a step."""
+
+    level: str | None = None
+
+    def __init__(self, objective, theta, product=None):
+        self._objective, self._theta, self._product = objective, theta, product
+        self.specs = []
+
+    def begin(self):
+        pass
+
+    def gradient(self, step, parameters, seed):
+        del step
+        return *self._objective.gradient(parameters, self._theta, seed), []
+
+    def products(self, step, parameters, seed, kept, vector):
+        del step, kept
+        return self._product(self._objective, parameters, self._theta, seed, vector)
+
+
+class Operations(Recomputed):
+    """Operations of the decoder keep what they know how to use, see `autodiff.residuals`.
+
+    Args:
+      level: "states" or "all".
+      parameters: lambda, for its shapes: a step's gradient is traced, and not run.
+    """
+
+    def __init__(self, objective, theta, parameters, level):
+        super().__init__(objective, theta, hvps.forward_over_reverse)
+        self.level = level
+        specs = [tf.TensorSpec.from_tensor(p) for p in parameters]
+
+        def step(parameters, seed):
+            with residuals.recording(level) as kept:
+                objective.gradient(parameters, theta, seed)
+            return kept.entries()
+
+        traced = tf.function(step, autograph=False)
+        traced = traced.get_concrete_function(specs, tf.TensorSpec([2], tf.int32))
+        self._entries = traced.structured_outputs
+        self.specs = tf.nest.flatten(self._entries)
+
+    def gradient(self, step, parameters, seed):
+        with residuals.recording(self.level) as kept:
+            values, gradient, _ = super().gradient(step, parameters, seed)
+        return values, gradient, tf.nest.flatten(kept.entries())
+
+    def products(self, step, parameters, seed, kept, vector):
+        with residuals.replaying(tf.nest.pack_sequence_as(self._entries, kept)):
+            return super().products(step, parameters, seed, None, vector)
+
+    def check(self, parameters):
+        """Raises what tracing a product raises, where forward mode cannot pass."""
+        specs = [tf.TensorSpec.from_tensor(p) for p in parameters]
+
+        def products(parameters, seed, kept, vector):
+            return self.products(0, parameters, seed, kept, vector)
+
+        kept = [tf.TensorSpec(s.shape, s.dtype) for s in self.specs]
+        traced = tf.function(products, autograph=False)
+        traced.get_concrete_function(specs, tf.TensorSpec([2], tf.int32), kept, specs)
+
+
+class Whole:
+    """The step keeps all that the reverse pass over its gradient needs: 2F and 4F.
+
+    What an unrolled program stores, but in loops: programs do not grow with K, and what does not
+    depend on the step is neither stored nor computed again.
+
+    Raises:
+      NotImplementedError: a step holds what a loop cannot store, such as another loop.
+    """
+
+    level = "all"
+
+    def __init__(self, objective, theta, parameters):
+        self._floats, self._once = floating(theta), None
+
+        @named_operation()
+        def compute(varying, fixed, vector):
+            *varying, seed = varying
+            # Copies, since what else depends on the sources is an unrelated dependency.
+            lam, weights = ([tf.identity(t) for t in part] for part in (varying, fixed))
+            values = objective.value(lam, with_floats(theta, weights), seed)
+            gradient = dense(tf.gradients(tf.reduce_sum(values), lam), lam)
+            sources = [*lam, *weights]
+            products = tf.gradients(gradient, sources, grad_ys=vector)
+            return [values, *gradient], dense(products, sources)
+
+        seed = tf.TensorSpec([2], tf.int32)
+        self._graph = SplitGraph(compute, [*parameters, seed], self._floats, parameters)
+        self.specs = self._graph.stored
+
+    def begin(self):
+        self._once = self._graph.once(self._floats)
+
+    def gradient(self, step, parameters, seed):
+        del step
+        early, kept = self._graph.step([*parameters, seed], self._floats, self._once)
+        return early[0], early[1:], kept
+
+    def products(self, step, parameters, seed, kept, vector):
+        del step
+        late = self._graph.later([*parameters, seed], self._floats, self._once, kept, vector)
+        return late[: len(parameters)], late[len(parameters) :]
+
+
+class Taped:
+    """`Whole` in eager mode: a tape of each step."""
+
+    level = "all"
+
+    def __init__(self, objective, theta):
+        self._objective, self._theta = objective, theta
+        self._tapes, self.specs = {}, []
+
+    def begin(self):
+        pass
+
+    def gradient(self, step, parameters, seed):
+        sources = [*parameters, *floating(self._theta)]
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            values, gradient = self._objective.gradient(parameters, self._theta, seed)
+        self._tapes[int(step)] = tape, gradient, sources
+        return values, gradient, []
+
+    @named_operation()
+    def products(self, step, parameters, seed, kept, vector):
+        del seed, kept
+        tape, gradient, sources = self._tapes[int(step)]
+        found = dense(tape.gradient(gradient, sources, output_gradients=vector), sources)
+        return found[: len(parameters)], found[len(parameters) :]
