@@ -94,7 +94,7 @@ class BuildsFromData(MixedIn):
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
         """As `keras.Model.summary`; with the shapes of what the parts give, once there is data."""
-        known = self._part_shapes() if self.built and self._data_spec is not None else []
+        known: list = self._part_shapes() if self.built and self._data_spec is not None else []
         with private_keras.shown_shapes(known):
             super().summary(*args, **kwargs)
 

@@ -190,16 +190,16 @@ class SemiAmortizedVAE(BoundModel):
         """
         return self._programs.hvp
 
-    @property
-    def keep(self) -> str | None:
-        """What training steps keep for their products; "auto" until the first batch decides it."""
-        return self._programs.residuals
-
     @hvp.setter
     def hvp(self, method: str | Callable) -> None:
         self._programs.take_product(CHANGEABLE["hvp"](method))
         self.train_function = None  # Traced with another one, as was each K of a schedule.
         self.__dict__.pop("_phases", None)
+
+    @property
+    def keep(self) -> str | None:
+        """What training steps keep for their products; "auto" until the first batch decides it."""
+        return self._programs.residuals
 
     def compile(
         self, optimizer: Any = "adam", *, jit_compile: str | bool = "auto", **kwargs: Any

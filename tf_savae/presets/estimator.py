@@ -17,7 +17,7 @@ if importlib.util.find_spec("sklearn"):  # What pipelines and searches ask an es
     _BASES = (TransformerMixin, BaseEstimator)
 
 
-class VAETransformer(*_BASES):
+class VAETransformer(*_BASES):  # type: ignore[misc]
     """`presets.dense` as scikit-learn has it: rows in, latent codes out; works in a Pipeline.
 
     Args:

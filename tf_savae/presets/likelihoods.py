@@ -128,7 +128,7 @@ def _bounded(log_scale):
     return _LEAST + tf.nn.softplus(log_scale - _LEAST)
 
 
-class DiscretizedLogistic(tfd.Distribution):
+class DiscretizedLogistic(tfd.Distribution):  # type: ignore[name-defined]
     """A logistic distribution rounded to the levels 0..255 (Salimans et al. 2017).
 
     The lowest level has all that lies below it, the highest all above. https://arxiv.org/abs/1701.05517

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -79,7 +79,7 @@ def text(
     vocabulary = Vocabulary.build(texts, max_size=vocabulary_size)
     x = _rows(texts, vocabulary)
     keras.utils.set_random_seed(seed)
-    sizes = {"embedding_size": max(units // 2, 1), "units": units, "latent_size": latent_size}
+    sizes: dict[str, Any] = {"embedding_size": max(units // 2, 1), "units": units, "latent_size": latent_size}
     annealed = _ANNEALED * math.ceil(len(x) / _BATCH)
     model = SemiAmortizedVAE(
         TextEncoder(len(vocabulary), **sizes),

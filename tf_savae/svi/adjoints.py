@@ -102,7 +102,8 @@ class Adjoint:
     def from_config(cls, config: Config) -> Self:
         """The adjoint that `get_config` described."""
         config = dict(config)
-        if "residuals" in {field.name for field in dataclasses.fields(cls)}:
+        own: Any = cls
+        if "residuals" in {field.name for field in dataclasses.fields(own)}:
             config.setdefault("residuals", None)  # Earlier versions had no choice.
         if isinstance(config.get("hvp"), dict):
             config["hvp"] = keras.saving.deserialize_keras_object(config["hvp"])
