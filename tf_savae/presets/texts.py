@@ -79,7 +79,11 @@ def text(
     vocabulary = Vocabulary.build(texts, max_size=vocabulary_size)
     x = _rows(texts, vocabulary)
     keras.utils.set_random_seed(seed)
-    sizes: dict[str, Any] = {"embedding_size": max(units // 2, 1), "units": units, "latent_size": latent_size}
+    sizes: dict[str, Any] = {
+        "embedding_size": max(units // 2, 1),
+        "units": units,
+        "latent_size": latent_size,
+    }
     annealed = _ANNEALED * math.ceil(len(x) / _BATCH)
     model = SemiAmortizedVAE(
         TextEncoder(len(vocabulary), **sizes),
