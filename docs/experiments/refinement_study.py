@@ -9,11 +9,13 @@ command goes on after an interruption:
 
 A job is an objective and its settings: K (steps), S (samples of z a step), step (size), rule
 (plain, natural, steps or network), weight (of the amortized term), after (epochs of a VAE first),
-rate (factor of the learning rate), epochs (at most), encoder (linear, small, full), adjoint. A
-model is trained until the validation bound has not improved for some epochs, and the best epoch's
-weights are tested. Time is CPU time of training on one thread, compilation and validation left
-out. One line of JSON a job: test bound, KL, importance-weighted NLL (200 samples) and the encoder's
-own bound, in nats per example.
+until (training step from which K is 0, at test time too), rate (factor of the learning rate),
+epochs (at most), encoder (linear, small, full), through (which part of the total derivative trains:
+all, encoder, theta, identity or reference, as partial_derivatives.py says). A model is trained
+until the validation bound has not improved for some epochs, and the best epoch's weights are
+tested. Time is CPU time of training on one thread, compilation and validation left out. One line of
+JSON a job: test bound, KL, importance-weighted NLL (200 samples) and the encoder's own bound, in
+nats per example.
 """
 
 import json
@@ -24,6 +26,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
+from partial_derivatives import PARTS, reference_product
 from study_data import DATA
 
 from tf_savae import SemiAmortizedRefinement, SemiAmortizedVAE, evaluation, linear_kl_weight, svi
@@ -34,9 +37,11 @@ flags.DEFINE_list("seeds", ["0"], "of data, weights and noise")
 flags.DEFINE_string("jobs", "vae", "jobs, separated by ;")
 flags.DEFINE_string("output", "study.jsonl", "file that gets a line for each job")
 
+EXACT = svi.Exact(hvp="forward_over_reverse")
+ADJOINTS = {"identity": svi.Truncated(0), "reference": svi.Exact(hvp=reference_product)}
 _DEFAULTS = {
-    "K": 5, "S": 1, "step": 0.02, "rule": "plain", "weight": 0.0, "after": 0, "rate": 1.0,
-    "epochs": 0, "encoder": "full", "adjoint": "exact",
+    "K": 5, "S": 1, "step": 0.02, "rule": "plain", "weight": 0.0, "after": 0, "until": 0,
+    "rate": 1.0, "epochs": 0, "encoder": "full", "through": "all",
 }
 
 
@@ -100,15 +105,19 @@ def rule_of(settings):
 
 def build(study, objective, settings, seed, start=None):
     """A compiled model, with the weights of the VAE `start` if there is one."""
-    steps = linear_kl_weight(study.anneal_steps, start=0.1)
-    more = {"amortized_weight": settings["weight"]} if objective == "savae" else {}
+    beta = 1.0 if start else linear_kl_weight(study.anneal_steps, start=0.1)
+    weighted = objective == "savae" and settings["through"] != "theta"
+    more = {"amortized_weight": settings["weight"]} if weighted else {}
+    count = 0 if objective == "vae" else settings["K"]
+    steps = {0: count, settings["until"]: 0} if settings["until"] else count
     refinement = SemiAmortizedRefinement(
-        steps=0 if objective == "vae" else settings["K"], samples=settings["S"],
-        adjoint=settings["adjoint"] if objective == "savae" else "exact", **rule_of(settings))
+        steps=steps, samples=settings["S"],
+        adjoint=ADJOINTS.get(settings["through"], EXACT), **rule_of(settings))
     model = SemiAmortizedVAE(
-        None if objective == "svi" else study.encoder(), study.decoder(), objective=objective,
+        None if objective == "svi" else study.encoder(), study.decoder(),
+        objective=PARTS.get(settings["through"], lambda: objective)(),
         latent_size=study.latent_size, refinement=refinement, seed=seed,
-        beta=1.0 if start else steps, **more)
+        beta=beta, **more)
     rate = study.learning_rate * settings["rate"]
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0), steps_per_execution=20)
     model(study.train[:1])
@@ -168,11 +177,10 @@ def fit(model, study, clock, epochs, seed, started=False, patient=True):
 def measure(model, study, seed):
     """Numbers on the test rows, nats per example."""
     data = batches(study.test)
-    bounds = [evaluation.evaluate_bounds(model, data, seed=s) for s in range(5)]
+    bounds = evaluation.evaluate_bounds(model, data.repeat(5), seed=0)  # 5 draws of each.
     nll = evaluation.importance_weighted_nll(model, data, samples=200, seed=seed)
     mean = {
-        "bound": [b.bound for b in bounds], "kl": [b.kl for b in bounds], "iw_nll": [nll],
-        "encoder": [b.amortized_bound for b in bounds]}
+        "bound": bounds.bound, "kl": bounds.kl, "iw_nll": nll, "encoder": bounds.amortized_bound}
     return {name: round(float(np.mean(values)), 3) for name, values in mean.items()}
 
 

@@ -153,12 +153,30 @@ def ptb(seed, encoder="full"):
     )
 
 
-def _token_rows(vocabulary, sentences):
-    rows = np.zeros([len(sentences), 12], "int32")
+def yahoo(seed, encoder="full"):
+    """The first 20 words of Yahoo answers: 9,000 of the validation file, tested on the test's."""
+    lines = {}
+    for part in ("val", "test"):
+        with lzma.open(_folder() / f"yahoo/{part}.txt.xz", "rt") as file:
+            lines[part] = [" ".join(line.split()[:20]) for line in file if line.strip()]
+    train, valid, test = lines["val"][:9000], lines["val"][9000:], lines["test"][:2000]
+    vocabulary = Vocabulary.build(train, max_size=2000)
+    sizes = {"vocabulary_size": len(vocabulary), "embedding_size": 100, "units": 100}
+    return Study(
+        *(_token_rows(vocabulary, part, 22) for part in (train, valid, test)),
+        lambda: TextEncoder(**sizes, latent_size=16),
+        lambda: TextDecoder(**sizes, latent_size=16, dropout=0.5), 16, batch_size=50,
+        learning_rate=2e-3, anneal_steps=1800, patience=4, epochs=30,
+    )
+
+
+def _token_rows(vocabulary, sentences, length=12):
+    rows = np.zeros([len(sentences), length], "int32")
     for row, words in zip(rows, sentences, strict=True):
         ids = vocabulary.encode(words)
         row[: len(ids)] = ids
     return rows
 
 
-DATA = {f.__name__: f for f in (pairs, many_pairs, prototypes, mnist, omniglot, oracle, fresh_oracle, ptb)}
+_SETS = (pairs, many_pairs, prototypes, mnist, omniglot, oracle, fresh_oracle, ptb, yahoo)
+DATA = {f.__name__: f for f in _SETS}

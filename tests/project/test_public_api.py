@@ -49,11 +49,11 @@ CONTRACT = {
         "refinement objective family prior beta",
         {"objective": "savae"},
     ),
-    "SemiAmortizedVAE.infer": ("self x", "steps seed", {"steps": None, "seed": None}),
-    "SemiAmortizedVAE.negative_elbo": ("self x", "steps seed", {"steps": None, "seed": None}),
-    "SemiAmortizedVAE.log_likelihood": ("self x", "samples", {"samples": 500}),
-    "SemiAmortizedVAE.generate": ("self n", "seed", {"seed": None}),
-    "SemiAmortizedVAE.reconstruct": ("self x", "seed", {"seed": None}),
+    "SemiAmortizedVAE.infer": ("model x", "steps seed", {"steps": None, "seed": None}),
+    "SemiAmortizedVAE.negative_elbo": ("model x", "steps seed", {"steps": None, "seed": None}),
+    "SemiAmortizedVAE.log_likelihood": ("model x", "samples", {"samples": 500}),
+    "SemiAmortizedVAE.generate": ("model n", "seed", {"seed": None}),
+    "SemiAmortizedVAE.reconstruct": ("model x", "seed", {"seed": None}),
     "networks.Decoder.log_prob": ("self x z", "seed training", {}),
     "networks.Decoder.sample": ("self z", "seed", {}),
 }
@@ -178,8 +178,9 @@ def _functions(value):
             if name.startswith("_") and name not in ("__init__", "__call__"):
                 continue
             for function in _of_attribute(attribute):
-                # Not what a decorator or NamedTuple made, nor a function kept as an attribute.
-                if f"def {function.__name__}(" in lines and function.__name__ == name:
+                # Not what a decorator or NamedTuple made, nor an alias of another name.
+                written = f"def {name}(" in lines or f" {name} = " in lines
+                if written and function.__name__ == name:
                     yield f"{value.__name__}.{name}", function
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from model_kinds import KINDS, ROWS
 
 from tf_savae import generation
+from tf_savae.models.objective_builder import standardized
 
 WEIGHTS = np.array([0.5, 2.0, 0.0, 3.0], "float32")
 EVERY = pytest.mark.parametrize("name", sorted(KINDS))
@@ -174,7 +175,7 @@ def test_precision_policies(name, policy):
     model.set_weights(reference.get_weights())
     ours, theirs = (_log_likelihood(m, x) for m in (model, reference))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4 if policy == "float64" else 0.05)
-    outcome = model._outcome(model._standard(x) if latent else x, [0, 1], 1.0, False, None)
+    outcome = model._outcome(standardized(model, x) if latent else x, [0, 1], 1.0, False, None)
     assert np.isfinite(outcome.loss).all()
     assert outcome.terms.bound.dtype == ("float64" if policy == "float64" else "float32")
 
@@ -183,7 +184,7 @@ def _log_likelihood(model, x):
     """log p(x | z) [B] at the encoder's own means: nothing is drawn."""
     if not hasattr(model, "refinement"):
         return model.log_likelihood(x).numpy()
-    x = model._standard(x)
+    x = standardized(model, x)
     z = model.family.distribution(model.encode(x)).mean()
     return model.decoder(x, z).numpy()
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_models import compiled, data, dense_decoder, dense_model, step_gradients
 
 from tf_savae import SemiAmortizedRefinement, svi
+from tf_savae.models.refinement import hvp_choice
 from tf_savae.svi import hvp as hvps
 
 REVERSE, FORWARD = "reverse_over_reverse", "forward_over_reverse"
@@ -274,17 +275,22 @@ def test_models_measure_auto_and_refuse_what_does_not_fit():
     x = data()
     model = compiled(dense_model(hvp=None, adjoint=svi.Exact()), x)
     model.fit(x, verbose=0)
-    assert model._hvp in (FORWARD, REVERSE)
+    assert model.hvp in (FORWARD, REVERSE)
     assert {"adjoint_growth", "curvature"} <= set(model._bound_metrics.trackers)
     model.refinement.adjoint = svi.Stop()
     with pytest.raises(ValueError, match="lets no gradient reach the encoder"):
         model.fit(x, verbose=0)
     unrolled = dense_model(hvp=None, adjoint=svi.Unrolled())
-    assert not unrolled._uses_products() and unrolled._differentiates_twice()
+    assert _second_order(unrolled) == (False, True)
     with pytest.raises(ValueError, match="lets no gradient reach the encoder"):
         dense_model(hvp=None, adjoint=svi.Stop())
     first_only = dense_model(hvp=None, adjoint=svi.Exact("finite_difference"))
-    assert first_only._uses_products() and not first_only._differentiates_twice()
+    assert _second_order(first_only) == (True, False)
+
+
+def _second_order(model):
+    parts = model.objective, model.refinement
+    return hvp_choice.uses_products(*parts), hvp_choice.differentiates_twice(*parts)
 
 
 def test_a_layer_outside_of_our_models():

@@ -134,6 +134,8 @@ def test_an_unwritable_workdir_is_refused(tmp_path):
         ("landscape_point", 50, "landscape_point: expected at most 49"),
         ("kl_anneal_epochs", 1, "learned_epochs: expected more than kl_anneal_epochs=1"),
         ("study", "none", "study: expected one of both, oracle, learned"),
+        ("learned_epochs", 3, "learned_train_points: expected a multiple of learned_epochs"),
+        ("learned_rule", "x", "learned_rule: expected one of momentum, learned_update"),
         ("hvp", "guess", "hvp: expected one of auto"),
         ("jit_compile", "yes", "jit_compile: expected one of auto"),
     ],

@@ -62,10 +62,6 @@ class AutoregressiveModel(BoundModel):
         batch = LikelihoodBatch(generator, theta, seeds.fold(inner, 0), training)
         return self.objective.loss(batch)
 
-    def _tokens(self, x):
-        count = getattr(self.decoder, "count_tokens", None)
-        return None if count is None else count(x)
-
     def _make_parts(self, x):
         x = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part)[:1], x)
         if not self.decoder.built:

@@ -381,5 +381,6 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
             validation.finite(f"weights {variable.path}", variable.numpy(), remedy)
 
     def _tokens(self, x):
-        """Predicted tokens per example [B], where the decoder predicts tokens."""
-        return None
+        """Predicted tokens per example [B], or None of a decoder that predicts no tokens."""
+        count = getattr(self.decoder, "count_tokens", None)
+        return None if count is None else count(x)

@@ -5,11 +5,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_savae.core import seeds
 from tf_savae.core.typing import Config, MixedIn, Nest
+from tf_savae.models.objective_builder import encoded, standardized
 from tf_savae.models.validation.arrays import refuse_sparse
 from tf_savae.models.validation.streams import is_torch_loader, peek
+from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
+from tf_savae.networks import StandardNormalPrior
+from tf_savae.probability.distribution_checks import check_family, check_prior
+from tf_savae.probability.posterior_mean import zero_codes
 
-__all__ = ["BuildsFromData", "first_batch", "spec_of", "zeros_of"]
+__all__ = ["BuildsFromData", "first_batch", "make_parts", "spec_of", "zeros_of"]
 
 
 class BuildsFromData(MixedIn):
@@ -97,6 +103,47 @@ class BuildsFromData(MixedIn):
         spec = keras.saving.deserialize_keras_object(config["data_spec"])
         # Unknown lengths (text) may be anything: a short row is enough.
         self.ensure_built(zeros_of(spec))
+
+
+def make_parts(model, x):
+    """Makes the weights of a `SemiAmortizedVAE`'s parts by running each on one row of x.
+
+    Raises:
+      ValueError: a part does not fit the others, or a weight of its layers would not be trained.
+    """
+    x = tf.nest.map_structure(lambda part: part[:1], standardized(model, x))
+    with watched_variables() as used:
+        if model.encoder is not None:
+            model.encoder(x)  # Outside any scope: a layer's weights are made at its first call.
+        parameters = encoded(model, x, seeds.as_seed(0), False)[0]
+        if tf.executing_eagerly():
+            check_family(model.family, parameters)
+        posterior = model.family.distribution(parameters)
+        _make_prior(model, posterior, parameters)
+        if not model.refinement.built:
+            model.refinement.build()
+        model.refinement.build_rule(parameters)
+        # Also a decoder that calls itself built: one loaded from a file has no weights yet.
+        model.decoder(x, zero_codes(posterior, tf.nest.flatten(x)[0].shape[0]))
+    refuse_unknown(used, model.variables)
+
+
+def _make_prior(model, posterior, parameters):
+    if model.prior is None:
+        model.latent_size = int(posterior.event_shape[0])
+        model.prior = StandardNormalPrior(model.latent_size)
+    if not model.prior.built:
+        model.prior.build()
+    if tf.executing_eagerly():
+        check_prior(model.prior, model.family, _trial_parameters(model, parameters))
+
+
+def _trial_parameters(model, parameters):
+    """Those of the standard normal where the family knows them: an encoder's may be extreme."""
+    try:
+        return model.family.zeros(1, model.latent_size, model.variable_dtype)
+    except NotImplementedError:
+        return parameters
 
 
 def spec_of(x):

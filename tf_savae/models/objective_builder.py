@@ -1,118 +1,122 @@
-"""Build the `BatchObjective` of a batch for training and evaluation."""
+"""Build the `BatchObjective` of a batch: a model's layers as pure functions of it."""
 
 import functools
+from typing import Any
 
 import tensorflow as tf
 
 from tf_savae.core import seeds
-from tf_savae.core.typing import MixedIn, Nest, Seed, TensorLike
+from tf_savae.core.typing import Nest, Seed, TensorLike
 from tf_savae.models.row_sampling import family_of_shard
 from tf_savae.models.validation.posterior_parameters import check_parameters, is_one_tensor
 from tf_savae.networks import Effects, PureEncoder, PureGenerator
 from tf_savae.objectives import BatchObjective, RefinementInfo
 from tf_savae.probability import Family
 
-__all__ = ["PosesProblems"]
+__all__ = ["encode", "encoded", "generator", "problem", "standardized"]
 
 _ENCODER = 999  # The stream of the encoder's noise.
 
 
-class PosesProblems(MixedIn):
-    """The parts of `SemiAmortizedVAE` that turn its layers into functions of one batch."""
+def encode(model: Any, x: Nest, training: bool = False) -> Nest:
+    """lambda_0: the encoder's parameters (the prior's where there is no encoder)."""
+    x = standardized(model, x)
+    model._ensure_built_in_graph(x)
+    return encoded(model, x, seeds.as_seed(0), training)[0]
 
-    def encode(self, x: Nest, training: bool = False) -> Nest:
-        """lambda_0: the encoder's parameters (the prior's where there is no encoder)."""
-        x = self._standard(x)
-        self._ensure_built_in_graph(x)
-        return self._encoded(x, seeds.as_seed(0), training)[0]
 
-    def generator(self, family: Family | None = None) -> PureGenerator:
-        """The pure function of decoder and prior; make one per traced function."""
-        family = family_of_shard(self.family) if family is None else family
-        return PureGenerator(self.decoder, self.prior, family)
+def generator(model: Any, family: Family | None = None) -> PureGenerator:
+    """The pure function of decoder and prior; make one per traced function."""
+    family = family_of_shard(model.family) if family is None else family
+    return PureGenerator(model.decoder, model.prior, family)
 
-    def problem(
-        self,
-        x: Nest,
-        seed: Seed,
-        beta: TensorLike = 1.0,
-        training: bool = False,
-        probe: tf.Tensor | None = None,
-        steps: int | None = None,
-        family: Family | None = None,
-        free_bits: float = 0.0,
-    ) -> BatchObjective:
-        """One batch as training rules and evaluations see it; `family` may draw otherwise.
 
-        `beta` and `free_bits` are of the objective that is trained: inference descends the ELBO.
-        """
-        x = self._standard(x)
-        self._ensure_built_in_graph(x)
-        generator = self.generator(family)
-        outer, inner = seeds.split(seed, 2)
-        steps = self._steps(steps)
+def problem(
+    model: Any,
+    x: Nest,
+    seed: Seed,
+    beta: TensorLike = 1.0,
+    training: bool = False,
+    probe: tf.Tensor | None = None,
+    steps: int | None = None,
+    family: Family | None = None,
+    free_bits: float = 0.0,
+) -> BatchObjective:
+    """One batch as objectives and evaluations see it; `family` may override sampling.
 
-        @functools.cache  # One pass through the encoder, however often it is asked for.
-        def encoded():
-            return self._encoded(x, seeds.fold(outer, _ENCODER), training)
+    `beta` and `free_bits` are of the objective that is trained: inference descends the ELBO.
+    """
+    x = standardized(model, x)
+    model._ensure_built_in_graph(x)
+    pure = model.generator(family)
+    outer, inner = seeds.split(seed, 2)
+    steps = model._steps(steps)
 
-        def refine(objective, initial, theta, seed, adjoint):
-            if not training:
-                adjoint = "stop"
-            overrides = {"backward_probe": probe} if adjoint is None else {"adjoint": adjoint}
-            return self._refine(objective, initial, theta, seed, steps, overrides)
+    @functools.cache  # One pass through the encoder, however often it is asked for.
+    def initial():
+        return encoded(model, x, seeds.fold(outer, _ENCODER), training)
 
-        return BatchObjective(
-            generator=generator,
-            theta=generator.theta(x, outer, training),
-            encode=lambda: encoded()[0],
-            encoder_effects=lambda: encoded()[1],
-            prior_parameters=lambda: self._prior_parameters(x),
-            refine=refine,
-            steps=steps,
-            beta=beta,
-            free_bits=free_bits,
-            seed=inner,
-            training=training,
-            amortized_weight=self.amortized_weight_of(self.objective),
-        )
+    def refine(objective, initial, theta, seed, adjoint):
+        if not training:
+            adjoint = "stop"
+        overrides = {"backward_probe": probe} if adjoint is None else {"adjoint": adjoint}
+        return _refined(model, objective, initial, theta, seed, steps, overrides)
 
-    def _standard(self, x):
-        """Floats in the precision of the weights, whatever the user's arrays have."""
-        precise = self.variable_dtype
+    return BatchObjective(
+        generator=pure,
+        theta=pure.theta(x, outer, training),
+        encode=lambda: initial()[0],
+        encoder_effects=lambda: initial()[1],
+        prior_parameters=lambda: _prior_parameters(model, x),
+        refine=refine,
+        steps=steps,
+        beta=beta,
+        free_bits=free_bits,
+        seed=inner,
+        training=training,
+        amortized_weight=model.amortized_weight_of(model.objective),
+    )
 
-        def standard(leaf):
-            leaf = tf.convert_to_tensor(leaf)
-            return tf.cast(leaf, precise) if leaf.dtype.is_floating else leaf
 
-        return tf.nest.map_structure(standard, x)
+def standardized(model, x):
+    """x as tensors, floats in the precision of the model's weights whatever the user's have."""
+    precise = model.variable_dtype
 
-    def _encoded(self, x, seed, training):
-        """lambda_0 and the encoder's `Effects`."""
-        if self.encoder is None:
-            return self._prior_parameters(x), Effects([], [])
-        outputs, effects = PureEncoder(self.encoder)(x, seed, training)
-        if tf.is_tensor(outputs) and self.latent_size is not None:
-            if not is_one_tensor(self.family, self.latent_size):
-                outputs = self.family.unpack(outputs, self.latent_size)
-        batch = tf.nest.flatten(x)[0].shape[0]
-        check_parameters(self.family, outputs, self.latent_size, batch)
-        precise = self.variable_dtype
-        parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), outputs)
-        return parameters, effects
+    def standard(leaf):
+        leaf = tf.convert_to_tensor(leaf)
+        return tf.cast(leaf, precise) if leaf.dtype.is_floating else leaf
 
-    def _refine(self, objective, initial, theta, seed, steps, overrides):
-        """lambda_K and what is known of lambda_0: `RefinementInfo`, or None for K = 0."""
-        settings = {"steps": steps, "hvp": self._hvp, "return_trace": "path", **overrides}
-        if not steps:
-            settings["fall_back"] = 0
-        refined, trace, fell_back = self.refinement.refine_or_fall_back(
-            objective, initial, theta, seed, **settings
-        )
-        if not steps:
-            return refined, None
-        return refined, RefinementInfo(trace.negative_elbo[0], fell_back, trace.initial_gradient)
+    return tf.nest.map_structure(standard, x)
 
-    def _prior_parameters(self, x):
-        batch = tf.shape(tf.nest.flatten(x)[0])[0]
-        return self.family.zeros(batch, self.latent_size, self.variable_dtype)
+
+def encoded(model, x, seed, training):
+    """lambda_0 and the encoder's `Effects`; the prior's parameters where there is no encoder."""
+    if model.encoder is None:
+        return _prior_parameters(model, x), Effects([], [])
+    outputs, effects = PureEncoder(model.encoder)(x, seed, training)
+    if tf.is_tensor(outputs) and model.latent_size is not None:
+        if not is_one_tensor(model.family, model.latent_size):
+            outputs = model.family.unpack(outputs, model.latent_size)
+    batch = tf.nest.flatten(x)[0].shape[0]
+    check_parameters(model.family, outputs, model.latent_size, batch)
+    precise = model.variable_dtype
+    parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), outputs)
+    return parameters, effects
+
+
+def _refined(model, objective, initial, theta, seed, steps, overrides):
+    """lambda_K and what is known of lambda_0: `RefinementInfo`, or None for K = 0."""
+    settings = {"steps": steps, "hvp": model.hvp, "return_trace": "path", **overrides}
+    if not steps:
+        settings["fall_back"] = 0
+    refined, trace, fell_back = model.refinement.refine_or_fall_back(
+        objective, initial, theta, seed, **settings
+    )
+    if not steps:
+        return refined, None
+    return refined, RefinementInfo(trace.negative_elbo[0], fell_back, trace.initial_gradient)
+
+
+def _prior_parameters(model, x):
+    batch = tf.shape(tf.nest.flatten(x)[0])[0]
+    return model.family.zeros(batch, model.latent_size, model.variable_dtype)

@@ -6,38 +6,32 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
-from tf_savae.core import seeds, validation
+from tf_savae.core import validation
 from tf_savae.core.registration import register
 from tf_savae.core.typing import Config, Distribution, Nest
-from tf_savae.models import apply_if_finite, distribution
+from tf_savae.models import apply_if_finite, inference, objective_builder, warm_start
 from tf_savae.models.base import BoundModel
-from tf_savae.models.build import zeros_of
+from tf_savae.models.build import make_parts
 from tf_savae.models.callbacks import WarnOfIdleEncoder
-from tf_savae.models.inference import Inference
-from tf_savae.models.jit import check_second_derivatives
 from tf_savae.models.metrics import BoundMetrics
-from tf_savae.models.objective_builder import PosesProblems
-from tf_savae.models.refinement import steps_schedule
+from tf_savae.models.refinement import hvp_choice, steps_schedule
 from tf_savae.models.refinement.checks import CHANGEABLE, check_given_family, checked_prior
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
+from tf_savae.models.validation.arrays import refuse_sparse
 from tf_savae.models.validation.model_parts import (
     check_amortized_weight,
-    check_encoder,
+    check_decoder,
     check_generator,
     check_parts,
     check_refinement,
+    check_settings,
 )
-from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
-from tf_savae.models.warm_start import take_weights
 from tf_savae.networks import StandardNormalPrior
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.prior import Prior
 from tf_savae.objectives import Objective, as_objective, outcome_of, serialized
 from tf_savae.probability import Family, as_family, as_kl_weight
-from tf_savae.probability.distribution_checks import check_family, check_prior
-from tf_savae.probability.posterior_mean import posterior_mean, zero_codes
-from tf_savae.svi import fastest_hvp
-from tf_savae.svi.hvp import METHODS
+from tf_savae.probability.posterior_mean import posterior_mean
 
 __all__ = ["SemiAmortizedVAE"]
 
@@ -45,7 +39,7 @@ _WEIGHT = "amortized_weight"
 
 
 @register
-class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
+class SemiAmortizedVAE(BoundModel):
     """A semi-amortized VAE (Kim et al. 2018), or one of its baselines, trained with `fit(x)`.
 
     Args:
@@ -128,41 +122,46 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         self.amortized_weight = amortized_weight
         check_amortized_weight(self.amortized_weight, self.objective)
         self.refinement.family = self.family
-        self._hvp = self._hvp_asked = self.refinement.hvp
+        self._hvp = hvp_choice.HvpChoice(self.refinement)
         self._bound_metrics = self._metrics_of_settings()
 
-    def _metrics_of_settings(self):
-        steps = steps_schedule.every(self.refinement.steps) if self.objective.refines else [0]
-        return BoundMetrics(
-            latent=True,
-            amortized=self.encoder is not None,
-            refined=any(steps),
-            pulled_back=self._uses_products(),
-            scheduled=len(steps) > 1,
-            tokens=hasattr(self.decoder, "count_tokens"),
-            falls_back=bool(self.refinement.fall_back),
-        )
+    # Methods that are functions of the model, in the modules of their subjects.
+    infer = inference.infer
+    refined_parameters = inference.refined_parameters
+    negative_elbo = inference.negative_elbo
+    log_likelihood = inference.log_likelihood
+    generate = inference.generate
+    reconstruct = inference.reconstruct
+    encode = objective_builder.encode
+    generator = objective_builder.generator
+    problem = objective_builder.problem
 
-    def _beta_at(self, step):
-        return as_kl_weight(self.beta)(step)
+    def call(self, x: Nest, training: bool = False) -> tf.Tensor:
+        """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives.
 
-    def _settings_changed(self):
-        self._check_settings()
-        if self._hvp_asked != self.refinement.product():
-            self._hvp = self._hvp_asked = self.refinement.product()
-        with self.distribute_strategy.scope():
-            self._bound_metrics = self._bound_metrics.renewed(self._metrics_of_settings())
+        The noise of refinement belongs to an example's row in its batch, so that `predict` with
+        another `batch_size` gives slightly other codes; `tf_savae.generation.posterior_means` does
+        not depend on it.
+        Of a family without a mean in closed form (flows), the average of 100 samples.
+        """
+        return posterior_mean(self.family.distribution(self.refined_parameters(x)))
 
-    def _check_settings(self):
-        """Whether what was assigned since the model was made fits together."""
-        self.refinement.check_settings()
-        check_refinement(self.refinement, self.objective)
-        check_amortized_weight(self.amortized_weight, self.objective)
-        if self.compiled:
-            steps_schedule.check_executions(self.refinement.steps, self.steps_per_execution)
-        check_encoder(self.encoder, self.objective)
-        if self.compiled and self._differentiates_twice():
-            check_second_derivatives(self.decoder)
+    def checked_data(self, x: Nest) -> Nest:
+        """x as tensors in the weights' precision, checked; makes the weights if there are none.
+
+        Args:
+          x: data [B, ...], a nest of arrays.
+
+        Raises:
+          ValueError: x cannot be data of this model.
+        """
+        refuse_sparse(x)
+        x = objective_builder.standardized(self, x)
+        self._check_arrays(x)
+        self.ensure_built(x)
+        return x
+
+    # Training.
 
     @property
     def inference_steps(self) -> int:
@@ -170,10 +169,7 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
 
         While `fit` runs, it is the K of its current step.
         """
-        if not self.objective.refines:
-            return 0
-        now = self.__dict__.get("_training_steps")
-        return steps_schedule.last(self.refinement.steps) if now is None else now
+        return steps_schedule.steps_now(self) if self.objective.refines else 0
 
     def amortized_weight_of(self, objective: str | Objective) -> float:
         """The weight of the encoder's own ELBO under an objective: a name or an `Objective`."""
@@ -189,47 +185,38 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         Assigning replaces it for this model's training alone: `refinement.hvp` stays what files
         hold, and counts again once it is assigned or the model is compiled.
         """
-        return self._hvp
+        return self._hvp.method
 
     @hvp.setter
     def hvp(self, method: str | Callable) -> None:
-        self._hvp = CHANGEABLE["hvp"](method)
+        self._hvp.method = CHANGEABLE["hvp"](method)
         self.train_function = None  # Traced with another one, as was each K of a schedule.
         self.__dict__.pop("_phases", None)
 
-    def _train_with_steps(self, step):
-        """Takes K from the schedule, for training step number `step`; None: training is over."""
-        now = None if step is None else steps_schedule.steps_at(self.refinement.steps, step)
-        self.__dict__["_training_steps"] = now
-
-    def _settings_now(self, owners=None):
-        return {**super()._settings_now(owners), "K": self.inference_steps}
-
-    def _resting_weights(self):
-        """Of the update rule, where K is 0."""
-        return self.refinement.trainable_variables
-
-    def _fit_callbacks(self, skip_limit, given):
-        if self.compiled:
-            steps_schedule.check_executions(self.refinement.steps, self.steps_per_execution)
-        first = [steps_schedule.FollowSchedule(), WarnOfIdleEncoder()]
-        return [*first, *super()._fit_callbacks(skip_limit, given)]
+    def compile(
+        self, optimizer: Any = "adam", *, jit_compile: str | bool = "auto", **kwargs: Any
+    ) -> None:
+        """As `keras.Model.compile`; see `BoundModel.compile`."""
+        check_decoder(self)
+        self._hvp.reset()
+        super().compile(optimizer, jit_compile=jit_compile, **kwargs)
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """See `BoundModel.fit`."""
-        try:
+        with steps_schedule.training(self):
             return super().fit(*args, **kwargs)
-        finally:
-            self._train_with_steps(None)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """See `BoundModel.train_on_batch`; K follows the refinement's schedule, if it has one."""
-        if self.compiled:
-            self._train_with_steps(int(apply_if_finite.batches(self.optimizer).numpy()))
-        try:
+        step = int(apply_if_finite.batches(self.optimizer).numpy()) if self.compiled else None
+        with steps_schedule.training(self, step):
             return super().train_on_batch(*args, **kwargs)
-        finally:
-            self._train_with_steps(None)
+
+    def prepare_fit(self, batch: Nest) -> None:
+        """See `BoundModel.prepare_fit`; for hvp="auto" it measures both products on the batch."""
+        super().prepare_fit(batch)
+        if self._measures_hvp():
+            self._hvp.measure(self, batch)
 
     def start_from(self, source: keras.Model) -> Self:
         """Takes over the weights of a trained model, such as a VAE that goes on as SA-VAE.
@@ -258,127 +245,69 @@ class SemiAmortizedVAE(Inference, PosesProblems, BoundModel):
         >>> bool(tf.reduce_all(savae.infer(tf.ones([8, 6]), steps=0).mean() == posterior.mean()))
         True
         """
-        if not isinstance(source, SemiAmortizedVAE) or not source.built:
-            raise ValueError(
-                "start_from: expected a SemiAmortizedVAE with weights, trained or loaded; got "
-                f"{type(source).__name__}{'' if hasattr(source, 'built') else ' that is no model'}."
-            )
-        built = self.compiled and self.optimizer.built
-        trained = int(apply_if_finite.batches(self.optimizer).numpy()) if built else 0
-        if trained:
-            raise ValueError(
-                "start_from: expected a model that has not trained, got one with "
-                f"{trained} training steps. Make a new one."
-            )
-        if not self.built:
-            self.ensure_built(zeros_of(source.data_spec))
-        take_weights(self, source)
+        warm_start.start_from(self, source, SemiAmortizedVAE)
         return self
 
-    def _steps(self, steps):
-        return self.inference_steps if steps is None else steps
+    # What `BoundModel` asks of a subclass.
 
     def _outcome(self, x, seed, beta, training, probe):
         problem = self.problem(x, seed, beta, training, probe, free_bits=self.free_bits)
         return outcome_of(self.objective, problem)
 
-    def _tokens(self, x):
-        count = getattr(self.decoder, "count_tokens", None)
-        return None if count is None else count(x)
+    def _beta_at(self, step):
+        return as_kl_weight(self.beta)(step)
 
-    # Keras.
+    def _steps(self, steps):
+        return self.inference_steps if steps is None else steps
 
-    def compile(
-        self, optimizer: Any = "adam", *, jit_compile: str | bool = "auto", **kwargs: Any
-    ) -> None:
-        """As `keras.Model.compile`; see `BoundModel.compile`."""
-        if self._differentiates_twice():
-            check_second_derivatives(self.decoder)
-        self._hvp = self._hvp_asked = self.refinement.product()
-        super().compile(optimizer, jit_compile=jit_compile, **kwargs)
-
-    def _differentiates_twice(self):
-        """Whether training takes second derivatives of the decoder."""
-        twice = self.refinement.current_adjoint().differentiates_twice
-        refined = any(steps_schedule.every(self.refinement.steps))
-        return self.objective.crosses_refinement and refined and twice
+    def _resting_weights(self):
+        """Of the update rule, where K is 0."""
+        return self.refinement.trainable_variables
 
     def _layers_to_compile(self):
         return [layer for layer in (self.encoder, self.decoder) if layer is not None]
 
-    def _uses_products(self):
-        """Whether training runs algorithm 1's backward pass, with Hessian-vector products."""
-        products = self.refinement.current_adjoint().hvp is not None
-        refined = any(steps_schedule.every(self.refinement.steps))
-        return self.objective.crosses_refinement and products and refined
+    def _make_parts(self, x):
+        make_parts(self, x)
 
     def _needs_batch(self):
-        return super()._needs_batch() or (self._uses_products() and self._hvp == "auto")
+        return super()._needs_batch() or self._measures_hvp()
 
-    def prepare_fit(self, batch: Nest) -> None:
-        """See `BoundModel.prepare_fit`; for hvp="auto" it measures both products on the batch."""
-        super().prepare_fit(batch)
-        if self._uses_products() and self._hvp == "auto":
-            self._hvp = self._measured_hvp(batch)
+    def _measures_hvp(self):
+        used = hvp_choice.uses_products(self.objective, self.refinement)
+        return used and self.hvp == "auto"
 
-    def _measured_hvp(self, batch):
-        problem = self.problem(batch, seeds.as_seed(0), training=True)
-        fastest = fastest_hvp(
-            problem.objective,
-            problem.encode(),
-            problem.theta,
-            jit_compile=self.jit_compile is True,
+    def _fit_callbacks(self, skip_limit, given):
+        if self.compiled:
+            steps_schedule.check_executions(self.refinement.steps, self.steps_per_execution)
+        first = [steps_schedule.FollowSchedule(), WarnOfIdleEncoder()]
+        return [*first, *super()._fit_callbacks(skip_limit, given)]
+
+    # Settings.
+
+    def _metrics_of_settings(self):
+        steps = steps_schedule.every(self.refinement.steps) if self.objective.refines else [0]
+        return BoundMetrics(
+            latent=True,
+            amortized=self.encoder is not None,
+            refined=any(steps),
+            pulled_back=hvp_choice.uses_products(self.objective, self.refinement),
+            scheduled=len(steps) > 1,
+            tokens=hasattr(self.decoder, "count_tokens"),
+            falls_back=bool(self.refinement.fall_back),
         )
-        # All processes have to take the same one, and clocks differ.
-        names = sorted(METHODS)
-        return names[int(distribution.agreed(names.index(fastest)))]
 
-    def call(self, x: Nest, training: bool = False) -> tf.Tensor:
-        """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives.
+    def _settings_now(self, owners=None):
+        return {**super()._settings_now(owners), "K": self.inference_steps}
 
-        The noise of refinement belongs to an example's row in its batch, so that `predict` with
-        another `batch_size` gives slightly other codes; `tf_savae.generation.posterior_means` does
-        not depend on it.
-        Of a family without a mean in closed form (flows), the average of 100 samples.
-        """
-        refined = self.refined_parameters(x, seed=0)
-        return posterior_mean(self.family.distribution(refined))
-
-    def _make_parts(self, x):
-        x = tf.nest.map_structure(lambda part: part[:1], self._standard(x))
-        with watched_variables() as used:
-            self._run_parts(x)
-        refuse_unknown(used, self.variables)
-
-    def _run_parts(self, x):
-        if self.encoder is not None:
-            self.encoder(x)  # Outside any scope: a layer's weights are made at its first call.
-        parameters = self._encoded(x, seeds.as_seed(0), False)[0]
-        if tf.executing_eagerly():
-            check_family(self.family, parameters)
-        posterior = self.family.distribution(parameters)
-        if self.prior is None:
-            self.latent_size = int(posterior.event_shape[0])
-            self.prior = StandardNormalPrior(self.latent_size)
-        if not self.prior.built:
-            self.prior.build()
-        if tf.executing_eagerly():
-            check_prior(self.prior, self.family, self._trial_parameters(parameters))
-        if not self.refinement.built:
-            self.refinement.build()
-        self.refinement.build_rule(parameters)
-        # Also a decoder that calls itself built: one loaded from a file has no weights yet.
-        self.decoder(x, zero_codes(posterior, tf.nest.flatten(x)[0].shape[0]))
-
-    def _trial_parameters(self, parameters):
-        """Those of the standard normal where the family knows them: an encoder's may be extreme."""
-        try:
-            return self.family.zeros(1, self.latent_size, self.variable_dtype)
-        except NotImplementedError:
-            return parameters
+    def _settings_changed(self):
+        check_settings(self)
+        self._hvp.follow()
+        with self.distribute_strategy.scope():
+            self._bound_metrics = self._bound_metrics.renewed(self._metrics_of_settings())
 
     def get_config(self) -> Config:
-        self._check_settings()
+        check_settings(self)
         layers = ("encoder", "decoder", "refinement", "family", "prior")
         config = {name: _serialized(getattr(self, name)) for name in layers}
         config["beta"] = _serialized(self.beta) if callable(self.beta) else self.beta

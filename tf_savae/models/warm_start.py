@@ -2,23 +2,46 @@
 
 import numpy as np
 
-__all__ = ["take_weights"]
+from tf_savae.models import apply_if_finite
+from tf_savae.models.build import zeros_of
+
+__all__ = ["start_from"]
 
 _PARTS = ("encoder", "decoder", "prior")
 
 
-def take_weights(model, source):
+def start_from(model, source, kind):
     """Gives `model` the weights of `source`'s encoder, decoder and prior.
 
     Weights of an update rule are taken too where both models have the same ones.
 
     Args:
-      model, source: built models.
+      model: a model that has not trained.
+      source: a built one.
+      kind: the class that the source must be of.
 
     Raises:
-      ValueError: a part is missing in the source, or weights differ in number or shape; nothing has
-        been changed then.
+      ValueError: the model has trained, the source has no weights, a part is missing there, or
+        weights differ in number or shape; nothing has been changed then.
     """
+    if not isinstance(source, kind) or not source.built:
+        raise ValueError(
+            f"start_from: expected a {kind.__name__} with weights, trained or loaded; got "
+            f"{type(source).__name__}{'' if hasattr(source, 'built') else ' that is no model'}."
+        )
+    built = model.compiled and model.optimizer.built
+    trained = int(apply_if_finite.batches(model.optimizer).numpy()) if built else 0
+    if trained:
+        raise ValueError(
+            "start_from: expected a model that has not trained, got one with "
+            f"{trained} training steps. Make a new one."
+        )
+    if not model.built:
+        model.ensure_built(zeros_of(source.data_spec))
+    _take_weights(model, source)
+
+
+def _take_weights(model, source):
     pairs = []
     for name in _PARTS:
         part = getattr(model, name, None)

@@ -1,11 +1,22 @@
 """K as a schedule over training steps; each value is traced and compiled once."""
 
+import contextlib
+
 import keras
 
 from tf_savae.core import validation
 from tf_savae.models import apply_if_finite
 
-__all__ = ["FollowSchedule", "as_steps", "check_executions", "every", "last", "steps_at"]
+__all__ = [
+    "FollowSchedule",
+    "as_steps",
+    "check_executions",
+    "every",
+    "last",
+    "steps_at",
+    "steps_now",
+    "training",
+]
 
 
 def as_steps(steps):
@@ -80,6 +91,32 @@ def check_executions(steps, steps_per_execution):
         )
 
 
+@contextlib.contextmanager
+def training(model, step=None):
+    """Context of a training step or loop; afterwards `steps_now` is K of inference again.
+
+    Args:
+      model: a `SemiAmortizedVAE`.
+      step: number of the training step; None for a loop with `FollowSchedule`.
+    """
+    try:
+        _set_steps(model, step)
+        yield
+    finally:
+        _set_steps(model, None)
+
+
+def steps_now(model):
+    """K of the training step under way, or what training ends with."""
+    now = model.__dict__.get("_training_steps")
+    return last(model.refinement.steps) if now is None else now
+
+
+def _set_steps(model, step):
+    now = None if step is None else steps_at(model.refinement.steps, step)
+    model.__dict__["_training_steps"] = now
+
+
 class FollowSchedule(keras.callbacks.Callback):
     """Tells the model K before each training step; the optimizer's count of batches decides.
 
@@ -87,7 +124,6 @@ class FollowSchedule(keras.callbacks.Callback):
     """
 
     def on_train_batch_begin(self, batch, logs=None):
-        if isinstance(self.model.refinement.steps, dict):
-            self.model._train_with_steps(int(apply_if_finite.batches(self.model.optimizer).numpy()))
-        else:
-            self.model._train_with_steps(None)
+        scheduled = isinstance(self.model.refinement.steps, dict)
+        count = apply_if_finite.batches(self.model.optimizer) if scheduled else None
+        _set_steps(self.model, None if count is None else int(count.numpy()))

@@ -3,17 +3,38 @@
 import keras
 
 from tf_savae.core import validation
-from tf_savae.models.refinement import steps_schedule
+from tf_savae.models.jit import check_second_derivatives
+from tf_savae.models.refinement import hvp_choice, steps_schedule
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
 from tf_savae.probability.distribution_checks import check_legacy
 
 __all__ = [
     "check_amortized_weight",
+    "check_decoder",
     "check_encoder",
     "check_generator",
     "check_parts",
     "check_refinement",
+    "check_settings",
 ]
+
+
+def check_settings(model):
+    """Raises ValueError unless settings that were assigned to a model one by one fit together."""
+    model.refinement.check_settings()
+    check_refinement(model.refinement, model.objective)
+    check_amortized_weight(model.amortized_weight, model.objective)
+    if model.compiled:
+        steps_schedule.check_executions(model.refinement.steps, model.steps_per_execution)
+    check_encoder(model.encoder, model.objective)
+    if model.compiled:
+        check_decoder(model)
+
+
+def check_decoder(model):
+    """Raises ValueError where training needs second derivatives that the decoder does not have."""
+    if hvp_choice.differentiates_twice(model.objective, model.refinement):
+        check_second_derivatives(model.decoder)
 
 
 def check_amortized_weight(weight, objective):

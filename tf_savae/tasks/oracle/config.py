@@ -10,6 +10,7 @@ __all__ = ["ORACLE_CONFIGS", "OracleConfig", "full", "quick"]
 
 _STUDIES = ("both", "oracle", "learned")
 _JIT = ("auto", "true", "false")
+_RULES = ("momentum", "learned_update")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,20 +34,28 @@ class OracleConfig:
     units: int = setting(100, "H of all LSTMs, of their inputs and of the MLP")
     length: int = setting(5, "T, words a sentence")
     train_points: int = setting(5000, "sentences to train on, oracle study")
-    learned_train_points: int = setting(20_000, "the same, learned study: 5,000 are overfitted")
+    learned_train_points: int = setting(
+        250_000, "the same, learned study, all epochs together: no sentence is seen twice"
+    )
     validation_points: int = setting(1000, "sentences that choose the best epoch")
     test_points: int = setting(1000, "sentences that the table is about")
     batch_size: int = setting(50, "B")
     # Refinement: K is the same for all systems of a study.
     steps: int = setting(20, "K, SVI steps in training and at test time, oracle study")
     learned_steps: int = setting(5, "the same, learned study, where a step costs more")
-    learned_samples: int = setting(4, "samples of z a step, learned study: less noise a step")
+    learned_samples: int = setting(1, "samples of z a step, learned study")
     momentum: float = setting(0.5, "momentum of the steps")
     oracle_step_size: float = setting(0.01, "length of a step, oracle study")
     oracle_clip_norm: float = setting(5.0, "bound on an example's SVI gradient, oracle study")
     oracle_svi_step_size: float = setting(0.02, "SVI's own step, oracle study")
     oracle_svi_clip_norm: float = setting(20.0, "SVI's own bound, oracle study")
-    learned_step_size: float = setting(0.04, "length of a step, learned study")
+    learned_rule: str = setting(
+        "learned_update", "how SA-VAE steps, learned study; SVI steps by momentum", choices=_RULES
+    )
+    learned_step_size: float = setting(0.03, "length of a step, learned study: the first one's")
+    learned_amortized_weight: float = setting(
+        0.3, "of the encoder's own ELBO in SA-VAE's, learned study"
+    )
     learned_clip_norm: float = setting(5.0, "bound on an example's SVI gradient, learned study")
     learned_svi_step_size: float = setting(0.3, "SVI's own step, learned study")
     adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
@@ -57,12 +66,14 @@ class OracleConfig:
     jit_compile: str = setting("auto", "XLA for training steps", choices=_JIT)
     # Training.
     learning_rate: float = setting(1e-3, "of Adam, oracle study")
-    learned_learning_rate: float = setting(3e-3, "of Adam, learned study")
+    learned_learning_rate: float = setting(2e-3, "of Adam, learned study")
     clip_norm: float = setting(5.0, "bound on the norm of the whole gradient")
     oracle_vae_epochs: int = setting(20, "at most, VAE with the oracle")
     oracle_savae_epochs: int = setting(4, "at most, SA-VAE with the oracle")
-    learned_epochs: int = setting(4, "at most, each system of the learned study")
-    patience: int = setting(2, "stop after so many epochs without a better validation bound")
+    learned_epochs: int = setting(
+        10, "into which each system's sentences are divided, learned study: the best one is kept"
+    )
+    patience: int = setting(2, "oracle study: stop after so many epochs without a better bound")
     kl_start: float = setting(0.1, "KL weight at the start, learned study")
     kl_anneal_epochs: int = setting(2, "epochs until the KL weight is 1, learned study")
     initial_scale: float = setting(0.1, "learned generator starts from U(-scale, scale)")
@@ -85,6 +96,7 @@ class OracleConfig:
         validation.choice("keep", self.keep, KEEPS)
         validation.choice("strategy", self.strategy, STRATEGIES)
         validation.choice("jit_compile", self.jit_compile, _JIT)
+        validation.choice("learned_rule", self.learned_rule, _RULES)
         for name in ("train", "learned_train", "validation", "test"):
             name += "_points"
             if getattr(self, name) % self.batch_size:
@@ -92,6 +104,12 @@ class OracleConfig:
                     f"{name}: expected a multiple of batch_size={self.batch_size} (XLA compiles "
                     f"for one batch size), got {getattr(self, name)}."
                 )
+        each = self.learned_epochs * self.batch_size
+        if self.learned_train_points % each:
+            raise ValueError(
+                f"learned_train_points: expected a multiple of learned_epochs * batch_size={each}, "
+                f"got {self.learned_train_points}."
+            )
         if self.landscape_point >= self.test_points:
             raise ValueError(
                 f"landscape_point: expected at most {self.test_points - 1} with test_points="
@@ -118,6 +136,7 @@ class OracleConfig:
 
 def _check_ranges(config):
     zero = ("landscape_point", "kl_anneal_epochs", "adjoint_clip_norm", "kl_start", "patience")
+    zero += ("learned_amortized_weight",)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name == "momentum":
@@ -150,12 +169,11 @@ def quick():
         vocabulary_size=50,
         units=16,
         train_points=1000,
-        learned_train_points=1000,
+        learned_train_points=5000,
         validation_points=100,
         test_points=100,
         steps=5,
         learned_steps=5,
-        learned_samples=1,
         oracle_step_size=0.1,
         oracle_svi_step_size=0.1,
         jit_compile="false",  # Compiling would take longer than the steps.

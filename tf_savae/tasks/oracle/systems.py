@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_savae import svi
 from tf_savae.core import seeds
 from tf_savae.evaluation import importance_weighted_nll
 from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
@@ -74,7 +75,8 @@ def build_system(config, study, system, seed, oracle):
         encoder = OracleEncoder(config.vocabulary_size, config.units, LATENT_SIZE)
     beta = _kl_weight(config) if study == "learned" else 1.0
     jit_compile = {"auto": "auto", "true": True, "false": False}[config.jit_compile]
-    return _assemble(config, study, system, seed, encoder, decoder, beta, jit_compile)
+    networks = (encoder, decoder, _refinement(config, study, system, seed))
+    return _assemble(config, study, system, seed, networks, beta, jit_compile)
 
 
 def tester(config, study, system, seed, model):
@@ -82,21 +84,26 @@ def tester(config, study, system, seed, model):
 
     System "vae_svi" on a VAE's networks is the VAE refined at test time, never trained through.
     """
-    return _assemble(config, study, system, seed, model.encoder, model.decoder, 1.0, False)
+    same = model.objective.name == system  # Its update rule may have learned.
+    refinement = model.refinement if same else _refinement(config, study, system, seed)
+    networks = (model.encoder, model.decoder, refinement)
+    return _assemble(config, study, system, seed, networks, 1.0, False)
 
 
-def _assemble(config, study, system, seed, encoder, decoder, beta, jit_compile):
+def _assemble(config, study, system, seed, networks, beta, jit_compile):
+    encoder, decoder, refinement = networks
+    oracle = study == "oracle"
+    weighted = system == "savae" and not oracle  # The oracle study is as in the paper.
     model = SemiAmortizedVAE(
         encoder,
         decoder,
-        refinement=_refinement(config, study, system),
+        refinement=refinement,
         objective=system,
         latent_size=LATENT_SIZE,
         beta=beta,
         seed=seed,
-        amortized_weight=0.0,  # As in the paper, and as docs/oracle.md has measured it.
+        amortized_weight=config.learned_amortized_weight if weighted else 0.0,
     )
-    oracle = study == "oracle"
     rate = config.learning_rate if oracle else config.learned_learning_rate
     adam = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
     model.compile(adam, jit_compile=jit_compile)
@@ -104,34 +111,36 @@ def _assemble(config, study, system, seed, encoder, decoder, beta, jit_compile):
     return model
 
 
-def _refinement(config, study, system):
-    step_size, clip_norm = {
-        ("oracle", False): (config.oracle_svi_step_size, config.oracle_svi_clip_norm),
-        ("oracle", True): (config.oracle_step_size, config.oracle_clip_norm),
-        ("learned", False): (config.learned_svi_step_size, config.learned_clip_norm),
-        ("learned", True): (config.learned_step_size, config.learned_clip_norm),
-    }[study, OBJECTIVES[system].uses_encoder]
+def _refinement(config, study, system, seed):
     return SemiAmortizedRefinement(
         steps=config.steps if study == "oracle" else config.learned_steps,
         samples=1 if study == "oracle" else config.learned_samples,
-        step_size=step_size,
-        momentum=config.momentum,
-        clip_norm=clip_norm,
+        **_rule(config, study, system, seed),
         adjoint_clip_norm=config.adjoint_clip_norm or None,
         hvp=config.hvp,
         keep=None if config.keep == "none" else config.keep,
     )
 
 
+def _rule(config, study, system, seed):
+    """The layer's arguments that say how to step."""
+    learned = study == "learned" and config.learned_rule == "learned_update"
+    if learned and OBJECTIVES[system].crosses_refinement:
+        return {"update": svi.LearnedUpdate(step_size=config.learned_step_size, seed=seed)}
+    step_size, clip_norm = {
+        ("oracle", False): (config.oracle_svi_step_size, config.oracle_svi_clip_norm),
+        ("oracle", True): (config.oracle_step_size, config.oracle_clip_norm),
+        ("learned", False): (config.learned_svi_step_size, config.learned_clip_norm),
+        ("learned", True): (config.learned_step_size, config.learned_clip_norm),
+    }[study, OBJECTIVES[system].uses_encoder]
+    return {"step_size": step_size, "momentum": config.momentum, "clip_norm": clip_norm}
+
+
 def _kl_weight(config):
     if not config.kl_anneal_epochs:
         return 1.0
-    steps = config.kl_anneal_epochs * (config.learned_train_points // config.batch_size)
+    steps = config.kl_anneal_epochs * _epoch_steps(config, "learned")
     return linear_kl_weight(steps, start=config.kl_start)
-
-
-def _train_points(config, study):
-    return config.train_points if study == "oracle" else config.learned_train_points
 
 
 def _epochs(config, study, system):
@@ -139,6 +148,13 @@ def _epochs(config, study, system):
     if study == "learned":
         return config.learned_epochs, max(config.kl_anneal_epochs - 1, 0)
     return {"vae": config.oracle_vae_epochs, "savae": config.oracle_savae_epochs}[system], 0
+
+
+def _epoch_steps(config, study):
+    """Training steps an epoch: the learned study's epochs share its sentences out."""
+    if study == "learned":
+        return config.learned_train_points // config.batch_size // config.learned_epochs
+    return config.train_points // config.batch_size
 
 
 def train_system(config, study, system, model, data):
@@ -150,23 +166,24 @@ def train_system(config, study, system, model, data):
     began = time.perf_counter()
     if not model.trainable_variables:  # SVI with the oracle: there is nothing to learn.
         return {}, 0.0
-    train = data.train[: _train_points(config, study)]
+    learned = study == "learned"
     epochs, first = _epochs(config, study, system)
+    steps = _epoch_steps(config, study)
     best = keras.callbacks.EarlyStopping(
         "val_bound",
         mode="min",
-        patience=config.patience,
+        patience=epochs if learned else config.patience,  # What is not seen twice stays new.
         restore_best_weights=True,
         start_from_epoch=first,
     )
-    total = epochs * (len(train) // config.batch_size)
     fitted = model.fit(
-        train,
+        data.train[: config.learned_train_points if learned else config.train_points],
         batch_size=config.batch_size,
         epochs=epochs,
+        steps_per_epoch=steps if learned else None,
         validation_data=(data.validation,),
         validation_batch_size=config.batch_size,
-        callbacks=[best, _JobProgress(total)],
+        callbacks=[best, _JobProgress(epochs * steps)],
         verbose=0,
     )
     history = {name: [float(v) for v in values] for name, values in fitted.history.items()}

@@ -2,9 +2,9 @@
 
 import statistics
 
-from tf_savae.tasks.oracle.systems import LABELS, STUDIES, SYSTEMS
+from tf_savae.tasks.oracle.systems import LABELS, STUDIES, SYSTEMS, TRAINED
 
-__all__ = ["print_results", "summary", "table"]
+__all__ = ["print_results", "summary", "table", "verdict"]
 
 _COLUMNS = {
     "bound": "bound",
@@ -41,6 +41,12 @@ def print_results(results):
     several = f", mean ± standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else ""
     print(f"\nTest set, nats per sentence{several}")
     print(table(results["summary"]))
+    print("\nLower is better, but for KL.")
+    for study in STUDIES:
+        for number in ("bound", "iw_nll"):
+            said = verdict(results["runs"], study, number)
+            if said:
+                print(f"{study.capitalize()} study: {said}")
     print(f"\n{results['seconds']:,.0f} seconds for {len(seeds)} seed(s)")
 
 
@@ -62,6 +68,44 @@ def table(numbers):
     if any(numbers["learned"].values()):
         blocks.append(_block("learned generator", numbers["learned"], list(_COLUMNS)))
     return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def verdict(runs, study, number):
+    """One sentence: whether SA-VAE is ahead of the other trained systems, by how much, how often.
+
+    Args:
+      runs: list of dicts with "study", "system", "seed" and "test", as in results.json.
+      study: "oracle" or "learned".
+      number: a name of `runs[i]["test"]`, such as "bound": nats, lower is better.
+
+    Returns:
+      The sentence, or None where no run or not every system has that number.
+
+    >>> def run(system, bound):
+    ...     return {"study": "oracle", "system": system, "seed": 0, "test": {"bound": bound}}
+    >>> runs = [run("vae", 21.5), run("svi", 26.0), run("savae", 20.5)]
+    >>> verdict(runs, "oracle", "bound")
+    'SA-VAE has the lowest bound, 1.00 nats below VAE, in 1 of 1 seeds.'
+    >>> verdict([*runs[:2], run("savae", 21.75)], "oracle", "bound")
+    'SA-VAE does not have the lowest bound: it is 0.25 nats above VAE, and lowest in 0 of 1 seeds.'
+    """
+    found = {system: {} for system in TRAINED}
+    for run in runs:
+        if run["study"] == study and run["system"] in found and number in run["test"]:
+            found[run["system"]][run["seed"]] = run["test"][number]
+    ours = found.pop("savae")
+    if not ours or any(rows.keys() != ours.keys() for rows in found.values()):
+        return None
+    best = min(found, key=lambda system: statistics.fmean(found[system].values()))
+    gap = statistics.fmean(ours.values()) - statistics.fmean(found[best].values())
+    wins = sum(ours[seed] < min(rows[seed] for rows in found.values()) for seed in ours)
+    name, often = _COLUMNS[number], f"in {wins} of {len(ours)} seeds"
+    if gap < 0:
+        return f"SA-VAE has the lowest {name}, {-gap:.2f} nats below {LABELS[best]}, {often}."
+    return (
+        f"SA-VAE does not have the lowest {name}: it is {gap:.2f} nats above {LABELS[best]}, and "
+        f"lowest {often}."
+    )
 
 
 def _block(title, rows, columns):
