@@ -4,10 +4,13 @@
 export_model.py --workdir=savae_run --output=models/savae
 """
 
+import sys
+
 from absl import app, flags, logging
 
-from tf_savae.commands import command_line
-from tf_savae.commands.export import ExportConfig, export_run
+sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+from tf_savae.commands import command_line  # noqa: E402
+from tf_savae.commands.export import ExportConfig, export_run  # noqa: E402
 
 FLAGS = flags.FLAGS
 

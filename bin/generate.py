@@ -6,10 +6,13 @@ generate.py --workdir=savae_run --mode=reconstruct --file=test.txt --decoding=be
 generate.py --workdir=savae_run --mode=interpolate --file=test.txt --rows=3,8 --labels
 """
 
+import sys
+
 from absl import app, flags, logging
 
-from tf_savae import commands
-from tf_savae.commands import GenerateConfig, command_line
+sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+from tf_savae import commands  # noqa: E402
+from tf_savae.commands import GenerateConfig, command_line  # noqa: E402
 
 FLAGS = flags.FLAGS
 

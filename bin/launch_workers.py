@@ -12,7 +12,8 @@ import sys
 
 from absl import app, flags
 
-from tf_savae.training import launcher
+sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+from tf_savae.training import launcher  # noqa: E402
 
 FLAGS = flags.FLAGS
 

@@ -6,6 +6,8 @@ import sys
 
 from absl import app, flags, logging
 
+from tf_savae.commands.quiet_start import start_tensorflow
+
 __all__ = ["define_flags", "run"]
 
 # Flags belong to the script that asks for them: --help of a script shows them.
@@ -28,6 +30,8 @@ def define_flags(configuration, note=" (default: {default})"):
     'how many (default: 3)'
     >>> delattr(flags.FLAGS, "size")
     """
+    if "show_all_logs" not in flags.FLAGS:
+        flags.DEFINE_boolean("show_all_logs", False, "show what TensorFlow's libraries say, too")
     for field in dataclasses.fields(configuration):
         text = field.metadata["help"] + note.format(default=field.default)
         if "choices" in field.metadata:
@@ -53,6 +57,7 @@ def run(argv, configuration, work, errors=(ValueError, OSError)):
         raise app.UsageError(f"expected only flags, got {' '.join(argv[1:])}")
     names = [field.name for field in dataclasses.fields(configuration)]
     given = {name: flags.FLAGS[name].value for name in names}
+    start_tensorflow(flags.FLAGS.show_all_logs)
     try:
         work({name: value for name, value in given.items() if value is not None})
     except errors as error:

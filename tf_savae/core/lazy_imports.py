@@ -12,8 +12,8 @@ __all__ = ["lazy"]
 def lazy(package, names, submodules=()):
     """Returns the `__getattr__` and `__dir__` of a package that imports on demand.
 
-    The first name that is asked for brings the others with it, so that a package is either not
-    loaded or whole. Type checkers read the same imports under `if TYPE_CHECKING:`.
+    A name brings its own module and no other. Type checkers read the same imports under
+    `if TYPE_CHECKING:`.
 
     Args:
       package: the package's name, `__name__`.
@@ -29,14 +29,11 @@ def lazy(package, names, submodules=()):
     """
     places = {name: module for module, own in names.items() for name in own}
 
-    def load():
-        found = {name: getattr(importlib.import_module(m), name) for name, m in places.items()}
-        vars(sys.modules[package]).update(found)
-        return found
-
     def __getattr__(name):
         if name in places:
-            return load()[name]
+            value = getattr(importlib.import_module(places[name]), name)
+            vars(sys.modules[package])[name] = value
+            return value
         if name in submodules:
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
