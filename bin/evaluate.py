@@ -6,7 +6,7 @@ evaluate.py --workdir=savae_run --split=test --file=test.txt --samples=500
 
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
 from tf_savae import commands  # noqa: E402
@@ -31,4 +31,4 @@ def main(argv):
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    command_line.start(main)

@@ -6,7 +6,7 @@ export_model.py --workdir=savae_run --output=models/savae
 
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
 from tf_savae.commands import command_line  # noqa: E402
@@ -30,4 +30,4 @@ def main(argv):
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    command_line.start(main)

@@ -8,7 +8,7 @@ generate.py --workdir=savae_run --mode=interpolate --file=test.txt --rows=3,8 --
 
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
 from tf_savae import commands  # noqa: E402
@@ -31,4 +31,4 @@ def main(argv):
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    command_line.start(main)

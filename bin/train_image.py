@@ -6,7 +6,7 @@ train_image.py --config=small --system=savae --images=omniglot28.npz --workdir=s
 
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
 from tf_savae import tasks  # noqa: E402
@@ -33,4 +33,4 @@ def main(argv):
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    command_line.start(main)

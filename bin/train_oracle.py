@@ -7,7 +7,7 @@ train_oracle.py --workdir=oracle_run --seeds=3
 import dataclasses
 import sys
 
-from absl import app, flags
+from absl import flags
 
 sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
 from tf_savae import tasks  # noqa: E402
@@ -34,4 +34,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.start(main)

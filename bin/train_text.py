@@ -7,7 +7,7 @@ train_text.py --config=small --system=savae --train_file=train.txt --valid_file=
 
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
 from tf_savae import tasks  # noqa: E402
@@ -34,4 +34,4 @@ def main(argv):
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    command_line.start(main)

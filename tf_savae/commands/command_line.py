@@ -8,7 +8,9 @@ from absl import app, flags, logging
 
 from tf_savae.commands.quiet_start import start_tensorflow
 
-__all__ = ["define_flags", "run"]
+__all__ = ["define_flags", "run", "start"]
+
+_HELP = ("help", "h", "?", "helpshort", "helpfull")
 
 # Flags belong to the script that asks for them: --help of a script shows them.
 flags.disclaim_key_flags()
@@ -63,3 +65,18 @@ def run(argv, configuration, work, errors=(ValueError, OSError)):
     except errors as error:
         logging.debug("where it happened", exc_info=True)
         sys.exit(f"{os.path.basename(argv[0])}: {error}")
+
+
+def start(main):
+    """`absl.app.run`, but who asks for help and gets it has made no error: exit status 0.
+
+    Args:
+      main: called with argv once the flags are parsed.
+    """
+    asked = any(word.startswith("-") and word.lstrip("-") in _HELP for word in sys.argv[1:])
+    try:
+        app.run(main)
+    except SystemExit as ended:
+        if asked and ended.code == 1:
+            sys.exit(0)
+        raise
