@@ -4,10 +4,14 @@
 analyze.py --workdir=savae_run --split=test --file=test.txt --tags=test.tags
 """
 
-from absl import app, flags, logging
+import sys
 
-from tf_savae.commands import command_line
-from tf_savae.commands.analyze import AnalyzeConfig, analyze_run
+from absl import flags, logging
+
+sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+from tf_savae import commands  # noqa: E402
+from tf_savae.commands import command_line  # noqa: E402
+from tf_savae.commands.evaluate.config import AnalyzeConfig  # noqa: E402
 
 FLAGS = flags.FLAGS
 
@@ -18,7 +22,7 @@ command_line.define_flags(AnalyzeConfig)
 
 
 def analyze(settings):
-    analyze_run(AnalyzeConfig(**settings), FLAGS.workdir, FLAGS.output)
+    commands.analyze_run(AnalyzeConfig(**settings), FLAGS.workdir, FLAGS.output)
 
 
 def main(argv):
@@ -27,4 +31,4 @@ def main(argv):
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    command_line.start(main)

@@ -4,11 +4,14 @@
 evaluate.py --workdir=savae_run --split=test --file=test.txt --samples=500
 """
 
-from absl import app, flags, logging
+import sys
 
-from tf_savae.commands import command_line
-from tf_savae.commands.evaluate.config import EvaluateConfig
-from tf_savae.commands.evaluate.run import evaluate_run
+from absl import flags, logging
+
+sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+from tf_savae import commands  # noqa: E402
+from tf_savae.commands import command_line  # noqa: E402
+from tf_savae.commands.evaluate.config import EvaluateConfig  # noqa: E402
 
 FLAGS = flags.FLAGS
 
@@ -19,7 +22,7 @@ command_line.define_flags(EvaluateConfig)
 
 
 def evaluate(settings):
-    evaluate_run(EvaluateConfig(**settings), FLAGS.workdir, FLAGS.output)
+    commands.evaluate_run(EvaluateConfig(**settings), FLAGS.workdir, FLAGS.output)
 
 
 def main(argv):
@@ -28,4 +31,4 @@ def main(argv):
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    command_line.start(main)

@@ -4,10 +4,13 @@
 export_model.py --workdir=savae_run --output=models/savae
 """
 
-from absl import app, flags, logging
+import sys
 
-from tf_savae.commands import command_line
-from tf_savae.commands.export import ExportConfig, export_run
+from absl import flags, logging
+
+sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+from tf_savae.commands import command_line  # noqa: E402
+from tf_savae.commands.export import ExportConfig, export_run  # noqa: E402
 
 FLAGS = flags.FLAGS
 
@@ -27,4 +30,4 @@ def main(argv):
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    command_line.start(main)

@@ -6,10 +6,13 @@ generate.py --workdir=savae_run --mode=reconstruct --file=test.txt --decoding=be
 generate.py --workdir=savae_run --mode=interpolate --file=test.txt --rows=3,8 --labels
 """
 
-from absl import app, flags, logging
+import sys
 
-from tf_savae import commands
-from tf_savae.commands import GenerateConfig, command_line
+from absl import flags, logging
+
+sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+from tf_savae import commands  # noqa: E402
+from tf_savae.commands import GenerateConfig, command_line  # noqa: E402
 
 FLAGS = flags.FLAGS
 
@@ -28,4 +31,4 @@ def main(argv):
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    command_line.start(main)

@@ -10,9 +10,11 @@ launch_workers.py --hosts=a:5000,b:5000 --index=0 -- train_text.py --strategy=mu
 import functools
 import sys
 
-from absl import app, flags
+from absl import flags
 
-from tf_savae.training import launcher
+sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+from tf_savae.commands import command_line  # noqa: E402
+from tf_savae.training import launcher  # noqa: E402
 
 FLAGS = flags.FLAGS
 
@@ -37,4 +39,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.start(main)

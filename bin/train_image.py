@@ -4,12 +4,15 @@
 train_image.py --config=small --system=savae --images=omniglot28.npz --workdir=savae_run
 """
 
+import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from tf_savae.commands import command_line
-from tf_savae.tasks import IMAGE_CONFIGS, ImageConfig, train_and_evaluate_images
-from tf_savae.training import configured
+sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+from tf_savae import tasks  # noqa: E402
+from tf_savae.commands import command_line  # noqa: E402
+from tf_savae.tasks.image.config import IMAGE_CONFIGS, ImageConfig  # noqa: E402
+from tf_savae.training.config import configured  # noqa: E402
 
 FLAGS = flags.FLAGS
 
@@ -21,7 +24,7 @@ command_line.define_flags(ImageConfig, note=" (default: that of --config)")
 
 def train(settings):
     config = configured(IMAGE_CONFIGS[FLAGS.config](), settings)
-    train_and_evaluate_images(config, FLAGS.workdir)
+    tasks.train_and_evaluate_images(config, FLAGS.workdir)
 
 
 def main(argv):
@@ -30,4 +33,4 @@ def main(argv):
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    command_line.start(main)

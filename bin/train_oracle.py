@@ -5,11 +5,14 @@ train_oracle.py --workdir=oracle_run --seeds=3
 """
 
 import dataclasses
+import sys
 
-from absl import app, flags
+from absl import flags
 
-from tf_savae.commands import command_line
-from tf_savae.tasks import ORACLE_CONFIGS, OracleConfig, run_oracle
+sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+from tf_savae import tasks  # noqa: E402
+from tf_savae.commands import command_line  # noqa: E402
+from tf_savae.tasks.oracle.config import ORACLE_CONFIGS, OracleConfig  # noqa: E402
 
 FLAGS = flags.FLAGS
 
@@ -23,7 +26,7 @@ command_line.define_flags(OracleConfig, note=" (default: {default}; see also --q
 def study(settings):
     named = ORACLE_CONFIGS["quick" if FLAGS.quick else "full"]()
     seeds = range(FLAGS.first_seed, FLAGS.first_seed + FLAGS.seeds)
-    run_oracle(dataclasses.replace(named, **settings), FLAGS.workdir, seeds)
+    tasks.run_oracle(dataclasses.replace(named, **settings), FLAGS.workdir, seeds)
 
 
 def main(argv):
@@ -31,4 +34,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.start(main)

@@ -5,12 +5,15 @@ train_text.py --config=small --system=savae --train_file=train.txt --valid_file=
 --test_file=test.txt --workdir=savae_run
 """
 
+import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from tf_savae.commands import command_line
-from tf_savae.tasks import TEXT_CONFIGS, TextConfig, train_and_evaluate
-from tf_savae.training import configured
+sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+from tf_savae import tasks  # noqa: E402
+from tf_savae.commands import command_line  # noqa: E402
+from tf_savae.tasks.text.config import TEXT_CONFIGS, TextConfig  # noqa: E402
+from tf_savae.training.config import configured  # noqa: E402
 
 FLAGS = flags.FLAGS
 
@@ -22,7 +25,7 @@ command_line.define_flags(TextConfig, note=" (default: that of --config)")
 
 def train(settings):
     config = configured(TEXT_CONFIGS[FLAGS.config](), settings)
-    train_and_evaluate(config, FLAGS.workdir)
+    tasks.train_and_evaluate(config, FLAGS.workdir)
 
 
 def main(argv):
@@ -31,4 +34,4 @@ def main(argv):
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    command_line.start(main)

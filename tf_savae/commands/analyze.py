@@ -1,46 +1,19 @@
 """Analysis of a finished run: `analyze_run(config, workdir)`."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
 from tf_savae.analysis import log_probs_of_parts, refinement_path
-from tf_savae.commands.evaluate.config import FinishedRunConfig
+from tf_savae.commands.evaluate.config import AnalyzeConfig
 from tf_savae.commands.finished_run import read_split
 from tf_savae.commands.results_folder import Output
-from tf_savae.core import validation
 from tf_savae.core.typing import PathLike
 from tf_savae.plots.refinement_path import save_path
 from tf_savae.tasks import load_run
-from tf_savae.training.config import setting
 from tf_savae.training.report import versions
 
 __all__ = ["AnalyzeConfig", "analyze_run"]
-
-
-@dataclasses.dataclass(frozen=True)
-class AnalyzeConfig(FinishedRunConfig):
-    """Everything that decides the numbers of an analysis.
-
-    Raises:
-      ValueError: a field is out of its range; the message names it.
-
-    >>> AnalyzeConfig(file="test.txt").max_examples
-    200
-    """
-
-    max_examples: int = setting(200, "use only the first examples of the file; 0: all")
-    tags: str = setting(
-        "", "text runs: a file with one line of tags for each line of the file, one tag a word"
-    )
-    example: int = setting(1, "which example has its own picture, counted from 1")
-    noises: int = setting(50, "samples of z in each ELBO along the refinement")
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("example", "noises"):
-            validation.positive_int(name, getattr(self, name))
 
 
 def analyze_run(

@@ -6,7 +6,11 @@ import sys
 
 from absl import app, flags, logging
 
-__all__ = ["define_flags", "run"]
+from tf_savae.commands.quiet_start import start_tensorflow
+
+__all__ = ["define_flags", "run", "start"]
+
+_HELP = ("help", "h", "?", "helpshort", "helpfull")
 
 # Flags belong to the script that asks for them: --help of a script shows them.
 flags.disclaim_key_flags()
@@ -28,6 +32,8 @@ def define_flags(configuration, note=" (default: {default})"):
     'how many (default: 3)'
     >>> delattr(flags.FLAGS, "size")
     """
+    if "show_all_logs" not in flags.FLAGS:
+        flags.DEFINE_boolean("show_all_logs", False, "show what TensorFlow's libraries say, too")
     for field in dataclasses.fields(configuration):
         text = field.metadata["help"] + note.format(default=field.default)
         if "choices" in field.metadata:
@@ -53,8 +59,24 @@ def run(argv, configuration, work, errors=(ValueError, OSError)):
         raise app.UsageError(f"expected only flags, got {' '.join(argv[1:])}")
     names = [field.name for field in dataclasses.fields(configuration)]
     given = {name: flags.FLAGS[name].value for name in names}
+    start_tensorflow(flags.FLAGS.show_all_logs)
     try:
         work({name: value for name, value in given.items() if value is not None})
     except errors as error:
         logging.debug("where it happened", exc_info=True)
         sys.exit(f"{os.path.basename(argv[0])}: {error}")
+
+
+def start(main):
+    """`absl.app.run`, but who asks for help and gets it has made no error: exit status 0.
+
+    Args:
+      main: called with argv once the flags are parsed.
+    """
+    asked = any(word.startswith("-") and word.lstrip("-") in _HELP for word in sys.argv[1:])
+    try:
+        app.run(main)
+    except SystemExit as ended:
+        if asked and ended.code == 1:
+            sys.exit(0)
+        raise

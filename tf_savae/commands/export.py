@@ -2,12 +2,15 @@
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tf_savae.core import validation
 from tf_savae.core.typing import PathLike
-from tf_savae.serving import Limits, export
 from tf_savae.tasks import load_run
 from tf_savae.training.config import setting
+
+if TYPE_CHECKING:
+    from tf_savae.serving import Limits
 
 __all__ = ["ExportConfig", "export_run"]
 
@@ -58,8 +61,10 @@ class ExportConfig:
             names = tuple(name.strip() for name in names.split(",") if name.strip())
         object.__setattr__(self, "signatures", names)
 
-    def limits(self, max_words: int) -> Limits:
+    def limits(self, max_words: int) -> "Limits":
         """The `Limits` of a run that was trained with texts of at most `max_words`."""
+        from tf_savae.serving import Limits  # Here: help texts need no TensorFlow.
+
         words = self.max_words or max_words
         return Limits(self.max_rows, self.max_steps, self.max_samples, words)
 
@@ -78,6 +83,8 @@ def export_run(config: ExportConfig, workdir: PathLike, output: PathLike) -> Pat
     Raises:
       FileNotFoundError, ValueError: the run cannot be loaded, or the output not be written.
     """
+    from tf_savae.serving import Limits, export
+
     run = load_run(workdir)
     exported = export(
         run.model,

@@ -1,7 +1,15 @@
 """Seeds, input validation and serialisation: what every other package builds on."""
 
-import tf_savae.core.backend  # noqa: F401 First: it refuses other backends than TensorFlow's.
-from tf_savae.core import seeds, validation
-from tf_savae.core.registration import register
+from typing import TYPE_CHECKING
+
+from tf_savae.core.lazy_imports import lazy
+
+if TYPE_CHECKING:
+    from tf_savae.core import seeds, validation
+    from tf_savae.core.registration import register
 
 __all__ = ["register", "seeds", "validation"]
+
+__getattr__, __dir__ = lazy(
+    __name__, {"tf_savae.core.registration": ["register"]}, ["seeds", "validation"]
+)

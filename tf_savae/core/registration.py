@@ -2,7 +2,11 @@
 
 import keras
 
+from tf_savae.core.backend import check_backend
+
 __all__ = ["register"]
+
+check_backend()  # The package is imported before Keras is, which may be set to another one since.
 
 
 def register(cls):

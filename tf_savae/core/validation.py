@@ -1,7 +1,6 @@
 """Validate arguments; messages state what was expected, what was given and the remedy."""
 
 import numpy as np
-import tensorflow as tf
 
 __all__ = [
     "boolean",
@@ -101,9 +100,11 @@ def boolean(name, value):
 def floating_nest(name, nest):
     """Returns `nest` as tensors; every leaf must be float32 or float64 of rank 1 or more.
 
-    >>> [leaf.dtype.name for leaf in floating_nest("initial", [tf.zeros([2, 3])])]
+    >>> [leaf.dtype.name for leaf in floating_nest("initial", [np.zeros([2, 3], "float32")])]
     ['float32']
     """
+    import tensorflow as tf  # Here: configurations check their numbers without it.
+
     leaves = tf.nest.flatten(nest)
     if not leaves:
         raise ValueError(f"{name}: expected a nest with at least one tensor, got {nest!r}.")
@@ -139,9 +140,11 @@ def _like_the_first(name, index, leaf, first):
 def per_example(name, value, batch=None):
     """Returns `value` if it is a float tensor [B], one per example, or raises ValueError.
 
-    >>> per_example("negative_elbo", tf.zeros([4])).shape.as_list()
+    >>> per_example("negative_elbo", np.zeros([4])).shape.as_list()
     [4]
     """
+    import tensorflow as tf  # Here: configurations check their numbers without it.
+
     value = tf.convert_to_tensor(value)
     if value.shape.rank != 1:
         raise ValueError(

@@ -13,7 +13,7 @@ from tf_savae.models import NonFiniteError
 from tf_savae.training.learning_rate import learning_rate_rule
 from tf_savae.training.storage.json_files import write_whole
 
-__all__ = ["RunState"]
+__all__ = ["ProgressBar", "RunState"]
 
 
 class RunState(keras.callbacks.Callback):
@@ -121,3 +121,26 @@ def write_history(folder, history):
     writer.writeheader()
     writer.writerows(history)
     write_whole(folder / "history.csv", text.getvalue())
+
+
+_SHOWN = {"bound": "bound", "kl": "kl", "refinement_gain": "gain", "steps": "K"}
+
+
+class ProgressBar(keras.callbacks.ProgbarLogger):
+    """Keras' bar with what tells of progress; all else is in the history and in TensorBoard.
+
+    >>> shown({"loss": 3.0, "bound": 3.0, "curvature": 1.0, "val_refinement_gain": 0.5})
+    {'bound': 3.0, 'val_gain': 0.5}
+    """
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, shown(logs or {}))
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, shown(logs or {}))
+
+
+def shown(logs):
+    """The part of an epoch's metrics that the bar shows, by shorter names."""
+    parts = [(part, name) for part in ("", "val_") for name in _SHOWN if part + name in logs]
+    return {part + _SHOWN[name]: logs[part + name] for part, name in parts}

@@ -1,17 +1,32 @@
 """`RunConfig`: settings shared by all runs."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tf_savae.core import validation
 from tf_savae.core.typing import Steps
-from tf_savae.models.refinement.steps_schedule import as_steps, every
-from tf_savae.objectives import SYSTEMS, Objective
-from tf_savae.svi import ADJOINTS
-from tf_savae.training.distribution import STRATEGIES
 
-__all__ = ["EARLIER", "HVPS", "KEEPS", "RULES", "RunConfig", "configured", "setting"]
+if TYPE_CHECKING:
+    from tf_savae.objectives import Objective
 
+__all__ = [
+    "ADJOINTS",
+    "EARLIER",
+    "HVPS",
+    "KEEPS",
+    "RULES",
+    "STRATEGIES",
+    "SYSTEM_NAMES",
+    "RunConfig",
+    "configured",
+    "setting",
+]
+
+# Names only, as help texts show them before TensorFlow is imported; tests compare them with what
+# has these names.
+SYSTEM_NAMES = ("autoregressive", "vae", "svi", "vae_svi", "vae_svi_kl", "savae")
+ADJOINTS = ("exact", "unrolled", "truncated", "stop")
+STRATEGIES = ("none", "mirrored", "multiworker", "tpu")
 RULES = ("momentum", "natural", "learned_steps", "learned_update")
 KEEPS = ("auto", "none", "states", "all")
 # What a run had of which an earlier version wrote nothing down.
@@ -39,7 +54,7 @@ class RunConfig:
     20
     """
 
-    system: str = setting("savae", "which system to train", choices=tuple(SYSTEMS))
+    system: str = setting("savae", "which system to train", choices=SYSTEM_NAMES)
     batch_size: int = setting(32, "B")
     latent_size: int = setting(32, "Z")
     # Refinement.
@@ -155,12 +170,16 @@ class RunConfig:
             )
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> "Objective":
         """The `Objective` of the system."""
+        from tf_savae.objectives import SYSTEMS  # Here: help texts need no TensorFlow.
+
         return SYSTEMS[self.system]
 
     def _check_refinement(self):
         """What the update rule, K and the encoder's own ELBO ask of other settings."""
+        from tf_savae.models.refinement.steps_schedule import every
+
         counts, objective = every(self.steps(10**6)), self.objective
         if self.svi_schedule and not objective.refines:
             raise ValueError(
@@ -222,6 +241,8 @@ class RunConfig:
                 "svi_schedule: expected EPOCH:K pairs with commas between them, from epoch 0 on "
                 f"and each K >= 0, such as 0:0,10:5; got {self.svi_schedule!r}."
             ) from None
+        from tf_savae.models.refinement.steps_schedule import as_steps
+
         return as_steps(found)
 
     def identity(self) -> dict[str, Any]:
@@ -243,6 +264,8 @@ def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     >>> configured(named, {"system": "vae"}).amortized_weight
     0.0
     """
+    from tf_savae.objectives import SYSTEMS
+
     objective = SYSTEMS.get(settings.get("system", config.system))
     left_out: dict[str, Any] = {}
     if objective is not None and objective.amortized_weight is None:

@@ -14,11 +14,10 @@ from absl import logging
 
 from tf_savae.core import validation
 from tf_savae.models import distribution
+from tf_savae.training.config import STRATEGIES
 from tf_savae.training.storage.workdir import Workdir
 
-__all__ = ["STRATEGIES", "ReadOnlyWorkdir", "WorkerGroup", "worker_group"]
-
-STRATEGIES = ("none", "mirrored", "multiworker", "tpu")
+__all__ = ["ReadOnlyWorkdir", "WorkerGroup", "worker_group"]
 
 
 class WorkerGroup:

@@ -1,11 +1,11 @@
-"""Settings of evaluate.py."""
+"""Settings of evaluate.py and analyze.py."""
 
 import dataclasses
 
 from tf_savae.core import validation
 from tf_savae.training.config import setting
 
-__all__ = ["EvaluateConfig", "FinishedRunConfig"]
+__all__ = ["AnalyzeConfig", "EvaluateConfig", "FinishedRunConfig"]
 
 _SPLITS = ("train", "valid", "test", "other")
 
@@ -99,6 +99,30 @@ class EvaluateConfig(FinishedRunConfig):
             validation.positive("curve_tolerances", tolerance, zero=True)
         if self.curve_examples and not steps:
             raise ValueError("curve_steps: expected at least one K, got none.")
+
+
+@dataclasses.dataclass(frozen=True)
+class AnalyzeConfig(FinishedRunConfig):
+    """Everything that decides the numbers of an analysis.
+
+    Raises:
+      ValueError: a field is out of its range; the message names it.
+
+    >>> AnalyzeConfig(file="test.txt").max_examples
+    200
+    """
+
+    max_examples: int = setting(200, "use only the first examples of the file; 0: all")
+    tags: str = setting(
+        "", "text runs: a file with one line of tags for each line of the file, one tag a word"
+    )
+    example: int = setting(1, "which example has its own picture, counted from 1")
+    noises: int = setting(50, "samples of z in each ELBO along the refinement")
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("example", "noises"):
+            validation.positive_int(name, getattr(self, name))
 
 
 def numbers(name, value, kind):

@@ -4,8 +4,7 @@ import dataclasses
 from typing import Any
 
 from tf_savae.core import validation
-from tf_savae.training.config import HVPS, KEEPS, setting
-from tf_savae.training.distribution import STRATEGIES
+from tf_savae.training.config import HVPS, KEEPS, STRATEGIES, setting
 
 __all__ = ["ORACLE_CONFIGS", "OracleConfig", "full", "quick"]
 

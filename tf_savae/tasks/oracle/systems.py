@@ -190,7 +190,7 @@ def train_system(config, study, system, model, data):
         steps_per_epoch=steps if learned else None,
         validation_data=(data.validation,),
         validation_batch_size=config.batch_size,
-        callbacks=[best, _JobProgress(epochs * steps)],
+        callbacks=[best, _JobProgress(epochs, steps, best)],
         verbose=0,
     )
     history = {name: [float(v) for v in values] for name, values in fitted.history.items()}
@@ -200,8 +200,9 @@ def train_system(config, study, system, model, data):
 class _JobProgress(keras.callbacks.Callback):
     """One progress bar for all epochs, with the bound; one line where the output is a file."""
 
-    def __init__(self, total):
+    def __init__(self, epochs, steps, stopping):
         super().__init__()
+        self._epochs, self._stopping, total = epochs, stopping, epochs * steps
         names = ["bound", "kl", "validation"]
         verbose = 1 if sys.stdout.isatty() else 2
         self._bar = keras.utils.Progbar(total, verbose=verbose, stateful_metrics=names)
@@ -217,6 +218,12 @@ class _JobProgress(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._bar.update(self._step, self._last, finalize=True)
+        last = self._stopping.stopped_epoch + 1  # 1 where it was not stopped.
+        if 1 < last < self._epochs:
+            print(
+                f"stopped after epoch {last} of {self._epochs}: no better validation bound for "
+                f"{self._stopping.patience} epochs"
+            )
 
     def _values(self, logs):
         return [("bound", logs["bound"]), ("kl", logs["kl"]), *self._validation]

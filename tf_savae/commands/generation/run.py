@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tf_savae import generation
-from tf_savae.commands.generate.config import GenerateConfig
+from tf_savae.commands.generation.config import GenerateConfig
 from tf_savae.core.typing import PathLike
 from tf_savae.tasks import load_run
 

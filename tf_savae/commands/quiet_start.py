@@ -1,0 +1,57 @@
+"""Start TensorFlow without the lines that its libraries print when they are loaded."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+from absl import logging
+
+__all__ = ["start_tensorflow"]
+
+_CHATTER = ("Sharding callback duration", "jit_compile='auto' chose")
+
+
+def start_tensorflow(show_all_logs: bool = False) -> None:
+    """Imports TensorFlow; of what it says only warnings and errors are shown from now on.
+
+    What C++ writes while libraries are loaded heeds no level: it is held back, and shown where the
+    import fails.
+
+    Args:
+      show_all_logs: holds nothing back.
+
+    >>> start_tensorflow()
+    """
+    if show_all_logs:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logger = logging.get_absl_logger()
+    if _is_ours not in logger.filters:
+        logger.addFilter(_is_ours)
+    if "tensorflow" not in sys.modules:
+        with _held_back():
+            import tensorflow  # noqa: F401
+
+
+def _is_ours(record):
+    return not str(record.msg).startswith(_CHATTER)
+
+
+@contextlib.contextmanager
+def _held_back():
+    """Sends file descriptor 2 to a file, whose text is shown if the body raises."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        kept = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
