@@ -30,7 +30,7 @@ class SplitGraph:
 
     Raises:
       NotImplementedError: the later part needs what no loop can store, such as the lists of a
-        while loop, or a stored tensor has an unknown rank.
+        while loop, a stored tensor has an unknown rank, or `compute` reads a variable.
 
     >>> def compute(varying, fixed, later):
     ...     root = tf.sin(varying[0]) * fixed[0]
@@ -53,6 +53,8 @@ class SplitGraph:
         self._fixed = own[counts[0] : counts[0] + counts[1]]
         self._later = own[counts[0] + counts[1] :]
         self._captured = inputs[sum(counts) :]
+        if any(t.dtype == tf.resource for t in self._captured):
+            raise NotImplementedError("a tf.Variable or table is read that is not among the inputs")
         self._outside = list(traced.captured_inputs)
         self._leaves = {tensor.name for tensor in inputs}
         self._kinds = _kinds(traced.graph, self._varying, self._later)

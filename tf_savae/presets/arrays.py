@@ -10,6 +10,7 @@ from tf_savae.core import validation
 from tf_savae.core.typing import TensorLike
 from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.networks import DistributionDecoder
+from tf_savae.objectives import as_objective
 from tf_savae.presets.likelihoods import choose
 from tf_savae.probability import linear_kl_weight
 from tf_savae.svi import LearnedUpdate
@@ -148,7 +149,8 @@ def assembled(x, choice, encoder, decoder, latent_size, steps, objective, seed, 
 
 def refinement_for(steps, objective):
     """Learned steps where the objective crosses them, plain ones else."""
-    learned = {"update": LearnedUpdate()} if objective == "savae" and steps else {}
+    learns = as_objective(objective).crosses_refinement
+    learned = {"update": LearnedUpdate()} if learns and steps else {}
     return SemiAmortizedRefinement(steps=steps, hvp="reverse_over_reverse", **learned)
 
 

@@ -90,7 +90,7 @@ def _spec(inputs, rows, length):
 
 def _converted(model, spec, names):
     def encode(x):
-        return dict(zip(names, tf.nest.flatten(model.encode(x)), strict=True))
+        return dict(zip(names, tf.nest.flatten(model.encoded_parameters(x)), strict=True))
 
     with tempfile.TemporaryDirectory() as folder:
         archive = keras.export.ExportArchive()

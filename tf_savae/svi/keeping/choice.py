@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from absl import logging
 
-from tf_savae.core import memory
 from tf_savae.core.typing import NegativeElbo, Nest
 from tf_savae.svi import hvp as hvps
+from tf_savae.svi.keeping import memory
 from tf_savae.svi.keeping.programs import Operations, Recomputed, Taped, Whole
 from tf_savae.svi.objective import Objective
 

@@ -84,7 +84,7 @@ def tester(config, study, system, seed, model):
 
     System "vae_svi" on a VAE's networks is the VAE refined at test time, never trained through.
     """
-    same = model.objective.name == system  # Its update rule may have learned.
+    same = model.objective is OBJECTIVES[system]  # Its update rule may have learned.
     refinement = model.refinement if same else _refinement(config, study, system, seed)
     networks = (model.encoder, model.decoder, refinement)
     return _assemble(config, study, system, seed, networks, 1.0, False)
@@ -93,7 +93,7 @@ def tester(config, study, system, seed, model):
 def _assemble(config, study, system, seed, networks, beta, jit_compile):
     encoder, decoder, refinement = networks
     oracle = study == "oracle"
-    weighted = system == "savae" and not oracle  # The oracle study is as in the paper.
+    weighted = OBJECTIVES[system].amortized_weight is not None and not oracle  # The oracle study is as in the paper.
     model = SemiAmortizedVAE(
         encoder,
         decoder,
