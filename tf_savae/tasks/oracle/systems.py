@@ -93,7 +93,8 @@ def tester(config, study, system, seed, model):
 def _assemble(config, study, system, seed, networks, beta, jit_compile):
     encoder, decoder, refinement = networks
     oracle = study == "oracle"
-    weighted = OBJECTIVES[system].amortized_weight is not None and not oracle  # The oracle study is as in the paper.
+    # The oracle study is as in the paper.
+    weighted = OBJECTIVES[system].amortized_weight is not None and not oracle
     model = SemiAmortizedVAE(
         encoder,
         decoder,
