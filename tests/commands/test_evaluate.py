@@ -204,7 +204,7 @@ def test_images_from_another_place_than_the_split_s_are_refused(tmp_path, monkey
     for part, name in (("test", "images"), ("train", "test_images")):
         with pytest.raises(ValueError, match=f"expected the {part} data .* none of the run's"):
             read_split(run, _config(tmp_path, file=places[name], split=part))
-    monkeypatch.setattr(data, "load_images", lambda source: {"test": run})  # As of tfds:NAME:test.
+    monkeypatch.setattr(data, "load_images", lambda source, **_: {"test": run})
     with pytest.raises(ValueError, match="expected images to train on, got only test"):
         read_split(run, _config(tmp_path, file=places["test_images"], split="train"))
 

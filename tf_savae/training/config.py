@@ -236,7 +236,7 @@ class RunConfig:
             found = {round(float(e) * steps_per_epoch): int(k) for e, k in pairs}
             if len(found) < len(pairs) or min(found) or min(found.values()) < 0:
                 raise ValueError
-        except (ValueError, OverflowError):
+        except (AttributeError, ValueError, OverflowError):
             raise ValueError(
                 "svi_schedule: expected EPOCH:K pairs with commas between them, from epoch 0 on "
                 f"and each K >= 0, such as 0:0,10:5; got {self.svi_schedule!r}."

@@ -65,6 +65,7 @@ class ImageConfig(RunConfig):
             validation.positive_int(name, getattr(self, name))
         for name in ("max_train_images", "max_eval_images", "data_seed", "image_size"):
             validation.non_negative_int(name, getattr(self, name))
+        validation.boolean("to_grey", self.to_grey)
 
 
 def _sizes(name, value):
