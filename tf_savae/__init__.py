@@ -79,6 +79,6 @@ if "tf_savae_lazy" not in sys._xoptions:
     # Before TensorFlow: where it finds that loaded, it loads all its packages, for a second.
     import tensorflow_probability  # noqa: F401
 
-    from tf_savae import models, networks, objectives, probability, serving, svi  # noqa: F401
+    from tf_savae import models, networks, objectives, presets, probability, serving, svi  # noqa: F401
 
     __getattr__("SemiAmortizedVAE")

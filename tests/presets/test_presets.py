@@ -1,5 +1,8 @@
 """Models by the data alone: which likelihood they get, that they train, save and answer."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -172,3 +175,11 @@ def test_estimator_in_a_pipeline():
     assert base.clone(made).get_params() == made.get_params()
     steps = pipeline.make_pipeline(made)
     assert steps.fit_transform(BINARY).shape == (40, 2)
+
+
+def test_a_model_loads_where_only_the_package_is_imported(tmp_path):
+    """Its likelihood is registered without `tf_savae.presets` being imported by name."""
+    presets.dense(np.eye(6, dtype="float32") * 3 - 1.5, steps=1).save(tmp_path / "m.keras")
+    program = f"import keras, tf_savae; keras.saving.load_model({str(tmp_path / 'm.keras')!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

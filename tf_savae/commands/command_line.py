@@ -1,6 +1,7 @@
 """absl flags from the fields of a configuration, for the scripts of bin/."""
 
 import dataclasses
+import itertools
 import os
 import sys
 
@@ -42,7 +43,7 @@ def define_flags(configuration, note=" (default: {default})"):
             _DEFINE.get(field.type, flags.DEFINE_string)(field.name, None, text)
 
 
-def run(argv, configuration, work, errors=(ValueError, OSError)):
+def run(argv, configuration, work, errors=(ValueError, OSError, ImportError)):
     """Calls `work` with the settings that the flags gave; an error ends the program in one line.
 
     Args:
@@ -73,7 +74,8 @@ def start(main):
     Args:
       main: called with argv once the flags are parsed.
     """
-    asked = any(word.startswith("-") and word.lstrip("-") in _HELP for word in sys.argv[1:])
+    own = itertools.takewhile(lambda word: word != "--", sys.argv[1:])
+    asked = any(word.startswith("-") and word.lstrip("-") in _HELP for word in own)
     try:
         app.run(main)
     except SystemExit as ended:

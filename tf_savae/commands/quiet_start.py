@@ -13,7 +13,7 @@ _CHATTER = ("Sharding callback duration", "jit_compile='auto' chose")
 
 
 def start_tensorflow(show_all_logs: bool = False) -> None:
-    """Imports TensorFlow; of what it says only warnings and errors are shown from now on.
+    """Imports TensorFlow; of what its libraries say only errors are shown from now on.
 
     What C++ writes while libraries are loaded heeds no level: it is held back, and shown where the
     import fails.
@@ -41,6 +41,9 @@ def _is_ours(record):
 @contextlib.contextmanager
 def _held_back():
     """Sends file descriptor 2 to a file, whose text is shown if the body raises."""
+    if sys.stderr is None:  # Closed by who started the command.
+        yield
+        return
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         kept = os.dup(2)

@@ -78,7 +78,10 @@ def dataset_inputs(dataset):
 
 def free_gpu_bytes():
     """What the allocator of each GPU may still take, the least; nothing public has it (2.21.0)."""
+    visible = tf.config.list_logical_devices("GPU")
     limits = [d.memory_limit for d in device_lib.list_local_devices() if d.device_type == "GPU"]
+    if len(limits) != len(visible):
+        return None  # Some are hidden from this process, and which ones nothing says.
     used = [
         tf.config.experimental.get_memory_info(f"GPU:{index}")["current"]
         for index in range(len(limits))

@@ -74,7 +74,11 @@ def _load(datasets, name, config, split):
     path = Path(name).expanduser()
     if path.is_dir() and any((path / file).exists() for file in _SAVED):
         found = datasets.load_from_disk(str(path))
-        return found[split] if split and isinstance(found, Mapping) else found
+        if isinstance(found, Mapping):
+            return found[split] if split else found
+        if split not in (None, "train", str(found.split)):
+            raise ValueError(f"the folder holds one split, {found.split}, and none named {split}")
+        return found
     if path.is_file() and path.suffix in _DATA:
         return datasets.load_dataset(_DATA[path.suffix], data_files=str(path), split=split)
     return datasets.load_dataset(str(path) if path.exists() else name, config, split=split)

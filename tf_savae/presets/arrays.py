@@ -18,7 +18,7 @@ from tf_savae.svi import LearnedUpdate
 __all__ = ["assembled", "dense", "image"]
 
 _BATCH = 32  # Keras' own, by which the KL annealing counts.
-_ANNEALED = 5  # Epochs.
+ANNEALED = 5  # Epochs.
 
 
 def dense(
@@ -123,7 +123,7 @@ def image(
 
 def assembled(x, choice, encoder, decoder, latent_size, steps, objective, seed, name):
     """The compiled model of both networks, with weights; says what was chosen."""
-    annealed = _ANNEALED * math.ceil(len(x) / _BATCH)
+    annealed = ANNEALED * math.ceil(len(x) / _BATCH)
     steps = validation.non_negative_int("steps", steps)
     model = SemiAmortizedVAE(
         encoder,

@@ -48,13 +48,13 @@ def fixed_settings(
       limits: of one request; these settings keep to them.
       steps: K; None for that of training, or the limit where that is lower.
       samples: S; None for 100, or the limit where that is lower.
-      seed: any int32.
+      seed: int, 0 to 2**31 - 1; 0 for a model without a posterior.
 
     Raises:
       ValueError: one of them is out of its range, or the model has no use for it.
     """
     if not hasattr(model, "refinement"):
-        for name, value in (("steps", steps), ("samples", samples)):
+        for name, value in (("steps", steps), ("samples", samples), ("seed", seed or None)):
             if value is not None:
                 raise ValueError(
                     f"{name}: expected None for an {type(model).__name__}, which has no posterior, "

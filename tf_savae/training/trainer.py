@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 from absl import logging
 
 from tf_savae.core.atomic_files import sync_file, sync_folder
@@ -26,6 +27,7 @@ from tf_savae.training.warm_start import check_start, start, start_identity
 __all__ = ["run"]
 
 _REPORT, _MODEL = "report.json", "model.keras"
+_TRIED = 20  # Batches of which the largest decides what steps keep.
 
 
 def run(config: RunConfig, workdir: PathLike, task: Task) -> dict[str, Any]:
@@ -196,14 +198,22 @@ def _resolve_programs(config, model, data, checkpoints):
     if not config.objective.crosses_refinement or not chosen:
         return
     if any(name not in state for name in chosen):
-        batch, _ = first_batch(data.stream(config.seed, 0), config.batch_size)
-        model.prepare_fit(batch)
+        model.prepare_fit(_large_batch(data.stream(config.seed, 0), config.batch_size))
         now = {"hvp": model.hvp, "keep": model.keep or "none"}
         state |= {name: now[name] for name in chosen if name not in state}
     if "hvp" in chosen:
         model.refinement.hvp = model.hvp = state["hvp"]
     if "keep" in chosen:
         model.refinement.keep = None if state["keep"] == "none" else state["keep"]
+
+
+def _large_batch(stream, batch_size):
+    """The largest of the first batches: those of texts have several lengths."""
+    sizes = [
+        sum(int(tf.size(leaf)) for leaf in tf.nest.flatten(batch) if leaf is not None)
+        for batch in stream.take(_TRIED)
+    ]
+    return first_batch(stream.skip(sizes.index(max(sizes))), batch_size)[0]
 
 
 def _fit(config, folder, data, task, model, checkpoints):

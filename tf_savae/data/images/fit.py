@@ -25,12 +25,14 @@ class Fit(NamedTuple):
     def one(self, picture, name):
         """A picture [H, W] or [H, W, 3], fitted: [H, W], or [H, W, 3] where colours are kept.
 
+        Whole numbers stay whole: a single dark picture does not say which levels its set has.
+
         Raises:
           ValueError: it has colours, which are refused.
         """
-        return self.many(picture[None], name)[0]
+        return self.many(picture[None], name, whole=picture.dtype.kind in "iu")[0]
 
-    def many(self, pictures, name):
+    def many(self, pictures, name, whole=None):
         """`one` of each of [N, H, W], [N, H, W, 1], [N, 1, H, W] or [N, H, W, 3].
 
         Whole numbers stay whole where they reach beyond 1. Of what is not square the middle is
@@ -57,7 +59,8 @@ class Fit(NamedTuple):
             pictures = np.repeat(pictures[..., None], 3, axis=3)
         if self.size is None and not (coloured and self.colours == "grey"):
             return pictures
-        whole = pictures.dtype.kind in "iu" and pictures.size and pictures.max() > 1
+        if whole is None:
+            whole = pictures.dtype.kind in "iu" and pictures.size and pictures.max() > 1
         chunks = [pictures[n : n + _CHUNK] for n in range(0, len(pictures), _CHUNK)]
         return np.concatenate([self._fitted(chunk, whole) for chunk in chunks])
 

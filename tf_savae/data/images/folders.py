@@ -51,7 +51,7 @@ def read_folder(path, fit=AS_THEY_ARE):
                 f"{', '.join(missing)}"
             )
         _files(path, {".amat"})
-        return {part: read_arrays(file)["all"] for part, file in present.items()}
+        return {p: fit.many(read_arrays(file)["all"], file) for p, file in present.items()}
     files = _files(path, set(_DECODERS))
     if not files:
         raise ValueError(
@@ -60,7 +60,8 @@ def read_folder(path, fit=AS_THEY_ARE):
         )
     _check_sizes(path, files)
     drawings = any(name in files[0].relative_to(path.parent).parts for name in _OMNIGLOT)
-    prepared = _as_ink if drawings and fit.size is None else np.asarray
+    ink = drawings and fit.size is None and fit.colours != "keep"
+    prepared = _as_ink if ink else np.asarray
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
     shape = _picture(files[0], fit).shape
     return {"all": np.concatenate([prepared(_pictures(chunk, shape, fit)) for chunk in chunks])}

@@ -48,6 +48,8 @@ def _images(source, rows, fit):
 
 def _pixels(source, picture):
     """uint8 [H, W] or [H, W, 3], of a picture of Pillow's."""
+    if picture is None:
+        raise ValueError(f"{source}: expected a picture in each row, got one without.")
     if picture.mode in ("1", "L"):
         return np.asarray(picture.convert("L"))
     if picture.mode not in ("RGB", "P") or "transparency" in picture.info:

@@ -23,7 +23,7 @@ _START = 512  # Bytes by which other formats are told.
 _MARK = "\ufeff"  # The byte order mark, which stands inside of files that were joined.
 _LATIN = 10  # Bytes that are not UTF-8: so many are no accident where nothing else is UTF-8.
 # What Python's "surrogateescape" makes of a byte that is not UTF-8: one character a byte.
-_BAD_BYTE = re.compile("[\udc80-\udcff]")
+_BAD_BYTE = re.compile("[\ud800-\udfff]")
 
 
 class LineReport(NamedTuple):

@@ -12,6 +12,7 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 _COMPRESSED = (".gz", ".xz", ".bz2")
 _DEFAULT = "text"
+_LARGEST_CELL = 2**27  # Characters; Python's own limit is 2**17.
 
 
 def is_table(path: str | Path) -> bool:
@@ -53,6 +54,7 @@ def _kind(path):
 def _separated(path, column, stream):
     rows = csv.reader(stream, delimiter=_SEPARATORS[_kind(path)], strict=True)
     try:
+        csv.field_size_limit(max(csv.field_size_limit(), _LARGEST_CELL))
         header = next(rows, [])
         chosen = header.index(_chosen(path, column, header))
         for row in rows:

@@ -32,6 +32,8 @@ from tf_savae.svi.short_forms import SHORT_FORMS
 __all__ = ["SemiAmortizedRefinement"]
 
 
+_TRIED_ROWS = 32  # Where a call's number of examples is unknown.
+
 @register
 class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.layers.Layer):
     """Refines variational parameters by K SVI steps, differentiably (Kim et al. 2018).
@@ -210,23 +212,29 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         generator = PureGenerator(decoder, self._prior_of(parameters), self.family)
         outer, inner = seeds.split(self._seed_of_call(seed, training), 2)
         theta = generator.theta(x, outer, training)
-        if training and self._programs is None:
-            self._programs = self._choose_programs(parameters, x)
+        settings = (self.current_adjoint(), self.steps, self.samples)
+        if training and (self._programs is None or self._programs[0] != settings):
+            self._programs = settings, self._choose_programs(parameters, x)
+        chosen = self._programs[1] if self._programs and self._programs[0] == settings else {}
 
         def negative_elbo(lam, theta, step_seed):
             return generator.terms(lam, theta, step_seed, training).weighted()
 
-        return self.refine(negative_elbo, parameters, theta, inner, **(self._programs or {}))
+        return self.refine(negative_elbo, parameters, theta, inner, **chosen)
 
     def _choose_programs(self, parameters, x):
         """What steps keep and the exact product, for zeros of this call's shapes; {} for no steps.
 
-        Where the number of examples is unknown it is taken for 32.
+        Where the number of examples is unknown, nothing is kept, and products are tried on 32.
         """
         adjoint = self.current_adjoint()
         if adjoint.hvp is None or not self.steps:
             return {}
-        rows = tf.nest.flatten(parameters)[0].shape[0] or 32
+        rows = tf.nest.flatten(parameters)[0].shape[0]
+        if rows is None:  # What a step would keep is unknown.
+            rows = _TRIED_ROWS
+            if adjoint.residuals == "auto":
+                adjoint = adjoint.with_residuals(None)
         specs = spec_of(parameters), spec_of(x)
 
         def chosen():

@@ -68,7 +68,9 @@ class Programs:
         return {"hvp": self.hvp} | ({} if self.keep == "auto" else {"keep": self.keep})
 
     def decide(self, model, batch):
-        """Decides for a batch of data, a nest of tensors [B, ...]."""
+        """Decides for a batch of data, a nest of tensors [B, ...], what has not been decided."""
+        if self._refinement.current_adjoint().residuals == "auto" and not self.undecided():
+            return
         adjoint = self._refinement.current_adjoint().with_hvp(self.hvp)
         asked = adjoint.residuals
         if self.keep != "auto":

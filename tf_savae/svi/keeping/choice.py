@@ -127,7 +127,7 @@ def _fitting(objective, initial, theta, steps, adjoint, free):
         if size is None:
             sizes.append(f"{program.level} of unknown size")
             continue
-        if not sizes:
+        if isinstance(program, Whole):  # Others compute in pieces where they keep less.
             _refuse_too_large_a_step(size, free)
         sizes.append(f"{program.level} {steps} x {memory.in_words(size)}")
         if budget is None or steps * size <= budget:

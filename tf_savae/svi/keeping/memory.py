@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
+import tensorflow as tf
+
 from tf_savae.core import private_tensorflow
-from tf_savae.core.devices import gpus
 
 __all__ = ["free_bytes", "in_words"]
 
@@ -21,7 +22,7 @@ def free_bytes() -> int | None:
     >>> free_bytes() is None or free_bytes() > 0
     True
     """
-    if gpus():
+    if tf.config.list_logical_devices("GPU"):
         return private_tensorflow.free_gpu_bytes()
     found = [n for n in (_available(_ROOT), *_of_groups(_ROOT)) if n is not None]
     return max(0, min(found)) if found else None
