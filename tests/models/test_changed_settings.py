@@ -267,7 +267,7 @@ def test_arguments_that_weights_follow_from_are_fixed():
         ("refinement", "steps", -1, r"steps: expected an integer >= 0, got -1"),
         ("refinement", "momentum", 1.0, r"momentum: expected a number in \[0, 1\), got 1.0"),
         ("refinement", "adjoint", "none", r"adjoint: expected one of .*; got 'none'"),
-        ("refinement", "keep", "some", r"keep: expected one of None, states, all; got 'some'"),
+        ("refinement", "keep", "some", r"keep: expected one of None, auto, states, all; got 'some'"),
     ],
 )
 def test_a_bad_value_is_refused_when_it_is_assigned(owner, name, value, message):
@@ -285,7 +285,7 @@ def test_a_bad_value_is_refused_when_it_is_assigned(owner, name, value, message)
         ({"adjoint": "truncated"}, "truncate: expected an integer >= 0, got None"),
         ({"adjoint": "truncated", "truncate": 9}, "truncate: expected at most steps=3, got 9"),
         ({"adjoint": "stop"}, 'refinement: adjoint="stop" lets no gradient reach'),
-        ({"keep": "all"}, 'keep: is for adjoint "exact" or "truncated" with hvp'),
+        ({"keep": "states"}, 'keep: is for adjoint "exact" or "truncated" with hvp'),
         ({"adjoint": "unrolled", "adjoint_clip_norm": 1.0}, "adjoint_clip_norm: "),
     ],
 )

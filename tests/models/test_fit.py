@@ -110,7 +110,7 @@ def _generator():
 def test_any_form_of_data_is_measured_and_used_up_once(make, caplog):
     losses = []
     for x in (data(8), make()):
-        model = dense_model(hvp="auto")
+        model = dense_model(hvp="auto", keep=None)
         model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
         with caplog.at_level("INFO", logger="absl"):
             history = model.fit(x, batch_size=4, shuffle=False, verbose=0).history
@@ -331,7 +331,7 @@ def test_noise_near_no_gain_is_no_instability():
 def test_hvp_auto_measures_and_says_so(caplog):
     import logging
 
-    model = dense_model(hvp="auto")
+    model = dense_model(hvp="auto", keep=None)
     model.compile("adam", jit_compile=False)
     with caplog.at_level(logging.INFO, logger="absl"):
         model.fit(data(), verbose=0)
