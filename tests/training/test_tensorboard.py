@@ -195,7 +195,7 @@ def test_images_are_shown_as_grids(tmp_path):
         "reconstructions": [0],
     }
     samples, rebuilt = (_picture(events[tag][0]) for tag in ("samples", "reconstructions"))
-    assert len(rebuilt) == pytest.approx(len(samples), rel=0.1)  # Both below a row of real images.
+    assert len(rebuilt) == pytest.approx(len(samples), rel=0.1)  # Below a row of real images.
     assert (samples == 0).any() and (rebuilt == 0).any()  # Ink.
     assert list(_events(folder.path, "figures")) == ["history"]  # A VAE refines nothing.
 
