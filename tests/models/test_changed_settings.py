@@ -267,7 +267,7 @@ def test_arguments_that_weights_follow_from_are_fixed():
         ("refinement", "steps", -1, r"steps: expected an integer >= 0, got -1"),
         ("refinement", "momentum", 1.0, r"momentum: expected a number in \[0, 1\), got 1.0"),
         ("refinement", "adjoint", "none", r"adjoint: expected one of .*; got 'none'"),
-        ("refinement", "keep", "some", r"keep: expected one of None, auto, states, all; got 'some'"),
+        ("refinement", "keep", "some", r"keep: expected one of None, auto, .*; got 'some'"),
     ],
 )
 def test_a_bad_value_is_refused_when_it_is_assigned(owner, name, value, message):
