@@ -126,7 +126,7 @@ def test_the_encoder_in_tf_lite(kind, tmp_path):
     length = {"length": x.shape[1]} if kind == "text" else {}
     file = export_lite(model, tmp_path / "encoder.tflite", rows=len(x), **length)
     encode = tf.lite.Interpreter(model_content=file.read_bytes()).get_signature_runner("encode")
-    got, wanted = encode(x=x), model.encode(tf.constant(x))
+    got, wanted = encode(x=x), model.encoded_parameters(tf.constant(x))
     assert got.keys() == {"mean", "log_variance"}
     for name, value in zip(("mean", "log_variance"), wanted, strict=True):
         np.testing.assert_allclose(got[name], value, rtol=1e-5, atol=1e-5)

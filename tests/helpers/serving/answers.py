@@ -28,7 +28,7 @@ def keras_answers(model, x, names=None):
     ways = {
         "posterior": lambda: ways["infer"](),
         "score": lambda: {**ways["elbo"](), **ways["log_likelihood"]()},
-        "encode": lambda: _named(_alone(model.encode, x)),
+        "encode": lambda: _named(_alone(model.encoded_parameters, x)),
         "infer": lambda: _named(_alone(lambda row: _gaussian(model.infer(row, STEPS, SEED)), x)),
         "elbo": lambda: {
             "amortized_elbo_nats": -_alone(lambda row: model.negative_elbo(row, 0, SEED), x),
