@@ -26,7 +26,8 @@ def own_product(*arguments):
 
 # Object, its short form.
 SAME = {
-    "exact": (svi.Exact(FORWARD), {}),
+    "default": (svi.Exact(), {}),
+    "exact": (svi.Exact(FORWARD), {"hvp": FORWARD}),
     "clipped": (svi.Exact(REVERSE, clip_norm=0.6), {"hvp": REVERSE, "adjoint_clip_norm": 0.6}),
     "truncated": (
         svi.Truncated(2, REVERSE),
