@@ -99,7 +99,7 @@ def test_hvp_auto_is_measured_at_the_first_training_call(caplog):
         run(x), model(x, training=True)
     assert caplog.text.count("hvp='auto' chose") == 1
     assert "disagree" not in caplog.text  # Under init_scope one of them was all zeros.
-    assert layer._programs["hvp"] in ("forward_over_reverse", "reverse_over_reverse")
+    assert layer._programs[1]["hvp"] in ("forward_over_reverse", "reverse_over_reverse")
 
 
 def test_saved_and_loaded(tmp_path):

@@ -121,7 +121,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         self.seed_generator = None if decoder is None else keras.random.SeedGenerator(self.seed)
         self.log_step_size = None
         self._example = None
-        self._programs = None
+        self._programs: Any = None
 
     def __setattr__(self, name, value):
         if name in self._changeable and self.__dict__.get("_is_traced"):
@@ -215,7 +215,8 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         settings = (self.current_adjoint(), self.steps, self.samples)
         if training and (self._programs is None or self._programs[0] != settings):
             self._programs = settings, self._choose_programs(parameters, x)
-        chosen = self._programs[1] if self._programs and self._programs[0] == settings else {}
+        known = self._programs is not None and self._programs[0] == settings
+        chosen: dict[str, Any] = self._programs[1] if known else {}
 
         def negative_elbo(lam, theta, step_seed):
             return generator.terms(lam, theta, step_seed, training).weighted()
