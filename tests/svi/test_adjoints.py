@@ -310,4 +310,4 @@ def test_a_layer_outside_of_our_models():
     adjoint = svi.Exact(residuals=None)
     layer = SemiAmortizedRefinement(2, 0.1, adjoint=adjoint, decoder=dense_decoder())
     refined = layer([tf.zeros([4, 2]), tf.zeros([4, 2])], tf.constant(data()), training=True)
-    assert layer._programs["hvp"] in (FORWARD, REVERSE) and refined[0].shape == [4, 2]
+    assert layer._programs[1]["hvp"] in (FORWARD, REVERSE) and refined[0].shape == [4, 2]
