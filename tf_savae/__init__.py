@@ -80,5 +80,3 @@ if "tf_savae_lazy" not in sys._xoptions:
     import tensorflow_probability  # noqa: F401
 
     from tf_savae import models, networks, objectives, presets, probability, serving, svi  # noqa: F401
-
-    __getattr__("SemiAmortizedVAE")

@@ -2,6 +2,7 @@
 
 from tf_savae import svi
 from tf_savae.objectives import SYSTEMS
+from tf_savae.svi.adjoints import RESIDUALS
 from tf_savae.svi.hvp import METHODS
 from tf_savae.training import config, distribution
 
@@ -10,4 +11,5 @@ def test_choices_are_those_of_the_packages():
     assert set(config.SYSTEM_NAMES) == set(SYSTEMS)
     assert set(config.ADJOINTS) == set(svi.ADJOINTS)
     assert set(config.HVPS) == {"auto", *METHODS}
+    assert set(config.KEEPS) == {"none", *RESIDUALS}
     assert config.STRATEGIES is distribution.STRATEGIES

@@ -45,7 +45,6 @@ class SplitGraph:
         traced = tf.function(compute, autograph=False).get_concrete_function(*specs)
         early, late = traced.structured_outputs
         self._definition = traced.graph.as_graph_def()
-        self._nodes = {node.name: node for node in self._definition.node}
         inputs = traced.graph.inputs
         counts = [len(part) for part in specs]
         own = inputs[: sum(counts)]
@@ -141,7 +140,7 @@ class SplitGraph:
                 if name.partition(":")[0] not in names:
                     used.add(full)
         # Copies, which take what lies outside of a loop's body into it.
-        given = {name: _own(feeds[name]) for name in used}
+        given = {name: tf.identity(feeds[name]) for name in used}
         wanted = [t.name for t in outputs if t.name not in given]
         made = {}
         if definition.node:
@@ -157,21 +156,9 @@ class SplitGraph:
         return tensors
 
 
-def size_of(specs):
-    """Bytes of all tensors; None where a size is not known."""
-    counts = [spec.shape.num_elements() for spec in specs]
-    if None in counts:
-        return None
-    return sum(c * s.dtype.size for c, s in zip(counts, specs, strict=True))
-
-
 def _inputs(definition):
     names = [n for node in definition.node for n in node.input if not n.startswith("^")]
     return {name if ":" in name else f"{name}:0" for name in names}
-
-
-def _own(tensor):
-    return tensor if tensor.dtype == tf.resource else tf.identity(tensor)
 
 
 def _named(tensors, values):
@@ -208,7 +195,7 @@ def _kinds(graph, varying, later):
                 kinds.setdefault(operation.name, "once")
                 continue
             found = [kinds.get(t.op.name, "once") for t in operation.inputs]
-            if operation.op_def.is_stateful and operation.type not in _READS:
+            if operation.op_def.is_stateful and operation.type not in _CALLS:
                 found.append("step")
             kind = max(found, key=order.index, default="once")
             if kinds.get(operation.name, "once") != kind or operation.name not in kinds:
@@ -217,4 +204,4 @@ def _kinds(graph, varying, later):
     return kinds
 
 
-_READS = frozenset(["ReadVariableOp", "While", "If", "PartitionedCall", "StatefulPartitionedCall"])
+_CALLS = frozenset(["While", "If", "PartitionedCall", "StatefulPartitionedCall"])

@@ -147,4 +147,5 @@ def shown_shapes(shapes):
         for layer, attributes in before:
             for name in ("_build_shapes_dict", "compute_output_shape"):
                 vars(layer).pop(name)
-                vars(layer).update({n: attributes[n] for n in (name,) if n in attributes})
+                if name in attributes:
+                    vars(layer)[name] = attributes[name]

@@ -166,15 +166,12 @@ def compiled_once(model, key, function, jit_compile):
       model: a model that `FollowsSettings`.
       key: tuple that tells what the function computes; with what is not hashable it is made anew.
       function: a function of tensors.
-      jit_compile: whether with XLA.
+      jit_compile: whether with XLA, as the model is.
     """
-    model._follow_settings()
-    watched = model._watched(function)
     # With types: 5.0 and True are equal to 5 and 1.
-    kept = model._functions_kept()
-    made = kept.get((key, *map(type, key)), watched, jit_compile=jit_compile)
-    if made is watched:  # The key cannot be hashed.
-        return tf.function(watched, jit_compile=jit_compile, autograph=False)
+    made = model._compiled((key, *map(type, key)), function)
+    if isinstance(made, types.FunctionType):  # The key cannot be hashed.
+        return tf.function(made, jit_compile=jit_compile, autograph=False)
     return made
 
 

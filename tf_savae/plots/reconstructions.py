@@ -55,8 +55,7 @@ def plot_reconstructions(
 
 def _reconstructed(model, x, seed):
     if hasattr(model.decoder, "distribution"):
-        z = model.infer(x, seed=seed).mean()
-        return np.reshape(model.decoder.distribution(z).mean(), x.shape)
+        return np.reshape(model.decode(model.infer(x, seed=seed).mean(), mean=True), x.shape)
     return np.reshape(model.reconstruct(x, seed=seed), x.shape)
 
 

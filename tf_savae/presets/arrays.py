@@ -15,10 +15,9 @@ from tf_savae.presets.likelihoods import choose
 from tf_savae.probability import linear_kl_weight
 from tf_savae.svi import LearnedUpdate
 
-__all__ = ["assembled", "dense", "image"]
+__all__ = ["annealing_steps", "assembled", "dense", "image"]
 
-_BATCH = 32  # Keras' own, by which the KL annealing counts.
-ANNEALED = 5  # Epochs.
+_ANNEALED = 5  # Epochs.
 
 
 def dense(
@@ -121,9 +120,18 @@ def image(
     return assembled(x, choice, encoder, decoder, latent_size, steps, objective, seed, "image")
 
 
+def annealing_steps(examples, batch_size=32):
+    """Training steps until the KL weight of a preset is 1; the batch size is Keras' own.
+
+    >>> annealing_steps(100)
+    20
+    """
+    return _ANNEALED * math.ceil(examples / batch_size)
+
+
 def assembled(x, choice, encoder, decoder, latent_size, steps, objective, seed, name):
     """The compiled model of both networks, with weights; says what was chosen."""
-    annealed = ANNEALED * math.ceil(len(x) / _BATCH)
+    annealed = annealing_steps(len(x))
     steps = validation.non_negative_int("steps", steps)
     model = SemiAmortizedVAE(
         encoder,

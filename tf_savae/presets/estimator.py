@@ -1,13 +1,12 @@
 """A scikit-learn face: fit, transform, score_samples and sample of a model of rows."""
 
 import importlib.util
-import math
 from typing import Any, Self
 
 import numpy as np
 
 from tf_savae.core.typing import TensorLike
-from tf_savae.presets.arrays import ANNEALED, dense
+from tf_savae.presets.arrays import annealing_steps, dense
 from tf_savae.probability import linear_kl_weight
 
 __all__ = ["VAETransformer"]
@@ -51,8 +50,7 @@ class VAETransformer(*_BASES):  # type: ignore[misc]
         """Makes and trains a new model of rows [N, D]; y is not used."""
         rows = np.asarray(X)
         self.model_ = dense(rows, latent_size=self.latent_size, steps=self.steps, seed=self.seed)
-        steps = ANNEALED * math.ceil(len(rows) / self.batch_size)
-        self.model_.beta = linear_kl_weight(steps)  # Counted in batches of this size.
+        self.model_.beta = linear_kl_weight(annealing_steps(len(rows), self.batch_size))
         self.model_.fit(rows, epochs=self.epochs, batch_size=self.batch_size, verbose=0)
         return self
 

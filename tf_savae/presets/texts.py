@@ -1,6 +1,5 @@
 """A compiled model for a list of strings, with its vocabulary."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,11 +12,10 @@ from tf_savae.core.typing import TensorLike
 from tf_savae.data import TextCorpus, Vocabulary, pad_rows
 from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.networks import TextDecoder, TextEncoder
+from tf_savae.presets.arrays import annealing_steps
 from tf_savae.probability import linear_kl_weight
 
 __all__ = ["TextModel", "text"]
-
-_BATCH, _ANNEALED = 32, 5  # As for arrays.
 
 
 class TextModel(NamedTuple):
@@ -84,7 +82,7 @@ def text(
         "units": units,
         "latent_size": latent_size,
     }
-    annealed = _ANNEALED * math.ceil(len(x) / _BATCH)
+    annealed = annealing_steps(len(x))
     model = SemiAmortizedVAE(
         TextEncoder(len(vocabulary), **sizes),
         TextDecoder(len(vocabulary), **sizes, dropout=0.2, word_dropout=0.3),

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_savae.core import validation
+from tf_savae.objectives.lookup import has_latent
 from tf_savae.serving.limits import Limits
 from tf_savae.serving.signature import Signature
 
@@ -53,7 +54,7 @@ def fixed_settings(
     Raises:
       ValueError: one of them is out of its range, or the model has no use for it.
     """
-    if not hasattr(model, "refinement"):
+    if not has_latent(model):
         for name, value in (("steps", steps), ("samples", samples), ("seed", seed or None)):
             if value is not None:
                 raise ValueError(

@@ -91,8 +91,9 @@ def _check_sizes(folder, files):
     """
     total, stored = 0, 0
     for file in files:
-        content = file.read_bytes()
-        pixels, size = _decoder(file).pixel_count(file, content), len(content)
+        decoder, size = _decoder(file), file.stat().st_size
+        with open(file, "rb") as opened:
+            pixels = decoder.pixel_count(file, opened.read(decoder.HEADER_SIZE))
         check_expansion(file, pixels, size)
         total, stored = total + pixels, stored + size
     check_expansion(folder, total, stored)

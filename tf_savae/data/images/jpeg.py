@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from tf_savae.data.images.png import orientation
 
-__all__ = ["pixel_count", "pixels"]
+__all__ = ["HEADER_SIZE", "pixel_count", "pixels"]
 
+HEADER_SIZE = -1  # Bytes that `pixel_count` looks at: all, as other data may stand before the size.
 _START = b"\xff\xd8"
 _FRAMES = {0xC0, 0xC1, 0xC2}  # Baseline, extended and progressive: what TensorFlow decodes.
 _OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}  # Lossless, arithmetic, hierarchical.

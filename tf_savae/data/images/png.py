@@ -5,12 +5,14 @@ import struct
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["orientation", "pixel_count", "pixels"]
+__all__ = ["HEADER_SIZE", "orientation", "pixel_count", "pixels"]
 
 _BEFORE_SIZE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _HEADER = struct.Struct(f">{len(_BEFORE_SIZE)}sIIB")  # And width, height and bits of a channel.
 _CHUNK = struct.Struct(">I4s")  # Length and kind; after the content come 4 bytes of checksum.
 _ORIENTATION = 0x0112  # The EXIF tag; 1 is upright.
+
+HEADER_SIZE = _HEADER.size  # Bytes that `pixel_count` looks at.
 
 
 def pixel_count(path, content):

@@ -34,6 +34,7 @@ __all__ = ["SemiAmortizedRefinement"]
 
 _TRIED_ROWS = 32  # Where a call's number of examples is unknown.
 
+
 @register
 class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.layers.Layer):
     """Refines variational parameters by K SVI steps, differentiably (Kim et al. 2018).

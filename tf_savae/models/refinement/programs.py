@@ -1,5 +1,6 @@
 """Choose the program of the exact adjoint on real shapes: what is kept, and which product."""
 
+from tf_savae.autodiff import residuals
 from tf_savae.core import seeds
 from tf_savae.models import distribution
 from tf_savae.models.refinement.steps_schedule import every
@@ -8,7 +9,7 @@ from tf_savae.svi.hvp import METHODS
 
 __all__ = ["LEVELS", "Programs", "choose_programs", "differentiates_twice", "uses_products"]
 
-LEVELS = (None, "states", "all")  # From the least memory on.
+LEVELS = (None, *residuals.LEVELS)  # From the least memory on.
 
 
 class Programs:

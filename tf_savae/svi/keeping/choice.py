@@ -4,7 +4,7 @@ With everything kept a training step costs 6K + 3 decoder passes, with states al
 nothing 8K + 3. What is kept is known from a trace of one step: the sizes of its tensors, K times.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -18,12 +18,8 @@ from tf_savae.svi.objective import Objective
 __all__ = ["choose_residuals", "program_for"]
 
 _SHARE = 2  # Of what is free, one in so many bytes may be kept.
+_CHOSE = "keep='auto' chose %s: %s"
 _CANNOT = (*hvps.CANNOT, RuntimeError)
-
-
-class _Choice(NamedTuple):
-    program: Any
-    why: str  # The sizes, in words.
 
 
 def choose_residuals(
@@ -65,9 +61,7 @@ def choose_residuals(
         program = _asked_for(objective, *flat, adjoint, eager=False)
         _refuse_too_much(program, steps, free, adjoint.residuals)
         return program.level
-    choice = _fitting(objective, *flat, steps, adjoint, free)
-    logging.info("keep='auto' chose %s: %s", choice.program.level or "none", choice.why)
-    return choice.program.level
+    return _fitting(objective, *flat, steps, adjoint, free).level
 
 
 def program_for(objective, initial, theta, steps, adjoint):
@@ -82,9 +76,7 @@ def program_for(objective, initial, theta, steps, adjoint):
         return _asked_for(objective, initial, theta, adjoint, eager)
     if eager:
         return Recomputed(objective, theta, adjoint.product())
-    choice = _fitting(objective, initial, theta, steps, adjoint, memory.free_bytes())
-    logging.info("keep='auto' chose %s: %s", choice.program.level or "none", choice.why)
-    return choice.program
+    return _fitting(objective, initial, theta, steps, adjoint, memory.free_bytes())
 
 
 def _asked_for(objective, initial, theta, adjoint, eager):
@@ -115,7 +107,7 @@ def _asked_for(objective, initial, theta, adjoint, eager):
 
 
 def _fitting(objective, initial, theta, steps, adjoint, free):
-    """The program of least counted cost that fits, and the sizes."""
+    """The program of least counted cost that fits; the sizes are logged."""
     budget, given = adjoint.budget, adjoint.budget is not None
     if budget is None and free is not None:
         budget = free // _SHARE
@@ -131,9 +123,11 @@ def _fitting(objective, initial, theta, steps, adjoint, free):
             _refuse_too_large_a_step(size, free)
         sizes.append(f"{program.level} {steps} x {memory.in_words(size)}")
         if budget is None or steps * size <= budget:
-            return _Choice(program, f"{', '.join(sizes)}, within {within}")
+            logging.info(_CHOSE, program.level, f"{', '.join(sizes)}, within {within}")
+            return program
     why = f"{', '.join(sizes)}, not within {within}" if sizes else "no step of it can be kept"
-    return _Choice(Recomputed(objective, theta, adjoint.product()), why)
+    logging.info(_CHOSE, "none", why)
+    return Recomputed(objective, theta, adjoint.product())
 
 
 def _candidates(objective, initial, theta, adjoint):
