@@ -4,6 +4,7 @@ A setting is a public attribute of the model, of one of its layers or of its opt
 a layer is trainable. TensorFlow reads such attributes while it traces a function, and never again.
 """
 
+import functools
 import types
 
 import keras
@@ -101,6 +102,7 @@ class FollowsSettings(MixedIn):
         A layer that counts its calls in an attribute would otherwise be traced anew for ever.
         """
 
+        @functools.wraps(function, updated=())  # TensorFlow counts retracing by its code.
         def watched(*args, **kwargs):
             if tf.executing_eagerly():
                 return function(*args, **kwargs)
