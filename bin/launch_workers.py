@@ -12,7 +12,7 @@ import sys
 
 from absl import flags
 
-sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+sys.tf_savae_lazy = True  # --help needs no TensorFlow.
 from tf_savae.commands import command_line  # noqa: E402
 from tf_savae.training import launcher  # noqa: E402
 

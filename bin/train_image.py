@@ -8,7 +8,7 @@ import sys
 
 from absl import flags, logging
 
-sys._xoptions["tf_savae_lazy"] = True  # --help needs no TensorFlow.
+sys.tf_savae_lazy = True  # --help needs no TensorFlow.
 from tf_savae import tasks  # noqa: E402
 from tf_savae.commands import command_line  # noqa: E402
 from tf_savae.tasks.image.config import IMAGE_CONFIGS, ImageConfig  # noqa: E402
