@@ -73,8 +73,8 @@ __getattr__, __dir__ = lazy(
 
 # Keras knows the classes of a file only once they are registered, and asks no package for them: a
 # program that imports tf_savae and then calls keras.saving.load_model needs all of it at once.
-# Commands say (`sys.tf_savae_lazy = True`, which no child process inherits) that they load what they
-# need themselves: their help and their refusals come without TensorFlow, whose import takes seconds.
+# Commands say (`sys.tf_savae_lazy = True`, which no child process inherits) that they load what
+# they need themselves: their help and refusals come without TensorFlow, whose import takes seconds.
 if not getattr(sys, "tf_savae_lazy", False):
     # Before TensorFlow: where it finds that loaded, it loads all its packages, for a second.
     import tensorflow_probability  # noqa: F401
