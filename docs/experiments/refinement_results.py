@@ -3,9 +3,10 @@
 
     python docs/experiments/refinement_results.py --runs=docs/results/refinement
 
-RUNS holds DATA.jsonl files. Prints a Markdown table for each, mean over the seeds that all of its
-rows have, with a verdict computed from them; the picture shows each system's bound and
-importance-weighted NLL against its training time, less those of the VAE.
+RUNS holds DATA.jsonl files. Prints a Markdown table for each, with a verdict computed from it, and
+a second one of the ablation: which part of the total derivative trains, for each update rule. The
+picture shows each system's bound and importance-weighted NLL against its training time, less those
+of the VAE. A row's numbers are means over its seeds.
 """
 
 import collections
@@ -16,6 +17,8 @@ from pathlib import Path
 import matplotlib
 from absl import app, flags
 from study_jobs import settings_of
+
+from tf_savae.plots.palette import SYSTEM_COLOURS
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 The backend is chosen first.
@@ -46,6 +49,12 @@ TITLES = {
     "ptb": "Sentences of PTB",
     "yahoo": "Yahoo answers, the first 20 words",
 }
+ABLATION = {
+    "steps of 0.02": "savae K=5",
+    "steps of 0.1": "savae K=5 step=0.1",
+    "LearnedUpdate": "savae rule=network K=5 step=0.03",
+}
+MAIN = ("savae K=5", "savae rule=network K=5 step=0.03 through=theta")  # In the first table, too.
 COLUMNS = ("bound", "iw_nll", "kl", "encoder", "seconds", "epochs")
 
 
@@ -108,6 +117,27 @@ def table(found):
     return "\n".join(lines)
 
 
+def ablation(found):
+    """(jobs, table): the part that trains, by update rule; no jobs where none of them ran."""
+    by_settings = {str(settings_of(job)): job for job in found}
+    lines = [f"| what trains, amortized_weight=0 | {' | '.join(ABLATION)} |"]
+    lines.append("|---" * (len(ABLATION) + 1) + "|")
+    jobs = set()
+    for part, words in PARTS.items():
+        cells = [words or "the total derivative"]
+        for text in ABLATION.values():
+            job = by_settings.get(str(settings_of(f"{text} through={part}")))
+            cells.append(_cell(found[job]) if job else "-")
+            jobs |= {job} - {None}
+        lines.append(f"| {' | '.join(cells)} |")
+    several = any("through=" in job for job in jobs)
+    return (jobs, "\n".join(lines)) if several else (set(), "")
+
+
+def _cell(rows):
+    return " / ".join(f"{means(rows, c):.2f}" for c in ("bound", "iw_nll", "encoder"))
+
+
 def verdict(found):
     """One sentence: the best system by bound and by NLL, and SA-VAE's distance from others."""
     ours = {job: rows for job, rows in found.items() if job.startswith("savae")}
@@ -137,8 +167,7 @@ def picture(data, path):
             panel = axes[row][column]
             base = found["vae"]  # Of the same seeds.
             for job, rows in found.items():
-                ours = job.startswith("savae")
-                color = "tab:red" if ours else "tab:gray" if job == "vae" else "tab:blue"
+                color = SYSTEM_COLOURS[job.split()[0]]
                 marker = {"vae": "o", "svi": "v", "vae_svi": "s", "vae_svi_kl": "D"}.get(
                     job.split()[0], "*" if "network" in job else "P" if "steps" in job else "^")
                 hollow = job in ("savae K=5", "savae rule=network K=3 step=0.03 weight=0.3")
@@ -171,7 +200,10 @@ def main(_):
         path = Path(FLAGS.runs) / f"{name}.jsonl"
         if path.exists():
             data[name] = read(path)
-            print(f"### {title}\n\n{table(data[name])}\n\n{verdict(data[name])}\n")
+            jobs, parts = ablation(data[name])
+            kept = {j: rows for j, rows in data[name].items() if j not in jobs or j in MAIN}
+            data[name] = kept
+            print(f"### {title}\n\n{table(kept)}\n\n{verdict(kept)}\n\n{parts}\n")
     if FLAGS.image:
         picture(data, FLAGS.image)
 

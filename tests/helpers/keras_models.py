@@ -70,13 +70,13 @@ def compiled(model, x, *, jit_compile=False, optimizer=None, **options):
     return model
 
 
-def step_gradients(model, x, weights=None):
+def step_gradients(model, x, weights=None, jit_compile=None):
     """What train step number 0 takes off each trainable weight at rate 1: a list of gradients."""
     model.optimizer.iterations.assign(0)  # The noise depends on it.
     before = [v.numpy() for v in model.trainable_variables]
     x = tf.convert_to_tensor(x)
     batch = (x,) if weights is None else (x, None, tf.constant(weights))
-    tf.function(model.train_step, autograph=False)(batch)
+    tf.function(model.train_step, autograph=False, jit_compile=jit_compile)(batch)
     return [b - v.numpy() for b, v in zip(before, model.trainable_variables, strict=True)]
 
 

@@ -10,6 +10,7 @@ from keras_models import compiled, data, dense_model, train_problem
 
 import tf_savae
 from tf_savae import evaluation
+from tf_savae.models.callbacks import WarnOfIdleEncoder
 from tf_savae.objectives import OBJECTIVES
 
 
@@ -110,3 +111,16 @@ def test_gradient_noise_of_nothing(objectives, rows, message):
     weighted = batches.map(lambda x: (x, None, tf.ones([4])))
     with pytest.raises(ValueError, match="^dataset: expected batches without sample weights"):
         evaluation.gradient_noise(model, weighted)
+
+
+def test_an_encoder_that_is_trained_apart_draws_no_warning(caplog):
+    """Only an encoder that learns through the steps is told that it does not."""
+    logs = {"amortized_bound": 40.0, "bound": 25.0, "encoder_signal": 0.05, "steps": 5.0}
+    for objective, count in (("savae", 1), ("vae_svi_exact", 0)):
+        caplog.clear()
+        callback = WarnOfIdleEncoder()
+        callback.set_model(dense_model(objective))
+        with caplog.at_level(logging.WARNING, logger="absl"):
+            for epoch in range(3):
+                callback.on_epoch_end(epoch, logs)
+        assert len([r for r in caplog.messages if "do the encoder's work" in r]) == count

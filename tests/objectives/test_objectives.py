@@ -86,6 +86,51 @@ def test_vae_svi_rows(float64, objective, phi_loss):
     assert relative_error(step_gradients(model, x), wanted) < EXACT
 
 
+def _through_steps(model, x):
+    """Gradients in theta through unrolled steps from a constant lambda_0."""
+
+    def loss(problem):
+        initial = tf.nest.map_structure(tf.stop_gradient, problem.encode())
+        refined, _ = problem.refined(initial, adjoint="unrolled")
+        return _elbo_at(problem, refined, problem.final_seed())
+
+    return _gradients(model, x, loss, model.decoder.trainable_variables)
+
+
+def test_vae_svi_exact_row(float64):
+    """Theta sees the total derivative from a constant lambda_0; phi the amortized ELBO alone."""
+    x = data()
+    model = compiled(dense_model("vae_svi_exact"), x)
+    wanted = _gradients(model, x, _amortized_elbo, model.encoder.trainable_variables)
+    wanted += _through_steps(model, x)
+    assert relative_error(step_gradients(model, x), wanted) < EXACT
+    plain = step_gradients(compiled(dense_model("vae_svi"), x), x)
+    assert relative_error(plain, wanted) > 1e-3  # The path through the steps matters here.
+
+
+@pytest.mark.e2e
+def test_vae_svi_exact_under_xla(float64):
+    """The adjoint against unrolled steps, both compiled: XLA draws other noise than the graph."""
+    x = data()
+    models = (dense_model("vae_svi_exact", adjoint=adjoint) for adjoint in ("exact", "unrolled"))
+    found = [step_gradients(compiled(m, x), x, jit_compile=True) for m in models]
+    assert relative_error(*found) < 1e-9
+
+
+def test_vae_svi_exact_trains_the_rule(float64):
+    """The weights of a learned rule get what SA-VAE gives them."""
+    x, gradients = data(), []
+    for objective, options in (("vae_svi_exact", {}), ("savae", {"amortized_weight": 0.0})):
+        rule = tf_savae.svi.LearnedUpdate(3)
+        model = dense_model(objective, update=rule, step_size=None, model=options)
+        rows = step_gradients(compiled(model, x), x)
+        pairs = zip(rows, model.trainable_variables, strict=True)
+        names = {v.path for v in model.refinement.trainable_variables}
+        gradients.append([g for g, v in pairs if v.path in names])
+    assert max(np.abs(g).max() for g in gradients[0]) > 1e-4
+    assert relative_error(*gradients) < EXACT
+
+
 def test_vae_row(float64):
     x = data()
     model = compiled(dense_model("vae"), x)
@@ -240,7 +285,7 @@ def test_autoregressive_row(float64):
     assert relative_error(step_gradients(model, x), wanted) < EXACT
 
 
-@pytest.mark.parametrize("objective", ["savae", "vae_svi"])
+@pytest.mark.parametrize("objective", ["savae", "vae_svi", "vae_svi_exact"])
 def test_no_steps_is_the_vae(float64, objective):
     x = data()
     vae = step_gradients(compiled(dense_model("vae", steps=0), x), x)
@@ -249,7 +294,7 @@ def test_no_steps_is_the_vae(float64, objective):
 
 
 @pytest.mark.parametrize("family", [None, tf_savae.FullCovarianceGaussian()])
-@pytest.mark.parametrize("objective", ["savae", "vae_svi_kl", "vae_svi"])
+@pytest.mark.parametrize("objective", ["savae", "vae_svi_kl", "vae_svi", "vae_svi_exact"])
 def test_amortized_bound_costs_no_decoder_pass(float64, objective, family):
     """The bound at lambda_0 is read off step 0; it equals the ELBO there."""
     x = data()
@@ -304,6 +349,8 @@ def _executed(model, step, x, monkeypatch):
         ("svi", {}, 3 + 1, 3 + 1),
         ("vae_svi", {}, 3 + 1, 3 + 1),
         ("vae_svi_kl", {}, 3 + 1, 3 + 1),
+        ("vae_svi_exact", {}, 3 + 3 + 1, 3 + 1),
+        ("vae_svi_exact", {"steps": 0}, 1, 1),
         ("savae", {}, 3 + 3 + 1, 3 + 1),
         ("savae", {"adjoint": "truncated", "truncate": 0}, 3 + 1, 3 + 1),
         ("savae", {"samples": 2}, 2 * (3 + 3) + 1, 2 * 3 + 1),

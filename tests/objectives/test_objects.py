@@ -172,6 +172,7 @@ def test_the_table_of_the_systems():
         "vae": (True, True, False, False, False, None),
         "svi": (True, False, True, False, False, None),
         "vae_svi": (True, True, True, False, False, None),
+        "vae_svi_exact": (True, True, True, True, False, None),
         "vae_svi_kl": (True, True, True, False, True, None),
         "savae": (True, True, True, True, False, 0.3),
     }

@@ -61,7 +61,7 @@ KEYWORD_ONLY = {
     "svi.refine": "steps step_size momentum clip_norm seed adjoint hvp return_trace",
     "SemiAmortizedVAE": "refinement objective family prior beta",
 }
-OBJECTIVES = ["autoregressive", "savae", "svi", "vae", "vae_svi", "vae_svi_kl"]
+OBJECTIVES = ["autoregressive", "savae", "svi", "vae", "vae_svi", "vae_svi_exact", "vae_svi_kl"]
 
 
 def _parameters(name):

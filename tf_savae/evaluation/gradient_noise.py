@@ -46,8 +46,8 @@ def gradient_noise(
     Args:
       model: a compiled `SemiAmortizedVAE` with an encoder and weights.
       dataset: finite `tf.data.Dataset` of batches of x of one size; at least 2 of them.
-      objectives: names among "vae", "vae_svi", "vae_svi_kl" and "savae", or an `Objective` of one's
-        own.
+      objectives: names among "vae", "vae_svi", "vae_svi_exact", "vae_svi_kl" and "savae", or an
+        `Objective` of one's own.
       seed: int; batch i draws its noise from (seed, i).
 
     Returns:

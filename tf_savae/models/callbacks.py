@@ -177,7 +177,7 @@ class WarnOfIdleEncoder(keras.callbacks.Callback):
         self._row = 0
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._row == 2:  # Said.
+        if self._row == 2 or not self.model.objective.encoder_crosses:  # Said; or not to be.
             return
         problem = idle_encoder(logs or {})
         self._row = self._row + 1 if problem else 0

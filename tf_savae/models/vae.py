@@ -49,7 +49,7 @@ class SemiAmortizedVAE(BoundModel):
       decoder: a `tf_savae.networks.Decoder`.
       refinement: a `SemiAmortizedRefinement`. With an objective that does not refine ("vae") it is
         used only where inference is asked for steps > 0; the posterior is the encoder's otherwise.
-      objective: "savae", "vae", "svi", "vae_svi", "vae_svi_kl" or a
+      objective: "savae", "vae", "svi", "vae_svi", "vae_svi_exact", "vae_svi_kl" or a
         `tf_savae.objectives.Objective` of one's own; kept as an `Objective`.
       family: variational family or function (parameters -> TFP distribution); by default a
         diagonal Gaussian with parameters (mean, log_variance).

@@ -8,6 +8,7 @@ from tf_savae.objectives.savae import SAVAE
 from tf_savae.objectives.svi import SVI
 from tf_savae.objectives.vae import VAE
 from tf_savae.objectives.vae_svi import VAESVI
+from tf_savae.objectives.vae_svi_exact import VAESVIExact
 from tf_savae.objectives.vae_svi_kl import VAESVIKL
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "SYSTEMS",
     "VAE",
     "VAESVI",
+    "VAESVIExact",
     "VAESVIKL",
     "Autoregressive",
     "BatchObjective",

@@ -13,11 +13,13 @@ from tf_savae.objectives.savae import SAVAE
 from tf_savae.objectives.svi import SVI
 from tf_savae.objectives.vae import VAE
 from tf_savae.objectives.vae_svi import VAESVI
+from tf_savae.objectives.vae_svi_exact import VAESVIExact
 from tf_savae.objectives.vae_svi_kl import VAESVIKL
 
 __all__ = ["OBJECTIVES", "SYSTEMS", "as_objective", "has_latent", "outcome_of", "serialized"]
 
-OBJECTIVES = {made.name: made for made in (VAE(), SVI(), VAESVI(), VAESVIKL(), SAVAE())}
+_MADE = (VAE(), SVI(), VAESVI(), VAESVIExact(), VAESVIKL(), SAVAE())
+OBJECTIVES = {made.name: made for made in _MADE}
 SYSTEMS = {Autoregressive.name: Autoregressive(), **OBJECTIVES}
 
 
@@ -32,7 +34,7 @@ def as_objective(objective: str | Objective) -> Objective:
     True
     >>> as_objective("elbo")
     Traceback (most recent call last):
-    ValueError: objective: expected one of vae, svi, vae_svi, vae_svi_kl, savae, or a ...
+    ValueError: objective: expected one of vae, svi, vae_svi, vae_svi_exact, vae_svi_kl, savae, ...
     """
     if isinstance(objective, str) and objective in OBJECTIVES:
         return OBJECTIVES[objective]

@@ -23,6 +23,8 @@ class Objective(abc.ABC):
       refines: whether training takes the K refinement steps, and so inference by default.
       crosses_refinement: whether gradients cross these steps, so that the adjoint matters, update
         rules with weights learn, and Hessian-vector products are taken.
+      encoder_crosses: whether the encoder learns through them, too; where not, a weak signal there
+        is no fault.
       needs_steps: whether the encoder learns from the steps alone, so that K = 0 is refused.
       amortized_weight: the default weight of the encoder's own ELBO, or None for an objective that
         has no such term: `SemiAmortizedVAE(amortized_weight=...)` is then refused.
@@ -40,6 +42,7 @@ class Objective(abc.ABC):
     uses_encoder = True
     refines = True
     crosses_refinement = False
+    encoder_crosses = True
     needs_steps = False
     amortized_weight: float | None = None
 

@@ -6,7 +6,8 @@ anyway; theta on the ELBO at lambda_K held constant.
 
 import tensorflow as tf
 
-from tf_savae.objectives.batch_objective import BatchObjective, Outcome
+from tf_savae.core.typing import Nest
+from tf_savae.objectives.batch_objective import BatchObjective, Outcome, RefinementInfo
 from tf_savae.objectives.objective import Objective
 
 __all__ = ["VAESVI"]
@@ -18,9 +19,9 @@ class VAESVI(Objective):
     name = "vae_svi"
 
     def loss(self, batch: BatchObjective) -> Outcome:
-        """The `Outcome` at lambda_K, a constant; its loss has the ELBO at lambda_0 on top."""
+        """The `Outcome` at lambda_K; its loss has the ELBO at lambda_0 on top."""
         initial = batch.encode()
-        refined, start = batch.refined(initial, adjoint="stop")
+        refined, start = self.refined(batch, initial)
         if start is None:  # K = 0: the two are one ELBO, and one pass gives both gradients.
             outcome = batch.outcome_at(initial)
             loss = outcome.loss + tf.stop_gradient(outcome.loss)
@@ -29,3 +30,7 @@ class VAESVI(Objective):
         outcome = batch.outcome_at(refined, start=start, amortized=amortized)
         loss = outcome.loss + batch.amortized_objective(initial, start)
         return outcome._replace(loss=loss)
+
+    def refined(self, batch: BatchObjective, initial: Nest) -> tuple[Nest, RefinementInfo | None]:
+        """(lambda_K, a constant; `RefinementInfo` or None)."""
+        return batch.refined(initial, adjoint="stop")

@@ -7,6 +7,7 @@ SYSTEM_COLOURS = {
     "vae": "#4a7ebb",
     "svi": "#e3a008",
     "vae_svi": "#4f9d69",
+    "vae_svi_exact": "#e07b39",
     "vae_svi_kl": "#8d6cab",
     "autoregressive": "#7b8490",
 }
@@ -15,6 +16,7 @@ SYSTEM_NAMES = {
     "vae": "VAE",
     "svi": "SVI",
     "vae_svi": "VAE + SVI",
+    "vae_svi_exact": "VAE + SVI, theta exact",
     "vae_svi_kl": "VAE + SVI + KL",
     "autoregressive": "no latent code",
 }

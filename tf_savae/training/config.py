@@ -24,7 +24,7 @@ __all__ = [
 
 # Names only, as help texts show them before TensorFlow is imported; tests compare them with what
 # has these names.
-SYSTEM_NAMES = ("autoregressive", "vae", "svi", "vae_svi", "vae_svi_kl", "savae")
+SYSTEM_NAMES = ("autoregressive", "vae", "svi", "vae_svi", "vae_svi_exact", "vae_svi_kl", "savae")
 ADJOINTS = ("exact", "unrolled", "truncated", "stop")
 STRATEGIES = ("none", "mirrored", "multiworker", "tpu")
 RULES = ("momentum", "natural", "learned_steps", "learned_update")
