@@ -107,8 +107,8 @@ def test_names_are_the_short_form():
     [
         ("autoregressive", "or a tf_savae.objectives.Objective; got 'autoregressive'.$"),
         (None, "or a tf_savae.objectives.Objective; got None.$"),
-        (objectives.VAE, r"got <class .*VAE'>. Make an object of the class: VAE\(...\).$"),
-        (objectives.Autoregressive(), "'autoregressive' has no latent code: use Autoregressive"),
+        (objectives.VAE, r"got <class .*VAE'>. Pass an instance of the class: VAE\(...\).$"),
+        (objectives.Autoregressive(), "'autoregressive' has no latent variables: use Autoreg"),
     ],
 )
 def test_what_is_no_objective_is_refused(objective, message):
@@ -121,7 +121,7 @@ def test_what_is_no_objective_is_refused(objective, message):
     [
         (
             {"refines": False},
-            "'inclusive_kl' has refines=False and yet crosses_refinement or",
+            "needs_steps, got refines=False for 'inclusive_kl'\\. Set refines=True",
         ),
         (
             {"amortized_weight": -1},
