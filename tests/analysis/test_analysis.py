@@ -166,7 +166,7 @@ def test_networks_that_cannot_tell_are_refused():
     with pytest.raises(ValueError, match="embed.*encode_embedded.*got Dense"):
         encoder_saliency(known.model())
     plain = AutoregressiveModel(TextDecoder(V, E, H, latent_size=0))
-    with pytest.raises(ValueError, match="which has no latent code"):
+    with pytest.raises(ValueError, match="which has no latent variables"):
         refinement_path(plain, None)
 
 

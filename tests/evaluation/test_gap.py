@@ -103,7 +103,7 @@ def test_steps_curve_falls_to_the_best_bound(model):
 @pytest.mark.parametrize("evaluation", [inference_gap, steps_curve])
 def test_models_without_a_latent_code_are_refused(evaluation):
     plain = AutoregressiveModel(TextDecoder(20, 4, 8, latent_size=0))
-    with pytest.raises(ValueError, match="AutoregressiveModel, which has no latent code"):
+    with pytest.raises(ValueError, match="AutoregressiveModel, which has no latent variables"):
         evaluation(plain, _batches())
 
 

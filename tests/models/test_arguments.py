@@ -233,11 +233,13 @@ def test_settings_of_one_way_of_decoding():
     for given in ({"temperature": 0.5}, {"top_k": 2}, {"top_p": 0.5}):
         for decoding in ("greedy", "beam"):
             with pytest.raises(
-                ValueError, match=f'^{next(iter(given))}: is for decoding="sample", '
+                ValueError, match=f'^{next(iter(given))}: expected decoding="sample", '
             ):
                 decoder.sample(z, length=2, decoding=decoding, **given)
     for given in ({"beam_size": TWO}, {"length_penalty": 0.0}):
         for decoding in ("greedy", "sample"):
-            with pytest.raises(ValueError, match=f'^{next(iter(given))}: is for decoding="beam", '):
+            with pytest.raises(
+                ValueError, match=f'^{next(iter(given))}: expected decoding="beam", '
+            ):
                 decoder.sample(z, length=2, decoding=decoding, **given)
         assert decoder.sample(z, length=TWO, decoding="beam", **given).shape == (2, 3)

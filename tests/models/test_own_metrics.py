@@ -47,7 +47,7 @@ def test_another_compile_and_a_changed_setting():
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        (["accuracy"], "brings its own; expected none, or further ones as {name: function"),
+        (["accuracy"], "has its own metrics; expected None, or additional ones as {name: func"),
         ({"bound": bits}, "with names other than loss, bound, .*; got 'bound'"),
         ({"bits": "accuracy"}, "got 'bits': 'accuracy'"),
     ],

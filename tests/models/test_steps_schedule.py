@@ -154,7 +154,7 @@ def _encoder(*units):
             r"weight 0 of the encoder, kernel, has shape \(6, 5\) here and \(6, 7\) there",
         ),
         (lambda: dense_model("vae", encoder=_encoder(5, 5)), "weight 2 of the encoder"),
-        (lambda: dense_model("svi"), "expected a model with an encoder"),
+        (lambda: dense_model("svi"), "expected a source with an encoder"),
     ],
 )
 def test_another_architecture_is_named(source, message):
@@ -170,7 +170,9 @@ def test_start_from_something_else():
         dense_model().start_from(dense_model())
     model = compiled(dense_model(), data())
     model.fit(data(), verbose=0)
-    with pytest.raises(ValueError, match="expected a model that has not trained, got one with 1 "):
+    with pytest.raises(
+        ValueError, match="expected a model that has not been trained, got one with 1"
+    ):
         model.start_from(compiled(dense_model("vae"), data()))
 
 

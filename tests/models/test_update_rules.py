@@ -172,7 +172,7 @@ def test_gradient_noise_is_of_the_objective_asked_for():
         np.testing.assert_allclose(found[0][name].norms, found[1][name].norms, rtol=1e-5)
     assert found[0]["savae"].cosine < 0.9999 and min(found[0]["vae_svi_kl"].norms) > 0
     stopped = compiled(dense_model("vae_svi", adjoint="stop"), data())
-    with pytest.raises(ValueError, match='objectives: "savae" needs a gradient'):
+    with pytest.raises(ValueError, match='objectives: "savae" needs gradients'):
         evaluation.gradient_noise(stopped, batches, ["savae"])
 
 

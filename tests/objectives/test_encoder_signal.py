@@ -106,7 +106,7 @@ def test_gradient_noise_of_nothing(objectives, rows, message):
     batches = tf.data.Dataset.from_tensor_slices(data(rows)).batch(4)
     with pytest.raises(ValueError, match=message):
         evaluation.gradient_noise(model, batches, objectives)
-    with pytest.raises(ValueError, match="model: expected one with an encoder"):
+    with pytest.raises(ValueError, match="model: expected a model with an encoder"):
         evaluation.gradient_noise(compiled(dense_model("svi"), data()), batches, ["vae"])
     weighted = batches.map(lambda x: (x, None, tf.ones([4])))
     with pytest.raises(ValueError, match="^dataset: expected batches without sample weights"):

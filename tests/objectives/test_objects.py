@@ -107,8 +107,8 @@ def test_names_are_the_short_form():
     [
         ("autoregressive", "or a tf_savae.objectives.Objective; got 'autoregressive'.$"),
         (None, "or a tf_savae.objectives.Objective; got None.$"),
-        (objectives.VAE, r"got <class .*VAE'>. Make an object of the class: VAE\(...\).$"),
-        (objectives.Autoregressive(), "'autoregressive' has no latent code: use Autoregressive"),
+        (objectives.VAE, r"got <class .*VAE'>. Pass an instance of the class: VAE\(...\).$"),
+        (objectives.Autoregressive(), "'autoregressive' has no latent variables: use Autoreg"),
     ],
 )
 def test_what_is_no_objective_is_refused(objective, message):
@@ -121,7 +121,7 @@ def test_what_is_no_objective_is_refused(objective, message):
     [
         (
             {"refines": False},
-            "'inclusive_kl' has refines=False and yet crosses_refinement or",
+            "needs_steps, got refines=False for 'inclusive_kl'\\. Set refines=True",
         ),
         (
             {"amortized_weight": -1},
@@ -157,7 +157,7 @@ def test_a_loss_that_is_no_outcome_per_example_is_refused(loss, error, message):
 def test_an_objective_of_no_encoder_has_no_gradient_noise():
     rule = InclusiveKL()
     rule.uses_encoder = False
-    with pytest.raises(ValueError, match="objectives: 'inclusive_kl' trains no encoder. Leave it"):
+    with pytest.raises(ValueError, match="objectives: .* an encoder, got 'inclusive_kl'. Leave it"):
         evaluation.gradient_noise(compiled(dense_model(), data()), [], [rule])
 
 

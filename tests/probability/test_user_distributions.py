@@ -116,13 +116,13 @@ _FAMILIES = {
     "no gradient": (lambda m, s: _normal(*map(tf.stop_gradient, (m, s))), "is not reparam"),
     "no event": (
         lambda m, s: tfd.Normal(m, tf.exp(s)),
-        "^family: its Normal gives samples .3, 2. and",
+        "^family: its Normal has samples .3, 2. and",
     ),
     "shared": (
         lambda m, s: tfd.Independent(tfd.Deterministic(m), 1),
         "^family: its Independent draws the same noise for all examples",
     ),
-    "one for all": (lambda m, s: _normal(m[0], s[0]), "gives samples .2. and log probabilities"),
+    "one for all": (lambda m, s: _normal(m[0], s[0]), "has samples .2. and log probabilities"),
     "float64": (
         lambda m, s: _normal(tf.cast(m, tf.float64), tf.cast(s, tf.float64)),
         "has dtype float64; expected float32",
@@ -144,10 +144,10 @@ def test_a_function_as_family_is_asked_at_the_first_batch():
         return tfd.Normal(mean, tf.exp(log_scale))
 
     model = dense_model("vae", model={"family": family})
-    with pytest.raises(ValueError, match="^family: its Normal gives samples .3, 2. and log"):
+    with pytest.raises(ValueError, match="^family: its Normal has samples .3, 2. and log"):
         model(data())
     layer = tf_savae.SemiAmortizedRefinement(decoder=dense_decoder(), family=family, steps=1)
-    with pytest.raises(ValueError, match="^family: its Normal gives samples .3, 2. and log"):
+    with pytest.raises(ValueError, match="^family: its Normal has samples .3, 2. and log"):
         layer(tf.zeros([4, 2 * LATENT]), tf.constant(data()))
 
 
@@ -173,7 +173,7 @@ _PRIORS = {
     ),
     "other support": (
         lambda: tfd.Independent(tfd.Uniform(_ones() * 7, _ones() * 8), 1),
-        "gives a KL divergence that is not finite .* at the first parameters",
+        "has a KL divergence that is not finite .* at the initial parameters",
     ),
     "float64": (
         lambda: tfd.MultivariateNormalDiag(tf.zeros([LATENT], tf.float64)),

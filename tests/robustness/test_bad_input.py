@@ -93,20 +93,20 @@ def test_a_loss_that_becomes_nan():
     x = data()
     optimizer = keras.optimizers.SGD(1e30)
     model = compiled(dense_model("vae"), x, optimizer=optimizer)
-    with pytest.raises(NonFiniteError, match="Expected finite numbers: look for NaN"):
+    with pytest.raises(NonFiniteError, match="got NaN or infinity. Check for NaN"):
         model.fit(x, epochs=5, verbose=0)
 
 
 @pytest.mark.parametrize("name", ["loss", "metrics"])
 def test_losses_and_metrics_are_the_models_own(name):
-    with pytest.raises(ValueError, match=f"{name}: SemiAmortizedVAE brings its own"):
+    with pytest.raises(ValueError, match=f"{name}: SemiAmortizedVAE has its own"):
         dense_model().compile("adam", **{name: "mse" if name == "loss" else ["mse"]})
 
 
 def test_jit_compile_values():
     with pytest.raises(ValueError, match='jit_compile: expected True, False or "auto"'):
         dense_model().compile("adam", jit_compile="yes")
-    with pytest.raises(ValueError, match="impossible with run_eagerly=True"):
+    with pytest.raises(ValueError, match="expected False with run_eagerly=True"):
         dense_model().compile("adam", jit_compile=True, run_eagerly=True)
 
 
@@ -118,7 +118,7 @@ class _NoXla(keras.layers.Dense):
 
 def test_xla_asked_for_and_impossible():
     decoder = DistributionDecoder(_NoXla(6), "normal")
-    with pytest.raises(ValueError, match="cannot be compiled with XLA: _NoXla"):
+    with pytest.raises(ValueError, match="since XLA cannot compile _NoXla"):
         dense_model(decoder=decoder).compile("adam", jit_compile=True)
     model = dense_model(decoder=decoder)
     model.compile("adam")

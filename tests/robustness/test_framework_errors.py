@@ -138,7 +138,7 @@ def test_an_operation_without_a_kernel_of_xla_is_named():
 @pytest.mark.parametrize(
     ("callback", "effect"),
     [
-        (keras.callbacks.EarlyStopping(), "EarlyStopping stops training early: it watches"),
+        (keras.callbacks.EarlyStopping(), "EarlyStopping stops training early: it monitors"),
         (keras.callbacks.ReduceLROnPlateau(), "ReduceLROnPlateau lowers the learning rate early"),
         (keras.callbacks.ModelCheckpoint("m.keras", save_best_only=True), "ModelCheckpoint takes"),
         (keras.callbacks.ModelCheckpoint("m.keras"), None),

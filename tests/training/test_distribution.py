@@ -163,9 +163,9 @@ def test_models_and_optimizers_belong_into_the_scope():
     optimizer = keras.optimizers.SGD(0.1)
     with strategy.scope():
         inside = dense_model("vae")
-        with pytest.raises(ValueError, match="optimizer: it was made outside"):
+        with pytest.raises(ValueError, match="optimizer: it was created outside"):
             inside.compile(optimizer)
-        with pytest.raises(ValueError, match="the model was made outside"):
+        with pytest.raises(ValueError, match="the model was created outside"):
             outside.fit(data(), verbose=0)
         with pytest.raises(ValueError, match="steps_per_execution"):
             inside.compile("sgd", steps_per_execution=2)

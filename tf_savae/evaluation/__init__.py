@@ -1,4 +1,4 @@
-"""What a trained model achieves on a dataset."""
+"""Evaluate trained models on a dataset: bounds, inference gaps, mutual information."""
 
 from tf_savae.evaluation.active_units import active_units
 from tf_savae.evaluation.bounds import Bounds, evaluate_bounds

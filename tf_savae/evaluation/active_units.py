@@ -8,7 +8,7 @@ __all__ = ["active_units"]
 
 
 def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
-    """How many latent dimensions vary with the data: Var_x(E_q[z_i | x]) > threshold.
+    """Counts active units: latent dimensions i with Var_x(E_q[z_i | x]) > threshold.
 
     Args:
       means: posterior means of the examples, float [N, Z], N >= 2.
@@ -29,6 +29,6 @@ def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
             "means: expected posterior means [N, Z] of at least 2 examples, got shape "
             f"{list(means.shape)}."
         )
-    validation.finite("means", means, "The model's posterior is broken; look at its training.")
+    validation.finite("means", means, "The posterior is not finite: check the training.")
     validation.positive("threshold", threshold, zero=True)
     return int(np.count_nonzero(means.var(axis=0) > threshold))

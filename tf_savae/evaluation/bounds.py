@@ -1,4 +1,4 @@
-"""The ELBO of each example of a dataset, and its terms."""
+"""Compute the ELBO of each example of a dataset, and its terms."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ __all__ = ["Bounds", "evaluate_bounds"]
 
 
 class Bounds(NamedTuple):
-    """One entry per example, in the dataset's order; nats, float64."""
+    """The ELBO terms of each example, in the dataset's order; nats, float64."""
 
     nll: Any  # [N]: -log p(x | z), one sample of z from the refined posterior
     kl: Any  # [N]
@@ -29,7 +29,7 @@ class Bounds(NamedTuple):
 
     @property
     def amortized_bound(self) -> np.ndarray:
-        """The negative ELBO of the encoder's own posterior, [N]."""
+        """The negative ELBO at lambda_0, [N]."""
         return self.amortized_nll + self.amortized_kl
 
 
@@ -40,15 +40,15 @@ def evaluate_bounds(
     seed: int = 0,
     label: str | None = None,
 ) -> Bounds:
-    """The bound of a `SemiAmortizedVAE` on a dataset, KL weight 1, dropout off.
+    """Computes the `Bounds` of a `SemiAmortizedVAE` on a dataset, KL weight 1, dropout off.
 
     Args:
       model: a compiled `tf_savae.SemiAmortizedVAE`.
       dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
         examples of weight 0 are left out.
       steps: K; the model's own by default (0 for a plain VAE).
-      seed: int; batch i draws its noise from (seed, i), so the answer is reproducible.
-      label: what to write beside a progress bar; None shows no bar.
+      seed: int; batch i draws its noise from (seed, i), so the result is reproducible.
+      label: text beside a progress bar; None shows no bar.
 
     >>> import keras
     >>> import tensorflow as tf

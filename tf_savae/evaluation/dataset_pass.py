@@ -14,14 +14,14 @@ __all__ = ["check_latent", "compiled_for", "one_pass"]
 
 
 def compiled_for(model, function, key=None):
-    """`function` as a tf.function, with XLA where the model was compiled for it.
+    """Returns `function` as a tf.function, with XLA if the model was compiled with it.
 
     Args:
       model: a keras.Model.
       function: a function of tensors.
-      key: tells what `function` computes among all that are made for models, or None. With one the
-        function is made once for a model of this package and its settings, as its own answers are:
-        a callback that evaluates after each epoch compiles once.
+      key: hashable tuple that identifies `function`, or None. With a key, a model of this package
+        caches the compiled function until its settings change, so that a callback that evaluates
+        after each epoch compiles once.
 
     >>> model = keras.Sequential([keras.layers.Dense(2)])
     >>> compiled_for(model, lambda x: x + 1.0)(tf.zeros([2])).numpy().tolist()
@@ -34,32 +34,32 @@ def compiled_for(model, function, key=None):
 
 
 def check_latent(model):
-    """Raises unless the model has a latent code to evaluate."""
+    """Raises ValueError unless the model has latent variables."""
     if not has_latent(model):
         raise ValueError(
             f"model: expected a SemiAmortizedVAE, which has a posterior; got "
-            f"{type(model).__name__}, which has no latent code."
+            f"{type(model).__name__}, which has no latent variables."
         )
 
 
 def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
-    """Applies a function to each batch and joins the answers.
+    """Applies a function to each batch and concatenates the results.
 
     Args:
       function: (x, seed [2]) -> nest of tensors or arrays [B, ...].
       dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
-        examples of weight 0 are left out of the answer.
+        examples of weight 0 are left out of the result.
       seed: int; batch i gets fold(seed, i).
-      model: whose data the batches have to be able to be; None asks nothing of them.
-      label: what to write beside a progress bar on the terminal; None shows no bar.
-      shows: maps a batch's answer to {name: number}, shown as a running mean beside the bar.
+      model: a model whose data checks are applied to each batch; None skips the checks.
+      label: text beside a progress bar on the terminal; None shows no bar.
+      shows: maps a batch's result to {name: number}, shown as a running mean beside the bar.
 
     Returns:
       The nest, with float64 arrays [N, ...] in the dataset's order.
 
     Raises:
-      ValueError: the dataset is an array, has no example or has one that cannot be data of `model`,
-        or a weight is neither 0 nor 1.
+      ValueError: the dataset is an array, is empty or contains invalid data for `model`, or a
+        weight is neither 0 nor 1.
 
     >>> data = tf.data.Dataset.range(5).map(lambda i: tf.cast(i, tf.float32)).batch(2)
     >>> one_pass(lambda x, seed: 2.0 * x, data).tolist()
@@ -88,19 +88,19 @@ def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
 
 
 def _kept(weights):
-    """Which examples to keep, bool [B]."""
+    """Returns a mask of the examples with weight 1, bool [B]."""
     weights = np.asarray(weights)
     other = weights[(weights != 0) & (weights != 1)]
     if other.size:
         raise ValueError(
-            "sample_weight: expected 1, or 0 for an example to leave out, since the answers are "
-            f"per example; got {other.flat[0]}. Weigh the answers yourself."
+            "sample_weight: expected 1, or 0 for an example to leave out, since the results are "
+            f"per example; got {other.flat[0]}. Apply other weights to the results."
         )
     return weights > 0
 
 
 class _Bar:
-    """A progress bar with means over all examples so far: Keras' own ends on the last batch's."""
+    """A progress bar with means over all examples so far; Keras' bar ends on the last batch's."""
 
     def __init__(self, dataset, label):
         print(label)
@@ -110,7 +110,7 @@ class _Bar:
         self._sums, self._examples = collections.Counter(), 0
 
     def update(self, batches, part, shows):
-        """Shows the means after so many batches, the last of which gave `part`."""
+        """Shows the means after `batches` batches; `part` is the result of the last one."""
         count = len(tf.nest.flatten(part)[0])
         if shows and count:
             self._examples += count

@@ -20,24 +20,23 @@ _NUMBERS = ("iw_nll", "posterior_kl", "mutual_information", "active_units")
 class EvaluatePosterior(keras.callbacks.Callback):
     """A callback of `fit` that evaluates the posterior on a dataset at the end of epochs.
 
-    It adds to the logs what only a pass over the data tells.
-
-    The entries are `{prefix}iw_nll` (importance-weighted NLL, nats), `{prefix}posterior_kl` (nats),
-    `{prefix}mutual_information` (nats) and `{prefix}active_units`. History has them, and every
-    callback that stands *after* this one in the list: TensorBoard, CSVLogger, EarlyStopping. In
-    epochs without an evaluation they are NaN, so that CSVLogger has its columns from the start.
+    It adds to the logs quantities that need a pass over the dataset: `{prefix}iw_nll`
+    (importance-weighted NLL, nats), `{prefix}posterior_kl` (nats), `{prefix}mutual_information`
+    (nats) and `{prefix}active_units`. They are available in History and to all callbacks *after*
+    this one in the list: TensorBoard, CSVLogger, EarlyStopping. In epochs without an evaluation
+    they are NaN, so that CSVLogger has its columns from the start.
 
     Args:
       dataset: finite `tf.data.Dataset`, as for `evaluate_bounds`, of at least 2 examples.
       every: epochs from one evaluation to the next; the first is after epoch `every`.
-      samples: S of the importance weighting.
-      steps: K; the model's own by default (0 for a plain VAE), 0 for the encoder's posterior.
+      samples: number of importance samples S.
+      steps: K; by default the model's own (0 for a plain VAE); 0 uses the encoder's posterior.
       chunk: importance samples evaluated at once.
-      prefix: of the names in the logs.
-      seed: int; every evaluation draws the same noise.
+      prefix: prefix of the names in the logs.
+      seed: int; all evaluations use the same noise.
 
     Raises:
-      ValueError: a number is out of its range; from `fit`, the model has no latent code.
+      ValueError: a number is out of its range; from `fit`, the model has no latent variables.
 
     >>> import tensorflow as tf
     >>> from tf_savae import models, networks
@@ -69,18 +68,18 @@ class EvaluatePosterior(keras.callbacks.Callback):
         self._chunk = validation.positive_int("chunk", chunk)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Says what is wrong with the model before the first epoch."""
+        """Raises ValueError before the first epoch if the model has no latent variables."""
         check_latent(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Evaluates, and writes into `logs`."""
+        """Evaluates if the epoch is due, and adds the results to `logs`."""
         due = (epoch + 1) % self._every == 0
         numbers = self.evaluate() if due else dict.fromkeys(_NUMBERS, float("nan"))
         if logs is not None:
             logs.update({f"{self._prefix}{name}": value for name, value in numbers.items()})
 
     def evaluate(self) -> dict[str, float]:
-        """{name: number} of the model as it is now."""
+        """Returns {name: number} for the model in its current state."""
         model, arguments = self.model, (self._dataset, self._steps, self._seed)
         bounds = evaluate_bounds(model, *arguments)
         weighted = importance_weighting(

@@ -1,11 +1,11 @@
-"""The inference gap, taken apart (Cremer et al. 2018, https://arxiv.org/abs/1801.03558).
+"""Decompose the inference gap (Cremer et al. 2018, https://arxiv.org/abs/1801.03558).
 
     log p(x) - ELBO(lambda_0)  =  [log p(x) - ELBO(lambda*)]  +  [ELBO(lambda*) - ELBO(lambda_0)]
         inference gap                approximation gap               amortization gap
 
-lambda_0 is the encoder's answer, lambda* the best parameters of the family for this one example.
-The approximation gap is what the family cannot express; the amortization gap is what the encoder
-misses, and what refinement can recover: K steps recover ELBO(lambda_K) - ELBO(lambda_0) of it.
+lambda_0 is the encoder's output, lambda* the optimal parameters of the family for one example. The
+approximation gap is due to the family, the amortization gap to the encoder. Refinement reduces the
+amortization gap: K steps recover ELBO(lambda_K) - ELBO(lambda_0) of it.
 """
 
 from typing import Any, NamedTuple
@@ -23,11 +23,11 @@ from tf_savae.evaluation.monte_carlo import average_bound
 
 __all__ = ["InferenceGap", "inference_gap"]
 
-_REPORT = 3  # Stream of noise for the numbers: not the noise by which lambda* was chosen.
+_REPORT = 3  # Noise stream of the reported ELBOs, independent of the search for lambda*.
 
 
 class InferenceGap(NamedTuple):
-    """One entry per example, in the dataset's order; nats, float64."""
+    """The inference gap of each example, in the dataset's order; nats, float64."""
 
     amortized: Any  # [N]: negative ELBO at lambda_0
     refined: Any  # [N]: negative ELBO at lambda_K
@@ -44,12 +44,12 @@ class InferenceGap(NamedTuple):
 
     @property
     def recovered(self) -> np.ndarray:
-        """[N]: ELBO(lambda_K) - ELBO(lambda_0), what the K steps recover."""
+        """[N]: ELBO(lambda_K) - ELBO(lambda_0), the part recovered by K steps."""
         return self.amortized - self.refined
 
     @property
     def approximation_gap(self) -> np.ndarray:
-        """[N]: log p(x) - ELBO(lambda*); too small by what S samples leave of log p(x)."""
+        """[N]: log p(x) - ELBO(lambda*); biased low by the bias of the estimate of log p(x)."""
         return self.optimal - self.nll
 
     @property
@@ -59,7 +59,7 @@ class InferenceGap(NamedTuple):
 
     @property
     def late_gain(self) -> float:
-        """Mean nats that the second half of the search gained: what is left is likely less."""
+        """Mean ELBO gain, in nats, of the second half of the search; the rest is likely smaller."""
         half = self.history.shape[1] // 2
         return float(np.mean(self.history[:, half] - self.history[:, -1]))
 
@@ -77,10 +77,10 @@ def inference_gap(
     seed: int = 0,
     label: str | None = None,
 ) -> InferenceGap:
-    """Takes the inference gap of each example apart.
+    """Decomposes the inference gap of each example into approximation and amortization gap.
 
-    All ELBOs are means over the same samples of z (common random numbers), other ones than those
-    by which lambda* was chosen, so that no choice is judged by the noise that made it. Costs about
+    All ELBOs are means over the same samples of z (common random numbers). These samples are
+    independent of those used to find lambda*, which avoids selection bias. Costs about
     3 * optimisation_steps + 13 * noises + samples decoder passes.
 
     Args:
@@ -93,13 +93,13 @@ def inference_gap(
       noises: samples of z in each reported ELBO.
       chunk: importance samples evaluated at once.
       seed: int.
-      label: what to write beside progress bars; None shows no bar.
+      label: text beside progress bars; None shows no bar.
 
     Returns:
       An `InferenceGap`. A search that has not converged is logged as a warning.
 
     Raises:
-      ValueError: the model has no latent code, or a number is out of its range.
+      ValueError: the model has no latent variables, or a number is out of its range.
 
     >>> import keras
     >>> import tensorflow as tf
@@ -144,7 +144,7 @@ def inference_gap(
 
 
 def _starts(model, x, seed, steps):
-    """(lambda_0, lambda_K)."""
+    """Returns (lambda_0, lambda_K)."""
     problem = model.problem(x, seed, steps=steps)
     initial = problem.encode()
     return initial, problem.refined(initial, adjoint="stop")[0]

@@ -1,4 +1,4 @@
-"""Signal and noise of the encoder's gradient from batch to batch."""
+"""Measure signal and noise of the encoder's gradient over batches."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ __all__ = ["GradientNoise", "gradient_noise"]
 
 
 class GradientNoise(NamedTuple):
-    """Of the encoder's gradient of one objective, over batches; nats per unit of a weight."""
+    """Signal and noise of the encoder's gradient over batches; nats per unit of a weight."""
 
-    signal: float  # Norm of the mean gradient, of which the part that is noise is taken off.
+    signal: float  # Norm of the mean gradient, corrected for noise.
     noise: float  # Root mean square distance of a batch's gradient from the mean.
-    cosine: float  # Between the mean gradient and that of objective "vae".
-    norms: Any  # [batches]: of each batch's gradient.
+    cosine: float  # Cosine of the mean gradient and that of objective "vae".
+    norms: Any  # [batches]: norm of each batch's gradient.
 
     @property
     def ratio(self) -> float:
-        """Noise over signal of one batch: far above 1 the encoder learns by chance alone."""
+        """Noise divided by signal for one batch; far above 1, the gradient is mostly noise."""
         return self.noise / self.signal if self.signal else float("inf")
 
 
@@ -36,26 +36,26 @@ def gradient_noise(
     objectives: Sequence[str | Objective] = ("vae", "savae"),
     seed: int = 0,
 ) -> dict[str, GradientNoise]:
-    """Signal and noise of the gradient that trains the encoder, for each objective.
+    """Measures signal and noise of the encoder's gradient for each objective.
 
-    The weights stay as they are. Every batch has its own data and noise of z, as in training (KL
-    weight 1, dropout on, the refinement's last K, the model's own `amortized_weight`). Where
-    refinement does the encoder's work, "savae" has a small signal or one of a small cosine with
-    "vae", the gradient of the encoder's own ELBO.
+    The weights are not changed. Every batch has its own data and noise of z, as in training (KL
+    weight 1, dropout on, the refinement's last K, the model's own `amortized_weight`). If
+    refinement compensates for a poor encoder, the gradient of "savae" has a small signal, or a
+    small cosine with that of "vae", the gradient of the ELBO at lambda_0.
 
     Args:
       model: a compiled `SemiAmortizedVAE` with an encoder and weights.
       dataset: finite `tf.data.Dataset` of batches of x of one size; at least 2 of them.
-      objectives: names among "vae", "vae_svi", "vae_svi_exact", "vae_svi_kl" and "savae", or an
-        `Objective` of one's own.
+      objectives: names among "vae", "vae_svi", "vae_svi_exact", "vae_svi_kl" and "savae", or custom
+        `Objective`s.
       seed: int; batch i draws its noise from (seed, i).
 
     Returns:
       {name of the objective: `GradientNoise`}.
 
     Raises:
-      ValueError: an objective is unknown or has no encoder, the model lacks what it needs, batches
-        have sample weights, or there are fewer than 2.
+      ValueError: an objective is unknown, has no encoder or does not fit the model, batches have
+        sample weights, or there are fewer than 2 batches.
 
     >>> import keras
     >>> from tf_savae import models, networks
@@ -70,7 +70,8 @@ def gradient_noise(
     check_latent(model)
     if model.encoder is None:
         raise ValueError(
-            f"model: expected one with an encoder, got objective {model.objective.name!r}, without."
+            f"model: expected a model with an encoder, got objective {model.objective.name!r}, "
+            "which has none."
         )
     chosen = [_checked(objective, model) for objective in objectives]
     names = [objective.name for objective in chosen]
@@ -81,8 +82,8 @@ def gradient_noise(
         x, _, weights = keras.utils.unpack_x_y_sample_weight(batch)
         if weights is not None:
             raise ValueError(
-                "dataset: expected batches without sample weights, since the gradient is that of a "
-                "plain mean over a batch; got some. Leave them out."
+                "dataset: expected batches without sample weights, since the gradient is that of "
+                "the unweighted batch mean; got sample weights. Leave them out."
             )
         model.ensure_built(x)
         found = function(x, seeds.fold(seed, index))
@@ -94,24 +95,27 @@ def gradient_noise(
 
 
 def _checked(objective, model):
-    """The `Objective` of a name, if it trains an encoder and the refinement has what it needs."""
+    """Returns the `Objective` of a name; raises ValueError if the model cannot be trained by it."""
     if isinstance(objective, Objective):
         objective = as_objective(objective)
         if not objective.uses_encoder:
-            raise ValueError(f"objectives: {objective.name!r} trains no encoder. Leave it out.")
+            raise ValueError(
+                f"objectives: expected objectives with an encoder, got {objective.name!r}. Leave "
+                "it out."
+            )
     else:
         known = [name for name, made in OBJECTIVES.items() if made.uses_encoder]
         objective = as_objective(validation.choice("objectives", objective, known))
     if objective.crosses_refinement and not model.refinement.current_adjoint().crosses:
         raise ValueError(
-            f'objectives: "{objective.name}" needs a gradient through refinement, and the model\'s '
-            'has adjoint="stop". Give the refinement another adjoint.'
+            f'objectives: "{objective.name}" needs gradients through refinement, got a model with '
+            'adjoint="stop". Use another adjoint.'
         )
     return objective
 
 
 def _gradients(model, x, seed, objectives):
-    """The encoder's gradient of the batch mean of each objective, flat [P]."""
+    """Returns the encoder's gradient of the batch mean of each objective, flat [P]."""
     found = []
     variables = [v.value for v in model.encoder.trainable_variables]
     for objective in objectives:
@@ -124,14 +128,14 @@ def _gradients(model, x, seed, objectives):
 
 
 def _problem(model, x, seed, objective):
-    """The batch as training by this objective sees it, whatever the model's own objective is."""
+    """Returns the `BatchObjective` used for training by `objective`."""
     steps = model.refinement.last_steps if objective.refines else 0
     problem = model.problem(x, seed, training=True, steps=steps, free_bits=model.free_bits)
     return dataclasses.replace(problem, amortized_weight=model.amortized_weight_of(objective))
 
 
 def _summary(gradients, plain):
-    """`GradientNoise` of gradients [N, P] beside those of "vae"."""
+    """Returns the `GradientNoise` of gradients [N, P]; `plain` are those of objective "vae"."""
     count = len(gradients)
     mean, other = gradients.mean(0), plain.mean(0)
     noise2 = ((gradients - mean) ** 2).sum(1).sum() / (count - 1)

@@ -26,22 +26,23 @@ def importance_weighting(
     chunk: int = 1,
     label: str | None = None,
 ) -> ImportanceWeighting:
-    """-log (1/S) sum_s w_s with w_s = p(x | z_s) p(z_s) / q(z_s), z_s ~ q, for each example.
+    """Estimates -log p(x) of each example by importance weighting, with its accuracy.
 
-    In expectation it lies above -log p(x) and falls towards it as S grows. Its accuracy is that of
-    the weights: `spread` is sqrt((S / effective_samples - 1) / (S - 1)), the delta method's
-    standard deviation of log mean w, and the bias is about spread^2 / 2, upward. A few effective
-    samples mean that q misses a part of the posterior and that both are too small.
+    The estimate is -log (1/S) sum_s w_s with w_s = p(x | z_s) p(z_s) / q(z_s), z_s ~ q. Its
+    expectation is an upper bound on -log p(x) that is tight as S grows. `spread` is
+    sqrt((S / effective_samples - 1) / (S - 1)), the standard deviation of log mean w by the delta
+    method; the bias is about spread^2 / 2, upward. If only few samples are effective, q misses a
+    part of the posterior, and both are underestimated.
 
     Args:
-      model: a compiled `SemiAmortizedVAE`, or an `AutoregressiveModel`, whose answer is exact.
+      model: a compiled `SemiAmortizedVAE`, or an `AutoregressiveModel`, whose result is exact.
       dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
         examples of weight 0 are left out.
       samples: S.
-      steps: K, which chooses q: 0 the encoder's posterior, None the model's own number of steps.
-      seed: int; batch i draws its noise from (seed, i), so the answer is reproducible.
+      steps: K refinement steps for q; 0 uses the encoder's posterior, None the model's own K.
+      seed: int; batch i draws its noise from (seed, i), so the result is reproducible.
       chunk: samples evaluated at once. Memory grows with chunk times B and not with S.
-      label: what to write beside a progress bar; None shows no bar.
+      label: text beside a progress bar; None shows no bar.
 
     Raises:
       ValueError: `samples` or `chunk` is below 1.
@@ -83,7 +84,9 @@ def importance_weighted_nll(
     seed: int = 0,
     chunk: int = 1,
 ) -> np.ndarray:
-    """The `nll` of `importance_weighting`: float64 [N], nats; arguments and errors as there.
+    """Returns the `nll` of `importance_weighting`, float64 [N] in nats.
+
+    Arguments and errors are those of `importance_weighting`.
 
     >>> import keras
     >>> import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Importance weights of samples from a posterior, and what they say about log p(x).
+"""Importance weights of posterior samples, and the estimate of log p(x) from them.
 
 Burda et al. (2016), https://arxiv.org/abs/1509.00519.
 """
@@ -15,7 +15,7 @@ __all__ = ["ImportanceWeighting", "log_weights_function", "weighting_of"]
 
 
 class ImportanceWeighting(NamedTuple):
-    """One entry per example, in the dataset's order; nats, float64."""
+    """Importance-weighted NLL of each example, in the dataset's order; nats, float64."""
 
     nll: Any  # [N]: -log of the mean weight
     effective_samples: Any  # [N]: (sum w)^2 / sum w^2, from 1 to S
@@ -28,23 +28,23 @@ class ImportanceWeighting(NamedTuple):
 
     @property
     def standard_error(self) -> float | None:
-        """Of the mean over examples: what another sample of as many examples would change."""
+        """Standard error of `mean` due to the choice of examples; None for one example."""
         count = len(self.nll)
         return float(self.nll.std(ddof=1) / np.sqrt(count)) if count > 1 else None
 
     @property
     def monte_carlo_error(self) -> float:
-        """Of the mean, given these examples: what other noise would change."""
+        """Standard error of `mean` due to the sampling of z, for the given examples."""
         return float(np.sqrt(np.sum(np.square(self.spread))) / len(self.nll))
 
 
 def log_weights_function(model, samples, chunk=1):
-    """A compiled function (x, parameters, seed) -> log weights [S, B], float64 nats.
+    """Returns a compiled function (x, parameters, seed) -> log weights [S, B], float64 nats.
 
     Only `chunk` of the S samples are in memory at once.
     """
     rounds = -(-samples // chunk)
-    chunk = -(-samples // rounds)  # As few as possible too many.
+    chunk = -(-samples // rounds)  # The smallest chunk for this number of rounds.
 
     def weights(x, parameters, seed):
         wide = _Wide(model, x, parameters, chunk)
@@ -67,7 +67,7 @@ def log_weights_function(model, samples, chunk=1):
 
 
 class _Wide:
-    """Every example as `chunk` neighbouring rows, for samples drawn at once."""
+    """A batch with each example repeated `chunk` times, to draw that many samples at once."""
 
     def __init__(self, model, x, parameters, chunk):
         def repeat(tensor):
@@ -80,7 +80,7 @@ class _Wide:
         self._chunk = chunk
 
     def log_weights(self, seed):
-        """[chunk, B], float64."""
+        """Returns the log weights of one chunk of samples, [chunk, B], float64 nats."""
         draw, noise = seeds.split(seed, 2)
         z = self._posterior.sample(seed=draw)
         ratio = self._prior.log_prob(z) - self._posterior.log_prob(z)
@@ -91,11 +91,11 @@ class _Wide:
 
 
 def weighting_of(log_weights):
-    """`ImportanceWeighting` of one batch from its log weights [S, B], float64 nats."""
+    """Returns the `ImportanceWeighting` of one batch from its log weights [S, B], float64 nats."""
     log_weights = np.asarray(log_weights)
     count = len(log_weights)
     largest = log_weights.max(axis=0)
-    # Weights of 0 alone (log -inf): their differences would not be numbers.
+    # If all weights are 0 (log -inf), their differences would be NaN.
     shift = np.where(np.isneginf(largest), 0.0, largest)
     scaled = np.exp(log_weights - shift)
     total = scaled.sum(axis=0)

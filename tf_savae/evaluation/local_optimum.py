@@ -1,4 +1,4 @@
-"""Find lambda*, the best variational parameters of each example, by long optimisation.
+"""Find lambda*, the optimal variational parameters of each example, by optimisation.
 
 Local optimisation in the sense of Cremer et al. (2018, https://arxiv.org/abs/1801.03558, section
 5.1): Adam on each example's own parameters, here with a step size that falls to 0 along a cosine.
@@ -18,29 +18,29 @@ from tf_savae.svi.per_example import expand_like
 __all__ = ["Optimisation", "Optimum"]
 
 _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual constants.
-_NOISE, _JUDGE = 1, 2  # Streams of noise: of the steps, and of the comparisons.
+_NOISE, _JUDGE = 1, 2  # Noise streams of the steps and of the comparisons.
 
 
 class Optimum(NamedTuple):
-    """Of one batch."""
+    """The result of `Optimisation` for one batch."""
 
     parameters: Any  # the family's nest of tensors [B, ...]
-    negative_elbo: Any  # [B], nats, under the noise of the comparisons
-    history: Any  # [checks + 1, B]: the best so far at each comparison
+    negative_elbo: Any  # [B], nats, with the noise of the comparisons
+    history: Any  # [checks + 1, B]: the lowest negative ELBO so far at each comparison
 
 
 class Optimisation:
-    """Finds lambda* batch by batch; compiled once for each shape of batch.
+    """Finds lambda* of each example in a batch; compiled once for each batch shape.
 
-    Every tenth of the steps the parameters are judged by the ELBO under one fixed set of samples
-    (common random numbers), and each example keeps the best it has had.
+    Ten times during the search, the parameters are compared by the ELBO under one fixed set of
+    samples (common random numbers). The best parameters of each example are kept.
 
     Args:
       model: a compiled `SemiAmortizedVAE`.
-      steps: of Adam.
-      step_size: the first one.
-      samples: of z in each step's gradient.
-      judges: of z in each comparison.
+      steps: number of Adam steps.
+      step_size: the initial step size.
+      samples: samples of z in each step's gradient.
+      judges: samples of z in each comparison.
 
     >>> import keras
     >>> from tf_savae import models, networks
@@ -65,11 +65,11 @@ class Optimisation:
         self._value = compiled_for(model, self._judged)
 
     def __call__(self, x, starts, seed):
-        """The `Optimum` of a batch.
+        """Returns the `Optimum` of a batch.
 
         Args:
           x: the batch.
-          starts: list of nests of parameters [B, ...]; each example begins at its best of them.
+          starts: list of nests of parameters [B, ...]; each example starts at the best of them.
           seed: stateless seed [2].
         """
         best, value = starts[0], self._value(x, starts[0], seed)
@@ -97,7 +97,7 @@ class Optimisation:
         return average_bound(problem, parameters, self._judges, seeds.fold(seed, _JUDGE))
 
     def _some_steps(self, x, parameters, first, second, start, end, seed):
-        """Steps `start` to `end` of Adam (Kingma & Ba 2015); all tensors are [B, ...]."""
+        """Runs steps `start` to `end` of Adam (Kingma & Ba 2015); all tensors are [B, ...]."""
         problem = self._model.problem(x, seed)
         noise = seeds.fold(seed, _NOISE)
 
@@ -119,7 +119,7 @@ class Optimisation:
         return answer[1:]
 
     def _noisy_bound(self, problem, parameters, seed):
-        """The sum over examples of the negative ELBO, a mean over a few samples."""
+        """Returns the negative ELBO, averaged over samples and summed over examples."""
         noises = seeds.split(seed, self._samples)
         terms = [problem.generator.terms(parameters, problem.theta, noise) for noise in noises]
         return tf.add_n([tf.reduce_sum(term.bound) for term in terms]) / self._samples

@@ -8,14 +8,14 @@ __all__ = ["average_terms", "average_bound"]
 
 
 def average_terms(problem, parameters, samples, seed):
-    """(nll [B], kl [B]): the terms of the negative ELBO, means over samples, float64 nats.
+    """Returns (nll [B], kl [B]), the negative ELBO's terms averaged over samples, float64 nats.
 
-    Memory does not grow with the samples: one is drawn at each step of a while loop. The same
-    seed means the same noise, so two sets of parameters can be compared under common random
-    numbers.
+    Memory does not grow with the number of samples: each iteration of a while loop draws one. The
+    same seed gives the same noise, so that two sets of parameters can be compared under common
+    random numbers.
 
     Args:
-      problem: what `model.problem(x, seed)` returned.
+      problem: the `BatchObjective` returned by `model.problem(x, seed)`.
       parameters: the family's nest of tensors [B, ...].
       samples: M, a Python int.
       seed: stateless seed [2].
@@ -39,6 +39,6 @@ def average_terms(problem, parameters, samples, seed):
 
 
 def average_bound(problem, parameters, samples, seed):
-    """The negative ELBO [B], a mean over samples; see `average_terms`."""
+    """Returns the negative ELBO averaged over samples, [B] nats; see `average_terms`."""
     nll, kl = average_terms(problem, parameters, samples, seed)
     return nll + kl

@@ -7,12 +7,12 @@ q(z) = E_p(x)[q(z | x)] the aggregate posterior. Then
     I(x; z) = E_p(x) E_q(z|x) [log q(z | x) - log q(z)]
     E_p(x) KL(q(z | x) || p(z)) = I(x; z) + KL(q(z) || p(z)).
 
-q(z) is an integral over all data. The estimator puts the N examples at hand in its place, each
-example among its own neighbours ("leave self in"), and draws z_n ~ q(z | x_n):
+q(z) is an integral over the data distribution. The estimator replaces it by the average over the N
+given examples, each example included in its own average, and draws z_n ~ q(z | x_n):
 
     I_N = 1/N sum_n [ log q(z_n | x_n) - log 1/N sum_m q(z_n | x_m) ].
 
-Cap: the inner sum holds q(z_n | x_n) / N, so no term, and no average of terms, exceeds log N.
+Cap: the inner sum contains q(z_n | x_n) / N, so neither a term nor the average exceeds log N.
 
 Bias: with q_N(z) = 1/N sum_m q(z | x_m), the aggregate posterior of the sample,
 
@@ -20,14 +20,14 @@ Bias: with q_N(z) = 1/N sum_m q(z | x_m), the aggregate posterior of the sample,
            = I(x; z) - E KL(q_N || q),
 
 because the x_m are exchangeable: given all of them, z_n for a random n has the density q_N. So the
-estimate is too small on average, never too large, by the distance of the sample's aggregate
-posterior from the population's (InfoNCE with the optimal critic, Poole et al. 2019,
-https://arxiv.org/abs/1905.06922). It needs N well above exp(I): an estimate near log N says only
-that the truth is at least about that large. For these N examples as the whole population q is q_N,
-and the estimate is unbiased.
+estimate is biased low, by the KL divergence of the sample's aggregate posterior from the
+population's (InfoNCE with the optimal critic, Poole et al. 2019,
+https://arxiv.org/abs/1905.06922). It needs N well above exp(I): an estimate near log N is only an
+approximate lower bound. If the N examples are the whole population, q is q_N, and the estimate is
+unbiased.
 
-Noise: unlike I, one draw of I_N can be negative: where z carries next to nothing, the terms scatter
-around 0.
+Noise: unlike I, a single estimate I_N can be negative. If z is almost independent of x, the terms
+vary around 0.
 """
 
 import math
@@ -43,33 +43,34 @@ from tf_savae.probability import Family
 
 __all__ = ["MutualInformation", "mutual_information"]
 
-_AT_ONCE = 2**22  # Numbers in the largest tensor: 32 MiB of float64.
+_AT_ONCE = 2**22  # Elements of the largest tensor: 32 MiB of float64.
 
 
 class MutualInformation(NamedTuple):
-    """Nats."""
+    """An estimate of the mutual information I(x; z), in nats."""
 
     estimate: float  # I_N; at most `cap`
-    standard_error: Any  # of the estimate over examples; None for one example
+    standard_error: Any  # standard error of the estimate over examples
     cap: float  # log N
 
     @property
     def saturated(self) -> bool:
-        """Whether the estimate is so near its cap that the truth may be far above it."""
+        """Whether the estimate is above 90% of `cap`, so that I(x; z) may be much larger."""
         return self.estimate > 0.9 * self.cap
 
 
 def mutual_information(
     family: Family, parameters: Nest, samples: int = 1, seed: int = 0
 ) -> MutualInformation:
-    """I(x; z) of the posteriors of N examples; the module's text derives the estimator.
+    """Estimates I(x; z) from the posteriors of N examples.
 
-    Time grows with samples * N^2 * Z; memory does not grow with N^2.
+    The module's docstring derives the estimator. Time grows with samples * N^2 * Z; memory does
+    not grow with N^2.
 
     Args:
       family: a `tf_savae.Family`.
       parameters: its nest of arrays [N, ...], such as `Bounds.parameters`, N >= 2.
-      samples: z drawn from each posterior.
+      samples: samples of z from each posterior.
       seed: int.
 
     Returns:
@@ -107,12 +108,12 @@ def _checked(parameters):
             f"{[list(array.shape) for array in arrays]}."
         )
     for array in arrays:
-        validation.finite("parameters", array, "The posterior is broken; look at its training.")
+        validation.finite("parameters", array, "The posterior is not finite: check the training.")
     return tf.nest.pack_sequence_as(parameters, [tf.constant(array) for array in arrays])
 
 
 def _log_aggregate(posterior, z, count):
-    """log 1/N sum_m q(z_n | x_m), [N]: rows of the [N, N] matrix a few at a time."""
+    """Returns log 1/N sum_m q(z_n | x_m), [N], from a few rows of the [N, N] matrix at a time."""
     rows = max(1, _AT_ONCE // (count * z.shape[1]))
     parts = [
         tf.reduce_logsumexp(posterior.log_prob(z[start : start + rows, None, :]), axis=1)
@@ -125,14 +126,15 @@ def _warn(found, count):
     if found.estimate < 0:
         logging.warning(
             "the mutual information is estimated as %.4g nats (standard error %.2g), below 0, "
-            "which it cannot be: z carries next to nothing. Read it as 0, or give more samples.",
+            "the least possible value: z is almost independent of x. Read it as 0, or use more "
+            "samples.",
             found.estimate,
             found.standard_error,
         )
     elif found.saturated:
         logging.warning(
-            "the mutual information is estimated as %.4g nats of at most log %d = %.4g: the truth "
-            "may be far above. Give more examples.",
+            "the mutual information is estimated as %.4g nats of at most log %d = %.4g: the true "
+            "value may be much larger. Use more examples.",
             found.estimate,
             count,
             found.cap,

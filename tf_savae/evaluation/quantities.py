@@ -1,6 +1,6 @@
-"""The reported quantities: how reports, tables and figures name each, its unit, what is better.
+"""Labels, units and directions of the reported quantities, for reports, tables and figures.
 
-Names are those of JSON reports, of the models' metrics and of their logs.
+The keys are the names in JSON reports and in the models' metrics and logs.
 """
 
 from typing import NamedTuple
@@ -9,15 +9,15 @@ __all__ = ["QUANTITIES", "Quantity", "axis_label", "column_label", "directions",
 
 
 class Quantity(NamedTuple):
-    """How one quantity is shown.
+    """The labels, unit and direction of one quantity.
 
     Attributes:
-      label: its row in a table.
+      label: label of its row in a table.
       unit: per example, such as "nats"; "" for none.
-      lower_is_better: None where neither direction is better.
-      level: how far its row is indented: parts stand below their sum.
-      column: the head of its column; by default the label.
-      axis: the label of its axis in a figure, without the unit; by default the label.
+      lower_is_better: None if neither direction is better.
+      level: indentation level of its row; parts are below their sum.
+      column: header of its column; by default the label.
+      axis: label of its axis in a figure, without the unit; by default the label.
     """
 
     label: str
@@ -46,7 +46,7 @@ QUANTITIES = {
     "iw_bits_per_pixel": Quantity("importance-weighted bits per pixel", "", True),
     "effective_samples": Quantity("effective samples (median)", "", False),
     "active_units": Quantity("active units"),
-    # Of an inference gap.
+    # Quantities of an inference gap.
     "inference_gap": Quantity("inference gap, log p(x) - ELBO(lambda_0)", "nats", True),
     "approximation_gap": Quantity(
         "approximation gap, log p(x) - ELBO(lambda*)", "nats", True, level=1
@@ -56,7 +56,7 @@ QUANTITIES = {
     ),
     "recovered": Quantity("of which the K steps recover", "nats", False, level=2),
     "recovered_share": Quantity("share of it", "", False, level=2),
-    # Of a training.
+    # Quantities of a training run.
     "epochs": Quantity("epochs (best)"),
     "step_seconds": Quantity("seconds a step (median)", "", True),
     "train_seconds": Quantity("seconds of training", "", True),
@@ -66,11 +66,11 @@ QUANTITIES = {
 
 
 def row_label(name, example=None):
-    """The label of a row, indented by its level.
+    """Returns the label of a row, indented by its level.
 
     Args:
-      name: of the quantity.
-      example: what one example is called, where the row is to say its unit.
+      name: name of the quantity.
+      example: what one example is called; if given, the label includes the unit.
 
     >>> row_label("kl"), row_label("bound", "image")
     ('  KL term', 'bound (nats per image)')
@@ -81,7 +81,7 @@ def row_label(name, example=None):
 
 
 def column_label(name):
-    """The head of a column.
+    """Returns the header of a column.
 
     >>> column_label("iw_nll"), column_label("bound")
     ('IW NLL', 'bound')
@@ -91,7 +91,7 @@ def column_label(name):
 
 
 def axis_label(name, example):
-    """The label of an axis, with its unit and direction; `example`: what one example is called.
+    """Returns the label of an axis, with unit and direction; `example` names one example.
 
     >>> axis_label("bound", "sentence"), axis_label("kl", "image")
     ('negative ELBO (nats per sentence)\\nlower is better', 'KL (nats per image)')
@@ -104,9 +104,9 @@ def axis_label(name, example):
 
 
 def directions(names):
-    """One line that says for which of the named rows lower, and for which higher is better.
+    """Returns one line that lists the rows for which lower and for which higher is better.
 
-    Rows that are parts of others are left out.
+    Rows that are parts of other rows are left out.
 
     >>> directions(["bound", "kl", "iw_nll", "effective_samples"])
     'lower is better: bound, importance-weighted NLL; higher is better: effective samples'

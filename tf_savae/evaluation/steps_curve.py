@@ -1,4 +1,4 @@
-"""ELBO against the number of refinement steps at test time, with its cost."""
+"""Evaluate the ELBO and its cost against the number of refinement steps at test time."""
 
 import functools
 import time
@@ -15,17 +15,17 @@ from tf_savae.evaluation.monte_carlo import average_terms
 
 __all__ = ["StepsCurve", "steps_curve"]
 
-_REPORT = 3  # Stream of noise of the reported ELBOs.
+_REPORT = 3  # Noise stream of the reported ELBOs.
 
 
 class StepsCurve(NamedTuple):
-    """Rows are ways to infer: one for each K, then one for each tolerance; nats, float64."""
+    """ELBO terms and times for each K, then for each tolerance of early stopping; float64 nats."""
 
     labels: list  # [R]: "K=5", or "until < 0.01 nats, 8 samples"
     steps: Any  # [R]: K, or the mean number of steps that were taken
     nll: Any  # [R, N]: -log p(x | z), a mean over samples
     kl: Any  # [R, N]
-    milliseconds: Any  # [R]: for an example, encoder and refinement, median over batches
+    milliseconds: Any  # [R]: encoder and refinement per example, median over batches
     taken: Any  # [R, N]: steps of each example
 
     @property
@@ -45,28 +45,28 @@ def steps_curve(
     seed: int = 0,
     label: str | None = None,
 ) -> StepsCurve:
-    """Bound, KL and time against K, and for refinement that stops by itself.
+    """Evaluates bound, KL and time against K, and with early stopping.
 
-    All ELBOs are means over the same samples of z (common random numbers), so that the rows
-    differ by inference alone. Times are those of this machine, after compilation; refinement that
-    stops by itself ends for a batch when all its examples rest.
+    All ELBOs are means over the same samples of z (common random numbers), so that the rows differ
+    only by inference. Times are measured on this machine, after compilation. With early stopping, a
+    batch ends when all its examples have stopped.
 
     Args:
       model: a compiled `SemiAmortizedVAE`.
       dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
         examples of weight 0 are left out.
       steps: the Ks.
-      tolerances: nats; for each, examples stop at the first step that gains less (see
-        `early_stopping` of `tf_savae.svi.refine`), the largest K being the limit.
-      stopping_samples: samples of z in each step of refinement that stops by itself. Its steps
-        all see the same noise, so that they can be compared; with one sample of it they fit that
-        sample, and the ELBO under other noise may get worse while they go on.
+      tolerances: nats; for each, an example stops at the first step that gains less (see
+        `early_stopping` of `tf_savae.svi.refine`), at the latest after the largest K.
+      stopping_samples: samples of z in each step with early stopping. These steps use the same
+        noise, so that their ELBOs are comparable. With a single sample they overfit it, and the
+        ELBO under other noise may get worse.
       noises: samples of z in each reported ELBO.
       seed: int.
-      label: what to write beside progress bars; None shows no bar.
+      label: text beside progress bars; None shows no bar.
 
     Raises:
-      ValueError: the model has no latent code, or a number is out of its range.
+      ValueError: the model has no latent variables, or a number is out of its range.
 
     >>> import keras
     >>> from tf_savae import models, networks
@@ -105,7 +105,7 @@ def steps_curve(
 
 
 def _ways(model, steps, tolerances, samples):
-    """{label: function (x, seed) -> (parameters, steps taken [B])}, compiled."""
+    """Returns {label: compiled function (x, seed) -> (parameters, steps taken [B])}."""
     fixed = compiled_for(model, lambda x, seed, count: _refined(model, x, seed, count))
     ways = {f"K={k}": functools.partial(fixed, count=tf.constant(k)) for k in steps}
     for tolerance in tolerances:
@@ -116,7 +116,7 @@ def _ways(model, steps, tolerances, samples):
 
 
 def _refined(model, x, seed, count):
-    """K as a tensor: one compilation for every K."""
+    """Refines by `count` steps, a tensor, so that all K share one compilation."""
     parameters = _refine(model, x, seed, steps=count)
     return parameters, tf.fill([tf.shape(tf.nest.flatten(x)[0])[0]], count)
 
@@ -139,7 +139,9 @@ def _terms(model, x, parameters, noises, seed):
 
 
 class _Clock:
-    """Milliseconds of an example, by name, without the first call for a shape, which compiles."""
+    """Measures milliseconds per example by name; a first call for a shape, which compiles, is
+    excluded.
+    """
 
     def __init__(self):
         self._times = {}
@@ -152,7 +154,7 @@ class _Clock:
             run(x, seed)
         began = time.perf_counter()
         answer = run(x, seed)
-        tf.nest.map_structure(lambda t: t.numpy(), answer)  # Until it is really there.
+        tf.nest.map_structure(lambda t: t.numpy(), answer)  # Wait for the device.
         seconds = time.perf_counter() - began
         self._times.setdefault(name, []).append(1e3 * seconds / shapes[0][0])
         return answer

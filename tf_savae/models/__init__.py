@@ -1,4 +1,4 @@
-"""Thin Keras models around the functional core."""
+"""Keras models: `SemiAmortizedVAE`, `AutoregressiveModel` and the refinement layer."""
 
 from tf_savae.models.autoregressive import AutoregressiveModel
 from tf_savae.models.callbacks import NonFiniteError

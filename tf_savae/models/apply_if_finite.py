@@ -1,7 +1,7 @@
 """Skip updates whose loss or gradients are not finite.
 
-The update is the one part of a train step that is a branch: selecting between old and new values
-would copy all weights and slots at every step, a sixth of a small model's time.
+The update is a conditional (`tf.cond`): selecting between old and new values would copy all weights
+and slots at every step, a sixth of the step time of a small model.
 """
 
 import keras
@@ -20,40 +20,40 @@ __all__ = [
     "usable",
 ]
 
-_LEAST_SCALE = 2.0**-10  # A loss that overflows with less is not too large for half precision.
+_LEAST_SCALE = 2.0**-10  # Below it, a non-finite loss is not caused by half-precision overflow.
 
 
 def all_finite(loss, gradients):
-    """Whether loss, gradients and the gradients' norm are finite: a bool scalar.
+    """Returns whether loss, gradients and the gradients' norm are finite: a bool scalar.
 
-    A gradient of finite entries above 1e19 has a norm that is not, in float32: clipping by it
-    makes NaN of all weights, and an optimizer's second moment is lost for good.
+    In float32, the norm of a gradient with finite entries above 1e19 overflows. Clipping by it
+    would turn all weights into NaN, and the optimizer's second moments would not recover.
 
     Args:
       loss: scalar.
-      gradients: list of tensors, IndexedSlices, or None where a weight has no part in the loss.
+      gradients: list of tensors, IndexedSlices, or None for weights that the loss does not use.
 
     >>> bool(all_finite(tf.constant(1.0), [tf.constant([1.0, float("inf")]), None]))
     False
     """
     values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in gradients]
-    # A NaN or infinite entry makes its sum of squares so: one fast pass over each gradient.
+    # The sum of squares of a NaN or infinite entry is not finite: one pass over each gradient.
     squares = [_sum_of_squares(value, loss.dtype) for value in values if value is not None]
     return tf.math.is_finite(tf.add_n([loss, *squares]))
 
 
 def _sum_of_squares(gradient, dtype):
-    """A scalar of `dtype`; half precision, whose squares overflow at once, is widened before."""
+    """Returns the sum of squares, a scalar of `dtype`; half precision is cast to it first."""
     wide = gradient if gradient.dtype.size >= 4 else tf.cast(gradient, tf.float32)
     return tf.cast(2.0 * tf.nn.l2_loss(wide), dtype)
 
 
 def usable(optimizer, loss, gradients):
-    """Whether a batch counts: where it does not, it is skipped, left out of metrics and counted.
+    """Returns whether a batch is used; if not, it is skipped, counted and excluded from metrics.
 
-    An optimizer that scales losses expects gradients to overflow, skips the update and halves the
-    scale: what is not finite at a scale of 2**-10 either is no overflow. It looks at entries alone:
-    a norm that overflows is caught only without it.
+    If gradients overflow, an optimizer with loss scaling skips the update and halves the scale
+    itself. Values that are not finite at a scale below 2**-10 are not caused by overflow. Loss
+    scaling checks only the entries, so an overflow of the norm is detected only without it.
 
     Args:
       optimizer: a keras.optimizers.Optimizer.
@@ -70,7 +70,7 @@ def usable(optimizer, loss, gradients):
 
 
 def select(finite, new, old):
-    """`new` where `finite` (a bool scalar), else `old`: also where `new` is NaN.
+    """Returns `new` if `finite` (a bool scalar), else `old`, also if `new` is NaN.
 
     >>> float(select(tf.constant(False), tf.constant(float("nan")), tf.constant(2.0)))
     2.0
@@ -79,7 +79,7 @@ def select(finite, new, old):
 
 
 def batches(optimizer):
-    """The Keras variable that counts batches; `optimizer.iterations` may count updates instead.
+    """Returns the variable that counts batches; `optimizer.iterations` may count updates instead.
 
     >>> int(batches(keras.optimizers.SGD()).value)
     0
@@ -98,16 +98,16 @@ def check_known(optimizer, variables):
     if missing:
         raise ValueError(
             f"trainable: {missing[0]}{' and others' * (len(missing) > 1)} was frozen when the "
-            "optimizer was built, which knows nothing of it. Call compile again with a new "
+            "optimizer was built, which has no slots for it. Call compile again with a new "
             "optimizer."
         )
 
 
 def apply_gradients(optimizer, gradients, variables, finite):
-    """Updates weights and optimizer; all but its count of steps stays where not `finite`.
+    """Updates weights and optimizer; if not `finite`, only the optimizer's step count changes.
 
-    A step that is skipped still counts, since the order of the data, the noise and the KL weight
-    follow from the count. An optimizer that scales losses skips by itself, and is left to it.
+    Skipped steps are counted, since the order of the data, the noise and the KL weight depend on
+    the step count. An optimizer with loss scaling skips updates itself.
 
     Args:
       optimizer: a keras.optimizers.Optimizer.
@@ -130,7 +130,7 @@ def apply_gradients(optimizer, gradients, variables, finite):
     if scales_losses(optimizer):
         update()
     elif optimizer.gradient_accumulation_steps:
-        # The batch may be the one at which what others gave is applied: it gives nothing itself.
+        # With gradient accumulation, this batch may apply the sum; it contributes zeros.
         gradients = [_nothing_unless(finite, gradient) for gradient in gradients]
         update()
     elif tf.distribute.has_strategy():
@@ -140,7 +140,7 @@ def apply_gradients(optimizer, gradients, variables, finite):
 
 
 def _nothing_unless(finite, gradient):
-    """A gradient, or zeros where not `finite`; None stays None."""
+    """Returns the gradient, or zeros if not `finite`; None stays None."""
     if gradient is None:
         return None
     if isinstance(gradient, tf.IndexedSlices):
@@ -150,7 +150,7 @@ def _nothing_unless(finite, gradient):
 
 
 def _restored_unless(finite, update, variables):
-    """Replicas cannot update inside a branch: they update, and take it back."""
+    """Updates and, if not `finite`, restores the variables: replicas cannot update in a branch."""
     before = [tf.convert_to_tensor(v.value) for v in variables]
     update()
     after = [tf.convert_to_tensor(v.value) for v in variables]
@@ -163,5 +163,5 @@ def _all_but_steps(optimizer, variables):
 
 
 def scales_losses(optimizer):
-    """Whether the optimizer expects overflow, and skips a step then."""
+    """Returns whether the optimizer uses loss scaling, which skips steps on overflow."""
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)

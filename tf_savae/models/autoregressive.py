@@ -1,4 +1,4 @@
-"""`AutoregressiveModel`: the baseline without a latent variable."""
+"""`AutoregressiveModel`: the baseline without latent variables."""
 
 from typing import Any, Self
 
@@ -23,11 +23,11 @@ __all__ = ["AutoregressiveModel"]
 
 @register
 class AutoregressiveModel(BoundModel):
-    """p(x) without z (LSTM language model, Gated PixelCNN), trained with `fit(x)`.
+    """An autoregressive model p(x) without z, such as an LSTM language model or Gated PixelCNN.
 
     Args:
       decoder: a `tf_savae.networks.Decoder` that ignores z, such as `TextDecoder(latent_size=0)`.
-      seed: int, from which dropout is derived.
+      seed: int, seed of dropout.
 
     >>> from tf_savae.networks import TextDecoder
     >>> model = AutoregressiveModel(TextDecoder(20, 4, 8, latent_size=0))
@@ -52,7 +52,7 @@ class AutoregressiveModel(BoundModel):
 
     @property
     def objective(self) -> Objective:
-        """The `Objective` that trains it: -log p(x)."""
+        """The training `Objective`, -log p(x)."""
         return SYSTEMS[Autoregressive.name]
 
     def _outcome(self, x, seed, beta, training, probe):
@@ -70,18 +70,18 @@ class AutoregressiveModel(BoundModel):
             refuse_unknown(used, self.variables)
 
     def call(self, x: Nest, training: bool = False) -> tf.Tensor:
-        """log p(x), [B] nats: what `predict` gives."""
+        """Returns log p(x), [B] nats, as `predict` does."""
         return self.decoder(x, None, training=training)
 
     def log_likelihood(self, x: Nest, seed: Seed | None = None) -> tf.Tensor:
-        """log p(x), [B] nats, exact.
+        """Returns the exact log p(x), [B] nats.
 
         Args:
-          x: data [B, ...]; a list that can be one array is one, any other nest stays one.
-          seed: not used: nothing is drawn.
+          x: data [B, ...]; a list that converts to one array is converted, other nests are kept.
+          seed: not used, since the result is exact.
 
         Raises:
-          ValueError: x cannot be data of this model.
+          ValueError: x is not valid data for this model.
         """
         refuse_sparse(x)
         try:
@@ -92,7 +92,7 @@ class AutoregressiveModel(BoundModel):
         return self(x)
 
     def generate(self, n: int, seed: Seed | None = None, first: int = 0, **options: Any) -> Nest:
-        """n samples of x; sample i depends on (seed, first + i) alone.
+        """Samples n examples of x; sample i depends only on (seed, first + i).
 
         Arguments and errors are those of `SemiAmortizedVAE.generate`.
         """
@@ -103,7 +103,7 @@ class AutoregressiveModel(BoundModel):
         return decode_rows(self, tf.zeros([n, 0]), seed, first, **options)
 
     def sample(self, n: int, seed: Seed | None = None, first: int = 0, **options: Any) -> Nest:
-        """n samples of x: the same as `generate`."""
+        """Samples n examples of x; the same as `generate`."""
         return self.generate(n, seed, first, **options)
 
     def get_config(self) -> Config:

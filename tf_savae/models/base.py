@@ -1,4 +1,4 @@
-"""`BoundModel`: what both models share: compilation, metrics, callbacks, input validation."""
+"""`BoundModel`: base class of both models: compilation, metrics, callbacks, input validation."""
 
 import importlib
 from collections.abc import Callable
@@ -37,23 +37,23 @@ __all__ = ["BoundModel"]
 
 
 class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.Model):
-    """A keras.Model trained on a bound of log p(x); subclasses say which.
+    """Base class of Keras models trained on a bound of log p(x), defined by the subclass.
 
-    The loss is the mean over a batch's examples; with sample weights w it is sum(w loss) / sum(w),
-    so rows of weight 0 (padding of a partial batch) change nothing, and neither does a common
-    factor of all weights. Keras' own losses divide by the number of rows instead.
+    The loss is the mean over a batch's examples; with sample weights w it is sum(w loss) / sum(w).
+    Rows of weight 0 (padding of a partial batch) and a common factor of all weights therefore have
+    no effect. Keras' own losses divide by the number of rows instead.
 
-    Noise is a function of (seed, step): training resumed from a checkpoint draws what it would
-    have drawn, and two evaluations of the same data agree.
+    Noise is a function of (seed, step), so that training resumed from a checkpoint equals
+    uninterrupted training, and two evaluations of the same data agree.
 
-    Made inside the scope of a `tf.distribute` strategy, a model trains on all its replicas: batch
-    size then means that of the global batch, and as long as no layer looks at other rows (batch
-    normalisation does) or draws by itself (keras.layers.Dropout), any number of replicas gives the
-    weights that one process gives, up to rounding.
+    A model created inside the scope of a `tf.distribute` strategy trains on all its replicas; the
+    batch size is then that of the global batch. The weights equal those of a single process up to
+    rounding, unless a layer depends on other rows (batch normalisation) or draws its own noise
+    (keras.layers.Dropout).
 
-    Settings may be assigned on a model that is in use: `model.seed`, `layer.trainable`, a layer's
-    own attributes. Whatever was traced with another value is traced again at its next call. Parts
-    that weights follow from (`decoder`, `latent_size`, ...) are fixed: assigning them raises.
+    Settings may be assigned at any time: `model.seed`, `layer.trainable`, attributes of layers.
+    Functions traced with another value are retraced at their next call. Attributes that determine
+    the weights (`decoder`, `latent_size`, ...) are fixed: assigning them raises ValueError.
     """
 
     _changeable = {"seed": seeds.plain_seed}
@@ -66,14 +66,14 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
             initializer="zeros",
             dtype="int64",
             trainable=False,
-            aggregation="only_first_replica",  # Where there are several; all count alike.
+            aggregation="only_first_replica",  # The counts of all replicas are equal.
             name="evaluation_step",
         )
 
-    # What subclasses supply.
+    # Implemented by subclasses.
 
     def _outcome(self, x, seed, beta, training, probe):
-        """The objective's `Outcome`."""
+        """Returns the objective's `Outcome`."""
         raise NotImplementedError
 
     def _beta_at(self, step):
@@ -89,35 +89,35 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         metrics: dict[str, Callable] | None = None,
         **kwargs: Any,
     ) -> None:
-        """As `keras.Model.compile`, without a loss: the model brings its own, and its metrics.
+        """As `keras.Model.compile`, without a loss: the model has its own loss and metrics.
 
         Args:
           optimizer, jit_compile, kwargs: as in Keras; jit_compile is "auto", True or False.
-          metrics: further ones, {name: function}, means over examples: a function maps the
-            `tf_savae.objectives.Outcome` of a batch to numbers [B]. They are saved with the model,
-            as Keras saves functions: register them to load it.
+          metrics: additional metrics {name: function}, averaged over examples. A function maps the
+            `tf_savae.objectives.Outcome` of a batch to numbers [B]. They are saved with the model
+            as Keras saves functions: register them with Keras to load it.
 
         Raises:
-          ValueError: a loss was given, a metric is none, XLA was asked for and is impossible, or
-            the optimizer was made outside of the scope of the model's strategy.
+          ValueError: a loss was given, a metric is invalid, XLA was requested and is not supported,
+            or the optimizer was created outside of the scope of the model's strategy.
         """
         for name in ("loss", "loss_weights", "weighted_metrics"):
             if kwargs.get(name) is not None:
                 raise ValueError(
-                    f"{name}: {type(self).__name__} brings its own objective; expected none, got "
+                    f"{name}: {type(self).__name__} has its own objective; expected None, got "
                     f"{kwargs[name]!r}."
                 )
         if not isinstance(metrics, dict | None):
             raise ValueError(
-                f"metrics: {type(self).__name__} brings its own; expected none, or further ones as "
-                f"{{name: function of the objective's Outcome -> [B]}}, got {metrics!r}."
+                f"metrics: {type(self).__name__} has its own metrics; expected None, or additional "
+                f"ones as {{name: function of the objective's Outcome -> [B]}}, got {metrics!r}."
             )
         if kwargs.get("run_eagerly") and jit_compile is True:
-            raise ValueError("jit_compile=True: impossible with run_eagerly=True; choose one.")
+            raise ValueError("jit_compile: expected False with run_eagerly=True, got True.")
         chosen = resolve_jit_compile(jit_compile, self._layers_to_compile())
         if kwargs.get("run_eagerly"):
             chosen = False
-        self.__dict__.pop("_functions", None)  # Compiled for the old choice.
+        self.__dict__.pop("_functions", None)  # Compiled with the previous settings.
         self.__dict__["_asked"] = {"jit_compile": jit_compile, **kwargs}
         with self.distribute_strategy.scope():
             self._bound_metrics.set_own(metrics or {})
@@ -131,25 +131,25 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         keras_distribution.sums_beforehand(self.optimizer)
         if steps_per_execution != 1:
             raise ValueError(
-                "steps_per_execution: Keras fails under a tf.distribute strategy with more than 1; "
-                f"got {steps_per_execution}. Leave it out."
+                "steps_per_execution: expected 1 under a tf.distribute strategy, where Keras does "
+                f"not support more; got {steps_per_execution}. Leave it out."
             )
         keras_distribution.warn_of_layers(self._layers_to_compile())
 
     def _assert_compile_called(self, method_name=None):
         if not self.compiled:
             raise ValueError(
-                f"{method_name}: expected a compiled model. Call compile(optimizer) first; losses "
-                "and metrics are the model's own."
+                f"{method_name}: expected a compiled model. Call compile(optimizer) first, without "
+                "a loss."
             )
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Keras averages a batch over its rows to build a model; `fit` has built this one."""
+        """Overrides Keras' build from an averaged batch; `fit` has already built the model."""
         if not self.built:
             super()._maybe_symbolic_build(iterator, data_batch)
 
     def get_compile_config(self) -> Config | None:
-        """The arguments of `compile`, as JSON; "auto" stays "auto": other machines may differ."""
+        """Returns the arguments of `compile` as JSON; "auto" is kept, to be resolved at loading."""
         if not self.compiled:
             return None
         optimizer = keras.saving.serialize_keras_object(self.optimizer)
@@ -159,7 +159,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         return {"optimizer": optimizer, "metrics": own or None, **self._asked}
 
     def compile_from_config(self, config: Config) -> None:
-        """Compiles a loaded model; its optimizer gets the slots that its file will fill."""
+        """Compiles a loaded model and creates the optimizer's slots, so that they can be loaded."""
         config = dict(config)
         config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
         own = config.get("metrics") or {}
@@ -172,7 +172,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         return [layer for layer in self.layers if isinstance(layer, keras.layers.Layer)]
 
     def _evaluation_beta(self):
-        """Refinement descends the annealed objective, in validation during training too."""
+        """Returns the current annealed KL weight, which validation during training uses too."""
         if self.optimizer is None:
             return tf.ones([])
         return self._beta_at(apply_if_finite.batches(self.optimizer))
@@ -196,19 +196,19 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
     ) -> keras.callbacks.History:
         """As `keras.Model.fit` on x alone.
 
-        Batches of a dataset or generator are checked as they are read, those of a PyDataset as far
-        as its first one; NaN after the first batch is left to `skip_limit`.
+        Batches of a dataset or generator are validated as they are read; of a PyDataset only the
+        first batch is. NaN after the first batch is handled by `skip_limit`.
 
         Args:
           x, y, callbacks, kwargs: as in Keras; y is None. Arrays may have `sample_weight` [N] of
             numbers >= 0, and `validation_data` may be (x, None, sample_weight).
-          skip_limit: how many batches of an epoch may give a loss or gradient that is not finite;
-            they are skipped. Three in a row are too many in any case.
+          skip_limit: number of batches per epoch that may have a loss or gradient that is not
+            finite; they are skipped. Three such batches in a row always raise an error.
 
         Raises:
-          ValueError: targets or class weights were given, data or weights hold what cannot be
-            trained on, or an epoch found no batch.
-          NonFiniteError: too many batches gave a NaN or infinite loss or gradient.
+          ValueError: targets or class weights were given, data or weights are invalid, or an epoch
+            has no batch.
+          NonFiniteError: too many batches have a NaN or infinite loss or gradient.
         """
         self._assert_compile_called("fit")
         check_no_class_weight(kwargs.get("class_weight"))
@@ -234,18 +234,18 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         return [NoEmptyPass(), *guards, *given, FollowInEpochs()]
 
     def _prepared(self, x, batch_size=None):
-        """What training needs before its first step: weights, a measured product, slots."""
+        """Prepares the first training step: weights, Hessian-vector product, optimizer slots."""
         self._follow_settings()
         if self._needs_batch():
             x = self._with_first_batch(self.prepare_fit, x, batch_size)
         if self.built and self.compiled and not self.optimizer.built:
-            # Here and not in the first step, which would be traced a second time without it.
+            # Built here, since building in the first step would cause a second trace.
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
         return x
 
     def _with_weights(self, x, batch_size=None):
-        """Makes the weights from the first batch if there are none yet; returns the data."""
+        """Creates the weights from the first batch if there are none yet; returns the data."""
         if self.built and not self._data_spec_is_guess:
             return x
         return self._with_first_batch(self.ensure_built, x, batch_size)
@@ -258,9 +258,9 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         return x
 
     def evaluate(self, x: Nest = None, y: None = None, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate` on x alone, and `sample_weight` for arrays; raises as `fit`."""
+        """As `keras.Model.evaluate` on x and, for arrays, `sample_weight`; raises as `fit`."""
         self._assert_compile_called("evaluate")
-        if kwargs.get("_use_cached_eval_dataset"):  # Validation, which `fit` has checked.
+        if kwargs.get("_use_cached_eval_dataset"):  # Validation data, already checked by `fit`.
             return super().evaluate(x, y, **kwargs)
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
         batches = self.batch_checks()
@@ -306,13 +306,10 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         steps: int | None = None,
         callbacks: Any = None,
     ) -> Nest:
-        """Latent codes, [N, Z]: the means of the refined posteriors; as `keras.Model.predict`.
+        """Returns the means of the refined posteriors, [N, Z]; as `keras.Model.predict`.
 
-        Of an `AutoregressiveModel`, which has none: log p(x), [N] nats. NumPy arrays in any case.
-        `infer` gives the posteriors, `reconstruct` what the decoder makes of the codes.
-
-        Raises:
-          ValueError: x holds what cannot be data of this model.
+        For an `AutoregressiveModel` it returns log p(x), [N] nats. The result is a NumPy array.
+        `infer` returns the posteriors, `reconstruct` the decoded examples. Raises as `fit`.
         """
         self._check_arrays(x)
         batches = self.batch_checks()
@@ -328,7 +325,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         return super().predict_on_batch(self._with_weights(x))
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raises NotImplementedError: the objective is no function of an output and a target."""
+        """Raises NotImplementedError: the objective is not a function of outputs and targets."""
         raise NotImplementedError(
             f"compute_loss: {type(self).__name__} computes its objective in train_step and "
             "test_step, from x alone. Use evaluate or test_on_batch, or negative_elbo or "
@@ -336,34 +333,34 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         )
 
     def export(self, path: PathLike, format: str = "tf_saved_model", **options: Any) -> Path:
-        """Writes the model as a SavedModel that TF Serving runs: `tf_savae.export(model, path)`.
+        """Exports a SavedModel for TF Serving, as `tf_savae.export(model, path)` does.
 
-        Options, result and errors are its own; there is no `format` but Keras' "tf_saved_model".
+        Options, result and errors are the same; the only `format` is Keras' "tf_saved_model".
         """
         validation.choice("format", format, ("tf_saved_model",))
-        # The root knows all floors; serving stands above this one.
+        # Imported from the root: serving is a layer above models.
         return importlib.import_module("tf_savae").export(self, path, **options)
 
     def _check_arrays(self, x):
         check_arrays(x, *self._data_limits())
 
     def _data_limits(self):
-        """(vocabulary_size, data_range) of what the decoder's likelihood is of."""
+        """Returns (vocabulary_size, data_range), the limits of the decoder's likelihood."""
         return tuple(getattr(self.decoder, n, None) for n in ("vocabulary_size", "data_range"))
 
     def batch_checks(self) -> BatchChecks:
-        """`BatchChecks` for one pass over a dataset of this model's data, as `fit` makes them."""
+        """Returns the `BatchChecks` that `fit` uses, for one pass over a dataset."""
         return BatchChecks(*self._data_limits())
 
     def _checked(self, x, y, sample_weight):
-        """(y, sample_weight) as Keras keeps them; raises for what is no data of this model."""
+        """Validates arrays; returns (y, sample_weight) in the form that Keras keeps."""
         if keras_distribution.is_target(y):
             raise ValueError(f"y: {NO_TARGETS}")
         self._check_arrays(x)
         return as_pair(x, check_sample_weight(sample_weight, x))
 
     def _validation(self, data, batches):
-        """Validation data as Keras takes them, checked now and not after the first epoch."""
+        """Validates validation data before the first epoch; returns them in Keras' form."""
         if isinstance(data, (tuple, list)):
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
             return (x, *self._checked(x, y, sample_weight))
@@ -376,13 +373,13 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         return keras_distribution.as_shared(with_targets(x), self)
 
     def _needs_batch(self):
-        """Whether `prepare_fit` has anything to do; looking at a dataset may move its shuffle."""
+        """Returns whether `prepare_fit` needs a batch; reading one may advance a shuffle."""
         return not self.built or self._data_spec_is_guess
 
     def prepare_fit(self, batch: Nest) -> None:
-        """What needs a batch of data before training starts: weights, and choices that it decides.
+        """Prepares training with a batch of data: creates weights and resolves "auto" settings.
 
-        `fit` does so by itself.
+        `fit` calls it.
 
         Args:
           batch: nest of tensors [B, ...], x of one batch.
@@ -391,10 +388,10 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
 
     def _check_weights(self):
         for variable in self.variables:
-            remedy = "Load a checkpoint of before they went wrong."
+            remedy = "Load an earlier checkpoint."
             validation.finite(f"weights {variable.path}", variable.numpy(), remedy)
 
     def _tokens(self, x):
-        """Predicted tokens per example [B], or None of a decoder that predicts no tokens."""
+        """Returns predicted tokens per example [B], or None for decoders without tokens."""
         count = getattr(self.decoder, "count_tokens", None)
         return None if count is None else count(x)

@@ -1,4 +1,4 @@
-"""Build a model from a batch of data, and again when it is loaded."""
+"""Build a model's weights from a batch of data, and restore them when it is loaded."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ __all__ = ["BuildsFromData", "first_batch", "make_parts", "shapes_of", "spec_of"
 
 
 class BuildsFromData(MixedIn):
-    """Remembers the shapes and dtypes of x, so that a loaded model has its weights at once."""
+    """Mixin that saves the shapes and dtypes of x, so that a loaded model is built immediately."""
 
     _data_spec = None
     _data_spec_is_guess = False  # Of dtypes, which `build` is not told.
@@ -28,46 +28,46 @@ class BuildsFromData(MixedIn):
         """Creates all weights by running the parts on x, without refinement."""
         raise NotImplementedError
 
-    built: bool  # Keras says so.
+    built: bool  # Set by Keras.
 
     @property
     def data_spec(self) -> Nest:
-        """[shape of one example, dtype] for each tensor of the nest x; None before data."""
+        """[shape of one example, dtype] for each tensor of the nest x; None until built."""
         return self._data_spec
 
     def ensure_built(self, x: Nest) -> None:
-        """Creates the weights, unless there are some, before the first step is traced.
+        """Creates the weights, unless they exist, before the first step is traced.
 
         Args:
           x: nest of tensors [B, ...], one batch or less.
 
         Raises:
-          ValueError: the layers do not take x, or a weight of theirs would not be trained.
+          ValueError: the layers do not accept x, or one of their weights would not be trained.
         """
         if not self.built:
             with self.distribute_strategy.scope():
                 self._make_parts(x)
             self.built = True
         if self._data_spec is None or self._data_spec_is_guess:
-            # Past Keras, which tracks attributes that are dicts: this is no state of the model.
+            # Bypasses Keras, which tracks dict attributes as state of the model.
             self.__dict__.update(_data_spec=spec_of(x), _data_spec_is_guess=False)
 
     def _ensure_built_in_graph(self, x):
-        """As `ensure_built`, for x that may be a tensor of a graph: by zeros, outside of it."""
+        """As `ensure_built`, for x that may be symbolic: builds with zeros outside the graph."""
         if not self.built:
             with tf.init_scope():
                 self.ensure_built(zeros_of(spec_of(x)))
 
     def build(self, input_shape: Any = None) -> None:
-        """Makes the weights for data of a shape, as a batch would; `fit` and others do so too.
+        """Creates the weights for data of a given shape; `fit` and other methods also do so.
 
         Args:
           input_shape: (None, ...) of x, or a dict or list of such shapes. Lengths may be None.
-            Values are taken for floats, and for token ids (int32) where the decoder has a
-            vocabulary: for a nest that mixes both call the model on a batch instead.
+            Values are floats, or token ids (int32) if the decoder has a vocabulary. For a nest
+            that mixes both, call the model on a batch instead.
 
         Raises:
-          ValueError: no shape was given, or the layers do not take it.
+          ValueError: no shape was given, or the layers do not accept it.
         """
         if self.built:
             return
@@ -84,52 +84,52 @@ class BuildsFromData(MixedIn):
     def __call__(self, x: Nest, *args: Any, **kwargs: Any) -> Nest:
         if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(x)):
             raise ValueError(
-                f"x: expected data, got a symbolic keras.KerasTensor: {type(self).__name__} is "
-                "trained by itself and is no layer of another model. Put a SemiAmortizedRefinement "
-                "between the layers of yours."
+                f"x: expected data, got a symbolic keras.KerasTensor: {type(self).__name__} cannot "
+                "be a layer of another model. Use a SemiAmortizedRefinement between the layers of "
+                "that model."
             )
         refuse_sparse(x)
         self.ensure_built(x)
         return super().__call__(x, *args, **kwargs)
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
-        """As `keras.Model.summary`; with the shapes of what the parts give, once there is data."""
+        """As `keras.Model.summary`; a built model also shows the output shapes of its parts."""
         known: list = self._part_shapes() if self.built and self._data_spec is not None else []
         with private_keras.shown_shapes(known):
             super().summary(*args, **kwargs)
 
     def _part_shapes(self):
-        """[(layer, nest of the shapes it gives)] of a built model's parts."""
+        """Returns [(layer, nest of its output shapes)] of a built model's parts."""
         return [(self.decoder, (None,))]
 
     def get_build_config(self) -> Config | None:
-        """What `build_from_config` needs, as JSON."""
+        """Returns the configuration of `build_from_config`, as JSON."""
         if self._data_spec is None:
             return None
         return {"data_spec": keras.saving.serialize_keras_object(self._data_spec)}
 
     def build_from_config(self, config: Config) -> None:
-        """Makes the weights of a loaded model."""
+        """Creates the weights of a loaded model."""
         spec = keras.saving.deserialize_keras_object(config["data_spec"])
         # Unknown lengths (text) may be anything: a short row is enough.
         self.ensure_built(zeros_of(spec))
 
 
 def shapes_of(outputs):
-    """Of a nest of tensors, with None for the batch."""
+    """Returns the shapes of a nest of tensors, with None for the batch dimension."""
     return tf.nest.map_structure(lambda tensor: (None, *tensor.shape[1:]), outputs)
 
 
 def make_parts(model, x):
-    """Makes the weights of a `SemiAmortizedVAE`'s parts by running each on one row of x.
+    """Creates the weights of a `SemiAmortizedVAE`'s parts by calling each on one row of x.
 
     Raises:
-      ValueError: a part does not fit the others, or a weight of its layers would not be trained.
+      ValueError: the parts do not fit together, or a weight would not be trained.
     """
     x = tf.nest.map_structure(lambda part: part[:1], standardized(model, x))
     with watched_variables() as used:
         if model.encoder is not None:
-            model.encoder(x)  # Outside any scope: a layer's weights are made at its first call.
+            model.encoder(x)  # Outside any scope: the first call creates the weights.
         parameters = encoded(model, x, seeds.as_seed(0), False)[0]
         if tf.executing_eagerly():
             check_family(model.family, parameters)
@@ -138,7 +138,7 @@ def make_parts(model, x):
         if not model.refinement.built:
             model.refinement.build()
         model.refinement.build_rule(parameters)
-        # Also a decoder that calls itself built: one loaded from a file has no weights yet.
+        # Also if `decoder.built`: a decoder loaded from a file has no weights yet.
         model.decoder(x, zero_codes(posterior, tf.nest.flatten(x)[0].shape[0]))
     refuse_unknown(used, model.variables)
 
@@ -154,7 +154,7 @@ def _make_prior(model, posterior, parameters):
 
 
 def _trial_parameters(model, parameters):
-    """Those of the standard normal where the family knows them: an encoder's may be extreme."""
+    """Returns N(0, I) parameters if the family defines them: the encoder's may be extreme."""
     try:
         return model.family.zeros(1, model.latent_size, model.variable_dtype)
     except NotImplementedError:
@@ -162,14 +162,14 @@ def _trial_parameters(model, parameters):
 
 
 def spec_of(x):
-    """Shapes for one example and dtypes, [shape, dtype] for each tensor of the nest."""
+    """Returns [shape of one example, dtype] for each tensor of the nest."""
     return keras.tree.map_structure(
         lambda t: (list(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)), x
     )
 
 
 def _spec_of_shapes(shapes, dtype):
-    """As `spec_of`, from shapes [B, ...] with None where a length is not known."""
+    """As `spec_of`, from shapes [B, ...] with None for unknown lengths."""
     if isinstance(shapes, dict):
         return {name: _spec_of_shapes(shape, dtype) for name, shape in shapes.items()}
     shapes = list(shapes)
@@ -179,7 +179,7 @@ def _spec_of_shapes(shapes, dtype):
 
 
 def zeros_of(spec, rows=1):
-    """Examples of zeros for what `spec_of` described; lengths that may vary are 2."""
+    """Returns examples of zeros for the result of `spec_of`; unknown lengths become 2."""
     if _is_leaf(spec):
         shape, dtype = spec
         return tf.zeros([rows] + [2 if n is None else n for n in shape], dtype)
@@ -193,14 +193,14 @@ def _is_leaf(spec):
 
 
 def first_batch(x, size):
-    """The first batch of data, and data that still hold it.
+    """Returns the first batch of data, and data that still contain it.
 
     Args:
       x: arrays, a tf.data.Dataset, a keras.utils.PyDataset or PyTorch's DataLoader.
-      size: rows of a batch, for arrays.
+      size: batch size for arrays.
 
     Returns:
-      (the batch's x as tensors, or None where it cannot be had; what to give to `fit`).
+      (x of the first batch as tensors, or None if it cannot be read; the data to pass to `fit`).
 
     >>> batch, _ = first_batch(tf.ones([5, 2]), 3)
     >>> batch.shape.as_list()

@@ -1,4 +1,4 @@
-"""Callbacks that `fit` always adds: stop on NaN, warn of unstable or idle refinement."""
+"""Callbacks that `fit` adds: stop on NaN, warn of unstable refinement or a weak encoder."""
 
 import keras
 import tensorflow as tf
@@ -16,11 +16,11 @@ __all__ = [
 ]
 
 
-_NOTABLE = 0.002  # Share of the bound: a loss below it may be noise.
-_LARGE_GAIN = 0.1  # Share of the bound by which steps that merely refine do not lower it.
+_NOTABLE = 0.002  # Fraction of the bound: a smaller increase may be noise.
+_LARGE_GAIN = 0.1  # Fraction of the bound: a larger gain by refinement indicates a weak encoder.
 _WEAK_SIGNAL = 0.3  # Cosine, mean over examples.
-_IN_A_ROW = 3  # Batches: so many at once are no accident of the data.
-_AHEAD = [10**n for n in range(7)]  # Training steps at which a schedule is asked what is to come.
+_IN_A_ROW = 3  # Batches: this many consecutive ones are not due to single outliers.
+_AHEAD = [10**n for n in range(7)]  # Training steps at which a schedule is evaluated in advance.
 _EFFECTS = {
     keras.callbacks.EarlyStopping: "stops training early",
     keras.callbacks.ReduceLROnPlateau: "lowers the learning rate early",
@@ -29,7 +29,7 @@ _EFFECTS = {
 
 
 class NonFiniteError(ArithmeticError):
-    """Losses or gradients became NaN or infinite too often.
+    """Raised if losses or gradients are NaN or infinite too often.
 
     >>> issubclass(NonFiniteError, ArithmeticError)
     True
@@ -37,13 +37,14 @@ class NonFiniteError(ArithmeticError):
 
 
 class TooManySkippedError(NonFiniteError):
-    """Of `StopOnNonFinite`: the weights are good, and the batches were skipped."""
+    """Raised by `StopOnNonFinite`; the batches were skipped, so the weights are finite."""
 
 
 class NoEmptyPass(keras.callbacks.Callback):
-    """Refuses an epoch of training, or an evaluation, without a batch: Keras reports a loss of 0.
+    """Raises ValueError if an epoch or evaluation has no batch; Keras would report a loss of 0.
 
-    Keras announces a batch before it looks for one, so that only ends of batches count.
+    Keras calls `on_batch_begin` before it reads the batch, so that only ends of batches are
+    counted.
     """
 
     def __init__(self):
@@ -81,8 +82,8 @@ class NoEmptyPass(keras.callbacks.Callback):
 def _refuse_none(any_batch, expected):
     if not any_batch:
         raise ValueError(
-            f"{expected}, got none. A generator, and a dataset made of one, can be read only once: "
-            "give as many batches as are asked for, or a dataset of a function that begins anew, "
+            f"{expected}, got none. A generator, or a dataset made from one, can be read only "
+            "once: provide as many batches as all epochs need, or a dataset that restarts, "
             "tf.data.Dataset.from_generator(function, ...)."
         )
 
@@ -90,14 +91,14 @@ def _refuse_none(any_batch, expected):
 class StopOnNonFinite(keras.callbacks.Callback):
     """Raises `NonFiniteError` once too many batches were skipped.
 
-    The train step leaves weights and optimizer alone where loss or gradient is not finite, and
-    counts it in the metric `skipped`; the weights stay those of the last batch that was used.
-    Here training ends at the third such batch in a row, at the one after `limit` in an epoch, and
-    at the end of an epoch that used none. `keras.callbacks.TerminateOnNaN` ends `fit` as if
-    training were done, and later callbacks would still write a checkpoint.
+    If loss or gradient is not finite, the train step does not change weights and optimizer, and
+    counts the batch in the metric `skipped`. This callback stops training at the third such batch
+    in a row, after more than `limit` in an epoch, and at the end of an epoch in which all batches
+    were skipped. `keras.callbacks.TerminateOnNaN` would end `fit` normally, and later callbacks
+    would still write a checkpoint.
 
-    Keras turns every batch's logs into numbers before any callback sees them, so that reading one
-    costs no further wait for the device.
+    Keras converts the logs of every batch to numbers before it calls callbacks, so that reading
+    them causes no further synchronisation with the device.
     """
 
     def __init__(self, limit=10):
@@ -109,7 +110,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self._batches = 0
 
     def on_train_batch_begin(self, batch, logs=None):
-        if not self._batches:  # By now a resumed epoch has its metrics back.
+        if not self._batches:  # The metrics of a resumed epoch have been restored.
             skipped = self.model._bound_metrics.trackers["skipped"].result()
             self._before = self._skipped = int(skipped)
 
@@ -121,8 +122,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
         if not new:
             return
         logging.warning(
-            "batch %d of this epoch gave a loss or gradient that is NaN or infinite: it was "
-            "skipped, as %d of this epoch so far (metric `skipped`)",
+            "batch %d of this epoch has a NaN or infinite loss or gradient: it was skipped, as "
+            "were %d batches of this epoch so far (metric `skipped`)",
             batch,
             self._skipped,
         )
@@ -137,15 +138,15 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def _stop(self, which):
         raise TooManySkippedError(
-            f"{which} gave a loss or gradient that is NaN or infinite. Expected finite numbers: "
-            "look for NaN in the data, a learning rate or refinement step_size that is too large, "
-            "or half-precision overflow. These batches were skipped: the weights are those of the "
+            f"{which}: expected finite loss and gradients, got NaN or infinity. Check for NaN in "
+            "the data, a learning rate or refinement step_size that is too large, or "
+            "half-precision overflow. These batches were skipped: the weights are those of the "
             "last batch that was used."
         )
 
 
 class WarnOfInstability(keras.callbacks.Callback):
-    """Says in plain words, once a fit, when refinement is too unstable to learn through."""
+    """Warns, once per fit, if refinement is too unstable to be differentiated."""
 
     def __init__(self, refinement):
         super().__init__()
@@ -158,7 +159,7 @@ class WarnOfInstability(keras.callbacks.Callback):
             self._said = True
             logging.warning(
                 "Refinement is unstable (epoch %d): %s. Its exact derivative is then mostly noise "
-                "and training may learn nothing. Remedies: a smaller step_size, a smaller "
+                "and training may fail. Remedies: a smaller step_size, a smaller "
                 "clip_norm, adjoint_clip_norm, adjoint='truncated', learn_step_size=True, or "
                 "slower KL annealing.",
                 epoch + 1,
@@ -167,9 +168,9 @@ class WarnOfInstability(keras.callbacks.Callback):
 
 
 class WarnOfIdleEncoder(keras.callbacks.Callback):
-    """Says in plain words, once a fit, when the refinement steps do the encoder's work.
+    """Warns, once per fit, if refinement compensates for a poor encoder.
 
-    In two epochs in a row: at the very beginning every encoder is behind.
+    The condition must hold in two consecutive epochs, since every encoder is poor at first.
     """
 
     def __init__(self):
@@ -177,7 +178,7 @@ class WarnOfIdleEncoder(keras.callbacks.Callback):
         self._row = 0
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._row == 2 or not self.model.objective.encoder_crosses:  # Said; or not to be.
+        if self._row == 2 or not self.model.objective.encoder_crosses:  # Warn once, if at all.
             return
         problem = idle_encoder(logs or {})
         self._row = self._row + 1 if problem else 0
@@ -193,7 +194,7 @@ class WarnOfIdleEncoder(keras.callbacks.Callback):
 
 
 def idle_encoder(logs):
-    """What in an epoch's metrics shows steps that do the encoder's work: a sentence, or None.
+    """Returns a sentence on metrics that show a poor encoder behind refinement, or None.
 
     >>> idle_encoder(
     ...     {"amortized_bound": 40.0, "bound": 25.0, "encoder_signal": 0.05, "steps": 5.0})
@@ -212,14 +213,14 @@ def idle_encoder(logs):
 
 
 def instabilities(logs, refinement):
-    """What in an epoch's metrics shows unstable refinement, as a list of sentences.
+    """Returns a list of sentences on an epoch's metrics that show unstable refinement.
 
     >>> instabilities({"made_worse": 0.6, "refinement_gain": -2.0, "bound": 20.0}, None)
     ['refinement made the objective worse, for 60% of the examples and by 2 nats on average']
     """
     found = []
     worse, loss = logs.get("made_worse", 0.0), -logs.get("refinement_gain", 0.0)
-    # A share alone proves nothing: where there is little to gain, noise makes half of them worse.
+    # The fraction alone is not conclusive: if the gain is small, noise makes half of them worse.
     if worse > 0.4 and loss > _NOTABLE * abs(logs.get("bound", 0.0)):
         found.append(
             f"refinement made the objective worse, for {worse:.0%} of the examples and by "
@@ -237,7 +238,7 @@ def instabilities(logs, refinement):
 
 
 def warn_of_monitors(callbacks, beta_at, step):
-    """Warns once of Keras callbacks that choose by a loss that rises with the KL weight.
+    """Warns of Keras callbacks that monitor a loss that increases with the KL weight.
 
     Args:
       callbacks: list of Keras callbacks.
@@ -251,16 +252,16 @@ def warn_of_monitors(callbacks, beta_at, step):
         return
     names = [f"{type(callback).__name__} {effect}" for callback, effect in found]
     logging.warning(
-        "%s: it watches %r, which holds the KL weight times the KL and rises while the weight is "
-        "annealed, whatever the model learns. Watch the bound instead: monitor='val_bound', "
-        "mode='min'; and let EarlyStopping begin when annealing is over, with start_from_epoch.",
+        "%s: it monitors %r, which includes the KL weight times the KL and increases while the "
+        "weight is annealed. Monitor the bound instead: monitor='val_bound', mode='min'; and "
+        "start EarlyStopping after annealing, with start_from_epoch.",
         ", ".join(names),
         found[0][0].monitor,
     )
 
 
 def _effect(callback):
-    """What a callback does wrongly where the loss rises; None for any other callback."""
+    """Returns the wrong effect of a callback if the loss increases, or None."""
     if getattr(callback, "monitor", None) not in ("loss", "val_loss"):
         return None
     if getattr(callback, "start_from_epoch", 0) or not getattr(callback, "save_best_only", True):

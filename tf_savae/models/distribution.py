@@ -1,9 +1,9 @@
-"""Train on several replicas (tf.distribute) with the numbers of a single process.
+"""Train on several replicas (tf.distribute) with the results of a single process.
 
-Each replica holds some rows of the global batch, draws their noise as one process would
-(`tf_savae.core.batch_shard`) and computes their part of the loss's gradient, in an XLA program of
-its own where the model is compiled with XLA. The parts are summed, and every replica makes the same
-update.
+Each replica has some rows of the global batch, draws the same noise for them as a single process
+(`tf_savae.core.batch_shard`) and computes their contribution to the gradient. If the model is
+compiled with XLA, this is a separate XLA program per replica. The contributions are summed, and all
+replicas apply the same update.
 """
 
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ class Part(NamedTuple):
       sample_weight: [b], or None.
       shard: the `Shard`; None without a strategy.
       weight: sum of the global batch's sample weights; None without a strategy.
-      rows: b as it came: less than x has where that was empty.
+      rows: b before padding: 0 if the replica received no rows.
     """
 
     x: Any
@@ -47,12 +47,12 @@ class Part(NamedTuple):
 
 
 def _context():
-    """The replica context under a strategy that was asked for, else None."""
+    """Returns the replica context under a strategy, else None."""
     return tf.distribute.get_replica_context() if tf.distribute.has_strategy() else None
 
 
 def number():
-    """How many replicas train together: 1 without a strategy.
+    """Returns the number of replicas, 1 without a strategy.
 
     >>> number()
     1
@@ -61,15 +61,15 @@ def number():
 
 
 def part_of(x, sample_weight, dtype):
-    """The `Part` that a replica was handed; without a strategy, the batch as it is.
+    """Returns the `Part` of a replica; without a strategy, the whole batch.
 
-    A replica without a row, as the last batch of an epoch may leave it, gets one of zeros, of
-    weight 0: it has to take part in every sum.
+    A replica without rows, which occurs in the last batch of an epoch, gets one row of zeros with
+    weight 0, since it must take part in every all-reduce.
 
     Args:
       x: nest of tensors [b, ...].
       sample_weight: [b] or None.
-      dtype: of sums of weights.
+      dtype: dtype of sums of weights.
     """
     context = _context()
     if context is None:
@@ -102,28 +102,28 @@ def part_of(x, sample_weight, dtype):
 
 
 def _rows(x):
-    """Rows of a nest of tensors: as an int or None, and as an int or tensor."""
+    """Returns the number of rows of a nest: (int or None, int or tensor)."""
     first = tf.nest.flatten(x)[0]
     known = first.shape[0]
     return known, tf.shape(first)[0] if known is None else known
 
 
 def _longer(tensor, rows):
-    """`tensor` with `rows` rows of zeros behind it."""
+    """Returns `tensor` with `rows` rows of zeros appended."""
     longer = tf.pad(tensor, [[0, rows]] + [[0, 0]] * (tensor.shape.rank - 1))
     longer.set_shape([None, *tensor.shape[1:]])
     return longer
 
 
 def run(model, name, function, shard, *arguments):
-    """`function(*arguments)` for this replica's shard, in an XLA program of its own if possible.
+    """Calls `function(*arguments)` for this replica's shard, as a separate XLA program if possible.
 
-    The program ends before replicas are joined, which XLA cannot compile on CPU and GPU.
+    The program does not include the all-reduce, which XLA cannot compile on CPU and GPU.
 
     Args:
       model: the `BoundModel`.
-      name: of the function, which is compiled once per name and replica.
-      shard: a `Shard`, or None without a strategy: then it is simply called.
+      name: name of the function, which is compiled once per name and replica.
+      shard: a `Shard`, or None without a strategy, where the function is called directly.
     """
     context = _context()
     if context is None:
@@ -136,7 +136,7 @@ def run(model, name, function, shard, *arguments):
     whole = isinstance(context.strategy, tf.distribute.TPUStrategy)  # Compiled already.
     if whole or not model.jit_compile or model.run_eagerly:
         return shared(shard, *arguments)
-    # One for each device, since it reads that replica's copies of the weights.
+    # One function per device, since it reads that replica's copies of the weights.
     key = ("replica", name, tf.constant(0).device)
     return model._functions_kept().get(key, shared, jit_compile=True)(shard, *arguments)
 
@@ -146,7 +146,7 @@ def _dense(value):
 
 
 def total(values):
-    """The sum over replicas of a nest of tensors, on each of them; None stays None.
+    """Returns the sum over replicas of a nest of tensors, on each replica; None stays None.
 
     >>> float(total(tf.constant(2.0)))
     2.0
@@ -161,7 +161,7 @@ def total(values):
 
 
 def once(value):
-    """`value` on the first replica and 0 on the others, for what is counted once a batch.
+    """Returns `value` on the first replica and 0 on the others, for values counted once per batch.
 
     >>> float(once(tf.constant(1.0)))
     1.0
@@ -174,7 +174,7 @@ def once(value):
 
 
 def assign(variables, values):
-    """Writes values, the same on each replica, to Keras variables of any kind.
+    """Assigns values, equal on all replicas, to Keras variables of any kind.
 
     >>> variable = keras.Variable(0.0)
     >>> assign([variable], [tf.constant(3.0)])
@@ -197,13 +197,13 @@ def _assign_everywhere(strategy, variables, values):
 
 
 def logs(trackers):
-    """The results of metrics {name: keras.metrics.Metric} over all replicas' rows so far."""
+    """Returns the results of metrics {name: keras.metrics.Metric} over the rows of all replicas."""
     context = _context()
     if context is None:
         return {name: tracker.result() for name, tracker in trackers.items()}
     variables = [v for tracker in trackers.values() for v in tracker.variables]
     mine = [tf.cast(tf.convert_to_tensor(v.value), tf.float64) for v in variables]
-    sums = tf.unstack(total(tf.stack(mine)), num=len(mine))  # One message, not one for each.
+    sums = tf.unstack(total(tf.stack(mine)), num=len(mine))  # One all-reduce for all of them.
     known = [(v, tf.cast(s, v.dtype)) for v, s in zip(variables, sums, strict=True)]
     with keras.StatelessScope(state_mapping=known):
         results = {name: tracker.result() for name, tracker in trackers.items()}
@@ -211,7 +211,7 @@ def logs(trackers):
 
 
 def agreed(value):
-    """The first replica's `value`, a number, on every process of a strategy.
+    """Returns the first replica's `value`, a number, on every process of a strategy.
 
     >>> agreed(3)
     3.0
@@ -226,7 +226,7 @@ def agreed(value):
 
 
 def least(value, count):
-    """The least `value`, of 0 to `count` - 1, that any process of a strategy has.
+    """Returns the minimum over the processes of a strategy of `value`, from 0 to `count` - 1.
 
     >>> least(2, 3)
     2
@@ -236,7 +236,7 @@ def least(value, count):
 
 
 def _sum_over_replicas(mine):
-    """The sum of what `mine(replica context)` gives in each replica; None where there is one."""
+    """Returns the sum of `mine(replica context)` over replicas; None if there is only one."""
     if not tf.distribute.has_strategy() or number() == 1:
         return None
     strategy = tf.distribute.get_strategy()
@@ -245,6 +245,6 @@ def _sum_over_replicas(mine):
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, mine(context))
 
-    # A plain call would run replicas one after the other, each waiting for the sum.
+    # A direct call would run replicas sequentially, each waiting for the all-reduce.
     results = strategy.run(tf.function(summed, autograph=False))
     return strategy.experimental_local_results(results)[0]

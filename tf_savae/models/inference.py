@@ -1,6 +1,6 @@
 """Inference methods of `SemiAmortizedVAE`: posteriors, bounds, likelihoods and samples.
 
-Each is a function of the model, compiled once per set of options and settings.
+Each is compiled once per set of options and settings of the model.
 """
 
 from typing import Any
@@ -43,23 +43,23 @@ def infer(
     samples: int | None = None,
     fall_back: int | None = None,
 ) -> Distribution:
-    """The posterior q(z; lambda_K) of each example, a TFP distribution.
+    """Returns the refined posterior q(z; lambda_K) of each example, a TFP distribution.
 
-    `encode` gives the posterior before the steps, in the same form.
+    `encode` returns the posterior before refinement.
 
     Args:
       x: data [B, ...].
-      steps: K; by default the refinement layer's own (0 with objective "vae", whose posterior
+      steps: K; by default that of the refinement layer (0 with objective "vae", whose posterior
         is the encoder's).
-      seed: int or stateless seed [2]; 0 by default: the answer is reproducible. An example's
-        noise belongs to its row: at another place in x it draws other noise.
+      seed: int or stateless seed [2]; 0 by default, so that the result is reproducible. The noise
+        of an example depends on its row in x.
       early_stopping: nats; stop refining an example after a step that gains less.
-      samples: of z in each step; by default the refinement layer's own, and with
-        early_stopping 8 if that is more: steps that stop by themselves all see the same
-        noise, and with one sample of it they fit that sample.
-      fall_back: draws of noise by which each example's refined ELBO is compared with the
-        amortized one; where it is worse the answer is the encoder's. By default the
-        refinement layer's own; 0 never falls back.
+      samples: samples of z in each step; by default those of the refinement layer, with
+        early_stopping at least 8: all steps then use the same noise, and would overfit a
+        single sample.
+      fall_back: number of noise samples with which each example's refined ELBO is compared with
+        the ELBO at lambda_0; if it is worse, the result is lambda_0. By default that of the
+        refinement layer; 0 never falls back.
     """
     steps = _steps_of(model, steps)
     options = _checked_options(early_stopping, samples, fall_back)
@@ -72,10 +72,10 @@ def infer(
 
 
 def encode(model: Any, x: Nest) -> Distribution:
-    """The encoder's posterior q(z; lambda_0) of each example, a TFP distribution, as `infer` gives.
+    """Returns the encoder's posterior q(z; lambda_0) of each example, a TFP distribution.
 
-    It is `infer(x, steps=0)`: a model that was trained to be refined does better with `infer`. The
-    prior is the answer where there is no encoder. `encoded_parameters` gives lambda_0 itself.
+    Equal to `infer(x, steps=0)`. For a model trained with refinement, `infer` has a better ELBO.
+    Without an encoder the result is the prior. `encoded_parameters` returns lambda_0 itself.
 
     Args:
       x: data [B, ...].
@@ -95,7 +95,7 @@ def refined_parameters(
     samples: int | None = None,
     fall_back: int | None = None,
 ) -> Nest:
-    """lambda_K for x: no gradient crosses, dropout off, beta 1; arguments as for `infer`."""
+    """Returns lambda_K for x, without gradients, dropout off, beta 1; arguments as for `infer`."""
     steps = _steps_of(model, steps)
     if samples is None:
         least = 1 if early_stopping is None else _STOPPING_SAMPLES
@@ -120,11 +120,11 @@ def refined_parameters(
 def negative_elbo(
     model: Any, x: Nest, steps: int | None = None, seed: Seed | None = None
 ) -> tf.Tensor:
-    """The negative ELBO of each example after K steps, beta 1, [B] nats.
+    """Returns the negative ELBO of each example after K steps, beta 1, [B] nats.
 
-    One sample of z per example, drawn afresh after the last step. steps=0 gives the amortized
-    bound. Refining on test data is fair: any posterior gives a bound. As for `infer`, an
-    example's noise belongs to its row.
+    Uses one new sample of z per example after the last step. steps=0 gives the bound at lambda_0.
+    Refining on test data is valid: any posterior gives a bound. As for `infer`, the noise of an
+    example depends on its row.
     """
     steps = _steps_of(model, steps)
 
@@ -140,10 +140,10 @@ def negative_elbo(
 def log_likelihood(
     model: Any, x: Nest, samples: int = 500, steps: int | None = None, seed: Seed | None = None
 ) -> tf.Tensor:
-    """Importance-weighted estimate of log p(x), [B] float64 nats (Burda et al. 2016).
+    """Returns the importance-weighted estimate of log p(x), [B] float64 nats (Burda et al. 2016).
 
     The proposal is the refined posterior (steps=0: the encoder's). Memory does not grow with
-    `samples`. As for `infer`, an example's noise belongs to its row.
+    `samples`. As for `infer`, the noise of an example depends on its row.
     """
     samples = validation.positive_int("samples", samples)
     steps = _steps_of(model, steps)
@@ -172,23 +172,23 @@ def decode(
     mean: bool = False,
     **options: Any,
 ) -> Nest:
-    """One x for each code: drawn from p(x | z), or the mean of p(x | z).
+    """Decodes z: returns samples from p(x | z), or its mean.
 
-    `generate` decodes codes from the prior, `reconstruct` those of the examples' posteriors; with
-    this codes may come from anywhere, such as a path between two of them. Row i depends on (z[i],
-    seed, first + i) and its own options alone.
+    `generate` decodes samples of the prior, and `reconstruct` samples of posteriors; here z may be
+    any array, such as an interpolation. Row i depends only on (z[i], seed, first + i) and its own
+    options.
 
     Args:
-      z: codes [B, Z].
+      z: latent variables [B, Z].
       seed: int or stateless seed [2]; 0 by default.
-      first: number of the first row, for a z that is part of more codes.
-      mean: the mean of p(x | z), such as the probabilities of pixels, of a decoder that has a
-        `distribution`; nothing is drawn.
+      first: number of the first row, if z is a part of a larger array.
+      mean: return the mean of p(x | z), such as the probabilities of pixels, instead of samples;
+        the decoder needs a method `distribution`.
       options: as for `generate`, with entries for the B rows.
 
     Raises:
-      ValueError: the model has no weights yet, z is no code of it, the decoder has no such option,
-        or no mean.
+      ValueError: the model has no weights yet, z has a wrong shape, or the decoder has no such
+        option or no mean.
     """
     first = validation.non_negative_int("first", first)
     check_built(model, "decode")
@@ -199,26 +199,23 @@ def decode(
 
 
 def sample(model: Any, n: int, seed: Seed | None = None, first: int = 0, **options: Any) -> Nest:
-    """n samples of x: the same as `generate`, by the name that distributions have for it.
-
-    Arguments and errors are those of `generate`.
-    """
+    """Samples n examples of x; the same as `generate`."""
     return generate(model, n, seed, first, **options)
 
 
 def generate(model: Any, n: int, seed: Seed | None = None, first: int = 0, **options: Any) -> Nest:
-    """n samples of x: z from the prior, x from the decoder.
+    """Samples n examples of x: z from the prior, x from the decoder.
 
-    Sample i depends on (seed, first + i) and its own options alone, so any n draws the
-    beginning of one series.
+    Sample i depends only on (seed, first + i) and its own options, so that a larger n extends the
+    same sequence.
 
     Args:
-      n: how many.
+      n: number of samples.
       seed: int or stateless seed [2]; 0 by default.
-      first: number of the first sample, to go on with a series.
-      options: for the decoder's `sample`: numbers and strings, such as temperature, for all
-        rows; an array, tensor or list has one entry for each row, [n, ...], such as labels, or
-        one for all of them, [1, ...].
+      first: number of the first sample, to continue a sequence.
+      options: options of the decoder's `sample`. Numbers and strings, such as temperature, apply
+        to all rows; an array, tensor or list has one entry per row, [n, ...], such as labels, or
+        one for all rows, [1, ...].
 
     Raises:
       ValueError: the model has no weights yet, the decoder has no such option, or an array
@@ -240,16 +237,16 @@ def reconstruct(
     mean: bool = False,
     **options: Any,
 ) -> Nest:
-    """One x' for each example, decoded from its refined posterior.
+    """Reconstructs each example: decodes z from its refined posterior.
 
-    Row i depends on (x[i], seed, first + i) and its own options alone.
+    Row i depends only on (x[i], seed, first + i) and its own options.
 
     Args:
       x: data [B, ...].
       seed: int or stateless seed [2]; 0 by default.
       steps: K, as for `infer`.
-      first: number of the first row, for an x that is part of more data.
-      mean: decode the posterior's mean and not a sample of z.
+      first: number of the first row, if x is a part of a larger data set.
+      mean: decode the posterior's mean instead of a sample of z.
       options: as for `generate`, with entries for the B rows.
 
     Raises:
@@ -268,32 +265,32 @@ def reconstruct(
 
 
 def _codes(model, z):
-    """z as a tensor [B, Z] in the weights' precision."""
+    """Returns z as a tensor [B, Z] in the weights' precision."""
     z = tf.cast(tf.convert_to_tensor(z), model.variable_dtype)
     size = model.latent_size
     if z.shape.rank != 2 or z.shape[1] != size:
-        raise ValueError(f"z: expected codes [B, {size}], got shape {z.shape.as_list()}.")
-    validation.finite("z", z, "Give codes without NaN.")
+        raise ValueError(f"z: expected shape [B, {size}], got {z.shape.as_list()}.")
+    validation.finite("z", z, "Remove NaN.")
     return z
 
 
 def _decoded_mean(model, z, options):
     if not hasattr(model.decoder, "distribution"):
         raise ValueError(
-            f"mean: {type(model.decoder).__name__} has no distribution(z) whose mean it could be. "
-            "Leave it out: decode draws from p(x | z)."
+            "mean: expected a decoder with a method distribution(z), got "
+            f"{type(model.decoder).__name__}. Leave mean out to sample from p(x | z)."
         )
     if options:
         raise ValueError(
-            f"{', '.join(options)}: expected no option of drawing with mean=True, which draws "
-            "nothing. Leave it out."
+            f"{', '.join(options)}: expected no sampling options with mean=True, which does not "
+            "sample. Leave them out."
         )
     mean = model._compiled(("decode_mean",), lambda z: model.decoder.distribution(z).mean())
     return mean(z)
 
 
 def _steps_of(model, steps):
-    """K as an int, before it is part of a key: 5.0 and True are equal to 5 and 1."""
+    """Returns K as an int, since it is part of a cache key: 5.0 and True equal 5 and 1."""
     return validation.non_negative_int("steps", model._steps(steps))
 
 

@@ -1,4 +1,4 @@
-"""Decide whether a model is compiled with XLA."""
+"""Resolve `jit_compile`: whether a model is compiled with XLA."""
 
 import keras
 from absl import logging
@@ -24,13 +24,13 @@ _CUDNN_LAYERS = (keras.layers.LSTM, keras.layers.GRU)
 
 
 def resolve_jit_compile(jit_compile, layers):
-    """True or False from True, False or "auto", for a model made of `layers`; logged once.
+    """Resolves True, False or "auto" to a bool for a model with `layers`; logs the choice once.
 
-    "auto" is XLA on GPU and TPU. On the CPU it is XLA unless a layer is a convolution, whose
-    gradient inside a loop XLA:CPU computes 25 to 35 times slower than a plain `tf.function`.
+    "auto" uses XLA on GPU and TPU. On the CPU it uses XLA unless a layer is a convolution: its
+    gradient inside a loop is 25 to 35 times slower with XLA:CPU than with a plain `tf.function`.
 
     Raises:
-      ValueError: the value is none of these, or XLA was asked for and a layer cannot be compiled.
+      ValueError: the value is invalid, or XLA was requested and a layer cannot be compiled.
     """
     if jit_compile not in (True, False, "auto"):
         raise ValueError(f'jit_compile: expected True, False or "auto", got {jit_compile!r}.')
@@ -38,8 +38,8 @@ def resolve_jit_compile(jit_compile, layers):
     blocking = sorted({type(layer).__name__ for layer in inner if not layer.supports_jit})
     if jit_compile is True and blocking:
         raise ValueError(
-            f"jit_compile=True: these layers cannot be compiled with XLA: {', '.join(blocking)}. "
-            "A GPU keras.layers.LSTM or GRU needs use_cudnn=False; else pass jit_compile=False."
+            f"jit_compile: expected False, since XLA cannot compile {', '.join(blocking)}; got "
+            "True. On a GPU, keras.layers.LSTM and GRU need use_cudnn=False."
         )
     if jit_compile != "auto":
         return jit_compile
@@ -59,7 +59,7 @@ def _choose(inner, blocking):
 
 
 def check_second_derivatives(decoder):
-    """Refuses a decoder whose recurrent layers would run cuDNN's kernel.
+    """Raises ValueError if recurrent layers of a decoder may use the cuDNN kernel.
 
     Raises:
       ValueError: a GPU is present and an LSTM or GRU of the decoder may use cuDNN, whose backward
@@ -71,6 +71,6 @@ def check_second_derivatives(decoder):
         if isinstance(layer, _CUDNN_LAYERS) and getattr(layer, "use_cudnn", False) is not False:
             raise ValueError(
                 f"decoder: {type(layer).__name__} {layer.name!r} may use the cuDNN kernel, which "
-                "has no second derivative, so nothing can be differentiated through refinement; "
+                "has no second derivative, so refinement cannot be differentiated; "
                 "expected use_cudnn=False, or tf_savae.networks.LSTM."
             )

@@ -1,12 +1,12 @@
 """Work around Keras 3.15 under tf.distribute, so that `fit` equals a single process.
 
-1. `compile(jit_compile=True)` compiles what joins replicas too, which cannot be: `joined_by_graph`.
-2. Optimizers clip each replica's part of a gradient and not their sum: `sums_beforehand`.
-3. Under MultiWorkerMirroredStrategy logs have to be of shape [1]: `logs_of`; and to build a model a
-   batch is averaged over replicas: `BoundModel._maybe_symbolic_build` has nothing left to build.
-4. A finite dataset that holds None cannot be dealt out: `as_shared`.
+1. `compile(jit_compile=True)` also compiles the all-reduce, which fails: `joined_by_graph`.
+2. Optimizers clip each replica's gradient and not the sum: `sums_beforehand`.
+3. Under MultiWorkerMirroredStrategy logs must have shape [1]: `logs_of`. Keras also averages a
+   batch over replicas to build a model: `BoundModel._maybe_symbolic_build` avoids it.
+4. A finite dataset that contains None cannot be distributed: `as_shared`.
 
-tests/training/test_distribution.py fails when Keras needs one of them no longer.
+tests/training/test_distribution.py fails when a workaround is no longer needed.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ __all__ = [
 
 @contextlib.contextmanager
 def joined_by_graph(model):
-    """Inside, Keras compiles what joins the replicas of `model` without XLA."""
+    """Context in which Keras compiles the all-reduce over replicas of `model` without XLA."""
     chosen = model.jit_compile
     if private_keras.strategy_of_model(model) is not None:
         model.jit_compile = False
@@ -41,14 +41,14 @@ def joined_by_graph(model):
 
 
 def sums_beforehand(optimizer):
-    """Makes an optimizer take gradients that are sums over replicas already."""
+    """Makes an optimizer accept gradients that are already summed over replicas."""
     for part in (optimizer, getattr(optimizer, "inner_optimizer", None)):
         if part is not None:
             private_keras.take_summed_gradients(part)
 
 
 def check_made_in_scope(model, optimizer):
-    """Refuses what was made outside the strategy's scope, or outside of the model's.
+    """Raises ValueError if model or optimizer was created outside of the strategy's scope.
 
     Raises:
       ValueError: the model or its optimizer belongs to another strategy than the current one.
@@ -56,28 +56,28 @@ def check_made_in_scope(model, optimizer):
     current, own = tf.distribute.get_strategy(), private_keras.strategy_of_model(model)
     if tf.distribute.has_strategy() and own is not current:
         raise ValueError(
-            "strategy: the model was made outside of this strategy's scope. Expected model and "
-            "optimizer to be made inside `with strategy.scope():`."
+            "strategy: the model was created outside of this strategy's scope. Expected model and "
+            "optimizer to be created inside `with strategy.scope():`."
         )
     if own is not None and private_keras.strategy_of_optimizer(optimizer) is not own:
         raise ValueError(
-            "optimizer: it was made outside of the scope of the model's strategy. Expected it to "
-            "be made inside `with strategy.scope():`, as the model was."
+            "optimizer: it was created outside of the scope of the model's strategy. Expected it "
+            "to be created inside `with strategy.scope():`, as the model was."
         )
 
 
 def warn_of_layers(layers):
-    """Says which layers make the result depend on the number of replicas."""
+    """Warns of layers whose results depend on the number of replicas."""
     count = tf.distribute.get_strategy().num_replicas_in_sync
     inner = {type(part) for layer in layers for part in private_keras.flatten_layers(layer)}
     reasons = {
-        keras.layers.BatchNormalization: "normalises each replica's rows by themselves",
-        keras.layers.Dropout: "draws for each replica by itself",
+        keras.layers.BatchNormalization: "normalises the rows of each replica separately",
+        keras.layers.Dropout: "draws masks for each replica separately",
     }
     for kind, reason in reasons.items():
         if count > 1 and any(issubclass(found, kind) for found in inner):
             logging.warning(
-                "%s %s: training on %d replicas is as good, but its numbers are not those of "
+                "%s %s: training on %d replicas is valid, but its results differ from those of "
                 "one process",
                 kind.__name__,
                 reason,
@@ -86,13 +86,13 @@ def warn_of_layers(layers):
 
 
 def as_shared(x, model):
-    """A dataset whose rows, where no other way is asked for, are dealt out to the processes.
+    """Returns a dataset that is sharded by rows over the processes, unless configured otherwise.
 
-    By rows (`AutoShardPolicy.DATA`), which is what equals one process; TensorFlow's own choice
-    looks for files first. Other data than a `tf.data.Dataset` are returned as they are.
+    Sharding by rows (`AutoShardPolicy.DATA`) gives the results of one process; TensorFlow's default
+    prefers sharding by files. Data other than a `tf.data.Dataset` are returned unchanged.
 
-    TensorFlow cannot deal out None, which (x, None, sample_weight) has in place of targets: it
-    becomes a target of no width, for which see `is_target`.
+    TensorFlow cannot distribute None, the targets of (x, None, sample_weight): it is replaced by a
+    target of width 0, see `is_target`.
     """
     if not isinstance(x, tf.data.Dataset) or private_keras.strategy_of_model(model) is None:
         return x
@@ -107,7 +107,7 @@ def as_shared(x, model):
 
 
 def is_target(y):
-    """Whether y is a target, and neither None nor what `as_shared` puts in its place.
+    """Returns whether y is a target, and neither None nor the placeholder of `as_shared`.
 
     >>> is_target(None), is_target(tf.zeros([4, 0])), is_target(tf.zeros([4]))
     (False, False, True)
@@ -116,7 +116,7 @@ def is_target(y):
 
 
 def logs_of(results):
-    """Results of metrics {name: scalar} as a step has to return them in a replica."""
+    """Returns results {name: scalar} of metrics in the shape required of a step in a replica."""
     if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
         return {name: tf.reshape(value, [1]) for name, value in results.items()}
     return results

@@ -1,4 +1,4 @@
-"""Metrics of every model, in nats per example unless said otherwise."""
+"""Training and evaluation metrics, in nats per example unless stated otherwise."""
 
 import keras
 import tensorflow as tf
@@ -13,7 +13,7 @@ TRAINING_ONLY = ("skipped", "steps", *STABILITY)
 
 
 class Perplexity(keras.metrics.Mean):
-    """exp of the mean of nats per token, weighted by tokens.
+    """Perplexity: exp of the mean nats per token, weighted by tokens.
 
     >>> metric = Perplexity()
     >>> metric.update_state(tf.math.log([8.0]), [3.0])
@@ -29,18 +29,19 @@ class Perplexity(keras.metrics.Mean):
 
 
 class BoundMetrics:
-    """The trackers of one model; `update` takes an outcome and weights.
+    """The metrics of one model, updated from the `Outcome` of each batch.
 
-    In nats: loss (what is minimised), bound (negative ELBO at lambda_K), nll and kl (its parts),
-    amortized_bound (at lambda_0), refinement_gain (objective at lambda_0 less that at lambda_K).
-    Without unit: beta, made_worse (share of examples whose objective rose; each end has one sample
-    of its own, so half of a gain near zero is worse by chance), fell_back (share of examples that
-    kept lambda_0, where `fall_back` is asked for), adjoint_growth, curvature and encoder_signal (of
-    algorithm 1's backward pass, where there is one; the signal is the cosine between what the
-    adjoint brings to lambda_0 and the gradient of the amortized ELBO there), steps (K, where it
-    follows a schedule), perplexity (per predicted token), skipped (how many batches of the epoch
-    gave a loss or gradient that is not finite: they are in no metric). Where a schedule has K = 0
-    what refinement did is 0.
+    In nats: loss (the training objective), bound (negative ELBO at lambda_K), nll and kl (its
+    parts), amortized_bound (at lambda_0), refinement_gain (objective at lambda_0 less that at
+    lambda_K).
+    Without unit: beta, made_worse (fraction of examples whose objective increased; both ends use
+    independent samples, so that about half is worse by chance if the gain is near zero), fell_back
+    (fraction of examples that kept lambda_0, with `fall_back`), adjoint_growth, curvature and
+    encoder_signal (of algorithm 1's backward pass, with an exact adjoint; the signal is the cosine
+    between the adjoint at lambda_0 and the gradient of the ELBO at lambda_0), steps (K, with a
+    schedule), perplexity (per predicted token), skipped (number of batches of the epoch with a
+    loss or gradient that is not finite; no other metric includes them). While a schedule has K = 0,
+    the metrics of refinement are 0.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class BoundMetrics:
         """Replaces the user's metrics, {name: outcome -> [B]}, each a mean over examples.
 
         Raises:
-          ValueError: a name is one of the model's own metrics, or no function stands behind it.
+          ValueError: a name is that of a built-in metric, or a value is not a function.
         """
         for name in self.own:
             del self.trackers[name]
@@ -77,7 +78,7 @@ class BoundMetrics:
         self.trackers |= {name: keras.metrics.Mean(name=name) for name in self.own}
 
     def renewed(self, other):
-        """`other`, the metrics of changed settings, with the trackers that both have."""
+        """Returns `other`, the metrics of changed settings, with the trackers of common names."""
         other.set_own(self.own)
         kept = {name: self.trackers.get(name, tracker) for name, tracker in other.trackers.items()}
         other.trackers = kept
@@ -92,7 +93,7 @@ class BoundMetrics:
           beta: scalar.
           tokens: [B] or None.
           stability: [B, 3] or None, in the order of `STABILITY`.
-          finite: bool scalar, in training: False counts the batch as skipped, and no more.
+          finite: bool scalar, in training: False only counts the batch as skipped.
           steps: K of this batch, an int, or None.
         """
         bound = outcome.terms.bound
@@ -128,12 +129,12 @@ class BoundMetrics:
         values = tf.convert_to_tensor(self.own[name](outcome))
         if not values.shape.is_compatible_with(outcome.loss.shape):
             raise ValueError(
-                f"metrics: expected {name!r} to give a number for each example, shape "
+                f"metrics: expected {name!r} to return one number per example, shape "
                 f"{outcome.loss.shape.as_list()}, got {values.shape.as_list()}."
             )
         return tf.cast(values, outcome.loss.dtype)
 
     def results(self, names=None):
-        """The current values by name."""
+        """Returns the current values by name."""
         chosen = {n: t for n, t in self.trackers.items() if names is None or n in names}
         return distribution.logs(chosen)

@@ -1,4 +1,4 @@
-"""Build the `BatchObjective` of a batch: a model's layers as pure functions of it."""
+"""Build the `BatchObjective` of a batch from a model's layers."""
 
 import functools
 from typing import Any
@@ -15,13 +15,14 @@ from tf_savae.probability import Family
 
 __all__ = ["encoded", "encoded_parameters", "generator", "problem", "standardized"]
 
-_ENCODER = 999  # The stream of the encoder's noise.
+_ENCODER = 999  # Noise stream of the encoder.
 
 
 def encoded_parameters(model: Any, x: Nest, training: bool = False) -> Nest:
-    """lambda_0, the encoder's parameters (the prior's where there is no encoder), a nest [B, ...].
+    """Returns lambda_0, the encoder's parameters, or the prior's without an encoder.
 
-    `encode` gives the distribution that has them, `refined_parameters` those after K steps.
+    The result is a nest of tensors [B, ...]. `encode` returns the distribution with these
+    parameters, `refined_parameters` the parameters after K steps.
     """
     x = standardized(model, x)
     model._ensure_built_in_graph(x)
@@ -29,7 +30,7 @@ def encoded_parameters(model: Any, x: Nest, training: bool = False) -> Nest:
 
 
 def generator(model: Any, family: Family | None = None) -> PureGenerator:
-    """The pure function of decoder and prior; make one per traced function."""
+    """Returns the `PureGenerator` of decoder and prior; create one per traced function."""
     family = family_of_shard(model.family) if family is None else family
     return PureGenerator(model.decoder, model.prior, family)
 
@@ -45,9 +46,9 @@ def problem(
     family: Family | None = None,
     free_bits: float = 0.0,
 ) -> BatchObjective:
-    """One batch as objectives and evaluations see it; `family` may override sampling.
+    """Returns the `BatchObjective` of one batch; `family` may override sampling.
 
-    `beta` and `free_bits` are of the objective that is trained: inference descends the ELBO.
+    `beta` and `free_bits` are those of the training objective; inference maximises the ELBO.
     """
     x = standardized(model, x)
     model._ensure_built_in_graph(x)
@@ -55,7 +56,7 @@ def problem(
     outer, inner = seeds.split(seed, 2)
     steps = model._steps(steps)
 
-    @functools.cache  # One pass through the encoder, however often it is asked for.
+    @functools.cache  # One encoder pass per batch.
     def initial():
         return encoded(model, x, seeds.fold(outer, _ENCODER), training)
 
@@ -82,7 +83,7 @@ def problem(
 
 
 def standardized(model, x):
-    """x as tensors, floats in the precision of the model's weights whatever the user's have."""
+    """Returns x as tensors, with floats cast to the precision of the model's weights."""
     precise = model.variable_dtype
 
     def standard(leaf):
@@ -93,7 +94,7 @@ def standardized(model, x):
 
 
 def encoded(model, x, seed, training):
-    """lambda_0 and the encoder's `Effects`; the prior's parameters where there is no encoder."""
+    """Returns (lambda_0, the encoder's `Effects`); without an encoder, the prior's parameters."""
     if model.encoder is None:
         return _prior_parameters(model, x), Effects([], [])
     outputs, effects = PureEncoder(model.encoder)(x, seed, training)
@@ -108,7 +109,7 @@ def encoded(model, x, seed, training):
 
 
 def _refined(model, objective, initial, theta, seed, steps, overrides):
-    """lambda_K and what is known of lambda_0: `RefinementInfo`, or None for K = 0."""
+    """Returns (lambda_K, `RefinementInfo`, or None for K = 0)."""
     settings = {"steps": steps, "return_trace": "path", **model._programs.overrides(), **overrides}
     if not steps:
         settings["fall_back"] = 0

@@ -1,7 +1,7 @@
-"""Sample codes and data with noise per row, so that results do not depend on the batch.
+"""Sample z and x with noise per row, so that results do not depend on the batch.
 
-Row i draws from (seed, i): the prior's z, the noise of refinement, the posterior's z and what the
-decoder draws.
+All noise of row i is derived from (seed, i): z of the prior and of the posterior, the noise of
+refinement, and that of the decoder.
 """
 
 import inspect
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class SamplingOverride(Family):
-    """A family whose posteriors are sampled by `draw` instead.
+    """A family whose posteriors are sampled by the method `draw`.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> class Means(SamplingOverride):
@@ -43,17 +43,17 @@ class SamplingOverride(Family):
 
     def distribution(self, parameters):
         posterior = self._family.distribution(parameters)
-        # Set on the object, without a wrapper: closed-form KLs are looked up by its class.
+        # Set on the instance, without a wrapper: closed-form KLs are dispatched on its class.
         posterior.sample = lambda seed: self.draw(parameters, seed)
         return posterior
 
     def draw(self, parameters, seed):
-        """z [B, Z] from the posteriors with these parameters; differentiable in them."""
+        """Samples z [B, Z] from the posteriors with these parameters, differentiably."""
         raise NotImplementedError
 
 
 def family_of_shard(family):
-    """`family`, sampling for this replica's rows what a single process would sample for them.
+    """Returns `family` with samples that equal those of a single process for a replica's rows.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> zeros = DiagonalGaussian().zeros(8, 3)
@@ -69,14 +69,14 @@ def family_of_shard(family):
 
 
 class _ShardedFamily(SamplingOverride):
-    """Samples are rows of the global batch's sample."""
+    """A family whose samples are rows of the global batch's sample."""
 
     def __init__(self, family, shard):
         super().__init__(family)
         self._shard = shard
 
     def draw(self, parameters, seed):
-        """z [B, Z]: rows of a global sample; those of other replicas are placeholders."""
+        """Samples z [B, Z]: rows of a global sample, in which other replicas' rows are dummies."""
         count = tf.shape(tf.nest.flatten(parameters)[0])[0]
         places = tf.range(self._shard.size()) - self._shard.first
         places = tf.clip_by_value(places, 0, count - 1)
@@ -86,16 +86,16 @@ class _ShardedFamily(SamplingOverride):
 
 
 def _rows(tensor, numbers):
-    """`tensor[numbers]`, whose derivative is dense: forward mode knows no IndexedSlices."""
+    """Returns `tensor[numbers]` with a dense gradient: forward mode lacks IndexedSlices."""
     return tf.squeeze(tf.gather_nd(tensor, numbers[:, None, None]), axis=1)
 
 
 def check_built(model, method="generate"):
-    """Raises ValueError, in the name of a method, unless the model has weights."""
+    """Raises ValueError unless the model has weights; `method` is named in the message."""
     if not model.built:
         raise ValueError(
-            f"{method}: expected a model with weights, got one that has not seen data. Call fit, "
-            "or build((None, ...)), or call the model on one batch, or load a trained one."
+            f"{method}: expected a model with weights, got one that is not built. Call fit, or "
+            "build((None, ...)), or call the model on one batch, or load a trained model."
         )
 
 
@@ -114,20 +114,20 @@ def check_options(decoder, options):
 
 
 def decode_rows(model, z, seed, first=0, **options):
-    """One x for each row of z [B, Z], from `model.decoder.sample`, compiled once per options.
+    """Samples one x for each row of z [B, Z] with `model.decoder.sample`.
 
-    A decoder whose `sample` takes a seed for each row says so with `seeds_by_row = True`; any
-    other one is mapped over the rows.
+    Compiled once per set of options. A decoder whose `sample` accepts one seed per row declares it
+    by `seeds_by_row = True`; other decoders are mapped over the rows.
 
     Args:
       model: a built `SemiAmortizedVAE` or `AutoregressiveModel`.
-      z: [B, Z]; [B, 0] for a model without a latent code.
+      z: [B, Z]; [B, 0] for a model without latent variables.
       seed: stateless seed [2], or one for each row, [B, 2].
       first: number of the first row.
-      options: what else `sample` takes; see `options_of_rows`.
+      options: other arguments of `sample`; see `options_of_rows`.
 
     Raises:
-      ValueError: `sample` has no such option, or an array is not of one entry for each row.
+      ValueError: `sample` has no such option, or an array does not have one entry per row.
     """
     decoder = model.decoder
     check_options(decoder, options)
@@ -142,22 +142,21 @@ def decode_rows(model, z, seed, first=0, **options):
 
         return map_rows(one, own, z, by_row)
 
-    # With types: 5.0 and True are equal to 5 and 1, and may be refused where these are not.
+    # The key includes types: 5.0 and True equal 5 and 1, but may be invalid where these are valid.
     chosen = ((name, type(value), value) for name, value in sorted(common.items()))
     run = _compiled(model, ("decode", *chosen), sample)
     return run(z, row_seeds(seed, tf.shape(z)[0], first), by_row)
 
 
 def options_of_rows(options, rows):
-    """Sorts options into those of all rows and those of each: (dict, dict of [rows, ...]).
+    """Separates options into shared and per-row ones: (dict, dict of [rows, ...]).
 
-    Numbers, strings, None and scalar tensors are the same for all rows. An array, tensor, list or
-    tuple has one entry for each row, shape [rows, ...], or one for all of them, shape [1, ...]; in
-    no case is it guessed from another length what was meant.
+    Numbers, strings, None and scalar tensors are shared by all rows. An array, tensor, list or
+    tuple must have one entry per row, shape [rows, ...], or one for all rows, shape [1, ...].
 
     Args:
       options: {name: value}.
-      rows: B, or None where it is not known yet.
+      rows: B, or None if it is not known yet.
 
     Raises:
       ValueError: an array has another number of entries.
@@ -172,7 +171,7 @@ def options_of_rows(options, rows):
 
 
 def _has_entries(value):
-    """Whether `value` is an array, tensor, list or tuple, and not a scalar."""
+    """Returns whether `value` is an array, tensor, list or tuple, and not a scalar."""
     return isinstance(value, (list, tuple)) or getattr(value, "shape", ()) != ()
 
 
@@ -188,7 +187,7 @@ def _entries(name, value, rows):
 
 
 def prior_codes(model, n, seed, first=0):
-    """z from the prior, [n, Z]: row i from (seed, first + i), with and without XLA the same."""
+    """Samples z [n, Z] from the prior: row i from (seed, first + i), equal with and without XLA."""
     prior = model.prior
 
     def draw(own):
@@ -204,11 +203,11 @@ def prior_codes(model, n, seed, first=0):
 
 
 def posterior_of_rows(model, x, seed, first=0, steps=None):
-    """q(z; lambda_K) as `model.infer` gives it, but row i refines with noise of (seed, first + i).
+    """Returns lambda_K as `model.infer` does, but with the noise of (seed, first + i) for row i.
 
     Args:
       model: a built `SemiAmortizedVAE`.
-      x: nest of tensors [B, ...], checked.
+      x: nest of tensors [B, ...], already validated.
       seed: stateless seed [2].
       first: number of the first row.
       steps: K; by default the model's own.
@@ -229,7 +228,7 @@ def posterior_of_rows(model, x, seed, first=0, steps=None):
 
 
 def posterior_codes(model, parameters, seed, first=0):
-    """z from the posteriors with these parameters, [B, Z]: row i from (seed, first + i)."""
+    """Samples z [B, Z] from the posteriors with these parameters: row i from (seed, first + i)."""
     draw = _compiled(
         model,
         ("posterior_codes",),
@@ -240,14 +239,14 @@ def posterior_codes(model, parameters, seed, first=0):
 
 
 class _ByRow(SamplingOverride):
-    """Each row is sampled from a seed of its own."""
+    """A family in which each row is sampled from its own seed."""
 
     def __init__(self, family, first):
         super().__init__(family)
         self._first = first
 
     def draw(self, parameters, seed):
-        """z [B, Z] from row i's own seed; differentiable in the parameters."""
+        """Samples z [B, Z], each row from its own seed; differentiable in the parameters."""
         rows = tf.shape(tf.nest.flatten(parameters)[0])[0]
         return map_rows(
             lambda own, parameters: self._family.distribution(parameters).sample(seed=own),
@@ -257,7 +256,7 @@ class _ByRow(SamplingOverride):
 
 
 def _compiled(model, key, function, xla=True):
-    """`function` as a tf.function that the model keeps; as it is where only its parts are given."""
-    if not isinstance(model, FollowsSettings):  # Parts of a model, in a graph already.
+    """Returns `function` as a tf.function cached by the model, or unchanged without a model."""
+    if not isinstance(model, FollowsSettings):  # Parts of a model, already in a graph.
         return function
     return model._compiled(key, function, xla)

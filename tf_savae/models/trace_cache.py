@@ -1,7 +1,7 @@
 """Retrace compiled functions when a setting that they were traced with changes.
 
-A setting is a public attribute of the model, of one of its layers or of its optimizer, and whether
-a layer is trainable. TensorFlow reads such attributes while it traces a function, and never again.
+Settings are the public attributes of the model, its layers and its optimizer, including
+`trainable`. TensorFlow reads such attributes only while it traces a function.
 """
 
 import functools
@@ -17,7 +17,7 @@ from tf_savae.core.typing import MixedIn
 
 __all__ = ["FollowInEpochs", "FollowsSettings", "compiled_once", "settings_of"]
 
-# Public attributes that are Keras' own state, or that its callbacks set.
+# Public attributes that are Keras' own state, or set by Keras' callbacks.
 _NO_SETTINGS = {
     "build",
     "built",
@@ -37,24 +37,24 @@ _NO_SETTINGS = {
     "train_function",
 }
 _TRACED = ("train_function", "test_function", "predict_function")
-_PHASE = "K"  # The setting that a schedule changes, and changes back.
+_PHASE = "K"  # The setting changed by a schedule of K.
 _PLAIN = {bool, int, float, complex, str, bytes, type(None)}
 _OPAQUE = {types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type}
-# Layers are compared on their own; no traced function depends on initializers.
+# Layers are compared separately; no traced function depends on initializers.
 _OWNERS = (keras.layers.Layer, keras.Variable, keras.KerasTensor, keras.initializers.Initializer)
 _DEPTH = 2  # Depth of nested objects (a regularizer, a schedule) that is compared.
 _SMALL = 4096  # Bytes; larger arrays are compared by identity.
 
 
 class FollowInEpochs(keras.callbacks.Callback):
-    """Applies, at the start of an epoch, settings that other callbacks have changed."""
+    """Applies settings changed by other callbacks, at the start of each epoch."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.make_train_function()
 
 
 class FollowsSettings(MixedIn):
-    """The part of `BoundModel` that detects changed settings before a traced function is used."""
+    """Mixin of `BoundModel` that detects changed settings before it uses a traced function."""
 
     def _follow_settings(self):
         """Drops functions traced with outdated settings; validates the current ones."""
@@ -67,7 +67,7 @@ class FollowsSettings(MixedIn):
             return
         self.__dict__.pop("_phases", None)
         self._settings_changed()
-        self.__dict__["_seen"] = self._settings_now()  # Including what validation derived.
+        self.__dict__["_seen"] = self._settings_now()  # Including attributes set by validation.
         self.train_function = self.test_function = self.predict_function = None
         self.__dict__.pop("_functions", None)
 
@@ -87,19 +87,19 @@ class FollowsSettings(MixedIn):
         return {key: value for key, value in settings.items() if key not in volatile}
 
     def _follow_own_settings(self):
-        """As `_follow_settings` for the model and its refinement alone: for every batch."""
+        """As `_follow_settings`, only for the model and its refinement; called for every batch."""
         owners = [self, getattr(self, "refinement", None)]
         seen = self.__dict__.get("_seen", {})
         if any(seen.get(key) != value for key, value in self._settings_now(owners).items()):
             self._follow_settings()
 
     def _settings_changed(self):
-        """Hook: raises for settings that do not fit together, and derives what follows."""
+        """Hook: raises ValueError for inconsistent settings, and updates derived attributes."""
 
     def _watched(self, function):
-        """`function`, wrapped to find, when traced, which settings its layers change themselves.
+        """Wraps `function` to record, when traced, which settings its layers change themselves.
 
-        A layer that counts its calls in an attribute would otherwise be traced anew for ever.
+        Otherwise a layer that counts its calls in an attribute would be retraced at every call.
         """
 
         @functools.wraps(function, updated=())  # TensorFlow counts retracing by its code.
@@ -119,11 +119,11 @@ class FollowsSettings(MixedIn):
         return watched
 
     def _compiled(self, key, function, xla=True):
-        """`function` as a tf.function, made once per key and settings of the model.
+        """Returns `function` as a tf.function, created once per key and settings of the model.
 
         Args:
           key, function: as for `FunctionCache.get`.
-          xla: whether to compile it with XLA where the model is.
+          xla: whether to compile it with XLA if the model is compiled with XLA.
         """
         self._follow_settings()
         xla = bool(xla and self.compiled and self.jit_compile is True)
@@ -162,15 +162,15 @@ class FollowsSettings(MixedIn):
 
 
 def compiled_once(model, key, function, jit_compile):
-    """`function` as a tf.function, made once for a key and the settings of the model.
+    """Returns `function` as a tf.function, created once per key and settings of the model.
 
     Args:
       model: a model that `FollowsSettings`.
-      key: tuple that tells what the function computes; with what is not hashable it is made anew.
+      key: tuple that identifies the function; if it is not hashable, the result is not cached.
       function: a function of tensors.
       jit_compile: whether with XLA, as the model is.
     """
-    # With types: 5.0 and True are equal to 5 and 1.
+    # The key includes types: 5.0 and True equal 5 and 1.
     made = model._compiled((key, *map(type, key)), function)
     if isinstance(made, types.FunctionType):  # The key cannot be hashed.
         return tf.function(made, jit_compile=jit_compile, autograph=False)
@@ -178,7 +178,7 @@ def compiled_once(model, key, function, jit_compile):
 
 
 def settings_of(model, owners=None):
-    """{(object, attribute name): comparable value}, to detect changes.
+    """Returns {(object, attribute name): comparable value}, to detect changes.
 
     Args:
       model: a keras.layers.Layer.
@@ -222,7 +222,7 @@ class _Same:
 
 
 def _key(value, depth):
-    """A key that compares equal as long as `value` is the same setting."""
+    """Returns a key that compares equal as long as `value` is the same setting."""
     kind = type(value)
     if kind in _PLAIN:
         return kind, value

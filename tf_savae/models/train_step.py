@@ -17,12 +17,12 @@ __all__ = ["Steps"]
 
 
 class Steps(MixedIn):
-    """The parts of `BoundModel` that Keras calls with a batch, or with a replica's part of one."""
+    """Mixin of `BoundModel` with the steps that Keras calls for each batch and replica."""
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One update of all weights; one XLA program under jit_compile, or one for each replica.
+        """Updates all weights once; one XLA program under jit_compile, or one per replica.
 
-        A batch whose loss or gradient is not finite changes nothing but the count of steps.
+        If loss or gradient is not finite, only the step count changes.
         """
         apply_if_finite.check_known(self.optimizer, self.trainable_variables)
         part = self._part(data)
@@ -33,7 +33,7 @@ class Steps(MixedIn):
         )
         loss, gradients, statistics = distribution.total((loss, gradients, statistics))
         finite = apply_if_finite.usable(self.optimizer, loss, gradients)
-        # Before the update, which would be lost where a layer sets a weight that is trained.
+        # Before the update, since a layer may set a weight that is also trained.
         _assign(self.__dict__["_written"], statistics, finite)
         apply_if_finite.apply_gradients(self.optimizer, gradients, self.trainable_variables, finite)
         self._bound_metrics.update(
@@ -48,7 +48,7 @@ class Steps(MixedIn):
         return self._bound_metrics.results()
 
     def _differentiate(self, part, step, beta):
-        """Loss and gradients of one shard: pure, so that XLA can compile it on its own."""
+        """Returns loss and gradients of one shard; pure, so that XLA can compile it separately."""
         seed = self._noise(NoiseStream.TRAINING, step)
         probe = tf.zeros([_batch_size(part.x), len(STABILITY)], self.variable_dtype)
         with tf.GradientTape() as tape:
@@ -66,7 +66,7 @@ class Steps(MixedIn):
         return loss, gradients, stability, outcome._replace(effects=None), weights, statistics
 
     def _weights_without_gradient(self):
-        """Weights that may get no gradient in a step; Keras warns of any others."""
+        """Returns weights that may have no gradient in a step; Keras warns of all others."""
         return []
 
     def _with_zeros(self, gradients):
@@ -77,7 +77,7 @@ class Steps(MixedIn):
         ]
 
     def _loss(self, outcome, weights, weight):
-        """The weighted mean; on a replica, its share of the mean over the global batch."""
+        """Returns the weighted mean; on a replica, its part of the mean over the global batch."""
         weight = tf.reduce_sum(weights) if weight is None else tf.cast(weight, weights.dtype)
         loss = tf.math.divide_no_nan(tf.reduce_sum(outcome.loss * weights), weight)
         count = distribution.number()
@@ -86,7 +86,7 @@ class Steps(MixedIn):
         return loss
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """The current bound: beta as in training steps, dropout off."""
+        """Evaluates the bound: beta as in the current training step, dropout off."""
         part = self._part(data)
         step = tf.convert_to_tensor(self._evaluation_step.value)
         self._evaluation_step.assign_add(1)
@@ -103,11 +103,11 @@ class Steps(MixedIn):
         return self._outcome(x, seed, beta, False, None)._replace(effects=None)
 
     def _noise(self, stream, step):
-        """The seed of a step; folded where it is used, since XLA folds to other numbers."""
+        """Returns the seed of a step; it is folded at its use, since XLA folds differently."""
         return seeds.fold(seeds.fold(self.seed, stream), step)
 
     def predict_step(self, data: Any) -> Nest:
-        """`call` on x."""
+        """Returns `call` on x."""
         part = self._part(data)
         answers = distribution.run(self, "predict", self._watched(self), part.shard, part.x)
         if part.shard is None:
@@ -115,7 +115,7 @@ class Steps(MixedIn):
         return tf.nest.map_structure(lambda answer: answer[: part.rows], answers)
 
     def _part(self, data):
-        """The batch, or this replica's `Part` of it; Keras may wrap x in a tuple."""
+        """Returns the batch, or this replica's `Part` of it; Keras may wrap x in a tuple."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if keras_distribution.is_target(y):
             raise ValueError(f"y: {NO_TARGETS}")
@@ -133,20 +133,20 @@ class Steps(MixedIn):
 
 
 def _written(statistics):
-    """(variables, values) of new moving statistics, each variable once."""
+    """Returns (variables, values) of new moving statistics, each variable once."""
     variables = [variable for variable, _ in statistics]
     for index, variable in enumerate(variables):
         if any(variable is other for other in variables[:index]):
             raise ValueError(  # One of the two updates would be lost.
                 f"{variable.path}: a layer that sets its own weights (BatchNormalization, "
-                "SpectralNormalization) is in both encoder and decoder, or in both prepare and "
-                "log_prob of the decoder; expected one of its own in each."
+                "SpectralNormalization) is used in both encoder and decoder, or in both prepare "
+                "and log_prob of the decoder; expected a separate layer in each."
             )
     return variables, [value for _, value in statistics]
 
 
 def _assign(variables, sums, finite):
-    """Writes new moving statistics: means over replicas."""
+    """Assigns new moving statistics, averaged over replicas."""
     count = distribution.number()
     means = sums if count == 1 else [tf.cast(s / count, s.dtype) for s in sums]
     old = [tf.convert_to_tensor(v.value) for v in variables]
@@ -155,10 +155,10 @@ def _assign(variables, sums, finite):
 
 
 def _clips(optimizer):
-    """Whether the optimizer clips: gradients of embeddings then have to be dense.
+    """Returns whether the optimizer clips, so that gradients of embeddings must be dense.
 
-    The norm that Keras takes of IndexedSlices is not that of the gradient: a word that occurs twice
-    counts as two words. It would also depend on how the batch is dealt out to replicas.
+    Keras' norm of IndexedSlices is not the norm of the gradient, since repeated indices are not
+    summed. It would also depend on how the batch is distributed to replicas.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return any(getattr(optimizer, n) for n in ("clipnorm", "clipvalue", "global_clipnorm"))

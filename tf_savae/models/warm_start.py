@@ -1,4 +1,4 @@
-"""Start a model from the weights of a trained one."""
+"""Initialise a model with the weights of a trained one."""
 
 import numpy as np
 
@@ -11,30 +11,30 @@ _PARTS = ("encoder", "decoder", "prior")
 
 
 def start_from(model, source, kind):
-    """Gives `model` the weights of `source`'s encoder, decoder and prior.
+    """Copies the weights of `source`'s encoder, decoder and prior to `model`.
 
-    Weights of an update rule are taken too where both models have the same ones.
+    Weights of an update rule are also copied if both models have the same rule.
 
     Args:
-      model: a model that has not trained.
-      source: a built one.
-      kind: the class that the source must be of.
+      model: a model that has not been trained.
+      source: a built model.
+      kind: the required class of `source`.
 
     Raises:
-      ValueError: the model has trained, the source has no weights, a part is missing there, or
-        weights differ in number or shape; nothing has been changed then.
+      ValueError: the model has been trained, the source has no weights or lacks a part, or weights
+        differ in number or shape. The model is not changed in this case.
     """
     if not isinstance(source, kind) or not source.built:
         raise ValueError(
             f"start_from: expected a {kind.__name__} with weights, trained or loaded; got "
-            f"{type(source).__name__}{'' if hasattr(source, 'built') else ' that is no model'}."
+            f"{type(source).__name__}{'' if hasattr(source, 'built') else ', not a model'}."
         )
     built = model.compiled and model.optimizer.built
     trained = int(apply_if_finite.batches(model.optimizer).numpy()) if built else 0
     if trained:
         raise ValueError(
-            "start_from: expected a model that has not trained, got one with "
-            f"{trained} training steps. Make a new one."
+            "start_from: expected a model that has not been trained, got one with "
+            f"{trained} training steps. Create a new model."
         )
     if not model.built:
         model.ensure_built(zeros_of(source.data_spec))
@@ -57,11 +57,11 @@ def _take_weights(model, source):
 
 
 def _pairs(name, part, other):
-    """(variable, the source's) of one part."""
+    """Returns pairs (variable, the source's variable) of one part."""
     if other is None:
         raise ValueError(
-            f"start_from: expected a model with {_article(name)}, since this one has one to be "
-            "started; got one without."
+            f"start_from: expected a source with {_article(name)}, as this model has; got one "
+            "without."
         )
     shapes = [[(v.path.split("/")[-1], tuple(v.shape)) for v in p.weights] for p in (part, other)]
     for index, (mine, theirs) in enumerate(zip(*shapes, strict=False)):

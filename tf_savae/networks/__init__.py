@@ -1,4 +1,4 @@
-"""Decoders and encoders, and the base classes to write your own."""
+"""Encoders, decoders and priors, and the base classes of custom ones."""
 
 from tf_savae.networks.decoder import Decoder, DistributionDecoder
 from tf_savae.networks.functional import Effects, PureEncoder, PureGenerator

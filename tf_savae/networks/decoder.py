@@ -1,4 +1,4 @@
-"""Decoders p(x | z): the base class of your own, and one of any Keras network and likelihood."""
+"""Decoders p(x | z): the base class, and a decoder from any Keras network and likelihood."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -19,15 +19,15 @@ tfd = tfp.distributions
 
 
 class Decoder(keras.layers.Layer):
-    """p(x | z): supply `log_prob`, and `sample` if the model is to generate.
+    """Base class of decoders p(x | z); subclasses implement `log_prob`, and `sample` to generate.
 
-    Whatever `log_prob` computes from x alone (embeddings, states that do not see z) may move to
-    `prepare`: it then runs once per batch and not in each of the K refinement steps, and its
-    result is what `log_prob_prepared` receives.
+    Computations of `log_prob` that depend on x but not on z (such as embeddings) may be moved to
+    `prepare`, which runs once per batch and not in each of the K refinement steps. Its result is
+    passed to `log_prob_prepared`.
 
     Attributes:
-      data_range: (low, high) where the likelihood is of numbers from low to high alone, so that a
-        model refuses arrays with others; None where it is of any.
+      data_range: (low, high), the range of x for which the likelihood is defined; a model raises
+        ValueError for other data. None if the range is not limited.
 
     >>> class Bernoulli(Decoder):
     ...     def __init__(self):
@@ -42,23 +42,23 @@ class Decoder(keras.layers.Layer):
     data_range: tuple[float, float] | None = None
 
     def __init__(self, **kwargs: Any) -> None:
-        # The data and z keep their precision; the layers inside cast for themselves.
+        # The data and z keep their precision; sublayers cast their own inputs.
         super().__init__(**{"autocast": False, **kwargs})
 
     def get_build_config(self) -> None:
-        """None: whoever holds a decoder makes its weights by calling it once."""
+        """Returns None: the weights are created when the model that owns the decoder calls it."""
         return None
 
     def log_prob(
         self, x: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
     ) -> tf.Tensor:
-        """log p(x | z) in nats, one number per example: [B].
+        """Returns log p(x | z) in nats, one number per example: [B].
 
         Args:
           x: nest of tensors [B, ...].
           z: [B, Z].
-          seed: stateless seed [2] for any noise (dropout); the same seed, the same noise.
-          training: whether dropout and the like are on.
+          seed: stateless seed [2] for any noise (dropout); the same seed gives the same noise.
+          training: whether dropout and similar layers are active.
         """
         raise NotImplementedError
 
@@ -67,14 +67,14 @@ class Decoder(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} has no sample(z, seed).")
 
     def prepare(self, x: Nest, seed: Seed | None = None, training: bool = False) -> Nest:
-        """Everything that depends on x but not on z; by default x itself."""
+        """Computes everything that depends on x but not on z; by default returns x."""
         del seed, training
         return x
 
     def log_prob_prepared(
         self, prepared: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
     ) -> tf.Tensor:
-        """`log_prob` of what `prepare` returned."""
+        """Returns `log_prob` for the result of `prepare`."""
         return self.log_prob(prepared, z, seed=seed, training=training)
 
     def call(
@@ -85,11 +85,11 @@ class Decoder(keras.layers.Layer):
 
 @register
 class DistributionDecoder(ChecksSettings, Decoder):
-    """A decoder from any Keras network z -> parameters and a likelihood.
+    """A decoder from a Keras network, z -> likelihood parameters, and a likelihood.
 
     Args:
-      network: Keras layer or model, z [B, Z] -> [B, ...]. Dropout and batch normalisation inside
-        it work: their masks are replayed and their statistics explicit.
+      network: Keras layer or model, z [B, Z] -> [B, ...]. It may contain dropout and batch
+        normalisation: all refinement steps use the same masks, and moving statistics are updated.
       likelihood: "bernoulli" (network gives logits), "normal" (network gives the mean, unit
         variance), or a function from the network's output to a TFP distribution with batch
         shape [B] or [B, ...] (its log probability is summed down to [B]).
@@ -118,9 +118,9 @@ class DistributionDecoder(ChecksSettings, Decoder):
         self.data_range = (0, 1) if likelihood == "bernoulli" else None
 
     def distribution(self, z: tf.Tensor, training: bool = False) -> Distribution:
-        """p(x | z), a TFP distribution."""
+        """Returns p(x | z), a TFP distribution."""
         outputs = self.network(z, training=training)
-        # Likelihoods are sums over many features: not in half precision.
+        # A likelihood sums over many features, which needs more than half precision.
         outputs = tf.cast(outputs, tf.float32) if outputs.dtype.size < 4 else outputs
         make = self.likelihood if callable(self.likelihood) else _LIKELIHOODS[self.likelihood]
         distribution = make(outputs)
@@ -130,11 +130,11 @@ class DistributionDecoder(ChecksSettings, Decoder):
     def log_prob(
         self, x: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
     ) -> tf.Tensor:
-        """log p(x | z), [B] nats: z [B, Z], x of the shape that `distribution(z)` draws.
+        """Returns log p(x | z), [B] nats: z [B, Z], x of the shape of samples of `distribution(z)`.
 
         Raises:
-          ValueError: x has another shape, or fractions under a likelihood of whole numbers.
-          TypeError: the likelihood's function gives no TFP distribution.
+          ValueError: x has another shape, or fractional values under an integer likelihood.
+          TypeError: the function `likelihood` does not return a TFP distribution.
         """
         distribution = self.distribution(z, training)
         _check_whole(x, distribution.dtype)
@@ -168,31 +168,31 @@ _LIKELIHOODS = {
 
 
 def _check_whole(x, dtype):
-    """Where x can be seen, as when weights are made: its cast would cut fractions off."""
+    """Raises ValueError if x is eager and a cast to `dtype` would discard fractions."""
     x = tf.convert_to_tensor(x)
     if not (x.dtype.is_floating and dtype.is_integer and hasattr(x, "numpy")):
         return
     fractions = tf.boolean_mask(x, x != tf.round(x))
     if tf.size(fractions):
         raise ValueError(
-            f"x: expected whole numbers, which a likelihood of dtype {dtype.name} is of, got "
-            f"{float(fractions[0]):.6g}. Give the likelihood a float dtype, as "
-            "tfp.distributions.Bernoulli(logits=logits, dtype=logits.dtype) has."
+            f"x: expected whole numbers under a likelihood of dtype {dtype.name}, got "
+            f"{float(fractions[0]):.6g}. Give the likelihood a float dtype, as in "
+            "tfp.distributions.Bernoulli(logits=logits, dtype=logits.dtype)."
         )
 
 
 def _check_shape(x, distribution, own):
-    """What differs would be broadcast: examples mixed, or one output counted for many features.
+    """Raises ValueError if x does not have the likelihood's shape, since x would be broadcast.
 
-    A likelihood of the user's `own` may mean that of features; and some distributions, such as
-    flows, do not tell their batch shape.
+    With a user-defined likelihood (`own`) features may be broadcast on purpose. Some distributions,
+    such as flows, do not report their batch shape.
     """
     wanted = distribution.batch_shape.concatenate(distribution.event_shape)
     told = not own or distribution.batch_shape.rank != 0
     fits = x.shape.rank == wanted.rank and x.shape[:1].is_compatible_with(wanted[:1])
     if told and not (fits if own else x.shape.is_compatible_with(wanted)):
         raise ValueError(
-            f"x: expected shape {wanted.as_list()}, which the likelihood of the network's output "
-            f"has, got {x.shape.as_list()}. Give the network one output for each number of x, or "
-            "reshape one of them; examples come first in both."
+            f"x: expected shape {wanted.as_list()}, that of the likelihood of the network's "
+            f"output, got {x.shape.as_list()}. Give the network one output for each element of x, "
+            "or reshape one of them; both are batch-first."
         )

@@ -1,7 +1,7 @@
-"""Keras layers as pure functions of tensors: encoder, decoder and prior.
+"""Wrap encoder, decoder and prior, which are Keras layers, as pure functions of tensors.
 
-Weights, random state and moving statistics are arguments: the same call with the same arguments
-gives the same numbers, so the backward pass of refinement replays dropout masks exactly.
+Weights, random state and moving statistics are arguments, so that calls with the same arguments
+return the same results. The backward pass of refinement therefore replays dropout masks exactly.
 """
 
 from typing import Any, NamedTuple
@@ -20,21 +20,23 @@ __all__ = ["Effects", "PureEncoder", "PureGenerator"]
 
 
 class Effects(NamedTuple):
-    """What layers did besides their outputs."""
+    """Side effects of layers: variable updates and added losses."""
 
-    statistics: list  # (variable, new value): moving statistics, and weights that layers set.
-    losses: list  # Scalars that layers added: activity regularisers, `add_loss`.
+    statistics: list  # (variable, new value): moving statistics, and weights set by layers.
+    losses: list  # Scalars from activity regularisers and `add_loss`.
 
     def __add__(self, other):
         return Effects(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 class _State:
-    """The variables of some layers, sorted by what becomes of them.
+    """The variables of a list of layers, by kind.
 
     Attributes:
-      weights: trainable; statistics: everything else that is saved (frozen weights, moving
-        averages), with `constants` their values now; random: states of seed generators.
+      weights: trainable variables.
+      statistics: all other saved variables (frozen weights, moving averages); `constants` are their
+        current values.
+      random: states of seed generators.
     """
 
     def __init__(self, layers):
@@ -48,26 +50,26 @@ class _State:
         self.constants = [tf.convert_to_tensor(v.value) for v in self.statistics]
 
     def scope(self, weights, seed):
-        """A scope in which the layers read `weights`, their statistics and noise from `seed`."""
+        """Returns a scope in which layers read `weights`, `constants` and noise from `seed`."""
         mapping = [
             *zip(self.weights, weights, strict=True),
             *zip(self.statistics, self.constants, strict=True),
         ]
         shard = batch_shard.current_shard()
         if self.random and shard is not None:
-            seed = seeds.fold(seed, shard.first)  # Keras draws for these rows alone.
+            seed = seeds.fold(seed, shard.first)  # Keras draws for the rows of this shard only.
         for index, state in enumerate(self.random):
-            # Folded twice: Keras counts on from here, and would arrive at the next generator's.
+            # Folded twice: Keras increments the state, which would reach the next generator's.
             stream = seeds.fold(seeds.fold(seed, NoiseStream.KERAS_LAYERS + index), 0)
             value = tf.bitcast(stream, tf.uint32)
             mapping.append((state, tf.cast(value, state.dtype)))
         return keras.StatelessScope(state_mapping=mapping, collect_losses=True)
 
     def effects(self, scope, weights):
-        """What was written, and the losses that were added, inside `scope(weights, seed)`.
+        """Returns the `Effects` of the layers called inside `scope(weights, seed)`.
 
-        Layers that constrain their own weights in `call` (SpectralNormalization) compute with what
-        they write; if that were lost, the model that was evaluated would not be the one trained.
+        They include new weights of layers that set their own weights in `call`
+        (SpectralNormalization): without them, training and evaluation would use different weights.
         """
         mine = [*self.weights, *self.statistics]
         pairs = zip(mine, [*weights, *self.constants], strict=True)
@@ -81,10 +83,10 @@ def _ids(variables):
 
 
 class PureEncoder:
-    """x -> (the encoder's outputs, its `Effects`).
+    """An encoder as a function x -> (the encoder's outputs, its `Effects`).
 
-    Dropout masks come from the seed, so that training resumed from a checkpoint draws the masks
-    that it would have drawn; gradients reach the encoder's variables as usual.
+    Dropout masks are a function of the seed, so that training resumed from a checkpoint uses the
+    same masks as uninterrupted training. The encoder's variables receive gradients as usual.
 
     >>> encoder = PureEncoder(keras.layers.Dropout(0.5))
     >>> first, second = (encoder(tf.ones([2, 8]), [0, 1], True)[0].numpy() for _ in range(2))
@@ -104,18 +106,18 @@ class PureEncoder:
 
 
 class PureGenerator:
-    """p(x, z) = p(z) p(x | z) of a built decoder and prior, as a function of `theta`.
+    """The generative model p(x, z) = p(z) p(x | z) as a pure function of `theta`.
 
     Args:
       decoder: a built `Decoder`.
       prior: a built `Prior`.
       family: the variational family.
 
-    Make one per traced function: frozen weights and moving statistics are read here, once, and are
-    constants of every derivative.
+    Create one per traced function: frozen weights and moving statistics are read by the constructor
+    and are constants of all derivatives.
 
-    `theta` is the dict that `theta()` makes: the trainable weights as tensors, and what the
-    decoder prepares from x once for all refinement steps.
+    `theta` is the dict returned by `theta()`: the trainable weights as tensors, and the result of
+    the decoder's `prepare`, which all refinement steps share.
 
     >>> from tf_savae import networks, probability
     >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
@@ -129,14 +131,14 @@ class PureGenerator:
 
     def __init__(self, decoder: Decoder, prior: Prior | None, family: Family | None) -> None:
         self.decoder = decoder
-        # Both None for a decoder without a latent code, where nothing asks for them.
+        # Both are None, and not used, for a decoder without latent variables.
         self.prior: Any = prior
         self.family: Any = family
         self._state = _State([decoder, prior])
         self._effects_of_prepare = Effects([], [])
 
     def theta(self, x: Nest, seed: Seed, training: bool = False) -> dict[str, Nest]:
-        """Weights as tensors and the prepared x: everything the ELBO depends on but lambda."""
+        """Returns all that the ELBO depends on except lambda: weights as tensors, prepared x."""
         weights = [tf.convert_to_tensor(v.value) for v in self._state.weights]
         with self._state.scope(weights, seed) as scope:
             prepared = self.decoder.prepare(x, seed, training)
@@ -144,13 +146,13 @@ class PureGenerator:
         return {"weights": weights, "prepared": prepared}
 
     def terms(self, parameters: Nest, theta: Nest, seed: Seed, training: bool = False) -> ElboTerms:
-        """`ElboTerms` for one sample of z per example."""
+        """Returns the `ElboTerms` for one sample of z per example."""
         return self.terms_and_effects(parameters, theta, seed, training)[0]
 
     def terms_and_effects(
         self, parameters: Nest, theta: Nest, seed: Seed, training: bool = False
     ) -> tuple[ElboTerms, Effects]:
-        """Also the `Effects` of decoder and prior, those of preparing x included."""
+        """Returns (`ElboTerms`, `Effects` of decoder and prior, including `prepare`)."""
         draw, noise = seeds.split(seed, 2)
         with self._state.scope(theta["weights"], noise) as scope:
             terms = elbo_terms(
@@ -162,7 +164,7 @@ class PureGenerator:
         return terms, self._effects(scope, theta)
 
     def kl(self, parameters: Nest, theta: Nest, seed: Seed) -> tf.Tensor:
-        """KL(q || p) alone, [B] nats, with the sample that `terms` draws from this seed."""
+        """Returns KL(q || p), [B] nats, with the sample that `terms` draws from this seed."""
         draw, noise = seeds.split(seed, 2)
         with self._state.scope(theta["weights"], noise):
             posterior = self.family.distribution(parameters)
@@ -171,14 +173,14 @@ class PureGenerator:
     def log_likelihood(
         self, z: tf.Tensor, theta: Nest, seed: Seed, training: bool = False
     ) -> tf.Tensor:
-        """log p(x | z), [B] nats."""
+        """Returns log p(x | z), [B] nats."""
         with self._state.scope(theta["weights"], seed):
             return self._log_prob(theta, z, seed, training)
 
     def nll_and_effects(
         self, theta: Nest, seed: Seed, training: bool = False
     ) -> tuple[tf.Tensor, Effects]:
-        """-log p(x) of a decoder without a latent code, and the decoder's `Effects`."""
+        """Returns (-log p(x), `Effects`) of a decoder without latent variables."""
         with self._state.scope(theta["weights"], seed) as scope:
             nll = -self._log_prob(theta, None, seed, training)
         return nll, self._effects(scope, theta)

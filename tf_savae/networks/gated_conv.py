@@ -1,14 +1,14 @@
 """One layer of the Gated PixelCNN (van den Oord et al. 2016, https://arxiv.org/abs/1606.05328).
 
-Two stacks look at different pixels, and together at all earlier ones, so there is no blind spot:
+The receptive fields of two stacks together cover all earlier pixels, without a blind spot:
 
-    vertical    feature (r, c) sees rows above r, to both sides of c;
-    horizontal  feature (r, c) sees row r left of c, and through the link the vertical feature.
+    vertical    feature (r, c) depends on the rows above r;
+    horizontal  feature (r, c) depends on row r left of c, and on the vertical feature (r, c).
 
-The convolutions hold only the taps that a mask would leave, which is half of the work: the kernel
-of size k is (k // 2 + 1) x k in the vertical stack and 1 x (k // 2 + 1) in the horizontal one. In
-the first layer the tap at the pixel's own row or place is missing too. Padding is outside the
-convolutions, so that sampling can give them rows and pixels of a cache instead.
+The kernels contain only the unmasked taps, which halves the cost: a kernel of size k is
+(k // 2 + 1) x k in the vertical stack and 1 x (k // 2 + 1) in the horizontal one. The first layer
+also omits the tap at the pixel's own row or column. Padding is outside the convolutions, so that
+sampling can pass cached rows and pixels instead.
 """
 
 import keras
@@ -23,13 +23,13 @@ __all__ = ["GatedLayer", "gate"]
 
 
 def gate(features):
-    """tanh of the first C channels times the sigmoid of the others: [..., 2C] to [..., C].
+    """Returns tanh of the first C channels times sigmoid of the others: [..., 2C] to [..., C].
 
     >>> gate(tf.zeros([2, 3, 3, 8])).shape.as_list()
     [2, 3, 3, 4]
     """
     size = features.shape[-1] // 2
-    # reshape + unstack: the gradient of a split is a pad, which XLA rejects in loops.
+    # reshape + unstack, because the gradient of a split is a pad, which XLA rejects in loops.
     halves = tf.reshape(features, tf.concat([tf.shape(features)[:-1], [2, size]], axis=0))
     signal, weight = tf.unstack(halves, axis=-2)
     return tf.tanh(signal) * tf.sigmoid(weight)
@@ -37,12 +37,12 @@ def gate(features):
 
 @register
 class GatedLayer(ChecksSettings, keras.layers.Layer):
-    """Vertical and horizontal convolution, link and gates, in pieces that a decoder composes.
+    """A gated layer: vertical and horizontal convolution, the link between them, and gates.
 
     Args:
-      channels: C, of the outputs of both stacks.
+      channels: C, output channels of both stacks.
       kernel_size: k, odd and at least 3.
-      first: whether the inputs are pixels, which no feature of their own place may see.
+      first: whether the inputs are pixels, so that a feature must not depend on its own pixel.
 
     >>> layer = GatedLayer(4, 3)
     >>> v, h = layer(tf.zeros([2, 5, 5, 4]), tf.zeros([2, 5, 5, 4]))
@@ -66,32 +66,32 @@ class GatedLayer(ChecksSettings, keras.layers.Layer):
         return Convolution(filters, size, dtype=self.dtype_policy, **kwargs)
 
     def from_above(self, above):
-        """Vertical pre-activations [B, H, W, 2C] of whole images [B, H, W, *]."""
-        if self.first:  # Down by one row: the last row is above nothing.
+        """Returns vertical pre-activations [B, H, W, 2C] of whole images [B, H, W, *]."""
+        if self.first:  # Shifted down by one row; the last row is not used.
             above = above[:, :-1]
         return self._vertical_below(above, self.reach)
 
     def vertical_window(self, rows):
-        """Vertical pre-activations of `rows` [B, taps - 1 + R, W, *]: [B, R, W, 2C]."""
+        """Returns vertical pre-activations [B, R, W, 2C] of `rows` [B, taps - 1 + R, W, *]."""
         return self._vertical_below(rows, 0)
 
     def _vertical_below(self, rows, blank):
-        """With `blank` empty rows above the first."""
+        """Returns vertical pre-activations of `rows` with `blank` zero rows above the first."""
         return self.vertical(rows, pads=((blank, 0), (self.reach, self.reach)))
 
     def from_left(self, left):
-        """Horizontal pre-activations [B, H, W, 2C] of whole images, without the link's share."""
+        """Returns horizontal pre-activations [B, H, W, 2C] of whole images, without the link."""
         if self.first:
             left = left[:, :, :-1]
         return self.horizontal(left, pads=((0, 0), (self.reach, 0)))
 
     def activate(self, left, before=None):
-        """Horizontal output from pre-activations (link included); `before` is the residual."""
+        """Returns the horizontal output of pre-activations (with link); `before`: the residual."""
         features = self.out(gate(left))
         return features if before is None else features + before
 
     def call(self, above, left):
-        """Both stacks over whole images."""
+        """Returns the outputs of both stacks for whole images."""
         vertical = self.from_above(above)
         horizontal = self.from_left(left) + self.link(vertical)
         return gate(vertical), self.activate(horizontal, None if self.first else left)
@@ -102,7 +102,7 @@ class GatedLayer(ChecksSettings, keras.layers.Layer):
 
 
 def odd_size(name, value):
-    """Returns `value` if it can be the size of a centred kernel, or says so.
+    """Returns `value` if it is an odd integer >= 3, or raises ValueError.
 
     >>> odd_size("kernel_size", 5)
     5

@@ -1,4 +1,4 @@
-"""Keras layers shared by the text and oracle networks."""
+"""Keras layers of the text and oracle networks."""
 
 from typing import Any, Self
 
@@ -18,10 +18,10 @@ __all__ = ["LSTM", "ParameterHead", "TokenSoftmax", "last_state"]
 
 @register
 class LSTM(ChecksSettings, keras.layers.Layer):
-    """An LSTM in time-major order whose derivatives of both orders compile with XLA.
+    """A time-major LSTM whose first and second derivatives compile with XLA.
 
-    `keras.layers.LSTM` is not used because its cuDNN kernel has no second derivative and no XLA
-    kernel, and because the projection of its inputs cannot be shared by refinement steps.
+    `keras.layers.LSTM` is not used because its cuDNN kernel has neither a second derivative nor XLA
+    support, and because refinement steps cannot share the projection of its inputs.
 
     Args:
       units: H.
@@ -52,11 +52,11 @@ class LSTM(ChecksSettings, keras.layers.Layer):
         self.built = True
 
     def project(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Inputs [..., input_size] to pre-activations [..., 4H]: everything before the loop."""
+        """Projects inputs [..., input_size] to pre-activations [..., 4H], before the time loop."""
         self._ensure_built()
         inputs = tf.cast(inputs, self.compute_dtype)
-        # One matrix of all tokens: the gradient of the kernel is then one product, where that of
-        # a batched one would be a [input_size, 4H] matrix for each time step, and their sum.
+        # Flattened to one matrix, so that the kernel's gradient is a single product; that of a
+        # batched product would be a [input_size, 4H] matrix for each time step.
         rows = tf.matmul(tf.reshape(inputs, [-1, self.input_size]), self._computed(self.kernel))
         shape = tf.concat([tf.shape(inputs)[:-1], [4 * self.units]], axis=0)
         projected = tf.reshape(rows + self._computed(self.bias), shape)
@@ -65,7 +65,7 @@ class LSTM(ChecksSettings, keras.layers.Layer):
     def run(
         self, projected: tf.Tensor, hidden: tf.Tensor | None = None, cell: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Pre-activations [T, B, 4H] and an optional first state to hidden states [T, B, H]."""
+        """Returns hidden states [T, B, H] for pre-activations [T, B, 4H] and a first state."""
         self._ensure_built()
         projected = tf.cast(projected, self.compute_dtype)
         zeros = tf.zeros_like(projected[0, :, : self.units])
@@ -76,7 +76,7 @@ class LSTM(ChecksSettings, keras.layers.Layer):
     def step(
         self, projected: tf.Tensor, state: tuple[tf.Tensor, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """One step for sampling: pre-activations [B, 4H] and (h, c) to the next (h, c)."""
+        """Returns the next (h, c) for pre-activations [B, 4H] and (h, c); used by sampling."""
         state = tuple(tf.cast(part, self.compute_dtype) for part in state)
         recurrent = tf.matmul(state[0], self._computed(self.recurrent_kernel))
         return lstm_step(projected + recurrent, state)
@@ -85,7 +85,7 @@ class LSTM(ChecksSettings, keras.layers.Layer):
         return self.run(self.project(inputs))
 
     def _computed(self, weight):
-        """The weight in the precision of computation: no autocast here, outside `__call__`."""
+        """Returns the weight in the compute dtype; Keras autocasts only inside `__call__`."""
         return tf.cast(tf.convert_to_tensor(weight), self.compute_dtype)
 
     def _ensure_built(self):
@@ -102,7 +102,7 @@ class LSTM(ChecksSettings, keras.layers.Layer):
 
 
 def _fresh(initializer, number):
-    """A copy that draws other numbers: one Keras initializer draws the same at every use."""
+    """Returns a copy with another seed: a Keras initializer draws the same values at every use."""
     config = initializer.get_config()
     if config.get("seed") is not None:
         config["seed"] += number
@@ -114,20 +114,20 @@ def _is_uniform(initializer):
 
 
 def last_state(hidden, lengths):
-    """The hidden state [B, H] after each row's last real token, from [T, B, H] and lengths [B].
+    """Returns the hidden state [B, H] at each row's last token, from [T, B, H] and lengths [B].
 
     >>> last_state(tf.reshape(tf.range(6.0), [3, 2, 1]), tf.constant([1, 3])).numpy().tolist()
     [[0.0], [5.0]]
     """
     index = tf.maximum(lengths - 1, 0)
     picks = tf.one_hot(index, tf.shape(hidden)[0], axis=0, dtype=hidden.dtype)
-    # A product with one-hot rows: its derivative is the same product, in loops and under XLA.
+    # A product with one-hot rows, whose derivative is supported in loops and by XLA.
     return tf.reduce_sum(hidden * picks[:, :, None], axis=0)
 
 
 @register
 class ParameterHead(ChecksSettings, keras.layers.Layer):
-    """One linear map from features [B, H] to a family's parameters for `latent_size`.
+    """A linear layer from features [B, H] to the parameters of a variational family.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> mean, log_variance = ParameterHead(DiagonalGaussian(), 3)(tf.zeros([2, 8]))
@@ -172,7 +172,7 @@ class ParameterHead(ChecksSettings, keras.layers.Layer):
 
 @register
 class TokenSoftmax(ChecksSettings, keras.layers.Layer):
-    """The projection to the vocabulary, with `nll` fused (see `token_nll`).
+    """The output projection to the vocabulary, with a fused `nll` (see `token_nll`).
 
     >>> TokenSoftmax(10, 4).nll(tf.zeros([3, 4]), tf.zeros([3], tf.int32)).shape.as_list()
     [3]
@@ -197,7 +197,7 @@ class TokenSoftmax(ChecksSettings, keras.layers.Layer):
         self.built = True
 
     def nll(self, hidden: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        """-log p(target | hidden) in nats: hidden [N, H], int32 targets [N] to [N]."""
+        """Returns -log p(target | hidden), [N] nats: hidden [N, H], int32 targets [N]."""
         if not self.built:
             self.build()
         return token_nll(
@@ -208,7 +208,7 @@ class TokenSoftmax(ChecksSettings, keras.layers.Layer):
         )
 
     def call(self, hidden: tf.Tensor) -> tf.Tensor:
-        """Logits [..., V] for sampling."""
+        """Returns logits [..., V], for sampling."""
         kernel = tf.cast(tf.convert_to_tensor(self.kernel), hidden.dtype)
         return tf.matmul(hidden, kernel) + tf.cast(tf.convert_to_tensor(self.bias), hidden.dtype)
 

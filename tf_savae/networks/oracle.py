@@ -1,8 +1,8 @@
 """The synthetic experiment's networks (Kim et al. 2018, section 4.1).
 
 h_t = LSTM(h_{t-1}, x_t); x_{t+1} ~ softmax(MLP([h_t, z])), z in R^2. Rows are int32 [B, T] of
-words 0 .. V - 1; the first input is a start symbol with an embedding of its own. The LSTM does not
-see z: its states are prepared once, and a refinement step costs the MLP alone.
+words 0 .. V - 1; the first input is a start symbol with its own embedding. The LSTM does not depend
+on z: its states are computed once, and a refinement step only evaluates the MLP.
 """
 
 from collections.abc import Callable
@@ -25,13 +25,13 @@ __all__ = ["OracleDecoder", "OracleEncoder"]
 
 @register
 class OracleDecoder(ChecksSettings, Decoder):
-    """p(x | z) of the oracle; with the default scales, the oracle's own random weights.
+    """The oracle's decoder p(x | z); the default scales are those of the oracle's random weights.
 
     Args:
       vocabulary_size: V; units: H, also the size of inputs and of the MLP; latent_size: Z.
-      scale: weights start from U(-scale, scale); `latent_scale` for the MLP's weights of z, large
-        so that z matters; `output_scale` for the output layer.
-      seed: int, makes the random weights reproducible.
+      scale: weights are initialised from U(-scale, scale); `latent_scale` is the scale of the MLP's
+        weights of z, large so that x depends on z; `output_scale` that of the output layer.
+      seed: int, seed of the random weights.
 
     >>> decoder = OracleDecoder(20, units=8)
     >>> decoder(tf.constant([[4, 0, 19]]), tf.zeros([1, 2])).shape.as_list()
@@ -76,7 +76,7 @@ class OracleDecoder(ChecksSettings, Decoder):
     def prepare(
         self, x: Nest, seed: Seed | None = None, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The LSTM's share of the MLP's input [T, B, H], and the targets [T, B]."""
+        """Returns the LSTM's contribution to the MLP's input [T, B, H], and the targets [T, B]."""
         targets = tf.transpose(x)
         start = tf.fill(tf.shape(targets[:1]), self.vocabulary_size)
         inputs = tf.concat([start, targets[:-1]], axis=0)
@@ -96,13 +96,13 @@ class OracleDecoder(ChecksSettings, Decoder):
     def log_prob(
         self, x: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
     ) -> tf.Tensor:
-        """log p(x | z), [B] nats: int32 x [B, T], z [B, Z]."""
+        """Returns log p(x | z), [B] nats: int32 x [B, T], z [B, Z]."""
         return self.log_prob_prepared(self.prepare(x), z)
 
     def sample(
         self, z: tf.Tensor, seed: Seed | None = None, length: int = 5, temperature: TensorLike = 1.0
     ) -> tf.Tensor:
-        """Words int32 [B, length]."""
+        """Samples words, int32 [B, length]."""
         length = validation.positive_int("length", length)
         shift = self._latent(z)
         zeros = tf.zeros([tf.shape(z)[0], self.units], self.compute_dtype)
@@ -139,7 +139,7 @@ class OracleDecoder(ChecksSettings, Decoder):
 
 @register
 class OracleEncoder(ChecksSettings, keras.layers.Layer):
-    """An LSTM over the words; its last state gives the variational parameters.
+    """An LSTM encoder; a linear layer maps its last state to the variational parameters.
 
     >>> mean, log_variance = OracleEncoder(20, units=8)(tf.constant([[4, 0, 19]]))
     >>> mean.shape.as_list()
@@ -165,7 +165,7 @@ class OracleEncoder(ChecksSettings, keras.layers.Layer):
         self.head = ParameterHead(self.family, self.latent_size, **same)
 
     def get_build_config(self) -> None:
-        """None: whoever holds an encoder makes its weights by calling it once."""
+        """Returns None: the weights are created when the model that owns the encoder calls it."""
         return None
 
     def call(self, x: Nest, training: bool = False) -> Nest:

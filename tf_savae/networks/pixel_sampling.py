@@ -1,8 +1,8 @@
 """Sample images from a Gated PixelCNN pixel by pixel, computing each feature once.
 
-A row of the vertical stack needs the rows above only, and a horizontal feature those to its left:
-what later steps will need is kept in shift registers of k // 2 rows or places a layer
-(Ramachandran et al. 2017, https://arxiv.org/abs/1704.06001).
+A vertical feature depends only on rows above, and a horizontal feature on pixels to its left. Each
+layer caches the last k // 2 rows or columns in a shift register (Ramachandran et al. 2017,
+https://arxiv.org/abs/1704.06001).
 """
 
 import tensorflow as tf
@@ -16,10 +16,10 @@ __all__ = ["pixel_noise", "sample_pixels"]
 
 
 def pixel_noise(seed, rows, shape):
-    """Uniform numbers in [0, 1), float64 [B, H, W]; row i's are a function of its seed alone.
+    """Returns uniform numbers in [0, 1), float64 [B, H, W]; row i depends only on its own seed.
 
     Args:
-      seed: int or stateless seed [2], from which row i derives its own; or int32 [B, 2].
+      seed: int or stateless seed [2], from which the seed of each row is derived; or int32 [B, 2].
       rows: B.
       shape: (H, W).
 
@@ -32,7 +32,7 @@ def pixel_noise(seed, rows, shape):
 
 
 def sample_pixels(decoder, z, seed, temperature=1.0):
-    """Images float32 [B, H, W, 1] from a `PixelCNNDecoder`; see its `sample`."""
+    """Samples images, float32 [B, H, W, 1], from a `PixelCNNDecoder`; see its `sample`."""
     temperature = checked_temperature(temperature)
     z = tf.convert_to_tensor(z)
     if z.shape.rank != 2 or z.shape[1] != decoder.latent_size:
@@ -40,7 +40,7 @@ def sample_pixels(decoder, z, seed, temperature=1.0):
             f"z: expected [B, {decoder.latent_size}], one row per image; got shape "
             f"{z.shape.as_list()}."
         )
-    if not decoder.logit.built:  # Its weights must be made outside of any graph.
+    if not decoder.logit.built:  # Weights must be created outside of any graph.
         with tf.init_scope():
             decoder(tf.zeros([1, *decoder.image_shape, 1]), tf.zeros([1, decoder.latent_size]))
     own = row_seeds(seed, tf.shape(z)[0])
@@ -50,9 +50,10 @@ def sample_pixels(decoder, z, seed, temperature=1.0):
 
 
 def _compiled(decoder, dtype):
-    """The drawing as a graph, made once per decoder: run eagerly, 784 steps take long.
+    """Returns the sampling function as a tf.function, created once per decoder.
 
-    The temperature is an argument of it: as a constant, each new one would leave a graph behind.
+    Running 784 steps eagerly is slow. The temperature is a tensor argument, so that a new value
+    does not retrace the function.
     """
     specs = [
         tf.TensorSpec([None, decoder.latent_size], dtype),
@@ -94,7 +95,7 @@ def _draw(decoder, z, row_seed, temperature):
 
 
 def _registers(decoder, shape):
-    """One register a layer for what its convolution sees of the past: at first, padding."""
+    """Returns one zero register per layer for the earlier inputs of its convolution."""
     return [
         tf.zeros(
             [*shape(layer.reach), 1 if layer.first else decoder.channels], decoder.compute_dtype
@@ -104,22 +105,22 @@ def _registers(decoder, shape):
 
 
 def _shifted(register, fresh, axis):
-    """The register after `fresh` came in and the oldest entry left."""
+    """Returns the register with `fresh` appended and the oldest entry removed."""
     window = tf.concat([register, fresh], axis=axis)
     return window[:, 1:] if axis == 1 else window[:, :, 1:]
 
 
 def _next_row(decoder, registers, above, left):
-    """Moves the vertical stack down to one row.
+    """Advances the vertical stack by one row.
 
     Args:
-      registers: of each layer's input, the k // 2 rows before this one: [B, k // 2, W, *].
-      above, left: what does not depend on pixels in the first layer's pre-activations of this
-        row, [B, 1, W, 2C].
+      registers: for each layer, the previous k // 2 rows of its input: [B, k // 2, W, *].
+      above, left: the part of the first layer's pre-activations of this row that does not depend on
+        pixels, [B, 1, W, 2C].
 
     Returns:
-      The registers after this row (the first one still without its pixels), and for each layer
-      the part of its horizontal pre-activations that does not depend on this row, [B, 1, W, 2C].
+      The registers including this row (without its pixels in the first one), and for each layer the
+      part of its horizontal pre-activations that does not depend on this row, [B, 1, W, 2C].
     """
     first, *others = decoder.stack
     seen = first.vertical_window(registers[0])
@@ -134,7 +135,7 @@ def _next_row(decoder, registers, above, left):
 
 
 def _draw_row(decoder, lefts, noise, temperature):
-    """The pixels of one row, float32 [B, W], from left to right."""
+    """Samples the pixels of one row, float32 [B, W], from left to right."""
     rows, width = tf.shape(noise)[0], noise.shape[1]
 
     def body(column, registers, drawn):
@@ -157,7 +158,7 @@ def _draw_row(decoder, lefts, noise, temperature):
 
 
 def _bits(logits, noise, temperature):
-    """One pixel of each image, float32 [B] of zeros and ones."""
+    """Samples one pixel of each image, float32 [B] of zeros and ones."""
 
     def draw(scaled):
         return tf.cast(noise < tf.sigmoid(scaled), tf.float32)
@@ -169,7 +170,7 @@ def _bits(logits, noise, temperature):
 
 
 def _next_pixel(decoder, registers, shares):
-    """Moves the horizontal stack right by one: the registers, and the pixel's logits [B, 1, 1]."""
+    """Advances the horizontal stack by one pixel; returns (registers, logits [B, 1, 1])."""
     first, *others = decoder.stack
     left = first.activate(first.horizontal(registers[0]) + shares[0])
     registers = list(registers)

@@ -20,29 +20,29 @@ _KERNELS = (9, 9, 9, 7, 7, 7, 5, 5, 5, 3, 3, 3)
 
 
 class Prepared(NamedTuple):
-    """What depends on x and the weights, but not on z."""
+    """Quantities that depend on x and the weights, but not on z."""
 
     pixels: Any  # [B, H, W, 1], 0 or 1; None without x
     above: Any  # [B, H, W, 2C], the first layer's vertical pre-activations
-    left: Any  # [B, H, W, 2C], its horizontal ones, link included
-    latent: Any  # [Z, H W 4C], what one unit of each z adds to both; None without z
+    left: Any  # [B, H, W, 2C], its horizontal pre-activations, link included
+    latent: Any  # [Z, H W 4C], the linear contribution of z to both; None without z
 
 
 @register
 class PixelCNNDecoder(ChecksSettings, Decoder):
-    """A Gated PixelCNN whose first layer sees z as extra feature maps; Bernoulli pixels.
+    """A Gated PixelCNN with Bernoulli pixels; z enters the first layer as extra feature maps.
 
-    z is mapped to `latent_maps` feature maps [H, W], which join the image as channels of the first
-    layer. A pixel may see all of z, so their kernel is whole, k x k. That path and the first
-    convolution of x are linear: `prepare` runs both, once for all refinement steps, and a step
-    begins with one product of z [B, Z] and a matrix [Z, H W 4C].
+    A linear layer maps z to `latent_maps` feature maps [H, W], additional channels of the first
+    layer's input. Their k x k kernel is not masked, since a pixel may depend on all of z. This path
+    and the first convolution of x are linear: `prepare` computes both once for all refinement
+    steps, and a step starts with one product of z [B, Z] and a matrix [Z, H W 4C].
 
     Args:
       image_shape: (H, W).
-      latent_size: Z; 0 makes the plain Gated PixelCNN, whose z is None or [B, 0].
+      latent_size: Z; 0 gives a Gated PixelCNN without z, where z is None or [B, 0].
       channels: C.
-      kernel_sizes: odd sizes of at least 3, one a layer.
-      latent_maps: feature maps of z.
+      kernel_sizes: odd sizes of at least 3, one per layer.
+      latent_maps: number of feature maps of z.
 
     >>> decoder = PixelCNNDecoder((6, 5), latent_size=2, channels=4, kernel_sizes=(5, 3))
     >>> decoder(tf.ones([3, 6, 5, 1]), tf.zeros([3, 2])).shape.as_list()
@@ -51,7 +51,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
     [3, 6, 5, 1]
     """
 
-    # `sample` takes a seed for each row: whoever draws many rows need not draw them one by one.
+    # `sample` accepts one seed per row, so that rows can be sampled in a batch.
     seeds_by_row = True
     data_range = (0, 1)
 
@@ -85,13 +85,14 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
     def build(self, *shapes: Any) -> None:
         if self.latent_size:
             maps = self.image_shape[0] * self.image_shape[1] * self.latent_maps
-            # Maps of unit variance from the start: smaller ones let the model do without z.
+            # Feature maps with unit variance at initialisation: with smaller ones the model
+            # ignores z.
             self.to_maps = self.add_weight((self.latent_size, maps), "lecun_normal", name="to_maps")
             self.map_bias = self.add_weight((1, maps), "zeros", name="map_bias")
         self.built = True
 
     def prepare(self, x: Nest, seed: Seed | None = None, training: bool = False) -> Prepared:
-        """The first layer's convolution of x, and of what one unit of each z would add."""
+        """Returns the first layer's convolution of x, and the linear map of z, as `Prepared`."""
         del seed, training
         pixels = tf.cast(self._image(x), self.compute_dtype)
         first, rest = self.stack[0], self.latent_share()
@@ -100,7 +101,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
         return Prepared(pixels, rest.above + above, rest.left + left, rest.latent)
 
     def latent_share(self) -> Prepared:
-        """`Prepared` of no image: what the maps of z = 0 add to any, and what z does."""
+        """Returns `Prepared` without an image: the contribution of z and of z = 0 (the biases)."""
         if not self.latent_size:
             nothing = tf.zeros([1, *self.image_shape, 2 * self.channels], self.compute_dtype)
             return Prepared(None, nothing, nothing, None)
@@ -110,7 +111,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
         maps = tf.reshape(rows, [-1, *self.image_shape, self.latent_maps])
         above, left = self._halves(self.from_maps(tf.cast(maps, self.compute_dtype)))
         left += self.stack[0].link(above)
-        # split: the gradient of each slice is a whole array, zeros but for the slice.
+        # split, because the gradient of a slice is a full array with zeros outside the slice.
         sizes = [self.latent_size, 1]
         (above, constant_above), (left, constant_left) = (
             tf.split(part, sizes) for part in (above, left)
@@ -133,11 +134,11 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
         return x
 
     def logits(self, x: Nest, z: tf.Tensor | None) -> tf.Tensor:
-        """Log odds of each pixel given those before it in raster order: [B, H, W], float32 or more.
+        """Returns each pixel's logit given the earlier pixels, [B, H, W], at least float32.
 
         Args:
           x: images of zeros and ones [B, H, W, 1].
-          z: [B, Z]; None without a latent code.
+          z: [B, Z]; None without latent variables.
         """
         return self._logits(self.prepare(x), z)
 
@@ -150,7 +151,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
         return self.read_out(left)
 
     def conditioned(self, prepared: Prepared, z: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-        """The first layer's vertical and horizontal pre-activations, z's share included."""
+        """Returns the first layer's vertical and horizontal pre-activations, including z."""
         if not self.latent_size:
             return prepared.above, prepared.left
         shift = tf.matmul(tf.cast(z, self.compute_dtype), prepared.latent)
@@ -159,7 +160,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
         return prepared.above + above, prepared.left + left
 
     def read_out(self, features: tf.Tensor) -> tf.Tensor:
-        """Horizontal features [B, R, W, C] to logits [B, R, W], in float32 or more."""
+        """Maps horizontal features [B, R, W, C] to logits [B, R, W], at least float32."""
         logits = self.logit(tf.nn.relu(self.hidden(tf.nn.relu(features))))[..., 0]
         return tf.cast(logits, tf.float32) if logits.dtype.size < 4 else logits
 
@@ -178,25 +179,24 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
     def log_prob(
         self, x: Nest, z: tf.Tensor | None, seed: Seed | None = None, training: bool = False
     ) -> tf.Tensor:
-        """log p(x | z), [B] nats: x [B, H, W, 1] of zeros and ones, z [B, Z]."""
+        """Returns log p(x | z), [B] nats: x [B, H, W, 1] of zeros and ones, z [B, Z]."""
         return self.log_prob_prepared(self.prepare(x), z)
 
     def sample(
         self, z: tf.Tensor, seed: Seed | None = None, temperature: TensorLike = 1.0
     ) -> tf.Tensor:
-        """Images of zeros and ones, float32 [B, H, W, 1], one per row of z.
+        """Samples images of zeros and ones, float32 [B, H, W, 1], one per row of z.
 
-        H W pixels are drawn one after the other, so this takes H W small steps whatever B is. The
-        features of earlier rows and pixels are kept, and each is computed once: all steps together
-        do the arithmetic of about one `log_prob`, where the plain way does H W times that. Small
-        steps are less efficient: on one CPU core 16 images took the time of 5 `log_prob` at the
-        paper's size, and of 25 with 8 channels and 3 layers.
+        The H W pixels are sampled sequentially. Features of earlier rows and pixels are cached, so
+        that all steps together cost about the arithmetic of one `log_prob`; without the cache it is
+        H W times as much. Small steps are less efficient: on one CPU core, 16 images took the time
+        of 5 `log_prob` at the paper's size, and of 25 with 8 channels and 3 layers.
 
         Args:
-          z: [B, Z]; [B, 0] without a latent code.
-          seed: int or stateless seed [2], from which row i of z gets its own noise; or [B, 2], one
-            seed for each row. Row i's noise does not depend on B, nor on the device.
-          temperature: divides the logits, a number or a scalar tensor; 0 takes the more probable
+          z: [B, Z]; [B, 0] without latent variables.
+          seed: int or stateless seed [2], from which the seeds of rows are derived; or [B, 2], one
+            seed per row. The noise of a row depends neither on B nor on the device.
+          temperature: divisor of the logits, a number or a scalar tensor; 0 takes the more probable
             value of each pixel.
         """
         return sample_pixels(self, z, 0 if seed is None else seed, temperature)
@@ -214,5 +214,5 @@ def _checked_shape(shape):
 
 def _checked_kernels(sizes):
     if not isinstance(sizes, (list, tuple)) or not sizes:
-        raise ValueError(f"kernel_sizes: expected one odd size a layer, got {sizes!r}.")
+        raise ValueError(f"kernel_sizes: expected one odd size per layer, got {sizes!r}.")
     return tuple(odd_size("kernel_sizes", size) for size in sizes)

@@ -1,4 +1,4 @@
-"""Priors p(z): the base class of your own, and the standard normal distribution."""
+"""Priors p(z): the base class, and the standard normal distribution."""
 
 from typing import Any
 
@@ -17,9 +17,10 @@ tfd = tfp.distributions
 
 
 class Prior(keras.layers.Layer):
-    """p(z): supply `distribution()`. Weights added in `build` are learned with the decoder's.
+    """Base class of priors p(z); subclasses implement `distribution()`.
 
-    They keep their precision under mixed policies, as the latent code does.
+    Weights added in `build` are trained with the decoder's. Under mixed precision policies they
+    keep full precision, as z does.
 
     >>> import tensorflow as tf
     >>> class ShiftedPrior(Prior):
@@ -34,11 +35,11 @@ class Prior(keras.layers.Layer):
     """
 
     def distribution(self) -> Distribution:
-        """A TFP distribution with event shape [Z] and no batch shape."""
+        """Returns a TFP distribution with event shape [Z] and no batch shape."""
         raise NotImplementedError
 
     def add_weight(self, *args: Any, autocast: bool = False, **kwargs: Any) -> Any:
-        """As `keras.layers.Layer.add_weight`, of a weight that is not cast to half precision."""
+        """As `keras.layers.Layer.add_weight`; by default the weight is not autocast."""
         return super().add_weight(*args, autocast=autocast, **kwargs)
 
     def build(self, shape: TensorLike = None) -> None:
@@ -50,7 +51,7 @@ class Prior(keras.layers.Layer):
 
 @register
 class StandardNormalPrior(ChecksSettings, Prior):
-    """N(0, I) in `latent_size` dimensions.
+    """The standard normal prior N(0, I) in `latent_size` dimensions.
 
     >>> StandardNormalPrior(3)(None).event_shape.as_list()
     [3]
@@ -61,7 +62,7 @@ class StandardNormalPrior(ChecksSettings, Prior):
         self.latent_size = validation.positive_int("latent_size", latent_size)
 
     def distribution(self) -> Distribution:
-        # The latent code stays in the variables' precision under mixed precision.
+        # Under mixed precision, z has the dtype of the variables.
         return standard_normal(self.latent_size, self.variable_dtype)
 
     def get_config(self) -> Config:

@@ -15,12 +15,12 @@ from tf_savae.probability import Family, as_family
 
 __all__ = ["ResidualEncoder"]
 
-_MOMENTUM = 0.9  # Of the moving statistics: Keras' 0.99 lags behind for hundreds of steps.
+_MOMENTUM = 0.9  # Of the moving statistics; Keras' default 0.99 adapts too slowly.
 
 
 @register
 class ResidualBlock(ChecksSettings, keras.layers.Layer):
-    """Two 3 x 3 convolutions with batch normalisation beside a shortcut, at half the resolution.
+    """A residual block: two 3 x 3 convolutions with batch normalisation, and stride 2.
 
     He et al. 2016, https://arxiv.org/abs/1512.03385.
 
@@ -40,7 +40,7 @@ class ResidualBlock(ChecksSettings, keras.layers.Layer):
         ]
 
     def _convolution(self, size, strides=1):
-        """Without bias, which the normalisation after it would take away."""
+        """Returns a convolution without bias, which the batch normalisation would remove."""
         return keras.layers.Conv2D(
             self.channels,
             size,
@@ -63,14 +63,14 @@ class ResidualBlock(ChecksSettings, keras.layers.Layer):
 
 @register
 class ResidualEncoder(ChecksSettings, keras.layers.Layer):
-    """Residual blocks, each halving the resolution, then one linear map to the parameters.
+    """Residual blocks, each halving the resolution, then a linear layer to the parameters.
 
-    Batch normalisation uses the batch's statistics in training and the moving ones otherwise. The
-    encoder proposes where refinement starts; refinement itself is per example and has none of it.
+    Batch normalisation uses batch statistics in training and moving statistics otherwise. Only
+    lambda_0 depends on the batch: refinement is per example.
 
     Args:
       latent_size: Z.
-      channels: of each block, the paper's (64, 64, 64).
+      channels: channels of each block; the paper uses (64, 64, 64).
       family: variational family (a diagonal Gaussian by default).
 
     >>> encoder = ResidualEncoder(latent_size=2, channels=(4, 4))
@@ -96,7 +96,7 @@ class ResidualEncoder(ChecksSettings, keras.layers.Layer):
         self.head = ParameterHead(self.family, self.latent_size, dtype=dtype)
 
     def get_build_config(self) -> None:
-        """None: whoever holds an encoder makes its weights by calling it once."""
+        """Returns None: the weights are created when the model that owns the encoder calls it."""
         return None
 
     def call(self, x: Nest, training: bool = False) -> Nest:
@@ -118,5 +118,5 @@ class ResidualEncoder(ChecksSettings, keras.layers.Layer):
 
 def _checked_channels(channels):
     if not isinstance(channels, (list, tuple)) or not channels:
-        raise ValueError(f"channels: expected one number a block, got {channels!r}.")
+        raise ValueError(f"channels: expected one number per block, got {channels!r}.")
     return tuple(validation.positive_int("channels", count) for count in channels)

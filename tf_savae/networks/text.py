@@ -1,7 +1,7 @@
 """The paper's text networks: LSTM encoder and decoder (Kim et al. 2018, section 4.2).
 
 Rows are <s> w_1 ... w_n </s> <pad> ..., with ids 0 <pad>, 1 <unk>, 2 <s>, 3 </s>. The decoder
-reads x[:, :-1] and predicts x[:, 1:]; positions whose target is <pad> count nothing.
+reads x[:, :-1] and predicts x[:, 1:]; positions whose target is <pad> are masked.
 """
 
 import functools
@@ -25,7 +25,7 @@ __all__ = ["TextDecoder", "TextEncoder", "predicted_tokens"]
 
 
 def _uniform(scale):
-    """A new object for each weight: one Keras initializer draws the same numbers at every use."""
+    """Returns a new initializer: a Keras initializer draws the same values at every use."""
     return keras.initializers.RandomUniform(-scale, scale)
 
 
@@ -38,7 +38,7 @@ def _dense(units, scale, **kwargs):
 
 
 def _dropout(tensor, rate, seed, training):
-    """Dropout on [T, B, H]."""
+    """Applies dropout to a tensor [T, B, H]."""
     if not training or not rate:
         return tensor
     drop = functools.partial(
@@ -53,7 +53,7 @@ def _dropout(tensor, rate, seed, training):
 
 
 def predicted_tokens(x: tf.Tensor) -> tf.Tensor:
-    """How many tokens each row predicts, </s> included: int32 [B].
+    """Returns the number of predicted tokens per row, </s> included: int32 [B].
 
     >>> predicted_tokens(tf.constant([[2, 5, 3, 0], [0, 0, 0, 0]])).numpy().tolist()
     [2, 0]
@@ -63,12 +63,13 @@ def predicted_tokens(x: tf.Tensor) -> tf.Tensor:
 
 @register
 class TextEncoder(ChecksSettings, keras.layers.Layer):
-    """An LSTM over the tokens; its last state gives the variational parameters.
+    """An LSTM encoder; a linear layer maps its last state to the variational parameters.
 
     Args:
       vocabulary_size: V; embedding_size: E; units: H; latent_size: Z.
       family: variational family (a diagonal Gaussian by default).
-      initial_scale: weights start from U(-initial_scale, initial_scale), the paper's 0.1.
+      initial_scale: weights are initialised from U(-initial_scale, initial_scale); the paper uses
+        0.1.
 
     >>> encoder = TextEncoder(20, embedding_size=4, units=6, latent_size=2)
     >>> mean, log_variance = encoder(tf.constant([[2, 7, 3, 0]]))
@@ -99,18 +100,18 @@ class TextEncoder(ChecksSettings, keras.layers.Layer):
         self.head = ParameterHead(self.family, self.latent_size, _uniform(scale), dtype=dtype)
 
     def get_build_config(self) -> None:
-        """None: whoever holds an encoder makes its weights by calling it once."""
+        """Returns None: the weights are created when the model that owns the encoder calls it."""
         return None
 
     def call(self, x: Nest, training: bool = False) -> Nest:
         return self.encode_embedded(self.embed(x), x)
 
     def embed(self, x: Nest) -> tf.Tensor:
-        """The input words' embeddings, [T, B, E]."""
+        """Returns the embeddings of the input tokens, [T, B, E]."""
         return self.embedding(tf.transpose(x))
 
     def encode_embedded(self, embedded: tf.Tensor, x: Nest) -> Nest:
-        """The parameters for given embeddings of x, which alone says where its rows end."""
+        """Returns the parameters for embeddings of x; the lengths of rows are taken from x."""
         hidden = self.lstm(embedded)
         lengths = tf.reduce_sum(tf.cast(x != PAD, tf.int32), axis=1)
         return self.head(last_state(hidden, lengths))
@@ -124,14 +125,16 @@ class TextEncoder(ChecksSettings, keras.layers.Layer):
 
 @register
 class TextDecoder(ChecksSettings, SamplesText, Decoder):
-    """An LSTM language model, given z: z joins every input and sets the first hidden state.
+    """An LSTM language model conditioned on z.
+
+    z is concatenated to every input and sets the initial hidden state.
 
     Args:
       vocabulary_size: V; embedding_size: E; units: H.
-      latent_size: Z; 0 makes the plain language model, whose z is None or [B, 0].
-      dropout: rate on the inputs and on the outputs of the LSTM, in training.
+      latent_size: Z; 0 gives a language model without z, where z is None or [B, 0].
+      dropout: dropout rate of the inputs and outputs of the LSTM, in training.
       word_dropout: rate at which input words become <unk> in training (Bowman et al. 2016).
-      initial_scale: weights start from U(-initial_scale, initial_scale).
+      initial_scale: weights are initialised from U(-initial_scale, initial_scale).
 
     >>> decoder = TextDecoder(20, embedding_size=4, units=6, latent_size=2)
     >>> decoder(tf.constant([[2, 7, 3, 0]]), tf.zeros([1, 2])).shape.as_list()
@@ -170,15 +173,15 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
             self.to_hidden = _dense(self.units, scale, dtype=dtype)
 
     def count_tokens(self, x: tf.Tensor) -> tf.Tensor:
-        """Predicted tokens per row, </s> included: int32 [B]."""
+        """Returns the number of predicted tokens per row, </s> included: int32 [B]."""
         return predicted_tokens(x)
 
     def prepare(
         self, x: Nest, seed: Seed | None = None, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Embeds and projects the inputs: constant in z, so once for all refinement steps.
+        """Embeds and projects the inputs, once for all refinement steps, since z is not used.
 
-        Dropout on the inputs and word dropout are drawn here: one mask for all steps.
+        Input dropout and word dropout are applied here, so that all steps share one mask.
         """
         inputs, targets = x[:, :-1], x[:, 1:]
         if training and (self.dropout or self.word_dropout):
@@ -205,11 +208,11 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
         return -tf.reduce_sum(self._token_nll(prepared, z, seed, training), axis=0)
 
     def token_log_probs(self, x: Nest, z: tf.Tensor | None) -> tf.Tensor:
-        """log p(x_t | x_<t, z) of each predicted token, [B, T - 1] nats; 0 where it is <pad>."""
+        """Returns log p(x_t | x_<t, z) of each token, [B, T - 1] nats; 0 where x_t is <pad>."""
         return -tf.transpose(self._token_nll(self.prepare(x), z))
 
     def _token_nll(self, prepared, z, seed=None, training=False):
-        """[T - 1, B], 0 where the target is <pad>."""
+        """Returns the NLL of each token, [T - 1, B] nats, 0 where the target is <pad>."""
         projected, targets = prepared
         projected, hidden = self._condition(projected, z)
         states = _dropout(self.lstm.run(projected, hidden), self.dropout, seed, training)
@@ -219,7 +222,7 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
         return tf.reshape(nll, tf.shape(targets)) * mask
 
     def _condition(self, projected, z):
-        """Adds z's share of the gates, the same at every step, and makes the first state."""
+        """Adds the contribution of z to the gates, and returns it with the initial state."""
         if not self.latent_size:
             return projected, None
         z = tf.cast(z, self.compute_dtype)
@@ -228,7 +231,7 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
     def log_prob(
         self, x: Nest, z: tf.Tensor | None, seed: Seed | None = None, training: bool = False
     ) -> tf.Tensor:
-        """log p(x | z), [B] nats: int32 x [B, T], z [B, Z]."""
+        """Returns log p(x | z), [B] nats: int32 x [B, T], z [B, Z]."""
         seed = seeds.as_seed(0 if seed is None else seed)
         inner, outer = seeds.split(seed, 2)
         prepared = self.prepare(x, inner, training)

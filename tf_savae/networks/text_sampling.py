@@ -1,4 +1,4 @@
-"""Sample texts from a text decoder: ancestral sampling, greedy, beam search."""
+"""Sample text from a text decoder: ancestral sampling, greedy decoding and beam search."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,13 +11,13 @@ from tf_savae.samplers.decoding import choice_by_row, decode_tokens, likeliest
 
 __all__ = ["SamplesText"]
 
-_NO_WORDS = (PAD, START)  # <pad> and <s>: the softmax has a place for them, no text does.
+_NO_WORDS = (PAD, START)  # <pad> and <s>, which never occur as words.
 
 
 class SamplesText(MixedIn):
-    """The part of `TextDecoder` that writes texts."""
+    """Mixin of `TextDecoder` that implements sampling."""
 
-    # `sample` takes a seed for each row: whoever draws many rows need not draw them one by one.
+    # `sample` accepts one seed per row, so that rows can be sampled in a batch.
     seeds_by_row = True
 
     def sample(
@@ -32,19 +32,21 @@ class SamplesText(MixedIn):
         beam_size: int = 5,
         length_penalty: float = 0.6,
     ) -> tf.Tensor:
-        """Rows int32 [B, length + 1], <s> first, <pad> after </s>; never <pad> or <s> as a word.
+        """Samples rows of token ids, int32 [B, length + 1].
+
+        Rows start with <s> and have <pad> after </s>; neither is sampled as a word.
 
         Args:
-          z: [B, Z]; [B, 0] without a latent code.
-          seed: int or stateless seed [2], from which row i gets its own noise; or [B, 2], one seed
-            for each row. Row i's noise does not depend on B.
-          length: T; rows that have not ended by then are cut there.
-          temperature, top_k, top_p: of decoding "sample", as in `sampling.choice_by_row`.
-          decoding: "sample", "greedy" or "beam" (the best row that `beam_search` finds).
-          beam_size, length_penalty: of decoding "beam".
+          z: [B, Z]; [B, 0] without latent variables.
+          seed: int or stateless seed [2], from which the seeds of rows are derived; or [B, 2], one
+            seed per row. The noise of a row does not depend on B.
+          length: maximum number of sampled tokens T; longer rows are truncated.
+          temperature, top_k, top_p: for decoding "sample", as in `choice_by_row`.
+          decoding: "sample", "greedy" or "beam" (the best row found by `beam_search`).
+          beam_size, length_penalty: for decoding "beam".
 
         Raises:
-          ValueError: an argument is out of its range, or given for another decoding.
+          ValueError: an argument is out of its range, or belongs to another decoding.
         """
         validation.choice("decoding", decoding, ("sample", "greedy", "beam"))
         length = validation.positive_int("length", length)
@@ -67,7 +69,7 @@ class SamplesText(MixedIn):
     def beam_search(
         self, z: tf.Tensor, length: int = 50, beam_size: int = 5, length_penalty: float = 0.6
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The most probable rows for z [B, Z], and their log p: see `beam.beam_search`.
+        """Finds the most probable rows for z [B, Z] and their log p; see `beam.beam_search`.
 
         Returns:
           (int32 [B, W, length + 1], float32 [B, W] nats), best first.
@@ -79,7 +81,7 @@ class SamplesText(MixedIn):
         return beam_search(step, state, rows, length, width, length_penalty, _NO_WORDS)
 
     def _stepper(self, z):
-        """(int32 tokens [B], state) -> (logits [B, V], state), and the state before <s>."""
+        """Returns a function (int32 tokens [B], state) -> (logits [B, V], state), and a state."""
         rows = tf.shape(z)[0]
         shift, hidden = self._condition(tf.zeros([1, rows, 4 * self.units], self.compute_dtype), z)
         if hidden is None:
@@ -94,9 +96,10 @@ class SamplesText(MixedIn):
 
 
 def _refuse(wanted, decoding, given):
-    """Raises where a setting of one way of decoding is given to another one."""
+    """Raises ValueError if a setting of decoding `wanted` is given with another decoding."""
     for name, is_given in given.items():
         if np.any(is_given) and decoding != wanted:
             raise ValueError(
-                f'{name}: is for decoding="{wanted}", got decoding="{decoding}"; leave it out.'
+                f'{name}: expected decoding="{wanted}", got decoding="{decoding}". '
+                f"Leave {name} out."
             )

@@ -1,4 +1,4 @@
-"""The training rules, one file each; each maps a `BatchObjective` to an `Outcome`."""
+"""Training objectives, one per file; each maps a `BatchObjective` to an `Outcome`."""
 
 from tf_savae.objectives.autoregressive import Autoregressive, LikelihoodBatch
 from tf_savae.objectives.batch_objective import BatchObjective, Outcome, RefinementInfo

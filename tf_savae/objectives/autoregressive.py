@@ -1,4 +1,4 @@
-"""The baseline without a latent code: a plain autoregressive model's negative log-likelihood."""
+"""Objective of the baseline without latent variables: the negative log-likelihood."""
 
 from typing import Any, NamedTuple
 
@@ -12,16 +12,19 @@ __all__ = ["Autoregressive", "LikelihoodBatch"]
 
 
 class LikelihoodBatch(NamedTuple):
-    """One batch of a model without a latent code."""
+    """One batch of a model without latent variables."""
 
     generator: Any  # `PureGenerator` without prior and family.
-    theta: Any  # What `generator.theta` returned for this batch.
-    seed: Any  # Stateless seed [2], of dropout.
+    theta: Any  # The result of `generator.theta` for this batch.
+    seed: Any  # Stateless seed [2] for dropout.
     training: bool
 
 
 class Autoregressive(Objective):
-    """-log p(x) itself: no bound, no encoder, no refinement. For `AutoregressiveModel`."""
+    """The exact negative log-likelihood -log p(x), for `AutoregressiveModel`.
+
+    There is no bound, no encoder and no refinement.
+    """
 
     name = "autoregressive"
     latent = False
@@ -29,7 +32,7 @@ class Autoregressive(Objective):
     refines = False
 
     def loss(self, batch: LikelihoodBatch) -> Outcome:
-        """The `Outcome` of a `LikelihoodBatch`; the KL is zero."""
+        """Returns the `Outcome` of a `LikelihoodBatch`; its KL is zero."""
         nll, effects = batch.generator.nll_and_effects(batch.theta, batch.seed, batch.training)
         terms = ElboTerms(nll, tf.zeros_like(nll))
         return Outcome(nll, terms, None, effects, None, None)

@@ -16,47 +16,48 @@ __all__ = ["Outcome", "BatchObjective", "RefinementInfo", "at_constant_weights"]
 
 
 class RefinementInfo(NamedTuple):
-    """What refinement tells of lambda_0; tensors [B]."""
+    """Diagnostics of refinement at lambda_0; tensors [B]."""
 
-    objective: Any  # Nats, with the noise of step 0, which computes it anyway.
-    fell_back: Any = None  # Bool: which examples kept lambda_0; None where none may.
-    gradient: Any = None  # Nest like lambda_0, [B, ...]: of `objective` there, as a constant.
+    objective: Any  # Negative ELBO in nats, with the noise of step 0, which computes it anyway.
+    fell_back: Any = None  # Bool: examples that kept lambda_0; None if fallback is off.
+    gradient: Any = None  # Nest like lambda_0, [B, ...]: gradient of `objective`, a constant.
 
 
 class Outcome(NamedTuple):
-    """A training rule's answer; every tensor is per example, [B], nats."""
+    """The result of a training objective; every tensor is per example, [B], in nats."""
 
     loss: Any
-    terms: Any  # ElboTerms of the bound that the system reports.
-    amortized: Any  # ElboTerms at lambda_0, or None where no encoder proposes one.
-    effects: Effects  # Moving statistics and losses that layers added.
+    terms: Any  # ElboTerms of the reported bound.
+    amortized: Any  # ElboTerms at lambda_0, or None without an encoder.
+    effects: Effects  # Updates of moving statistics, and losses added by layers.
     start: Any  # Objective before refinement, or None.
     end: Any  # Objective after refinement, or None.
-    fell_back: Any = None  # Bool: kept lambda_0 since refinement made it worse, or None.
+    fell_back: Any = None  # Bool: kept lambda_0 because refinement made it worse; or None.
 
 
 def _no_effects():
-    """The effects of an encoder that does nothing but encode."""
+    """Returns the effects of an encoder without moving statistics and added losses."""
     return Effects([], [])
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchObjective:
-    """One batch: the pure generator, its theta, the encoder and how to refine.
+    """The negative ELBO of one batch, with the encoder and the refinement that training uses.
 
     Attributes:
       generator: `PureGenerator`.
-      theta: what `generator.theta` returned for this batch.
-      encode: () -> lambda_0, the encoder's parameters for this batch.
-      prior_parameters: () -> the parameters at which SVI starts from the prior.
+      theta: the result of `generator.theta` for this batch.
+      encode: () -> lambda_0, the encoder's variational parameters for this batch.
+      prior_parameters: () -> the variational parameters of the prior, where SVI starts.
       refine: (negative_elbo, initial, theta, seed, adjoint) -> (lambda_K, `RefinementInfo`, or
-        None for K = 0); adjoint None leaves the layer's own.
+        None for K = 0); adjoint None uses the layer's own adjoint.
       steps: K.
-      beta: KL weight, scalar.
-      free_bits: nats.
-      amortized_weight: w of the term w ELBO(lambda_0) that objective "savae" adds for the encoder.
+      beta: KL weight, a scalar.
+      free_bits: minimum of the KL term, nats.
+      amortized_weight: weight w of the term w ELBO(lambda_0) that objective "savae" adds for the
+        encoder.
       seed: stateless seed of the batch.
-      training: bool.
+      training: bool, whether dropout and similar layers are active.
       encoder_effects: () -> the `Effects` of the encoder's layers.
     """
 
@@ -74,34 +75,34 @@ class BatchObjective:
     amortized_weight: float = 0.0
 
     def objective(self, parameters: Nest, theta: Nest, seed: Seed) -> tf.Tensor:
-        """The weighted negative ELBO, [B]: what refinement descends and training minimises."""
+        """Returns the weighted negative ELBO, [B] nats, minimised by refinement and training."""
         return self.weigh(self.generator.terms(parameters, theta, seed, self.training))
 
     def weigh(self, terms: ElboTerms) -> tf.Tensor:
-        """nll + beta max(kl, free_bits) of `ElboTerms`, [B]."""
+        """Returns nll + beta max(kl, free_bits) of `ElboTerms`, [B] nats."""
         return terms.weighted(self.beta, self.free_bits)
 
     def final_seed(self) -> tf.Tensor:
-        """A fresh sample for the ELBO at lambda_K."""
+        """Returns the seed of the ELBO at lambda_K; no refinement step uses it."""
         return seeds.fold(self.seed, self.steps)
 
     def first_seed(self) -> tf.Tensor:
-        """The sample of refinement step 0, for the ELBO at lambda_0."""
+        """Returns the seed of refinement step 0, used for the ELBO at lambda_0."""
         return seeds.fold(self.seed, 0)
 
     def refined(self, initial: Nest, adjoint: Any = None) -> tuple[Nest, RefinementInfo | None]:
-        """(lambda_K, `RefinementInfo` or None)."""
+        """Refines `initial`; returns (lambda_K, `RefinementInfo`, or None for K = 0)."""
         return self.refine(self.objective, initial, self.theta, self.seed, adjoint)
 
     def amortized_objective(self, initial: Nest, start: RefinementInfo | None) -> tf.Tensor:
-        """The objective at lambda_0, [B], with a gradient in lambda_0 alone: theta is constant.
+        """Returns the objective at lambda_0, [B] nats, with theta held constant.
 
-        Step 0 of the refinement took that gradient already, so this costs no pass through the
-        decoder: the value is linear in lambda_0 around where it is, with that slope.
+        The gradient with respect to lambda_0 was computed by refinement step 0. It is reused in a
+        linear function of lambda_0, so no decoder pass is needed.
 
         Args:
           initial: lambda_0.
-          start: the `RefinementInfo` of refinement; None for K = 0, which costs the pass.
+          start: the `RefinementInfo` of refinement; None for K = 0, which needs a decoder pass.
         """
         if start is None:
             fixed = at_constant_weights(self.theta)
@@ -112,11 +113,11 @@ class BatchObjective:
         return tf.stop_gradient(start.objective) + inner(slope, moved)
 
     def amortized_terms(self, initial: Nest, start: RefinementInfo | None) -> ElboTerms | None:
-        """The `ElboTerms` at lambda_0, without a pass through the decoder: for metrics alone.
+        """Returns the `ElboTerms` at lambda_0 without a decoder pass; used by metrics only.
 
         Args:
           initial: lambda_0.
-          start: the `RefinementInfo` of refinement; None for K = 0, where the answer is None.
+          start: the `RefinementInfo` of refinement; for None (K = 0) the result is None.
         """
         if start is None:
             return None
@@ -128,7 +129,13 @@ class BatchObjective:
     def outcome_at(
         self, parameters: Nest, start: RefinementInfo | None = None, **kwargs: Any
     ) -> Outcome:
-        """The outcome whose loss is the weighted negative ELBO at `parameters`; `start` if any."""
+        """Returns the `Outcome` whose loss is the weighted negative ELBO at `parameters`.
+
+        Args:
+          parameters: nest of variational parameters [B, ...].
+          start: the `RefinementInfo` of refinement, if there was any.
+          **kwargs: fields of the `Outcome` to override.
+        """
         terms, effects = self.generator.terms_and_effects(
             parameters, self.theta, self.final_seed(), self.training
         )
@@ -141,5 +148,5 @@ class BatchObjective:
 
 
 def at_constant_weights(theta):
-    """`theta` as constants: what trains only the encoder."""
+    """Returns `theta` with gradients stopped, so that only the encoder is trained."""
     return tf.nest.map_structure(tf.stop_gradient, theta)

@@ -1,4 +1,4 @@
-"""Names of objectives, their short form: from a name to an object and back."""
+"""Convert between the names of objectives and `Objective` instances."""
 
 from typing import Any
 
@@ -18,17 +18,17 @@ from tf_savae.objectives.vae_svi_kl import VAESVIKL
 
 __all__ = ["OBJECTIVES", "SYSTEMS", "as_objective", "has_latent", "outcome_of", "serialized"]
 
-_MADE = (VAE(), SVI(), VAESVI(), VAESVIExact(), VAESVIKL(), SAVAE())
-OBJECTIVES = {made.name: made for made in _MADE}
+_ALL = (VAE(), SVI(), VAESVI(), VAESVIExact(), VAESVIKL(), SAVAE())
+OBJECTIVES = {each.name: each for each in _ALL}
 SYSTEMS = {Autoregressive.name: Autoregressive(), **OBJECTIVES}
 
 
 def as_objective(objective: str | Objective) -> Objective:
-    """The `Objective` of a name; an `Objective` is returned as it is.
+    """Returns the `Objective` of a name; an `Objective` is returned unchanged.
 
     Raises:
-      ValueError: it is neither, or an objective of models without a latent code, or its attributes
-        contradict each other.
+      ValueError: `objective` is neither a name nor an `Objective`, or an objective for models
+        without latent variables, or its attributes contradict each other.
 
     >>> as_objective("savae").crosses_refinement
     True
@@ -43,9 +43,9 @@ def as_objective(objective: str | Objective) -> Objective:
         return objective
     remedy = ""
     if isinstance(objective, type) and issubclass(objective, Objective):
-        remedy = f" Make an object of the class: {objective.__name__}(...)."
+        remedy = f" Pass an instance of the class: {objective.__name__}(...)."
     elif isinstance(objective, Objective):
-        remedy = f" {objective.name!r} has no latent code: use AutoregressiveModel."
+        remedy = f" {objective.name!r} has no latent variables: use AutoregressiveModel."
     raise ValueError(
         f"objective: expected one of {', '.join(OBJECTIVES)}, or a tf_savae.objectives.Objective; "
         f"got {objective!r}.{remedy}"
@@ -55,8 +55,8 @@ def as_objective(objective: str | Objective) -> Objective:
 def _check_attributes(objective):
     if not objective.refines and (objective.crosses_refinement or objective.needs_steps):
         raise ValueError(
-            f"objective: {objective.name!r} has refines=False and yet crosses_refinement or "
-            "needs_steps; expected refines=True with either of them."
+            "objective: expected refines=True with crosses_refinement or needs_steps, got "
+            f"refines=False for {objective.name!r}. Set refines=True or leave these attributes out."
         )
     if objective.amortized_weight is not None:
         name = f"objective: amortized_weight of {objective.name!r}"
@@ -64,7 +64,7 @@ def _check_attributes(objective):
 
 
 def has_latent(model: Any) -> bool:
-    """Whether a model, of any kind, has a latent code: its objective says so.
+    """Returns whether a model has latent variables, according to its objective.
 
     >>> has_latent(keras.Sequential())
     False
@@ -74,11 +74,11 @@ def has_latent(model: Any) -> bool:
 
 
 def outcome_of(objective: Objective, batch: BatchObjective | LikelihoodBatch) -> Outcome:
-    """The `Outcome` of a batch, `objective.loss(batch)`.
+    """Returns the `Outcome` of a batch, `objective.loss(batch)`, after checking its type and shape.
 
     Raises:
-      TypeError: `loss` returned something else.
-      ValueError: its loss is not one number per example.
+      TypeError: `objective.loss` does not return an `Outcome`.
+      ValueError: the loss is not one number per example.
     """
     outcome = objective.loss(batch)
     if not isinstance(outcome, Outcome):
@@ -95,7 +95,7 @@ def outcome_of(objective: Objective, batch: BatchObjective | LikelihoodBatch) ->
 
 
 def serialized(objective: Objective) -> str | Config:
-    """The name of one of the package's objectives; the Keras configuration of any other one.
+    """Returns the name of a built-in objective, or the Keras configuration of another one.
 
     >>> serialized(as_objective("vae"))
     'vae'

@@ -1,4 +1,4 @@
-"""`Objective`: what trains the encoder and the decoder, and what others ask of it."""
+"""`Objective`: the base class of training objectives."""
 
 import abc
 from typing import Any, Self
@@ -10,24 +10,25 @@ __all__ = ["Objective"]
 
 
 class Objective(abc.ABC):
-    """A training rule: maps one batch to the loss of each example.
+    """Base class of training objectives: maps one batch to the loss of each example.
 
-    A rule of one's own is a subclass with a `loss`, given to `SemiAmortizedVAE(objective=...)`. To
-    save such a model, register the class with Keras; a class with constructor arguments also needs
-    a `get_config`.
+    Custom objectives subclass it and implement `loss`; pass an instance to
+    `SemiAmortizedVAE(objective=...)`. To save such a model, register the class with Keras. A class
+    with constructor arguments also needs `get_config`.
 
     Attributes:
-      name: how messages and reports call it; the class's name by default.
-      latent: whether the model has a latent code.
-      uses_encoder: whether an encoder proposes lambda_0; without one, SVI starts from the prior.
-      refines: whether training takes the K refinement steps, and so inference by default.
-      crosses_refinement: whether gradients cross these steps, so that the adjoint matters, update
-        rules with weights learn, and Hessian-vector products are taken.
-      encoder_crosses: whether the encoder learns through them, too; where not, a weak signal there
-        is no fault.
-      needs_steps: whether the encoder learns from the steps alone, so that K = 0 is refused.
-      amortized_weight: the default weight of the encoder's own ELBO, or None for an objective that
-        has no such term: `SemiAmortizedVAE(amortized_weight=...)` is then refused.
+      name: name in messages and reports; by default the name of the class.
+      latent: whether the model has latent variables.
+      uses_encoder: whether an encoder computes lambda_0; if not, SVI starts from the prior.
+      refines: whether training takes K refinement steps; also the default for inference.
+      crosses_refinement: whether gradients are propagated through these steps. Then the adjoint
+        matters, update rules with weights are trained, and Hessian-vector products are computed.
+      encoder_crosses: whether these gradients train the encoder, too. If not, a weak signal there
+        causes no warning.
+      needs_steps: whether the encoder is trained by the refinement steps only, so that K = 0 is
+        an error.
+      amortized_weight: default weight of the ELBO at lambda_0, or None if the objective has no
+        such term; then `SemiAmortizedVAE(amortized_weight=...)` is an error.
 
     >>> class StrongPrior(Objective):
     ...     refines = False
@@ -48,24 +49,24 @@ class Objective(abc.ABC):
 
     @property
     def name(self) -> str:
-        """How messages and reports call it."""
+        """The name in messages and reports."""
         return type(self).__name__
 
     @abc.abstractmethod
     def loss(self, batch: Any) -> Outcome:
-        """The `Outcome` of one batch, per example and in nats.
+        """Returns the `Outcome` of one batch, per example and in nats.
 
         Args:
-          batch: `BatchObjective`: its encoder, generator and refinement.
+          batch: a `BatchObjective` with the encoder, generator and refinement of the model.
         """
 
     def get_config(self) -> Config:
-        """The constructor's arguments, as JSON, for a saved model."""
+        """Returns the constructor's arguments as JSON types, for saved models."""
         return {}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """The objective of a saved model."""
+        """Returns the objective with the constructor arguments in `config`."""
         return cls(**config)
 
     def __str__(self):

@@ -1,7 +1,8 @@
-"""SA-VAE (Kim et al. 2018, https://arxiv.org/abs/1802.02550): end to end through refinement.
+"""SA-VAE (Kim et al. 2018, https://arxiv.org/abs/1802.02550): trained end to end.
 
-Theta and the encoder receive the total derivative of the ELBO at lambda_K; the encoder also
-`amortized_weight` times the gradient of the ELBO at lambda_0, with theta held constant.
+Theta and the encoder receive the total derivative of the ELBO at lambda_K, through refinement. The
+encoder also receives `amortized_weight` times the gradient of the ELBO at lambda_0, with theta held
+constant.
 """
 
 import tensorflow as tf
@@ -13,17 +14,17 @@ __all__ = ["SAVAE"]
 
 
 class SAVAE(Objective):
-    """The ELBO at parameters refined from the encoder's, differentiated through the K steps."""
+    """The ELBO at lambda_K, differentiated through the K refinement steps from lambda_0."""
 
     name = "savae"
     crosses_refinement = True
-    amortized_weight = 0.3  # Where nothing else is said: docs/results.md.
+    amortized_weight = 0.3  # Chosen by experiment: docs/results.md.
 
     def loss(self, batch: BatchObjective) -> Outcome:
-        """The `Outcome` at lambda_K.
+        """Returns the `Outcome` at lambda_K.
 
-        Where lambda_0 is all there is (K = 0, or an example that fell back to it), the amortized
-        term, a part of the loss already, is left out.
+        For K = 0, and for examples that fell back to lambda_0, the loss is already the ELBO at
+        lambda_0, so the amortized term is not added.
         """
         initial = batch.encode()
         refined, start = batch.refined(initial)

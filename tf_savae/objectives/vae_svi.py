@@ -1,7 +1,7 @@
 """VAE + SVI (Krishnan et al. 2018, https://arxiv.org/abs/1710.06085).
 
-The encoder is trained on the ELBO at lambda_0, whose gradient step 0 of the refinement takes
-anyway; theta on the ELBO at lambda_K held constant.
+The encoder is trained on the ELBO at lambda_0, whose gradient refinement step 0 computes anyway.
+Theta is trained on the ELBO at lambda_K, with lambda_K held constant.
 """
 
 import tensorflow as tf
@@ -14,15 +14,15 @@ __all__ = ["VAESVI"]
 
 
 class VAESVI(Objective):
-    """Refined ELBO for theta plus amortized ELBO for the encoder."""
+    """The ELBO at lambda_K for theta plus the ELBO at lambda_0 for the encoder."""
 
     name = "vae_svi"
 
     def loss(self, batch: BatchObjective) -> Outcome:
-        """The `Outcome` at lambda_K; its loss has the ELBO at lambda_0 on top."""
+        """Returns the `Outcome` at lambda_K; its loss adds the ELBO at lambda_0."""
         initial = batch.encode()
         refined, start = self.refined(batch, initial)
-        if start is None:  # K = 0: the two are one ELBO, and one pass gives both gradients.
+        if start is None:  # K = 0: both ELBOs are the same, one pass gives both gradients.
             outcome = batch.outcome_at(initial)
             loss = outcome.loss + tf.stop_gradient(outcome.loss)
             return outcome._replace(loss=loss, amortized=outcome.terms)

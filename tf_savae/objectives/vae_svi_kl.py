@@ -1,8 +1,7 @@
 """VAE + SVI + KL (Hjelm et al. 2016, https://arxiv.org/abs/1511.06382).
 
-The encoder is trained to propose what SVI found: KL(q(lambda_0) || q(lambda_K)) with lambda_K
-constant; theta on the ELBO at lambda_K held constant. An example that falls back to lambda_0
-teaches the encoder nothing.
+The encoder is trained on KL(q(lambda_0) || q(lambda_K)), and theta on the ELBO at lambda_K, both
+with lambda_K held constant. An example that falls back to lambda_0 gives the encoder no gradient.
 """
 
 import tensorflow as tf
@@ -15,13 +14,13 @@ __all__ = ["VAESVIKL"]
 
 
 class VAESVIKL(Objective):
-    """Refined ELBO for theta plus the KL to the refined posterior for the encoder."""
+    """The ELBO at lambda_K for theta plus the KL to the refined posterior for the encoder."""
 
     name = "vae_svi_kl"
     needs_steps = True
 
     def loss(self, batch: BatchObjective) -> Outcome:
-        """The `Outcome` at lambda_K, a constant; its loss has the KL on top."""
+        """Returns the `Outcome` at lambda_K, held constant; its loss adds the KL."""
         initial = batch.encode()
         refined, start = batch.refined(initial, adjoint="stop")
         amortized = batch.amortized_terms(initial, start)

@@ -1,4 +1,4 @@
-"""Validate a user's family, prior and likelihood."""
+"""Validate variational families, priors and likelihoods defined by the user."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -12,7 +12,7 @@ __all__ = ["check_distribution", "check_family", "check_legacy", "check_prior"]
 tfd = tfp.distributions
 
 _KNOWN = (DiagonalGaussian, FullCovarianceGaussian)
-_ROWS = 3  # Enough to see whether examples share noise.
+_ROWS = 3  # Enough to detect noise shared by examples.
 
 
 def check_distribution(name, value):
@@ -28,16 +28,16 @@ def check_distribution(name, value):
 
 
 def check_family(family, parameters):
-    """Raises unless a family's distribution is what the reparameterised ELBO needs.
+    """Raises unless a family's distribution is reparameterised and has the right shapes.
 
     Args:
-      family: a `Family`; those of this package pass unseen.
-      parameters: its nest of eager tensors [B, ...], of which the first row is used.
+      family: a `Family`; the built-in families are not checked.
+      parameters: its nest of eager tensors [B, ...]; only the first row is used.
 
     Raises:
-      TypeError: no TFP distribution, or another dtype than that of the parameters.
-      ValueError: it is not reparameterised, examples share noise, or samples or log probabilities
-        have other shapes than [B, Z] and [B].
+      TypeError: not a TFP distribution, or its dtype differs from that of the parameters.
+      ValueError: the distribution is not reparameterised, examples share noise, or samples or log
+        probabilities do not have shapes [B, Z] and [B].
 
     >>> check_family(DiagonalGaussian(), (tf.zeros([1, 2]), tf.zeros([1, 2])))
     """
@@ -57,7 +57,7 @@ def check_family(family, parameters):
     log_prob = _log_prob(named, posterior, z)
     if z.shape.rank != 2 or z.shape[0] != _ROWS or log_prob.shape.as_list() != [_ROWS]:
         raise ValueError(
-            f"{named} gives samples {z.shape.as_list()} and log probabilities "
+            f"{named} has samples {z.shape.as_list()} and log probabilities "
             f"{log_prob.shape.as_list()} for {_ROWS} examples; expected [B, Z] and [B]. Make z one "
             "event for each example: tfp.distributions.Independent(distribution, 1), parameters "
             "[B, Z]."
@@ -65,32 +65,33 @@ def check_family(family, parameters):
     declared = posterior.reparameterization_type == tfd.FULLY_REPARAMETERIZED
     if not declared or not _has_gradient(family, parameters):
         raise ValueError(
-            f"{named} is not reparameterised: its samples have no gradient in the parameters, so "
-            "neither encoder nor refinement would learn from the likelihood. Use a distribution "
-            "with reparameterization_type FULLY_REPARAMETERIZED (a mixture: reparameterize=True)."
+            f"{named} is not reparameterised: the gradient of its samples with respect to the "
+            "parameters is None, so neither encoder nor refinement receives gradients of the "
+            "likelihood. Use a distribution with reparameterization_type FULLY_REPARAMETERIZED "
+            "(a mixture: reparameterize=True)."
         )
     if bool(tf.reduce_all(z[0] == z[1])):
         raise ValueError(
-            f"{named} draws the same noise for all examples; expected a sample of its own for "
+            f"{named} draws the same noise for all examples; expected an independent sample for "
             "each. Give its base distribution the batch shape [B]."
         )
 
 
 def _has_gradient(family, parameters):
-    """Whether samples are connected to any of the parameters.
+    """Returns whether samples have a gradient with respect to any of the parameters.
 
-    It is asked of a graph, since no tape records in `tf.init_scope`, where models are built.
+    Uses `tf.gradients` in a graph: in `tf.init_scope`, where models are built, no tape records.
     """
-    found = []
+    connected = []
 
     @tf.function(autograph=False)
     def trace(flat):
         posterior = family.distribution(tf.nest.pack_sequence_as(parameters, flat))
         z = posterior.sample(seed=tf.constant([0, 1]))
-        found.extend(g is not None for g in tf.gradients(z, flat))
+        connected.extend(g is not None for g in tf.gradients(z, flat))
 
     trace.get_concrete_function(tf.nest.flatten(parameters))
-    return any(found)
+    return any(connected)
 
 
 def _log_prob(named, distribution, z):
@@ -99,12 +100,12 @@ def _log_prob(named, distribution, z):
     except NotImplementedError as error:
         raise ValueError(
             f"{named} has no log_prob ({error}), which the KL divergence needs. Use a distribution "
-            "with one; of a flow, a bijector with an inverse and a log determinant."
+            "with log_prob; for a flow, a bijector with an inverse and a log determinant."
         ) from error
 
 
 def check_prior(prior, family, parameters):
-    """Raises unless a prior is over the codes of a family.
+    """Raises unless a prior is a distribution over the latent variables of a family.
 
     Args:
       prior: a built `Prior`.
@@ -112,8 +113,8 @@ def check_prior(prior, family, parameters):
       parameters: its nest of eager tensors [B, ...].
 
     Raises:
-      TypeError: no TFP distribution, or another dtype.
-      ValueError: another shape, or a KL divergence that is not finite.
+      TypeError: not a TFP distribution, or its dtype differs from that of the family.
+      ValueError: its shape differs from that of the family, or the KL divergence is not finite.
 
     >>> from tf_savae.networks import StandardNormalPrior
     >>> check_prior(StandardNormalPrior(2), DiagonalGaussian(), [tf.zeros([1, 2])] * 2)
@@ -131,27 +132,28 @@ def check_prior(prior, family, parameters):
     if shapes != ([], z.shape[1:].as_list()):
         raise ValueError(
             f"{named} has batch shape {shapes[0]} and event shape {shapes[1]}; expected [] and "
-            f"{z.shape[1:].as_list()}, one event for a whole code: "
+            f"{z.shape[1:].as_list()}, one event for the whole of z: "
             "tfp.distributions.Independent(distribution, 1)."
         )
     _log_prob(named, distribution, z)
     kl = kl_divergence(posterior, distribution, z)
     if not bool(tf.reduce_all(tf.math.is_finite(kl))):
         raise ValueError(
-            f"{named} gives a KL divergence that is not finite ({float(kl[0]):.3g} nats) at the "
-            f"first parameters of {type(posterior).__name__}. Expected a prior that has density "
-            "wherever the family draws; look at their supports and scales."
+            f"{named} has a KL divergence that is not finite ({float(kl[0]):.3g} nats) at the "
+            f"initial parameters of {type(posterior).__name__}. Expected a prior whose support "
+            "contains that of the family; check their supports and scales."
         )
 
 
 def check_legacy(name, part):
-    """Raises TypeError where a Keras layer holds layers of tf_keras, which Keras 3 does not see.
+    """Raises TypeError if a Keras layer contains tf_keras layers, which Keras 3 does not track.
 
     >>> import keras
     >>> check_legacy("encoder", keras.layers.Dense(2))
     """
-    held = [value for layer in private_keras.flatten_layers(part) for value in vars(layer).values()]
-    for value in [part, *held]:
+    layers = private_keras.flatten_layers(part)
+    attributes = [value for layer in layers for value in vars(layer).values()]
+    for value in [part, *attributes]:
         parts = [value]
         if isinstance(value, dict):
             parts = list(value.values())
@@ -162,6 +164,6 @@ def check_legacy(name, part):
             if any(module.startswith(private_keras.LEGACY) for module in modules):
                 raise TypeError(
                     f"{name}: expected layers of Keras 3, got {type(inner).__name__} of tf_keras "
-                    "(Keras 2), whose weights would not be trained. Make it with `import keras`, "
-                    "or unset TF_USE_LEGACY_KERAS, under which tf.keras is tf_keras."
+                    "(Keras 2), whose weights would not be trained. Create it with `import keras`, "
+                    "or unset TF_USE_LEGACY_KERAS, which makes tf.keras an alias of tf_keras."
                 )

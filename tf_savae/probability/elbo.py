@@ -1,4 +1,4 @@
-"""The terms of the ELBO, one number per example, in nats."""
+"""Compute the terms of the ELBO, one number per example, in nats."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,16 +20,16 @@ class ElboTerms(NamedTuple):
     kl: Any
 
     def weighted(self, beta: TensorLike = 1.0, free_bits: float = 0.0) -> tf.Tensor:
-        """nll + beta max(kl, free_bits), [B]: the objective under KL annealing and free bits.
+        """Returns nll + beta max(kl, free_bits), [B] nats, for KL annealing and free bits.
 
-        `free_bits` (nats, Kingma et al. 2016, https://arxiv.org/abs/1606.04934, here for the whole
-        code of one example) is the KL below which the KL costs a constant and has no gradient.
+        Below `free_bits` (nats, Kingma et al. 2016, https://arxiv.org/abs/1606.04934, here for all
+        latent dimensions of one example together) the KL term is constant and has no gradient.
 
         >>> ElboTerms(tf.ones([1]), tf.ones([1])).weighted(0.5).numpy().tolist()
         [1.5]
         """
         kl = tf.maximum(self.kl, free_bits) if free_bits else self.kl
-        # A Python number is not cast: that would round it to float32 on its way.
+        # A Python number is not cast: that would round it to float32 first.
         return self.nll + (tf.cast(beta, kl.dtype) if tf.is_tensor(beta) else beta) * kl
 
     @property
@@ -39,11 +39,11 @@ class ElboTerms(NamedTuple):
 
 
 def kl_divergence(posterior: Distribution, prior: Distribution, z: tf.Tensor) -> tf.Tensor:
-    """KL(posterior || prior), [B], in closed form where TFP has one, else log q(z) - log p(z).
+    """Returns KL(posterior || prior), [B] nats: closed form if known, else log q(z) - log p(z).
 
     Args:
       posterior, prior: TFP distributions over [Z], the posterior with batch shape [B].
-      z: a sample of the posterior [B, Z], for the one-sample estimate.
+      z: a sample of the posterior [B, Z], used by the one-sample estimate.
 
     >>> from tf_savae.probability import standard_normal
     >>> q = tfd.Independent(tfd.Normal(tf.ones([1, 2]), 1.0), 1)
@@ -63,16 +63,16 @@ def _is_diagonal_normal(prior):
 
 
 def _triangular_kl(posterior, prior):
-    """KL(N(m, L L') || N(m_0, diag s^2)): TFP has it for two MVNs only, by triangular solves.
+    """Returns KL(N(m, L L') || N(m_0, diag s^2)), which TFP implements only for two MVNs.
 
-    = 1/2 sum_i [ (L L')_ii / s_i^2 + (m - m_0)_i^2 / s_i^2 - 1 ] - sum_i log(L_ii / s_i)
+    KL = 1/2 sum_i [ (L L')_ii / s_i^2 + (m - m_0)_i^2 / s_i^2 - 1 ] - sum_i log(L_ii / s_i)
     """
     lower = posterior.scale.to_dense()
     scale = prior.distribution.scale
-    moved = tf.square((posterior.mean() - prior.distribution.loc) / scale)
-    spread = tf.reduce_sum(tf.square(lower), axis=-1) / tf.square(scale)
+    shift = tf.square((posterior.mean() - prior.distribution.loc) / scale)
+    variance_ratio = tf.reduce_sum(tf.square(lower), axis=-1) / tf.square(scale)
     log_ratio = tf.math.log(tf.linalg.diag_part(lower)) - tf.math.log(scale)
-    return tf.reduce_sum(0.5 * (spread + moved - 1.0) - log_ratio, axis=-1)
+    return tf.reduce_sum(0.5 * (variance_ratio + shift - 1.0) - log_ratio, axis=-1)
 
 
 def elbo_terms(
@@ -81,7 +81,7 @@ def elbo_terms(
     prior: Distribution,
     seed: Seed,
 ) -> ElboTerms:
-    """Draws one z per example and evaluates the ELBO's two terms.
+    """Draws one z per example and returns the `ElboTerms`.
 
     Args:
       log_likelihood: maps z [B, Z] to log p(x | z), [B], nats.

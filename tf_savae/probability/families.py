@@ -1,4 +1,4 @@
-"""Variational families: a nest of parameters in, a TFP distribution over z [B, Z] out."""
+"""Variational families: map a nest of parameters to a TFP distribution over z [B, Z]."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,7 @@ tfd = tfp.distributions
 
 
 def standard_normal(latent_size: int, dtype: tf.DType = tf.float32) -> Distribution:
-    """The standard prior N(0, I) over z [Z].
+    """Returns the standard normal distribution N(0, I) over z [Z].
 
     >>> standard_normal(3).event_shape.as_list()
     [3]
@@ -28,10 +28,10 @@ def standard_normal(latent_size: int, dtype: tf.DType = tf.float32) -> Distribut
 
 
 class Family:
-    """Base of variational families: supply `distribution` and `parameter_shapes`.
+    """Base class of variational families; subclasses implement two methods.
 
-    Convention: the parameters that are all zero give the standard normal, so that SVI can start
-    from the prior without knowing the family.
+    These are `distribution` and `parameter_shapes`. By convention, parameters that are all zero
+    give the standard normal distribution, where SVI starts.
 
     >>> class FixedScaleGaussian(Family):
     ...     def parameter_shapes(self, latent_size):
@@ -43,19 +43,19 @@ class Family:
     """
 
     def distribution(self, parameters: Nest) -> Distribution:
-        """The posterior q(z; parameters): batch shape [B], event shape [Z], reparameterised."""
+        """Returns q(z; parameters): batch shape [B], event shape [Z], reparameterised."""
         raise NotImplementedError
 
     def parameter_shapes(self, latent_size: int) -> Nest:
-        """Nest of the parameters' shapes for one example, each a list of ints."""
+        """Returns a nest of the parameters' shapes for one example, each a list of ints."""
         raise NotImplementedError
 
     def parameter_count(self, latent_size: int) -> int:
-        """Numbers per example: the width of a layer that produces all parameters at once."""
+        """Returns the number of parameters per example: the width of an encoder's output layer."""
         return sum(self._sizes(latent_size))
 
     def zeros(self, batch: TensorLike, latent_size: int, dtype: tf.DType = tf.float32) -> Nest:
-        """The parameters of the standard normal for `batch` examples (an int or int tensor)."""
+        """Returns the parameters of N(0, I) for `batch` examples (an int or int tensor)."""
         shapes = self.parameter_shapes(latent_size)
         return _map_shapes(lambda shape: tf.zeros([batch, *shape], dtype), shapes)
 
@@ -77,17 +77,17 @@ class Family:
         return sizes
 
     def get_config(self) -> Config:
-        """The constructor's arguments, for Keras' files; none by default."""
+        """Returns the constructor's arguments for serialization; none by default."""
         return {}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """The family that `get_config` described."""
+        """Returns the family with the constructor arguments in `config`."""
         return cls(**config)
 
 
 def is_shape(shapes):
-    """Whether it is a single shape, a list of ints, and not a nest of several.
+    """Returns whether `shapes` is a single shape, a list of ints, and not a nest of shapes.
 
     >>> is_shape([3, np.int64(2)]), is_shape([[3], [2]])
     (True, False)
@@ -96,7 +96,7 @@ def is_shape(shapes):
 
 
 def _map_shapes(function, shapes):
-    """Applies `function` to each shape of a nest: a list of ints is a leaf."""
+    """Applies `function` to each shape of a nest, in which a list of ints is a leaf."""
     if isinstance(shapes, dict):
         return {key: _map_shapes(function, shapes[key]) for key in sorted(shapes)}
     if is_shape(shapes):
@@ -106,7 +106,9 @@ def _map_shapes(function, shapes):
 
 @register
 class DiagonalGaussian(Family):
-    """N(mean, diag(exp(log_variance))); parameters are the pair (mean, log_variance), [B, Z] each.
+    """Diagonal Gaussian N(mean, diag(exp(log_variance))).
+
+    The parameters are the pair (mean, log_variance), [B, Z] each.
 
     >>> q = DiagonalGaussian().distribution((tf.zeros([2, 3]), tf.zeros([2, 3])))
     >>> q.stddev().numpy()[0].tolist()
@@ -123,10 +125,11 @@ class DiagonalGaussian(Family):
 
 @register
 class FullCovarianceGaussian(Family):
-    """N(mean, L L'); parameters are (mean [B, Z], scale [B, Z (Z + 1) / 2]).
+    """Full-covariance Gaussian N(mean, L L').
 
-    `scale` fills a lower triangle (`tfp.math.fill_triangular`); L has its off-diagonal entries as
-    they are and the exponential of its diagonal ones.
+    The parameters are the pair (mean [B, Z], scale [B, Z (Z + 1) / 2]). `scale` fills a lower
+    triangular matrix (`tfp.math.fill_triangular`); L is that matrix with the exponential applied to
+    its diagonal.
 
     >>> family = FullCovarianceGaussian()
     >>> q = family.distribution(family.zeros(2, 3))
@@ -148,7 +151,7 @@ def _pair(parameters, expected):
     if isinstance(parameters, dict):
         raise ValueError(
             f"parameters: expected the pair {expected} in this order, got a dict with keys "
-            f"{sorted(parameters)}, whose order is not kept."
+            f"{sorted(parameters)}, which has no defined order. Return a tuple."
         )
     parts = tf.nest.flatten(parameters)
     if len(parts) != 2 or any(p.shape.rank != 2 for p in parts):
@@ -158,7 +161,7 @@ def _pair(parameters, expected):
 
 
 def as_family(family: Family | Callable[..., Distribution] | None) -> Family:
-    """A `Family` from a Family or from a user's function (parameters -> distribution).
+    """Returns a `Family` for a Family, a function (parameters -> distribution), or None.
 
     >>> as_family(None).get_config()
     {}

@@ -17,10 +17,11 @@ def importance_weighted_log_likelihood(
     samples: TensorLike,
     seed: Seed,
 ) -> tf.Tensor:
-    """log (1/S) sum_s p(x | z_s) p(z_s) / q(z_s), z_s ~ q: a lower bound, tight as S grows.
+    """Returns the importance-weighted bound on log p(x), which is tight as S grows.
 
-    Samples are drawn one a step of a while loop: memory does not grow with S. The sum is kept as
-    (largest weight, scaled sum) in float64.
+    The bound is log (1/S) sum_s p(x | z_s) p(z_s) / q(z_s), z_s ~ q. Each iteration of a while loop
+    draws one sample, so memory does not grow with S. The sum is accumulated as (largest weight,
+    scaled sum) in float64.
 
     Args:
       log_likelihood: maps (z [B, Z], seed) to log p(x | z), [B], nats.
@@ -52,7 +53,7 @@ def importance_weighted_log_likelihood(
     def body(index, largest, total):
         weight = log_weight(index)
         higher = tf.maximum(largest, weight)
-        # Weights of 0 alone (log -inf): their differences would not be numbers.
+        # If all weights are 0 (log -inf), their differences would be NaN.
         shift = tf.where(tf.math.is_inf(higher), tf.zeros_like(higher), higher)
         total = total * tf.exp(largest - shift) + tf.exp(weight - shift)
         return index + 1, higher, total

@@ -1,4 +1,4 @@
-"""KL weights (beta) as schedules: functions of the training step, serialisable by Keras."""
+"""Schedules of the KL weight beta: functions of the training step, serialisable by Keras."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = ["CyclicalKLWeight", "as_kl_weight", "linear_kl_weight"]
 def linear_kl_weight(
     steps: int, start: float = 0.1, end: float = 1.0
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Linear annealing from `start` to `end` over `steps` training steps, then constant.
+    """Returns a schedule that is linear from `start` to `end` over `steps` steps, then constant.
 
     A `keras.optimizers.schedules.PolynomialDecay` of power 1; Bowman et al. (2016),
     https://arxiv.org/abs/1511.06349; Kim et al. (2018) use 0.1 to 1 over 10 epochs.
@@ -32,10 +32,11 @@ def linear_kl_weight(
 
 @register
 class CyclicalKLWeight(keras.optimizers.schedules.LearningRateSchedule):
-    """Cyclical annealing (Fu et al. 2019, https://arxiv.org/abs/1903.10145).
+    """Cyclical KL annealing (Fu et al. 2019, https://arxiv.org/abs/1903.10145).
 
-    Each of `cycles` equal parts of `steps` training steps raises the weight linearly from `start`
-    to `end` in its first `ramp` share and holds it there; after the last cycle it stays at `end`.
+    `steps` training steps are divided into `cycles` equal cycles. In the first fraction `ramp` of a
+    cycle the weight increases linearly from `start` to `end`, then it is constant. After the last
+    cycle it stays at `end`.
 
     >>> weight = CyclicalKLWeight(steps=100, cycles=2, ramp=0.5)
     >>> [round(float(weight(s)), 2) for s in (0, 25, 49, 50, 200)]
@@ -61,13 +62,13 @@ class CyclicalKLWeight(keras.optimizers.schedules.LearningRateSchedule):
         return tf.where(step >= self.steps, tf.cast(self.end, tf.float32), rising)
 
     def get_config(self) -> Config:
-        """The constructor's arguments, for Keras' files."""
+        """Returns the constructor's arguments for serialization."""
         names = ("steps", "cycles", "ramp", "start", "end")
         return {name: getattr(self, name) for name in names}
 
 
 def as_kl_weight(beta: float | Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A function of the step from a number >= 0 or a schedule.
+    """Returns the KL weight as a function of the training step, for a number >= 0 or a schedule.
 
     >>> float(as_kl_weight(0.5)(1000))
     0.5

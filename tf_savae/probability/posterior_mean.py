@@ -1,4 +1,4 @@
-"""The mean of a posterior, by Monte Carlo where it has no closed form (flows)."""
+"""Compute the mean of a posterior, by Monte Carlo if it has no closed form (flows)."""
 
 import tensorflow as tf
 
@@ -10,7 +10,7 @@ _SAMPLES = 100
 
 
 def posterior_mean(posterior):
-    """E[z], [B, Z]; where TFP has no closed form, the average of 100 samples, always the same.
+    """Returns E[z], [B, Z]; without a closed form in TFP, the average of 100 samples, fixed seed.
 
     Args:
       posterior: TFP distribution, batch shape [B], event shape [Z].
@@ -22,7 +22,7 @@ def posterior_mean(posterior):
     try:
         return posterior.mean()
     except NotImplementedError:
-        # One [B, Z] at a time: how many examples there are changes no example's numbers.
+        # One [B, Z] at a time, so that an example's result does not depend on B.
         def add(index, total):
             return index + 1, total + posterior.sample(seed=seeds.fold(0, index))
 
@@ -32,7 +32,7 @@ def posterior_mean(posterior):
 
 
 def zero_codes(posterior, rows):
-    """z = 0, [rows, Z], in the posterior's dtype.
+    """Returns z = 0, [rows, Z], in the posterior's dtype.
 
     >>> from tf_savae.probability import standard_normal
     >>> zero_codes(standard_normal(3), 2).shape.as_list()
