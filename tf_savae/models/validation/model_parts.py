@@ -6,6 +6,7 @@ from tf_savae.core import validation
 from tf_savae.models.jit import check_second_derivatives
 from tf_savae.models.refinement import programs, steps_schedule
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
+from tf_savae.probability.codes import check_antithetic
 from tf_savae.probability.distribution_checks import check_legacy
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
 def check_settings(model):
     """Raises ValueError unless settings that were assigned to a model one by one fit together."""
     model.refinement.check_settings()
+    if model.refinement.antithetic:
+        check_antithetic(model.family, model.refinement.samples)
     check_refinement(model.refinement, model.objective)
     check_amortized_weight(model.amortized_weight, model.objective)
     if model.compiled:
