@@ -4,7 +4,7 @@ Weights, random state and moving statistics are arguments: the same call with th
 gives the same numbers, so the backward pass of refinement replays dropout masks exactly.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -18,7 +18,7 @@ from tf_savae.networks.prior import Prior
 from tf_savae.probability import ElboTerms, Family, elbo_terms, kl_divergence
 from tf_savae.probability.codes import draw_codes, kl_of_codes
 
-__all__ = ["Effects", "GeneratorElbo", "PureEncoder", "PureGenerator"]
+__all__ = ["Effects", "PureEncoder", "PureGenerator"]
 
 
 class Effects(NamedTuple):
@@ -237,37 +237,6 @@ class PureGenerator:
         value = self.decoder.log_prob_prepared(theta["prepared"], z, seed=seed, training=training)
         value = validation.per_example("decoder.log_prob", value)
         return tf.cast(value, tf.float32) if value.dtype.size < 4 else value
-
-
-class GeneratorElbo:
-    """The negative ELBO of a generator, for `svi.refine`: of one sample of z, or of several.
-
-    Args:
-      generator: `PureGenerator`.
-      weigh: maps `ElboTerms` to the objective per example.
-      training: whether dropout and the like are on.
-      antithetic: whether several samples come in mirrored pairs.
-    """
-
-    def __init__(
-        self,
-        generator: PureGenerator,
-        weigh: Callable[[ElboTerms], tf.Tensor] = ElboTerms.weighted,
-        training: bool = False,
-        antithetic: bool = False,
-    ) -> None:
-        self._generator, self._weigh = generator, weigh
-        self._training, self._antithetic = training, antithetic
-
-    def __call__(self, parameters: Nest, theta: Nest, seed: Seed) -> tf.Tensor:
-        """[B] nats, of one sample."""
-        return self._weigh(self._generator.terms(parameters, theta, seed, self._training))
-
-    def average(self, parameters: Nest, theta: Nest, noises: Sequence[Seed]) -> tf.Tensor:
-        """[B] nats, averaged over one sample for each seed."""
-        settings = (self._training, self._antithetic)
-        terms = self._generator.samples_of_terms(parameters, theta, noises, *settings)
-        return tf.reduce_mean(self._weigh(terms), axis=0)
 
 
 def _unique(variables):

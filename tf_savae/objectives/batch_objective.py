@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_savae.core import seeds
 from tf_savae.core.typing import Nest
 from tf_savae.networks import Effects
-from tf_savae.networks.functional import GeneratorElbo
+from tf_savae.networks.generator_elbo import GeneratorElbo
 from tf_savae.probability import ElboTerms
 from tf_savae.svi.per_example import inner
 

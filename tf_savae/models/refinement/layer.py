@@ -20,7 +20,8 @@ from tf_savae.models.refinement.steps_schedule import as_steps
 from tf_savae.models.refinement.update_rule import HasUpdateRule
 from tf_savae.models.validation.posterior_parameters import check_parameters
 from tf_savae.networks.decoder import Decoder
-from tf_savae.networks.functional import GeneratorElbo, PureGenerator
+from tf_savae.networks.functional import PureGenerator
+from tf_savae.networks.generator_elbo import GeneratorElbo
 from tf_savae.networks.prior import Prior, StandardNormalPrior
 from tf_savae.probability import DiagonalGaussian, Family, as_family
 from tf_savae.probability.codes import check_antithetic
