@@ -105,16 +105,17 @@ def test_the_same_derivatives_in_a_graph(name, options):
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("name", ["oracle", "dense"])
-def test_the_same_derivatives_under_xla(name):
-    elbo, theta, initial = problem(MODELS[name])
+def test_the_same_derivatives_under_xla():
+    elbo, theta, initial = problem(dense)
     theta["weights"] = [tf.identity(w) for w in theta["weights"]]
-    expected = derivatives(one_by_one(elbo), theta, initial, keep=None)
-    run = tf.function(
-        lambda theta, initial: derivatives(elbo, theta, initial, keep="all"),
-        jit_compile=True, autograph=False,
-    )
-    assert_same(run(theta, initial), expected)
+
+    def run(elbo):  # Both under XLA, whose normal numbers are not those of eager mode.
+        return tf.function(
+            lambda theta, initial: derivatives(elbo, theta, initial, keep="all"),
+            jit_compile=True, autograph=False,
+        )(theta, initial)
+
+    assert_same(run(elbo), run(one_by_one(elbo)))
 
 
 def test_words_of_other_replicas_change_no_dropout():
