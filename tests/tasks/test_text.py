@@ -308,6 +308,7 @@ def test_a_damaged_checkpoint_is_named(texts, tmp_path):
         ({"system": "svi", "amortized_weight": 0.1}, "amortized_weight: is for system='savae'"),
         ({"system": "vae_svi", "svi_rule": "learned_steps"}, "learns through the steps"),
         ({"svi_samples": 0}, "svi_samples: expected an integer >= 1"),
+        ({"svi_samples": 3, "svi_antithetic": True}, "svi_samples: expected an even number"),
         ({"system": "svi", "start_from": "run"}, "start_from: expected a system with an encoder"),
         ({"adjoint": "unrolled", "adjoint_clip_norm": 2.0}, "adjoint_clip_norm: expected 0 with"),
         ({"system": "vae_svi_kl", "svi_steps": 0}, "svi_steps: expected at least 1 with system"),

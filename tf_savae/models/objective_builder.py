@@ -79,6 +79,7 @@ def problem(
         seed=inner,
         training=training,
         amortized_weight=model.amortized_weight_of(model.objective),
+        antithetic=model.refinement.antithetic,
     )
 
 

@@ -40,6 +40,7 @@ class SamplingOverride(Family):
 
     def __init__(self, family):
         self._family = family
+        self.symmetric = family.symmetric
 
     def distribution(self, parameters):
         posterior = self._family.distribution(parameters)

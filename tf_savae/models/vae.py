@@ -24,6 +24,7 @@ from tf_savae.models.validation.model_parts import (
     check_generator,
     check_parts,
     check_refinement,
+    check_samples,
     check_settings,
 )
 from tf_savae.networks import StandardNormalPrior
@@ -114,6 +115,7 @@ class SemiAmortizedVAE(BoundModel):
         self.family = as_family(family)
         self.latent_size = latent_size
         check_given_family(self.family, latent_size, self.variable_dtype)
+        check_samples(refinement, self.family)
         self.prior = checked_prior(prior)
         if self.prior is None and latent_size is not None:
             self.prior = StandardNormalPrior(latent_size)

@@ -1,6 +1,6 @@
 """Decoders p(x | z): the base class, and a decoder from any Keras network and likelihood."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import keras
@@ -11,11 +11,13 @@ from tf_savae.core import validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.core.typing import Config, Distribution, Nest, Seed
+from tf_savae.networks.sample_axis import merge, repeat_rows, unmerge
 from tf_savae.probability.distribution_checks import check_distribution, check_legacy
 
-__all__ = ["Decoder", "DistributionDecoder"]
+__all__ = ["Decoder", "DistributionDecoder", "joins_samples"]
 
 tfd = tfp.distributions
+_OF_ONE_SAMPLE = ("prepare", "log_prob", "log_prob_prepared")
 
 
 class Decoder(keras.layers.Layer):
@@ -24,6 +26,10 @@ class Decoder(keras.layers.Layer):
     Computations of `log_prob` that depend on x but not on z (such as embeddings) may be moved to
     `prepare`, which runs once per batch and not in each of the K refinement steps. Its result is
     passed to `log_prob_prepared`.
+
+    Refinement steps that average over S samples of z call `log_prob_prepared` S times. A decoder
+    that can do better with all of them (one large matrix product and not S small ones) supplies
+    `log_prob_samples` too.
 
     Attributes:
       data_range: (low, high), the range of x for which the likelihood is defined; a model raises
@@ -77,10 +83,51 @@ class Decoder(keras.layers.Layer):
         """Returns `log_prob` for the result of `prepare`."""
         return self.log_prob(prepared, z, seed=seed, training=training)
 
+    def log_prob_samples(
+        self,
+        prepared: Nest,
+        z: tf.Tensor,
+        seeds: Sequence[tf.Tensor],
+        training: bool = False,
+    ) -> tf.Tensor:
+        """`log_prob_prepared` of S samples of z for each example, all at once: [S, B] nats.
+
+        Row s is `log_prob_prepared(prepared, z[s], seeds[s], training)`. An override counts for a
+        class that has its own, or inherits all of `prepare`, `log_prob` and `log_prob_prepared`
+        with it; and not where Keras layers draw noise or, in training, keep moving statistics.
+
+        Args:
+          prepared: what `prepare` returned.
+          z: [S, B, Z], S known.
+          seeds: S stateless seeds [2].
+          training: whether dropout and the like are on.
+        """
+        pairs = zip(tf.unstack(z), seeds, strict=True)
+        return tf.stack([self.log_prob_prepared(prepared, *p, training=training) for p in pairs])
+
     def call(
         self, x: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
     ) -> tf.Tensor:
         return self.log_prob(x, z, seed=seed, training=training)
+
+
+def joins_samples(decoder):
+    """Whether the decoder's `log_prob_samples` is an override that says what the others say.
+
+    >>> joins_samples(Decoder())
+    False
+    """
+
+    def depth(name):
+        if name in vars(decoder):
+            return -1
+        owners = [name in vars(kind) for kind in type(decoder).__mro__]
+        return owners.index(True)
+
+    mine = getattr(type(decoder), "log_prob_samples", None)
+    if mine is None or mine is Decoder.log_prob_samples:
+        return False
+    return all(depth("log_prob_samples") <= depth(name) for name in _OF_ONE_SAMPLE)
 
 
 @register
@@ -142,6 +189,17 @@ class DistributionDecoder(ChecksSettings, Decoder):
         _check_shape(x, distribution, callable(self.likelihood))
         log_prob = distribution.log_prob(x)
         return tf.reduce_sum(log_prob, axis=list(range(1, log_prob.shape.rank)))
+
+    def log_prob_samples(
+        self,
+        prepared: Nest,
+        z: tf.Tensor,
+        seeds: Sequence[tf.Tensor],
+        training: bool = False,
+    ) -> tf.Tensor:
+        """The network sees S B rows at once."""
+        x = repeat_rows(tf.convert_to_tensor(prepared), len(seeds))
+        return unmerge(self.log_prob(x, merge(z), training=training), len(seeds))
 
     def sample(self, z: tf.Tensor, seed: Seed | None = None) -> Nest:
         distribution = self.distribution(z)

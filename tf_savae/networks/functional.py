@@ -4,6 +4,7 @@ Weights, random state and moving statistics are arguments, so that calls with th
 return the same results. The backward pass of refinement therefore replays dropout masks exactly.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -12,9 +13,10 @@ import tensorflow as tf
 from tf_savae.core import batch_shard, seeds, validation
 from tf_savae.core.noise_streams import NoiseStream
 from tf_savae.core.typing import Nest, Seed
-from tf_savae.networks.decoder import Decoder
+from tf_savae.networks.decoder import Decoder, joins_samples
 from tf_savae.networks.prior import Prior
 from tf_savae.probability import ElboTerms, Family, elbo_terms, kl_divergence
+from tf_savae.probability.codes import draw_codes, kl_of_codes
 
 __all__ = ["Effects", "PureEncoder", "PureGenerator"]
 
@@ -162,6 +164,51 @@ class PureGenerator:
                 draw,
             )
         return terms, self._effects(scope, theta)
+
+    def samples_of_terms(
+        self,
+        parameters: Nest,
+        theta: Nest,
+        noises: Sequence[Seed],
+        training: bool = False,
+        antithetic: bool = False,
+    ) -> ElboTerms:
+        """`ElboTerms` of S samples of z for each example, [S, B] each.
+
+        Sample s is the one that `terms` takes with `noises[s]`; where the decoder can, all are
+        evaluated together (`Decoder.log_prob_samples`).
+
+        Args:
+          parameters, theta, training: as for `terms`.
+          noises: S seeds.
+          antithetic: sample 2 i + 1 is 2 i mirrored at the mean.
+        """
+        pairs = [seeds.split(noise, 2) for noise in noises]
+        draws, noises = zip(*pairs, strict=True)
+        with self._state.scope(theta["weights"], noises[0]):
+            posterior, prior = self.family.distribution(parameters), self.prior.distribution()
+            codes = draw_codes(self.family, posterior, draws, antithetic)
+            kl = kl_of_codes(posterior, prior, codes)
+            if self._joins(training):
+                return ElboTerms(-self._log_probs(theta, codes, noises, training), kl)
+        pairs = zip(codes, noises, strict=True)
+        nll = [-self.log_likelihood(z, theta, noise, training) for z, noise in pairs]
+        return ElboTerms(tf.stack(nll), kl)
+
+    def _joins(self, training):
+        """Whether samples may share one call: rows are independent, and noise has seeds."""
+        stateless = not self._state.random and not (training and self._state.statistics)
+        return stateless and joins_samples(self.decoder)
+
+    def _log_probs(self, theta, codes, noises, training):
+        codes, prepared = tf.stack(codes), theta["prepared"]
+        values = self.decoder.log_prob_samples(prepared, codes, noises, training)
+        if values.shape.rank != 2 or values.shape[0] != len(noises):
+            raise ValueError(
+                f"decoder.log_prob_samples: expected [{len(noises)}, B], a row for each sample, "
+                f"got shape {values.shape.as_list()}."
+            )
+        return tf.cast(values, tf.float32) if values.dtype.size < 4 else values
 
     def kl(self, parameters: Nest, theta: Nest, seed: Seed) -> tf.Tensor:
         """Returns KL(q || p), [B] nats, with the sample that `terms` draws from this seed."""

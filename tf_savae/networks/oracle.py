@@ -5,7 +5,7 @@ words 0 .. V - 1; the first input is a start symbol with its own embedding. The 
 on z: its states are computed once, and a refinement step only evaluates the MLP.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from tf_savae.core.settings import ChecksSettings
 from tf_savae.core.typing import Config, Distribution, Nest, Seed, TensorLike
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax
+from tf_savae.networks.sample_axis import merge, repeat_rows, unmerge
 from tf_savae.probability import Family, as_family
 from tf_savae.samplers.decoding import sample_tokens
 
@@ -86,7 +87,22 @@ class OracleDecoder(ChecksSettings, Decoder):
         self, prepared: Nest, z: tf.Tensor, seed: Seed | None = None, training: bool = False
     ) -> tf.Tensor:
         features, targets = prepared
-        hidden = tf.tanh(features + self._latent(z)[None])
+        return self._log_prob(tf.tanh(features + self._latent(z)[None]), targets)
+
+    def log_prob_samples(
+        self,
+        prepared: Nest,
+        z: tf.Tensor,
+        seeds: Sequence[tf.Tensor],
+        training: bool = False,
+    ) -> tf.Tensor:
+        """S B rows at once."""
+        features, targets = prepared
+        hidden = merge(tf.tanh(features[:, None] + self._latent(z)[None]), axis=1)
+        log_prob = self._log_prob(hidden, repeat_rows(targets, len(seeds), axis=1))
+        return unmerge(log_prob, len(seeds))
+
+    def _log_prob(self, hidden, targets):
         nll = self.softmax.nll(tf.reshape(hidden, [-1, self.units]), tf.reshape(targets, [-1]))
         return -tf.reduce_sum(tf.reshape(nll, tf.shape(targets)), axis=0)
 

@@ -13,6 +13,7 @@ from tf_savae.core.typing import Config, Nest, Seed, TensorLike
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.gated_conv import GatedLayer, gate, odd_size
 from tf_savae.networks.pixel_sampling import sample_pixels
+from tf_savae.networks.sample_axis import merge, repeat_rows, unmerge
 
 __all__ = ["PixelCNNDecoder"]
 
@@ -171,10 +172,20 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
         seed: Seed | None = None,
         training: bool = False,
     ) -> tf.Tensor:
-        logits = self._logits(prepared, z)
-        pixels = tf.cast(prepared.pixels[..., 0], logits.dtype)
-        nats = tf.nn.sigmoid_cross_entropy_with_logits(labels=pixels, logits=logits)
-        return -tf.reduce_sum(nats, axis=[1, 2])
+        return _log_prob(self._logits(prepared, z), prepared.pixels)
+
+    def log_prob_samples(
+        self,
+        prepared: Prepared,
+        z: tf.Tensor,
+        seeds: Sequence[tf.Tensor],
+        training: bool = False,
+    ) -> tf.Tensor:
+        """S B images at once."""
+        if not self.latent_size:
+            return super().log_prob_samples(prepared, z, seeds, training)
+        repeated = Prepared(*(repeat_rows(t, len(seeds)) for t in prepared[:3]), prepared.latent)
+        return unmerge(self.log_prob_prepared(repeated, merge(z)), len(seeds))
 
     def log_prob(
         self, x: Nest, z: tf.Tensor | None, seed: Seed | None = None, training: bool = False
@@ -204,6 +215,13 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
     def get_config(self) -> Config:
         names = ("image_shape", "latent_size", "channels", "kernel_sizes", "latent_maps")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _log_prob(logits, pixels):
+    """[B] nats: logits [B, H, W], pixels [B, H, W, 1]."""
+    labels = tf.cast(pixels[..., 0], logits.dtype)
+    nats = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+    return -tf.reduce_sum(nats, axis=[1, 2])
 
 
 def _checked_shape(shape):

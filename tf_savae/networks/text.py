@@ -5,7 +5,7 @@ reads x[:, :-1] and predicts x[:, 1:]; positions whose target is <pad> are maske
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -18,6 +18,7 @@ from tf_savae.core.tokens import END, PAD, UNK
 from tf_savae.core.typing import Config, Distribution, Nest, Seed
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.layers import LSTM, ParameterHead, TokenSoftmax, last_state
+from tf_savae.networks.sample_axis import merge, repeat_rows, unmerge
 from tf_savae.networks.text_sampling import SamplesText
 from tf_savae.probability import Family, as_family
 
@@ -216,6 +217,30 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
         projected, targets = prepared
         projected, hidden = self._condition(projected, z)
         states = _dropout(self.lstm.run(projected, hidden), self.dropout, seed, training)
+        return self._masked_nll(states, targets)
+
+    def log_prob_samples(
+        self,
+        prepared: Nest,
+        z: tf.Tensor,
+        seeds: Sequence[tf.Tensor],
+        training: bool = False,
+    ) -> tf.Tensor:
+        """S B rows in one loop over time, each sample with its own dropout mask."""
+        projected, targets = prepared
+        if not self.latent_size:
+            return super().log_prob_samples(prepared, z, seeds, training)
+        count, z = len(seeds), tf.cast(z, self.compute_dtype)
+        projected = merge(projected[:, None] + self.to_gates(z)[None], axis=1)
+        states = self.lstm.run(projected, merge(self.to_hidden(z)))
+        if training and self.dropout:
+            rows = tf.unstack(unmerge(states, count, axis=1), axis=1)
+            pairs = zip(rows, seeds, strict=True)
+            states = tf.concat([_dropout(r, self.dropout, s, training) for r, s in pairs], axis=1)
+        nll = self._masked_nll(states, repeat_rows(targets, count, axis=1))
+        return unmerge(-tf.reduce_sum(nll, axis=0), count)
+
+    def _masked_nll(self, states, targets):
         flat = tf.reshape(states, [-1, self.units])
         nll = self.softmax.nll(flat, tf.reshape(targets, [-1]))
         mask = tf.cast(targets != PAD, nll.dtype)

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_savae.core import seeds
-from tf_savae.core.typing import Nest, Seed
+from tf_savae.core.typing import Nest
 from tf_savae.networks import Effects
+from tf_savae.networks.generator_elbo import GeneratorElbo
 from tf_savae.probability import ElboTerms
 from tf_savae.svi.per_example import inner
 
@@ -59,6 +60,7 @@ class BatchObjective:
       seed: stateless seed of the batch.
       training: bool, whether dropout and similar layers are active.
       encoder_effects: () -> the `Effects` of the encoder's layers.
+      antithetic: whether several samples come in mirrored pairs.
     """
 
     generator: Any
@@ -73,10 +75,15 @@ class BatchObjective:
     training: bool
     encoder_effects: Callable = _no_effects
     amortized_weight: float = 0.0
+    antithetic: bool = False
 
-    def objective(self, parameters: Nest, theta: Nest, seed: Seed) -> tf.Tensor:
-        """Returns the weighted negative ELBO, [B] nats, minimised by refinement and training."""
-        return self.weigh(self.generator.terms(parameters, theta, seed, self.training))
+    @property
+    def objective(self) -> GeneratorElbo:
+        """The weighted negative ELBO, [B] nats, minimised by refinement and training.
+
+        A function of (parameters, theta, seed), whose method `average` takes several seeds.
+        """
+        return GeneratorElbo(self.generator, self.weigh, self.training, self.antithetic)
 
     def weigh(self, terms: ElboTerms) -> tf.Tensor:
         """Returns nll + beta max(kl, free_bits) of `ElboTerms`, [B] nats."""

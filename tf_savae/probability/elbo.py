@@ -50,12 +50,23 @@ def kl_divergence(posterior: Distribution, prior: Distribution, z: tf.Tensor) ->
     >>> kl_divergence(q, standard_normal(2), None).numpy().tolist()
     [1.0]
     """
+    known = closed_form_kl(posterior, prior)
+    return posterior.log_prob(z) - prior.log_prob(z) if known is None else known
+
+
+def closed_form_kl(posterior, prior):
+    """KL(posterior || prior), [B], or None where TFP has no closed form.
+
+    >>> from tf_savae.probability import standard_normal
+    >>> print(closed_form_kl(tfd.Independent(tfd.Laplace([[0.0]], 1.0), 1), standard_normal(1)))
+    None
+    """
     if isinstance(posterior, tfd.MultivariateNormalTriL) and _is_diagonal_normal(prior):
         return _triangular_kl(posterior, prior)
     try:
         return tfd.kl_divergence(posterior, prior)
     except NotImplementedError:
-        return posterior.log_prob(z) - prior.log_prob(z)
+        return None
 
 
 def _is_diagonal_normal(prior):

@@ -33,6 +33,10 @@ class Family:
     These are `distribution` and `parameter_shapes`. By convention, parameters that are all zero
     give the standard normal distribution, where SVI starts.
 
+    Attributes:
+      symmetric: whether 2 mean - z is distributed as z, so that samples may come in antithetic
+        pairs (`SemiAmortizedRefinement(antithetic=True)`); the distribution then has a mean.
+
     >>> class FixedScaleGaussian(Family):
     ...     def parameter_shapes(self, latent_size):
     ...         return [latent_size]
@@ -41,6 +45,8 @@ class Family:
     >>> FixedScaleGaussian().distribution(tf.zeros([4, 2])).batch_shape.as_list()
     [4]
     """
+
+    symmetric: bool = False
 
     def distribution(self, parameters: Nest) -> Distribution:
         """Returns q(z; parameters): batch shape [B], event shape [Z], reparameterised."""
@@ -115,6 +121,8 @@ class DiagonalGaussian(Family):
     [1.0, 1.0, 1.0]
     """
 
+    symmetric = True
+
     def parameter_shapes(self, latent_size: int) -> Nest:
         return ([latent_size], [latent_size])
 
@@ -136,6 +144,8 @@ class FullCovarianceGaussian(Family):
     >>> q.covariance().numpy()[0].tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
+
+    symmetric = True
 
     def parameter_shapes(self, latent_size: int) -> Nest:
         return ([latent_size], [latent_size * (latent_size + 1) // 2])

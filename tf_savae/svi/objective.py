@@ -11,7 +11,8 @@ class Objective:
     """The user's negative ELBO over flat lists: checked, and averaged over posterior samples.
 
     Args:
-      negative_elbo: maps (parameters, theta, seed) to [B], in nats.
+      negative_elbo: maps (parameters, theta, seed) to [B], in nats; if it has a method `average`,
+        of (parameters, theta, seeds), that evaluates several samples together.
       parameters, theta: nests that give the two structures.
       samples: posterior samples per evaluation; each has its own seed, the values are averaged.
     """
@@ -29,11 +30,17 @@ class Objective:
         if self._samples == 1:
             return self._one(lam, theta, seed)
         seeds = tf.unstack(tf.random.split(seed, self._samples), num=self._samples)
+        together = getattr(self._negative_elbo, "average", None)
+        if together is not None:
+            return self._checked(together(lam, theta, seeds), lam)
         return tf.add_n([self._one(lam, theta, s) for s in seeds]) / self._samples
 
     def _one(self, lam, theta, seed):
+        return self._checked(self._negative_elbo(lam, theta, seed), lam)
+
+    def _checked(self, values, lam):
         batch = tf.nest.flatten(lam)[0].shape[0]
-        return validation.per_example("negative_elbo", self._negative_elbo(lam, theta, seed), batch)
+        return validation.per_example("negative_elbo", values, batch)
 
     def gradient(self, parameters, theta, seed):
         """Values [B] and the gradient in the parameters alone: no weight gradient is formed."""

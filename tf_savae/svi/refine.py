@@ -83,7 +83,9 @@ def refine(
         "forward_over_reverse".
       return_trace: also return a `Trace`; costs one evaluation more (the ELBO at lambda_K). With
         "path" that evaluation is left out: negative_elbo is [K, B] and comes for nothing.
-      samples: posterior samples per step, averaged.
+      samples: S, posterior samples per step, averaged. `negative_elbo` is called S times, or, if it
+        has a method `average` that maps (parameters, theta, list of S seeds) to the average [B],
+        that is called once.
       early_stopping: nats; only with adjoint "stop": an example rests at its best parameters
         after a step that improves its ELBO by less. All steps then share one noise.
       backward_probe: zeros [B, 3]; its "gradient" reports on the backward pass: adjoint growth

@@ -57,6 +57,7 @@ def _refinement(config, steps):
         steps=steps,
         **_rule(config, steps),
         samples=config.svi_samples,
+        antithetic=config.svi_antithetic,
         adjoint=config.adjoint,
         adjoint_clip_norm=config.adjoint_clip_norm or None,
         truncate=config.truncate if config.adjoint == "truncated" else None,

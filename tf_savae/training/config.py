@@ -64,6 +64,7 @@ class RunConfig:
         "", "K by epoch instead of svi_steps: 0:0,10:5 is a VAE for ten epochs, then K = 5"
     )
     svi_samples: int = setting(1, "S, samples of z a step, averaged")
+    svi_antithetic: bool = setting(False, "samples in pairs mirrored at the mean; S even")
     svi_rule: str = setting("momentum", "update rule of the steps", choices=RULES)
     svi_momentum: float = setting(0.5, "momentum of the steps")
     svi_clip_norm: float = setting(5.0, "bound on an example's SVI gradient; 0: none")
@@ -140,6 +141,11 @@ class RunConfig:
         for name in ("svi_steps", "truncate", "seed", "decay_from_epoch", "keep_budget"):
             validation.non_negative_int(name, getattr(self, name))
         validation.positive_int("svi_samples", self.svi_samples)
+        if validation.boolean("svi_antithetic", self.svi_antithetic) and self.svi_samples % 2:
+            raise ValueError(
+                "svi_samples: expected an even number with svi_antithetic, got "
+                f"{self.svi_samples}."
+            )
         validation.positive("amortized_weight", self.amortized_weight, zero=True)
         self._check_refinement()
         for name in ("skip_limit", "board_samples"):

@@ -97,6 +97,7 @@ CHANGEABLE = {
     ),
     "adjoint_clip_norm": lambda value: as_adjoint("exact", adjoint_clip_norm=value).clip_norm,
     "samples": lambda value: validation.positive_int("samples", value),
+    "antithetic": lambda value: validation.boolean("antithetic", value),
     "fall_back": lambda value: validation.non_negative_int("fall_back", value),
     "family": as_family,
     "seed": seeds.plain_seed,

@@ -21,8 +21,10 @@ from tf_savae.models.refinement.update_rule import HasUpdateRule
 from tf_savae.models.validation.posterior_parameters import check_parameters
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.functional import PureGenerator
+from tf_savae.networks.generator_elbo import GeneratorElbo
 from tf_savae.networks.prior import Prior, StandardNormalPrior
-from tf_savae.probability import Family, as_family
+from tf_savae.probability import DiagonalGaussian, Family, as_family
+from tf_savae.probability.codes import check_antithetic
 from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import zero_codes
 from tf_savae.svi import Trace, refine
@@ -60,7 +62,9 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         default: before the first training step it chooses the most that fits into memory, and logs
         the sizes. hvp is "auto" too, which matters where nothing is kept: it measures both exact
         products then.
-      samples: see `tf_savae.svi.refine`.
+      samples: S, posterior samples per step, averaged.
+      antithetic: samples in pairs z and 2 mean - z, S even and the family symmetric: less noise for
+        the same cost, in the gradient of the mean most of all.
       fall_back: draws of noise, the same for both ends, by which each example's refined ELBO is
         compared with that at lambda_0; where it is worse (or NaN) the example keeps lambda_0, and
         gradients go there. 8 is enough to see a refinement that explodes. 0 never compares, as the
@@ -105,6 +109,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         fall_back: int = 0,
         update: Any = None,
         keep_budget: int | None = None,
+        antithetic: bool = False,
         **kwargs: Any,
     ) -> None:
         # Variational parameters and data keep full precision whatever the decoder computes in.
@@ -114,10 +119,13 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         short = dict(hvp=hvp, keep=keep, truncate=truncate, keep_budget=keep_budget)
         self._set_adjoint(adjoint, adjoint_clip_norm=adjoint_clip_norm, **short)
         self.samples = validation.positive_int("samples", samples)
+        self.antithetic = validation.boolean("antithetic", antithetic)
         self.fall_back = validation.non_negative_int("fall_back", fall_back)
         check_generator(decoder, self.current_adjoint())
         self.decoder, self.prior = decoder, checked_prior(prior)
         self.family = as_family(family)
+        if self.antithetic:  # Of a SemiAmortizedVAE the family is the model's.
+            check_antithetic(self.family if decoder else DiagonalGaussian(), self.samples)
         self.seed = seeds.plain_seed(seed)
         self.seed_generator = None if decoder is None else keras.random.SeedGenerator(self.seed)
         self.log_step_size = None
@@ -135,6 +143,8 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
     def check_settings(self) -> None:
         """Raises ValueError unless settings that were assigned one by one fit together."""
         self.current_adjoint()
+        if self.antithetic and self.decoder is not None:
+            check_antithetic(self.family, self.samples)
 
     def refine(
         self, negative_elbo: NegativeElbo, initial: Nest, theta: Nest, seed: Seed, **overrides: Any
@@ -179,6 +189,8 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
             "fall_back": self.fall_back,
         }
         settings |= overrides
+        if self.antithetic and settings["samples"] == 1:
+            check_antithetic(self.family, 1)
         if isinstance(settings["steps"], int):  # Of a schedule, K may be less than a depth.
             settings["adjoint"] = settings["adjoint"].for_steps(settings["steps"])
         return settings
@@ -219,10 +231,8 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         known = self._programs is not None and self._programs[0] == settings
         chosen: dict[str, Any] = self._programs[1] if known else {}
 
-        def negative_elbo(lam, theta, step_seed):
-            return generator.terms(lam, theta, step_seed, training).weighted()
-
-        return self.refine(negative_elbo, parameters, theta, inner, **chosen)
+        elbo = GeneratorElbo(generator, training=training, antithetic=self.antithetic)
+        return self.refine(elbo, parameters, theta, inner, **chosen)
 
     def _choose_programs(self, parameters, x):
         """What steps keep and the exact product, for zeros of this call's shapes; {} for no steps.
@@ -245,7 +255,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
             seed = seeds.as_seed(0)
             return choose_programs(
                 adjoint,
-                lambda lam, theta, seed: generator.terms(lam, theta, seed, True).weighted(),
+                GeneratorElbo(generator, training=True, antithetic=self.antithetic),
                 initial,
                 generator.theta(x, seed, True),
                 steps=self.steps,
@@ -309,7 +319,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         return keras.tree.map_structure(lambda p: keras.KerasTensor(p.shape, p.dtype), parameters)
 
     def get_config(self) -> Config:
-        names = ("steps", "samples", "learn_step_size", "fall_back", "seed")
+        names = ("steps", "samples", "antithetic", "learn_step_size", "fall_back", "seed")
         own = {name: getattr(self, name) for name in names}
         own |= {**self.rule_config(), **self.adjoint_config()}
         own["family"] = keras.saving.serialize_keras_object(self.family)

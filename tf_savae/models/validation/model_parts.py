@@ -6,6 +6,7 @@ from tf_savae.core import validation
 from tf_savae.models.jit import check_second_derivatives
 from tf_savae.models.refinement import programs, steps_schedule
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
+from tf_savae.probability.codes import check_antithetic
 from tf_savae.probability.distribution_checks import check_legacy
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "check_generator",
     "check_parts",
     "check_refinement",
+    "check_samples",
     "check_settings",
 ]
 
@@ -22,6 +24,7 @@ __all__ = [
 def check_settings(model):
     """Raises ValueError unless settings that were assigned to a model one by one fit together."""
     model.refinement.check_settings()
+    check_samples(model.refinement, model.family)
     check_refinement(model.refinement, model.objective)
     check_amortized_weight(model.amortized_weight, model.objective)
     if model.compiled:
@@ -29,6 +32,16 @@ def check_settings(model):
     check_encoder(model.encoder, model.objective)
     if model.compiled:
         check_decoder(model)
+
+
+def check_samples(refinement, family):
+    """Raises ValueError where antithetic samples are asked for that the family cannot give.
+
+    >>> from tf_savae.probability import DiagonalGaussian
+    >>> check_samples(SemiAmortizedRefinement(samples=2, antithetic=True), DiagonalGaussian())
+    """
+    if refinement.antithetic:
+        check_antithetic(family, refinement.samples)
 
 
 def check_decoder(model):
