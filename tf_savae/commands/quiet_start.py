@@ -1,6 +1,7 @@
 """Start TensorFlow without the lines that its libraries print when they are loaded."""
 
 import contextlib
+import logging as standard_logging
 import os
 import sys
 import tempfile
@@ -13,7 +14,11 @@ _CHATTER = ("Sharding callback duration", "jit_compile='auto' chose")
 
 
 def start_tensorflow(show_all_logs: bool = False) -> None:
-    """Imports TensorFlow; of what its libraries say only errors are shown from now on.
+    """Imports TensorFlow; of what its libraries say nothing is shown from now on but fatal errors.
+
+    Its errors reach Python as exceptions. Its C++ code also writes lines of level E that are none,
+    on what a processor lacks. Of its Python code errors are shown. TF_CPP_MIN_LOG_LEVEL, where the
+    user has set it, stays.
 
     What C++ writes while libraries are loaded heeds no level: it is held back, and shown where the
     import fails.
@@ -25,13 +30,20 @@ def start_tensorflow(show_all_logs: bool = False) -> None:
     """
     if show_all_logs:
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logger = logging.get_absl_logger()
     if _is_ours not in logger.filters:
         logger.addFilter(_is_ours)
+    theirs = standard_logging.getLogger("tensorflow")
+    if _is_error not in theirs.filters:
+        theirs.addFilter(_is_error)
     if "tensorflow" not in sys.modules:
         with _held_back():
             import tensorflow  # noqa: F401
+
+
+def _is_error(record):
+    return record.levelno >= standard_logging.ERROR
 
 
 def _is_ours(record):
