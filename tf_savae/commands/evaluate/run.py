@@ -69,7 +69,7 @@ def evaluate_run(
     folder.write_tensorboard(_scalars(report))
     folder.write_json("report.json", report)
     end = evaluated(run, config, workdir, folder.path)
-    print(f"\n{report_text(report)}\n\n{end}")
+    print(f"\n{report_text(report)}\n{end}")
     return report
 
 
