@@ -5,11 +5,13 @@ import logging as standard_logging
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 from absl import logging
 
 __all__ = ["start_tensorflow"]
 
+_LIBRARIES = {"keras", "tensorflow", "tensorflow_datasets", "tensorflow_probability"}
 _CHATTER = ("Sharding callback duration", "jit_compile='auto' chose")
 
 
@@ -31,22 +33,19 @@ def start_tensorflow(show_all_logs: bool = False) -> None:
     if show_all_logs:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logger = logging.get_absl_logger()
-    if _is_ours not in logger.filters:
-        logger.addFilter(_is_ours)
-    theirs = standard_logging.getLogger("tensorflow")
-    if _is_error not in theirs.filters:
-        theirs.addFilter(_is_error)
+    for logger in (logging.get_absl_logger(), standard_logging.getLogger("tensorflow")):
+        if _is_ours not in logger.filters:
+            logger.addFilter(_is_ours)
     if "tensorflow" not in sys.modules:
         with _held_back():
             import tensorflow  # noqa: F401
 
 
-def _is_error(record):
-    return record.levelno >= standard_logging.ERROR
-
-
 def _is_ours(record):
+    """Whether a record is one of the package's or a user's, or an error of the libraries'."""
+    theirs = _LIBRARIES.intersection(Path(record.pathname).parts)
+    if theirs and record.levelno < standard_logging.ERROR:
+        return False
     return not str(record.msg).startswith(_CHATTER)
 
 
