@@ -144,7 +144,8 @@ def test_own_text(tmp_path, monkeypatch, capsys):
     _check_files("evaluate", run / "evaluation")
     _check_files("analyze", run / "analysis", ["pixels.png", "pixels.npz"])
     shown = capsys.readouterr().out
-    assert f"\n  savae_run/analysis/analysis.json  {FILES['analyze']['analysis.json']}\n" in shown
+    what = FILES["analyze"]["analysis.json"]
+    assert re.search(rf"^  savae_run/analysis/analysis\.json +{what}$", shown, re.M)
     assert list((run / "evaluation").glob("*.png")) and list((run / "analysis").glob("*.png"))
 
 
