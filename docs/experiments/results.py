@@ -4,7 +4,8 @@
     python docs/experiments/results.py --runs=RUNS --name=text --output=docs
 
 RUNS holds one folder a run, named SYSTEM-SEED, each with report.json and history.json. All runs are
-of one data set, of bin/train_text.py or of bin/train_image.py.
+of one data set, of bin/train_text.py or of bin/train_image.py. RUNS may also be the NAME.json that
+this program wrote: table and curves are then made anew from it.
 """
 
 import collections
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import matplotlib
 from absl import app, flags
+
+from tf_savae.plots.palette import SYSTEM_COLOURS
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 The backend is chosen first.
@@ -34,12 +37,20 @@ NAMES = {
     "savae_short": "SA-VAE (exact), steps of 0.1",
     "reference_short": "SA-VAE, the 2018 clipping, steps of 0.1",
 }
+# The systems of the palette have its colours; variants of one are dashed or paler.
+STYLES = {
+    "reference": ("#6b2737", "--"),
+    "savae_short": (SYSTEM_COLOURS["savae"], ":"),
+    "reference_short": ("#6b2737", ":"),
+}
 COLUMNS = ("bound", "kl", "amortized_bound", "iw_nll", "iw_ppl", "active_units")
 BASELINE = "autoregressive"
 
 
 def read(folder):
-    """{system: {seed: (report, history)}} of the finished runs."""
+    """{system: {seed: (report, history)}} of the finished runs, or of the file they are kept in."""
+    if Path(folder).is_file():
+        return json.loads(Path(folder).read_text(encoding="utf-8"))
     found = collections.defaultdict(dict)
     for path in sorted(Path(folder).glob("*-*")):
         if (path / "report.json").exists():
@@ -78,19 +89,20 @@ def curves(found, quantity, label, path, less=None):
     """
     figure, axes = plt.subplots(figsize=(8.5, 4.2))
     base = [statistics.mean(c) for c in _columns(found[less], quantity)] if less else None
-    for number, system in enumerate(NAMES):
+    for system in NAMES:
         columns = _columns(found.get(system, {}), quantity)
         if not columns or system == less:
             continue
         zero = base or [0.0] * len(columns)
         columns = [[v - z for v in column] for column, z in zip(columns, zero, strict=True)]
         epochs = range(1, len(columns) + 1)
-        mean, color = [statistics.mean(c) for c in columns], f"C{number}"
-        axes.plot(epochs, mean, label=NAMES[system], color=color)
+        mean = [statistics.mean(c) for c in columns]
+        color, style = STYLES.get(system) or (SYSTEM_COLOURS[system], "-")
+        axes.plot(epochs, mean, style, label=NAMES[system], color=color)
         low, high = [min(c) for c in columns], [max(c) for c in columns]
         axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
     if less:
-        axes.axhline(0.0, color="black", linewidth=0.8, label=NAMES[less])
+        axes.axhline(0.0, color=SYSTEM_COLOURS[less], linewidth=0.8, label=NAMES[less])
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel(label)
@@ -114,7 +126,7 @@ def main(argv):
     kept = {s: {seed: list(p) for seed, p in runs.items()} for s, runs in found.items()}
     (output / "results" / f"{FLAGS.name}.json").write_text(json.dumps(kept, indent=1) + "\n")
     pictures = output / "images"
-    label = f"validation bound less that of\n{NAMES[BASELINE]} (nats per example)"
+    label = f"validation bound less that of\n{NAMES[BASELINE]} (nats; lower is better)"
     curves(found, "bound", label, pictures / f"{FLAGS.name}_bound.png", less=BASELINE)
     curves(found, "kl", "validation KL (nats per example)", pictures / f"{FLAGS.name}_kl.png")
     print(table(found))
