@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import tf_savae
 from tf_savae.commands import program
 from tf_savae.commands.catalogue import COMMANDS
 from tf_savae.commands.config_file import read_options
@@ -174,6 +175,10 @@ def test_the_ending_names_what_is_there(tmp_path):
         f"{tmp_path}/figures/",
         "Next:",
     ]
+
+
+def test_version(capsys):
+    assert _main(capsys, "--version") == (None, f"tf-savae {tf_savae.__version__}\n", "")
 
 
 def test_completion(capsys, tmp_path):

@@ -36,9 +36,7 @@ def _main(words):
         program_parser().print_help()
         sys.exit(0 if words else 2)
     if words[0] == "--version":
-        import tf_savae as package  # The package itself, which loads nothing.
-
-        print(f"tf-savae {package.__version__}")
+        print(f"tf-savae {sys.modules['tf_savae'].__version__}")
         return
     if words[0] == "completion":
         _completion(words)
