@@ -32,6 +32,9 @@ DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "pdoc>=16,<17"]
 # MLflow's Keras callback, and its local store.
 MLFLOW = ["mlflow>=3,<4"]
 
+# `tf-savae completion bash`.
+COMPLETION = ["shtab>=1.7,<2"]
+
 TEST = [
     "pytest>=9,<10",
     "pytest-xdist>=3.8,<4",
@@ -41,6 +44,7 @@ TEST = [
     "psutil>=7,<8",
     "nbclient>=0.11,<1",  # Runs the notebook,
     "ipykernel>=7,<8",  # in this kernel.
+    *COMPLETION,
     *DOCS,
     *SERVING,
 ]
@@ -61,11 +65,14 @@ setup(
     license_files=["LICENSE"],
     packages=find_packages(include=["tf_savae", "tf_savae.*"]),
     package_data={"tf_savae": ["py.typed", "data/builtin/*.npz", "data/builtin/*.xz"]},
+    py_modules=["tf_savae_command"],
     scripts=sorted(glob("bin/*.py")),
+    entry_points={"console_scripts": ["tf-savae=tf_savae_command:main"]},
     python_requires=">=3.11,<3.13",
     install_requires=REQUIREMENTS,
     extras_require={
         "serving": SERVING,
+        "completion": COMPLETION,
         "mlflow": MLFLOW,
         "docs": DOCS,
         "hf": HF,

@@ -9,24 +9,17 @@ import sys
 from absl import flags, logging
 
 sys.tf_savae_lazy = True  # --help needs no TensorFlow.
-from tf_savae import commands  # noqa: E402
 from tf_savae.commands import command_line  # noqa: E402
-from tf_savae.commands.evaluate.config import EvaluateConfig  # noqa: E402
+from tf_savae.commands.catalogue import COMMANDS  # noqa: E402
 
 FLAGS = flags.FLAGS
+COMMAND = COMMANDS["evaluate"]
 
-flags.DEFINE_string("workdir", None, "folder of the finished run; nothing in it is changed")
-flags.DEFINE_string("output", None, "new folder for the results (default: WORKDIR/evaluation)")
-flags.mark_flag_as_required("workdir")
-command_line.define_flags(EvaluateConfig)
-
-
-def evaluate(settings):
-    commands.evaluate_run(EvaluateConfig(**settings), FLAGS.workdir, FLAGS.output)
+command_line.define_command(COMMAND)
 
 
 def main(argv):
-    command_line.run(argv, EvaluateConfig, evaluate)
+    command_line.run(argv, COMMAND)
 
 
 if __name__ == "__main__":

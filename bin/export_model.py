@@ -10,22 +10,16 @@ from absl import flags, logging
 
 sys.tf_savae_lazy = True  # --help needs no TensorFlow.
 from tf_savae.commands import command_line  # noqa: E402
-from tf_savae.commands.export import ExportConfig, export_run  # noqa: E402
+from tf_savae.commands.catalogue import COMMANDS  # noqa: E402
 
 FLAGS = flags.FLAGS
+COMMAND = COMMANDS["export"]
 
-flags.DEFINE_string("workdir", None, "folder of the finished run; nothing in it is changed")
-flags.DEFINE_string("output", None, "folder of the model's versions: 1, 2, ... are made in it")
-flags.mark_flags_as_required(["workdir", "output"])
-command_line.define_flags(ExportConfig)
-
-
-def export(settings):
-    export_run(ExportConfig(**settings), FLAGS.workdir, FLAGS.output)
+command_line.define_command(COMMAND)
 
 
 def main(argv):
-    command_line.run(argv, ExportConfig, export)
+    command_line.run(argv, COMMAND)
 
 
 if __name__ == "__main__":

@@ -11,22 +11,17 @@ import sys
 from absl import flags, logging
 
 sys.tf_savae_lazy = True  # --help needs no TensorFlow.
-from tf_savae import commands  # noqa: E402
-from tf_savae.commands import GenerateConfig, command_line  # noqa: E402
+from tf_savae.commands import command_line  # noqa: E402
+from tf_savae.commands.catalogue import COMMANDS  # noqa: E402
 
 FLAGS = flags.FLAGS
+COMMAND = COMMANDS["generate"]
 
-flags.DEFINE_string("workdir", None, "folder of a finished run; it is only read")
-flags.mark_flag_as_required("workdir")
-command_line.define_flags(GenerateConfig, note="")
-
-
-def generate(settings):
-    commands.generate(GenerateConfig(**settings), FLAGS.workdir)
+command_line.define_command(COMMAND)
 
 
 def main(argv):
-    command_line.run(argv, GenerateConfig, generate, (ValueError, OSError, ArithmeticError))
+    command_line.run(argv, COMMAND)
 
 
 if __name__ == "__main__":

@@ -9,26 +9,17 @@ import sys
 from absl import flags, logging
 
 sys.tf_savae_lazy = True  # --help needs no TensorFlow.
-from tf_savae import tasks  # noqa: E402
 from tf_savae.commands import command_line  # noqa: E402
-from tf_savae.tasks.image.config import IMAGE_CONFIGS, ImageConfig  # noqa: E402
-from tf_savae.training.config import configured  # noqa: E402
+from tf_savae.commands.catalogue import COMMANDS  # noqa: E402
 
 FLAGS = flags.FLAGS
+COMMAND = COMMANDS["train-image"]
 
-flags.DEFINE_string("workdir", None, "folder of the run, made if needed; resumed if it holds it")
-flags.DEFINE_enum("config", "small", sorted(IMAGE_CONFIGS), "named settings; flags override them")
-flags.mark_flag_as_required("workdir")
-command_line.define_flags(ImageConfig, note=" (default: that of --config)")
-
-
-def train(settings):
-    config = configured(IMAGE_CONFIGS[FLAGS.config](), settings)
-    tasks.train_and_evaluate_images(config, FLAGS.workdir)
+command_line.define_command(COMMAND)
 
 
 def main(argv):
-    command_line.run(argv, ImageConfig, train, (ValueError, OSError, ArithmeticError, ImportError))
+    command_line.run(argv, COMMAND)
 
 
 if __name__ == "__main__":

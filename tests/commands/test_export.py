@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import text_runs
 
+from tf_savae.commands.written import FILES
 from tf_savae.data import Vocabulary
 from tf_savae.tasks import load_run
 
@@ -34,7 +35,11 @@ def test_a_run_becomes_a_saved_model(workdir, tmp_path, monkeypatch, capsys):
     output = tmp_path / "models" / "baseline"
     flags = [f"--workdir={workdir}", f"--output={output}"]
     assert not _run(monkeypatch, *flags, "--version=3", "--signatures=log_likelihood")
-    assert "exported autoregressive to" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "exported autoregressive to" in shown
+    assert f"Next: saved_model_cli show --dir={output / '3'} --all" in shown
+    written = {f"{p.name}/" if p.is_dir() else p.name for p in (output / "3").iterdir()}
+    assert written == set(FILES["export"])
     assert text_runs.contents(workdir) == before
     served = tf.saved_model.load(output / "3").signatures
     assert set(served) == {"log_likelihood", "log_likelihood_text", "serving_default"}

@@ -295,7 +295,10 @@ def test_the_command_line(text, script, capfd):
         ["generate.py", f"--workdir={run}", *(f"--{k}={v}" for k, v in settings.items())]
     )
     script["main"](["generate.py"])
-    shown = capfd.readouterr().out
+    shown, said = capfd.readouterr()
+    assert said.endswith(
+        f"No file was written.\nNext: tf-savae export --workdir={run} --output=models/savae\n"
+    )
     assert shown == "".join(f"{line}\n" for line in _generate(run, **settings))
     script["FLAGS"].rows = "1"
     with pytest.raises(SystemExit, match="generate.py: rows: means something with mode=interpol"):

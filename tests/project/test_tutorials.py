@@ -13,6 +13,7 @@ from absl import flags
 from keras_models import compiled, data, dense_model
 
 from tf_savae import evaluation, svi
+from tf_savae.commands.written import FILES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 # Flags that make the commands of both tutorials run in seconds.
@@ -119,6 +120,13 @@ def _run(command, monkeypatch, *more):
     assert not ended.value.code, f"{' '.join(command)}: {ended.value.code}"
 
 
+def _check_files(command, folder, absent=()):
+    """A folder holds what the command's table says, and nothing else; results stand in a run's."""
+    found = {f"{p.name}/" if p.is_dir() else p.name for p in folder.iterdir()}
+    found -= {".lock", "evaluation/", "analysis/"}
+    assert found == set(FILES[command]) - set(absent)
+
+
 def test_own_text(tmp_path, monkeypatch, capsys):
     """In an empty folder: the sentences are the package's."""
     monkeypatch.chdir(tmp_path)
@@ -132,6 +140,12 @@ def test_own_text(tmp_path, monkeypatch, capsys):
     run = tmp_path / "savae_run"
     for name in ("report.json", "history.csv", "tensorboard", "evaluation", "analysis"):
         assert (run / name).exists(), name
+    _check_files("train-text", run)
+    _check_files("evaluate", run / "evaluation")
+    _check_files("analyze", run / "analysis", ["pixels.png", "pixels.npz"])
+    shown = capsys.readouterr().out
+    what = FILES["analyze"]["analysis.json"]
+    assert re.search(rf"^  savae_run/analysis/analysis\.json +{what}$", shown, re.M)
     assert list((run / "evaluation").glob("*.png")) and list((run / "analysis").glob("*.png"))
 
 
@@ -144,6 +158,10 @@ def test_images(tmp_path, monkeypatch):
         _run(command, monkeypatch)
     for name in ("report.json", "history.csv", "evaluation", "analysis"):
         assert (tmp_path / "image_run" / name).exists(), name
+    _check_files("train-image", tmp_path / "image_run", ["figures/"])  # --board_samples=0.
+    _check_files("evaluate", tmp_path / "image_run" / "evaluation")
+    of_texts = ["corpus.png", "corpus.npz", "sentence.png", "sentence.npz"]
+    _check_files("analyze", tmp_path / "image_run" / "analysis", of_texts)
     assert (tmp_path / "samples.png").exists() and (tmp_path / "reconstructions.npz").exists()
 
 

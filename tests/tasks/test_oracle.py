@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tf_savae.commands.written import FILES
 from tf_savae.plots.landscape import plot_landscape
 from tf_savae.tasks import ORACLE_CONFIGS, OracleConfig, run_oracle
 from tf_savae.tasks.oracle.table import summary, table
@@ -80,6 +81,7 @@ def test_refinement_at_test_shares_the_vae(finished):
 
 def test_landscape_files(finished):
     folder, _ = finished
+    assert {path.name for path in folder.iterdir()} - {".lock"} == set(FILES["train-oracle"])
     assert (folder / "landscape.png").read_bytes().startswith(b"\x89PNG")
     arrays = np.load(folder / "landscape.npz")
     assert arrays["whole_values"].shape == arrays["near_values"].shape == (9, 9)

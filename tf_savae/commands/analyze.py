@@ -6,6 +6,7 @@ import numpy as np
 
 from tf_savae.analysis import log_probs_of_parts, refinement_path
 from tf_savae.commands.evaluate.config import AnalyzeConfig
+from tf_savae.commands.finished import analyzed
 from tf_savae.commands.finished_run import read_split
 from tf_savae.commands.results_folder import Output
 from tf_savae.core.typing import PathLike
@@ -57,7 +58,7 @@ def analyze_run(
     report |= {"configuration": vars(config), "run": run.configuration, "versions": versions()}
     folder.write_tensorboard({})
     folder.write_json("analysis.json", report)
-    print(f"\n{_text(report)}\nwritten to {folder.path}")
+    print(f"\n{_text(report)}\n\n{analyzed(workdir, config, folder.path)}")
     return report
 
 

@@ -9,7 +9,7 @@ from absl import app, flags, logging
 
 from tf_savae.commands.quiet_start import start_tensorflow
 
-__all__ = ["define_flags", "run", "start"]
+__all__ = ["define_command", "define_flags", "run", "start"]
 
 _HELP = ("help", "h", "?", "helpshort", "helpfull")
 
@@ -36,34 +36,58 @@ def define_flags(configuration, note=" (default: {default})"):
     if "show_all_logs" not in flags.FLAGS:
         flags.DEFINE_boolean("show_all_logs", False, "show what TensorFlow's libraries say, too")
     for field in dataclasses.fields(configuration):
-        text = field.metadata["help"] + note.format(default=field.default)
+        text = field.metadata["help"]
+        if field.default is not None:
+            text += note.format(default=field.default)
         if "choices" in field.metadata:
             flags.DEFINE_enum(field.name, None, field.metadata["choices"], text)
         else:
             _DEFINE.get(field.type, flags.DEFINE_string)(field.name, None, text)
 
 
-def run(argv, configuration, work, errors=(ValueError, OSError, ImportError)):
-    """Calls `work` with the settings that the flags gave; an error ends the program in one line.
+def define_command(command):
+    """Defines the flags of a `Command`: its own options and the fields of its configuration."""
+    names = {option.name for option in command.own}
+    for option in command.own:
+        if option.choices:
+            flags.DEFINE_enum(option.name, option.default, option.choices, option.help)
+        elif option.kind is int:
+            flags.DEFINE_integer(option.name, option.default, option.help, lower_bound=option.least)
+        else:
+            define = _DEFINE.get(option.kind, flags.DEFINE_string)
+            define(option.name, option.default, option.help)
+        if option.required:
+            flags.mark_flag_as_required(option.name)
+    note = " (default: {default})"
+    if "config" in names:
+        note = " (default: that of --config)"
+    elif "quick" in names:
+        note = " (default: {default}; see also --quick)"
+    define_flags(command.configuration, note)
+
+
+def run(argv, command):
+    """Does what a command does with the flags that were given; an error is one line.
 
     Args:
       argv: as absl hands it to a program: its name, and nothing that is no flag.
-      configuration: the dataclass that `define_flags` was called with.
-      work: called with a dict, field name to value, of the flags that were given.
-      errors: what the user can correct, so that no traceback is shown (it is with --verbosity=1).
+      command: the `Command` that `define_command` was called with.
 
     Raises:
-      SystemExit: with the message of one of `errors`.
+      SystemExit: with the message of one of the command's errors, which the user can correct: no
+        traceback is shown (it is with --verbosity=1).
       absl.app.UsageError: argv holds more than flags.
     """
     if argv[1:]:
         raise app.UsageError(f"expected only flags, got {' '.join(argv[1:])}")
-    names = [field.name for field in dataclasses.fields(configuration)]
-    given = {name: flags.FLAGS[name].value for name in names}
+    fields = [field.name for field in dataclasses.fields(command.configuration)]
+    given = {name: flags.FLAGS[name].value for name in fields}
+    own = {option.name: flags.FLAGS[option.name].value for option in command.own}
     start_tensorflow(flags.FLAGS.show_all_logs)
     try:
-        work({name: value for name, value in given.items() if value is not None})
-    except errors as error:
+        settings = {name: value for name, value in given.items() if value is not None}
+        command.work(command.made(settings, own), own)
+    except command.errors as error:
         logging.debug("where it happened", exc_info=True)
         sys.exit(f"{os.path.basename(argv[0])}: {error}")
 

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tf_savae.commands import finished
 from tf_savae.core import validation
 from tf_savae.core.typing import PathLike
 from tf_savae.tasks import load_run
@@ -26,20 +27,24 @@ class ExportConfig:
     80
     """
 
-    version: int = setting(0, "number of the folder in --output; 0: one more than the largest")
+    version: int = setting(
+        0, "number of the folder in --output; 0: one more than the largest", group="Model"
+    )
     max_rows: int = setting(256, "examples of one request, at most")
-    max_steps: int = setting(100, "K of one request, at most")
+    max_steps: int = setting(100, "refinement steps of one request (K), at most")
     max_samples: int = setting(1000, "importance samples of one request, at most")
     max_words: int = setting(
         0, "words of a text in a request, and of a generated one, at most; 0: as in training"
     )
     steps: int = setting(
-        -1, "K of the signatures that take examples alone; -1: as in training, at most max_steps"
+        -1,
+        "refinement steps (K) of the signatures that take examples alone; -1: as in training, at "
+        "most max_steps",
     )
     samples: int = setting(
-        0, "S of the signature score, importance samples; 0: 100, at most max_samples"
+        0, "importance samples of the signature score (S); 0: 100, at most max_samples"
     )
-    seed: int = setting(0, "of the noise of the signatures that take examples alone")
+    seed: int = setting(0, "seed of the noise of the signatures that take examples alone")
     signatures: tuple = setting(
         (), "names of those to export, with commas between them; none: all that the model has"
     )
@@ -98,5 +103,5 @@ def export_run(config: ExportConfig, workdir: PathLike, output: PathLike) -> Pat
         signatures=config.signatures or None,
         xla=config.xla,
     )
-    print(f"exported {run.system} to {exported}; see assets.extra/signatures.md there")
+    print(f"exported {run.system} to {exported}\n\n{finished.exported(exported)}")
     return exported

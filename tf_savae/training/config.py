@@ -1,5 +1,7 @@
 """`RunConfig`: settings shared by all runs."""
 
+import contextlib
+import contextvars
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ __all__ = [
     "RunConfig",
     "configured",
     "setting",
+    "shown_only",
 ]
 
 # Names only, as help texts show them before TensorFlow is imported; tests compare them with what
@@ -32,13 +35,29 @@ KEEPS = ("auto", "none", "states", "all")
 # What a run had of which an earlier version wrote nothing down.
 EARLIER = {"keep": "none"}
 HVPS = ("auto", "forward_over_reverse", "reverse_over_reverse", "finite_difference")
+_SHOWN = contextvars.ContextVar("shown", default=False)
+
+
+@contextlib.contextmanager
+def shown_only():
+    """Configurations made inside are looked at, not run: checks that need TensorFlow are left out.
+
+    >>> with shown_only():
+    ...     RunConfig(system="vae", amortized_weight=0.3).amortized_weight
+    0.3
+    """
+    token = _SHOWN.set(True)
+    try:
+        yield
+    finally:
+        _SHOWN.reset(token)
 
 
 def setting(default, text, **kwargs):
     """A field of a configuration with its help text, and `choices` if any.
 
     `affects_results=False` marks a field (a file's place, how often to save) that decides no
-    number of the run.
+    number of the run. `group="Training"` names the group of options that begins with the field.
     """
     return dataclasses.field(default=default, metadata={"help": text, **kwargs})
 
@@ -54,26 +73,31 @@ class RunConfig:
     20
     """
 
-    system: str = setting("savae", "which system to train", choices=SYSTEM_NAMES)
-    batch_size: int = setting(32, "B")
-    latent_size: int = setting(32, "Z")
-    # Refinement.
-    svi_steps: int = setting(20, "K")
-    svi_step_size: float = setting(1 / 32, "length of a step, per example")
+    system: str = setting(
+        "savae", "which system to train", choices=SYSTEM_NAMES, group="System and sizes"
+    )
+    batch_size: int = setting(32, "examples per step (B)")
+    latent_size: int = setting(32, "dimensions of the latent code (Z)")
+    svi_steps: int = setting(20, "refinement steps per example (K)", group="Refinement")
+    svi_step_size: float = setting(1 / 32, "length of a refinement step, per example")
     svi_schedule: str = setting(
         "", "K by epoch instead of svi_steps: 0:0,10:5 is a VAE for ten epochs, then K = 5"
     )
-    svi_samples: int = setting(1, "S, samples of z a step, averaged")
-    svi_antithetic: bool = setting(False, "samples in pairs mirrored at the mean; S even")
-    svi_rule: str = setting("momentum", "update rule of the steps", choices=RULES)
-    svi_momentum: float = setting(0.5, "momentum of the steps")
+    svi_samples: int = setting(1, "samples of z in a refinement step, averaged (S)")
+    svi_antithetic: bool = setting(False, "samples of z in pairs mirrored at the mean; S even")
+    svi_rule: str = setting("momentum", "update rule of the refinement steps", choices=RULES)
+    svi_momentum: float = setting(0.5, "momentum of the refinement steps")
     svi_clip_norm: float = setting(5.0, "bound on an example's SVI gradient; 0: none")
-    adjoint: str = setting("exact", "how gradients cross the steps", choices=ADJOINTS)
+    adjoint: str = setting("exact", "how gradients cross the refinement steps", choices=ADJOINTS)
     adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
     truncate: int = setting(
-        0, "steps that gradients cross, for --adjoint=truncated; 0: none, straight to the encoder"
+        0,
+        "refinement steps that gradients cross, for --adjoint=truncated; 0: none, straight to the "
+        "encoder",
     )
-    hvp: str = setting("auto", "Hessian-vector products", choices=HVPS)
+    hvp: str = setting(
+        "auto", "how Hessian-vector products of refinement are computed", choices=HVPS
+    )
     keep: str = setting(
         "auto",
         "what steps keep for the products, for less time and more memory; auto: what fits into it, "
@@ -83,17 +107,16 @@ class RunConfig:
     keep_budget: int = setting(
         0, "bytes that --keep=auto may take; 0: half of what is free", affects_results=False
     )
-    learn_step_size: bool = setting(False, "make the step sizes weights")
+    learn_step_size: bool = setting(False, "train the sizes of the refinement steps, too")
     amortized_weight: float = setting(
         0.0, "weight of the encoder's own ELBO in its training, for --system=savae"
     )
     start_from: str = setting(
         "", "folder of a finished run whose networks this one begins with", affects_results=False
     )
-    # Training.
-    epochs: int = setting(30, "at most")
-    optimizer: str = setting("sgd", "optimizer", choices=("sgd", "adam"))
-    learning_rate: float = setting(1.0, "at the start")
+    epochs: int = setting(30, "passes over the training data, at most", group="Training")
+    optimizer: str = setting("sgd", "optimizer of the networks", choices=("sgd", "adam"))
+    learning_rate: float = setting(1.0, "learning rate at the start")
     clip_norm: float = setting(5.0, "bound on the norm of the whole gradient; 0: none")
     decay_from_epoch: int = setting(
         15, "after this epoch, once validation stops improving, halve the learning rate each epoch"
@@ -102,8 +125,10 @@ class RunConfig:
     kl_start: float = setting(0.1, "KL weight at the start")
     kl_anneal_epochs: float = setting(10.0, "epochs until the KL weight is 1; 0: 1 from the start")
     free_bits: float = setting(0.0, "nats of KL per example that cost nothing more")
-    seed: int = setting(0, "of weights, order of the data and noise")
-    jit_compile: str = setting("auto", "XLA", choices=("auto", "true", "false"))
+    seed: int = setting(0, "seed of weights, order of the data and noise")
+    jit_compile: str = setting(
+        "auto", "compile training with XLA", choices=("auto", "true", "false")
+    )
     strategy: str = setting(
         "none",
         "tf.distribute: none, mirrored (the devices of this machine), multiworker (the processes "
@@ -113,8 +138,9 @@ class RunConfig:
         # normalisation, image.py holds a run to its number, which this name does not say.
         affects_results=False,
     )
-    # Report and checkpoints.
-    iw_samples: int = setting(500, "S of the importance-weighted NLL")
+    iw_samples: int = setting(
+        500, "samples of the importance-weighted NLL (S)", group="Report and checkpoints"
+    )
     checkpoint_every: int = setting(
         500, "training steps between checkpoints", affects_results=False
     )
@@ -184,6 +210,8 @@ class RunConfig:
 
     def _check_refinement(self):
         """What the update rule, K and the encoder's own ELBO ask of other settings."""
+        if _SHOWN.get():
+            return
         from tf_savae.models.refinement.steps_schedule import every
 
         counts, objective = every(self.steps(10**6)), self.objective
@@ -270,6 +298,8 @@ def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     >>> configured(named, {"system": "vae"}).amortized_weight
     0.0
     """
+    if _SHOWN.get():
+        return dataclasses.replace(config, **settings)
     from tf_savae.objectives import SYSTEMS
 
     objective = SYSTEMS.get(settings.get("system", config.system))

@@ -21,16 +21,18 @@ class FinishedRunConfig:
     'test'
     """
 
-    file: str = setting("", "the data: what the training command was given for this split")
+    file: str = setting(
+        "", "the data: what the training command was given for this split", group="Data"
+    )
     split: str = setting(
         "test",
         "which of the run's splits the file is; it must be that one. other: any data",
         choices=_SPLITS,
     )
     max_examples: int = setting(0, "use only the first examples of the file; 0: all")
-    batch_size: int = setting(0, "B; 0: that of the run")
-    seed: int = setting(0, "of all noise; the same seed, the same numbers")
-    steps: int = setting(-1, "K, refinement steps of the refined posterior; -1: the run's own")
+    batch_size: int = setting(0, "examples at a time (B); 0: as in training")
+    seed: int = setting(0, "seed of all noise; the same seed, the same numbers")
+    steps: int = setting(-1, "refinement steps (K); -1: the run's own")
 
     def __post_init__(self):
         validation.choice("split", self.split, _SPLITS)
@@ -51,19 +53,23 @@ class EvaluateConfig(FinishedRunConfig):
     (0, 5)
     """
 
-    samples: int = setting(100, "S, samples of the importance-weighted NLL")
+    samples: int = setting(
+        100, "samples of the importance-weighted NLL (S)", group="Bounds and likelihood"
+    )
     chunk: int = setting(1, "importance samples evaluated at once; memory grows with it")
     information_samples: int = setting(4, "draws per example for the mutual information")
-    # The inference gap.
     gap_examples: int = setting(
-        100, "how many examples, spread evenly, to search lambda* for; 0: no gap"
+        100,
+        "how many examples, spread evenly, to search lambda* for; 0: no gap",
+        group="Inference gap",
     )
     gap_steps: int = setting(500, "steps of the search for lambda*")
     gap_step_size: float = setting(0.1, "first step size of that search")
     gap_noises: int = setting(100, "samples of z in each ELBO of the gap")
-    # K at test time.
     curve_examples: int = setting(
-        200, "how many examples, spread evenly, for the curve against K; 0: none"
+        200,
+        "how many examples, spread evenly, for the curve against K; 0: none",
+        group="Refinement steps at test time",
     )
     curve_steps: tuple = setting((0, 1, 2, 5, 10, 20, 40), "the Ks of the curve")
     curve_tolerances: tuple = setting(

@@ -11,6 +11,7 @@ from tf_savae.commands.evaluate.measures import (
     steps_rows,
 )
 from tf_savae.commands.evaluate.table import report_text
+from tf_savae.commands.finished import evaluated
 from tf_savae.commands.finished_run import read_split
 from tf_savae.commands.results_folder import Output
 from tf_savae.core.typing import PathLike
@@ -67,7 +68,8 @@ def evaluate_run(
     folder.write_text("report.txt", report_text(report))
     folder.write_tensorboard(_scalars(report))
     folder.write_json("report.json", report)
-    print(f"\n{report_text(report)}\nwritten to {folder.path}")
+    end = evaluated(run, config, workdir, folder.path)
+    print(f"\n{report_text(report)}\n{end}")
     return report
 
 

@@ -46,13 +46,14 @@ class GenerateConfig:
         "them; changes of one latent dimension at a time around one of them, or around the prior's "
         "mean without --file (default: sample)",
         choices=_MODES,
+        group="What to generate",
     )
     n: int = setting(
         None,
         "how many: samples, first examples of --file, codes on the way, changes per dimension "
         "(default: 10; changes: 7)",
     )
-    seed: int = setting(None, "of all noise; the same seed, the same output (default: 0)")
+    seed: int = setting(None, "seed of all noise; the same seed, the same output (default: 0)")
     file: str = setting(None, "data, as the run was trained on: text or images")
     output: str = setting(
         None,
@@ -62,11 +63,11 @@ class GenerateConfig:
     batch_size: int = setting(
         None, "rows at a time; decides memory and speed, not what comes out (default: 32)"
     )
-    # Text.
     decoding: str = setting(
         None,
         "how text is decoded (default: sample with --mode=sample, else greedy)",
         choices=_DECODINGS,
+        group="Text",
     )
     temperature: float = setting(None, "divides the logits; below 1: surer words (default: 1)")
     top_k: int = setting(None, "draw from this many most probable words only (default: all)")
@@ -79,11 +80,13 @@ class GenerateConfig:
     )
     length: int = setting(None, "longest text, in words (default: that of the run's training)")
     labels: bool = setting(None, "begin each line of text with what it is and a tab")
-    # Codes.
     latent: str = setting(
-        None, "what is decoded of each posterior (default: mean)", choices=("mean", "sample")
+        None,
+        "what is decoded of each posterior (default: mean)",
+        choices=("mean", "sample"),
+        group="Latent codes",
     )
-    steps: int = setting(None, "K, refinement steps (default: those of the run)")
+    steps: int = setting(None, "refinement steps (K) (default: those of the run)")
     path: str = setting(
         None, "between two codes (default: spherical)", choices=("linear", "spherical")
     )

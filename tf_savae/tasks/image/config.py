@@ -24,33 +24,38 @@ class ImageConfig(RunConfig):
     (7, 5, 3)
     """
 
-    images: str = setting("", "all images, or those to train on", affects_results=False)
+    images: str = setting(
+        "",
+        "all images, or those to train on: .npz, .npy, .mat, .amat, a folder of .png or .jpg, "
+        "builtin:shapes, tfds:NAME or hf:NAME",
+        affects_results=False,
+        group="Images",
+    )
     valid_images: str = setting("", "validation images, if in another place", affects_results=False)
     test_images: str = setting("", "test images, if in another place", affects_results=False)
-    # Data.
     valid_size: int = setting(2000, "images drawn for validation where there is no such part")
     test_size: int = setting(8070, "images drawn for the test where there is no such part")
-    data_seed: int = setting(0, "of the split, and of the ink of grey images in evaluation")
+    data_seed: int = setting(0, "seed of the split, and of the ink of grey images in evaluation")
     image_size: int = setting(
         0, "side that every image is resized to: its middle square; 0: as they are, of one size"
     )
     to_grey: bool = setting(False, "take the brightness of colours, which are refused otherwise")
     max_train_images: int = setting(0, "train on only so many images, drawn by data_seed; 0: all")
-    max_eval_images: int = setting(0, "the same for validation and test; 0: all")
-    batch_size: int = setting(50, "B")
-    # Networks.
-    encoder_channels: tuple = setting((64, 64, 64), "of each residual block, with commas")
+    max_eval_images: int = setting(0, "validation and test images, drawn alike, at most; 0: all")
+    batch_size: int = setting(50, "examples per step (B)")
+    encoder_channels: tuple = setting(
+        (64, 64, 64), "channels of the encoder's residual blocks, with commas", group="Networks"
+    )
     kernels: tuple = setting(
         (9, 9, 9, 7, 7, 7, 5, 5, 5, 3, 3, 3), "odd sizes of the decoder's layers, with commas"
     )
-    channels: int = setting(32, "C of the decoder")
+    channels: int = setting(32, "channels of the decoder (C)")
     latent_maps: int = setting(4, "feature maps of z in the decoder's first layer")
-    # Refinement and training.
-    svi_step_size: float = setting(1 / 50, "length of a step, per example")
-    optimizer: str = setting("adam", "optimizer", choices=("sgd", "adam"))
-    learning_rate: float = setting(0.001, "at the start")
+    svi_step_size: float = setting(1 / 50, "length of a refinement step, per example")
+    optimizer: str = setting("adam", "optimizer of the networks", choices=("sgd", "adam"))
+    learning_rate: float = setting(0.001, "learning rate at the start")
     min_learning_rate: float = setting(0.0001, "stop when the learning rate is below")
-    epochs: int = setting(100, "at most")
+    epochs: int = setting(100, "passes over the training data, at most", group="Training")
     decay_from_epoch: int = setting(
         30, "after this epoch, once validation stops improving, halve the learning rate each epoch"
     )

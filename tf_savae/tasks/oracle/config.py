@@ -28,21 +28,24 @@ class OracleConfig:
     5
     """
 
-    study: str = setting("both", "which study to run", choices=_STUDIES)
-    # The oracle and its data.
-    vocabulary_size: int = setting(1000, "V")
-    units: int = setting(100, "H of all LSTMs, of their inputs and of the MLP")
-    length: int = setting(5, "T, words a sentence")
+    study: str = setting(
+        "both", "which study to run", choices=_STUDIES, group="The oracle and its data"
+    )
+    vocabulary_size: int = setting(1000, "words of the vocabulary (V)")
+    units: int = setting(100, "size of all LSTMs (H), of their inputs and of the MLP")
+    length: int = setting(5, "words of a sentence (T)")
     train_points: int = setting(5000, "sentences to train on, oracle study")
     learned_train_points: int = setting(
-        100_000, "the same, learned study, all epochs together: no sentence is seen twice"
+        100_000, "sentences to train on, learned study, all epochs together: none is seen twice"
     )
     validation_points: int = setting(1000, "sentences that choose the best epoch")
     test_points: int = setting(1000, "sentences that the table is about")
-    batch_size: int = setting(50, "B")
+    batch_size: int = setting(50, "examples per step (B)")
     # Refinement: K is the same for all systems of a study.
-    steps: int = setting(20, "K, SVI steps in training and at test time, oracle study")
-    learned_steps: int = setting(5, "the same, learned study, where a step costs more")
+    steps: int = setting(
+        20, "SVI steps in training and at test time, oracle study (K)", group="Refinement"
+    )
+    learned_steps: int = setting(5, "SVI steps, learned study, where a step costs more")
     learned_samples: int = setting(1, "samples of z a step, learned study")
     learned_svi_samples: int = setting(4, "SVI's own samples of z a step, learned study")
     momentum: float = setting(0.5, "momentum of the steps")
@@ -60,34 +63,38 @@ class OracleConfig:
     learned_clip_norm: float = setting(5.0, "bound on an example's SVI gradient, learned study")
     learned_svi_step_size: float = setting(0.3, "SVI's own step, learned study")
     adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
-    hvp: str = setting("forward_over_reverse", "Hessian-vector products", choices=HVPS)
+    hvp: str = setting(
+        "forward_over_reverse", "how Hessian-vector products are computed", choices=HVPS
+    )
     keep: str = setting(
         "auto",
         "what steps keep for the products, for less time and more memory; auto: what fits into it",
         choices=KEEPS,
     )
     jit_compile: str = setting("auto", "XLA for training steps", choices=_JIT)
-    # Training.
-    learning_rate: float = setting(1e-3, "of Adam, oracle study")
-    learned_learning_rate: float = setting(3e-3, "of Adam, learned study")
+    learning_rate: float = setting(
+        1e-3, "learning rate of Adam, oracle study", group="Training"
+    )
+    learned_learning_rate: float = setting(3e-3, "learning rate of Adam, learned study")
     clip_norm: float = setting(5.0, "bound on the norm of the whole gradient")
-    oracle_vae_epochs: int = setting(20, "at most, VAE with the oracle")
-    oracle_savae_epochs: int = setting(4, "at most, SA-VAE with the oracle")
+    oracle_vae_epochs: int = setting(20, "epochs at most, VAE with the oracle")
+    oracle_savae_epochs: int = setting(4, "epochs at most, SA-VAE with the oracle")
     learned_epochs: int = setting(
-        5, "into which each system's sentences are divided, learned study: the best one is kept"
+        5, "epochs into which all sentences are divided, learned study: the best one is kept"
     )
     patience: int = setting(2, "oracle study: stop after so many epochs without a better bound")
     kl_start: float = setting(0.1, "KL weight at the start, learned study")
     kl_anneal_epochs: int = setting(2, "epochs until the KL weight is 1, learned study")
     initial_scale: float = setting(0.1, "learned generator starts from U(-scale, scale)")
-    initial_latent_scale: float = setting(0.5, "the same for its weights of z")
+    initial_latent_scale: float = setting(
+        0.5, "learned generator's weights of z start from U(-scale, scale)"
+    )
     strategy: str = setting(
         "none", "tf.distribute: see docs/scale.md", choices=STRATEGIES, affects_results=False
     )
-    # Report.
-    test_draws: int = setting(5, "samples of z per test point, averaged")
-    iw_samples: int = setting(200, "S of the importance-weighted NLL, refined proposal")
-    prior_samples: int = setting(1000, "S of the oracle's true NLL, samples from the prior")
+    test_draws: int = setting(5, "samples of z per test point, averaged", group="Report")
+    iw_samples: int = setting(200, "samples of the importance-weighted NLL, refined proposal (S)")
+    prior_samples: int = setting(1000, "samples from the prior for the oracle's true NLL (S)")
     landscape_point: int = setting(0, "which test point the picture shows")
     landscape_size: int = setting(81, "grid points along each axis of the picture")
     landscape_draws: int = setting(20, "noise samples that each grid point is averaged over")

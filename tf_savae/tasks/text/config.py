@@ -28,6 +28,7 @@ class TextConfig(RunConfig):
         "training text: plain, .gz, .xz, .bz2, FILE@COLUMN of a .csv, .tsv or .jsonl, "
         "builtin:sentences, tfds:NAME or hf:NAME",
         affects_results=False,
+        group="Text",
     )
     valid_file: str = setting(
         "",
@@ -38,19 +39,23 @@ class TextConfig(RunConfig):
     test_file: str = setting(
         "", "test text, for the final report; by default as valid_file", affects_results=False
     )
-    # Text.
-    vocabulary_size: int = setting(20_001, "V, with <pad> <unk> <s> </s>; most frequent words")
-    max_words: int = setting(200, "longer lines are cut there, or skipped")
+    vocabulary_size: int = setting(
+        20_001, "how many words, the most frequent, with <pad> <unk> <s> </s> (V)"
+    )
+    max_words: int = setting(200, "words of a line at most; longer lines are cut there, or skipped")
     long_lines: str = setting(
-        "truncate", "what becomes of longer lines", choices=("truncate", "skip")
+        "truncate", "what becomes of lines longer than max_words", choices=("truncate", "skip")
     )
     max_train_lines: int = setting(0, "use only the first lines of the training text; 0: all")
-    max_eval_lines: int = setting(0, "the same for validation and test text; 0: all")
+    max_eval_lines: int = setting(
+        0, "use only the first lines of validation and test text; 0: all"
+    )
     buckets: int = setting(4, "how many batch lengths; each is compiled once")
-    # Networks.
-    embedding_size: int = setting(512, "E of encoder and decoder")
-    units: int = setting(1024, "H of the LSTMs")
-    dropout: float = setting(0.5, "on the decoder's inputs and outputs")
+    embedding_size: int = setting(
+        512, "size of word embeddings of encoder and decoder (E)", group="Networks"
+    )
+    units: int = setting(1024, "size of the LSTMs (H)")
+    dropout: float = setting(0.5, "dropout rate on the decoder's inputs and outputs")
     word_dropout: float = setting(0.0, "share of the decoder's input words that become <unk>")
 
     def __post_init__(self):

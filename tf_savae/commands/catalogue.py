@@ -1,0 +1,199 @@
+"""The commands: their options beside a configuration, and what they call. No TensorFlow here."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from tf_savae.commands.evaluate.config import AnalyzeConfig, EvaluateConfig
+from tf_savae.commands.export import ExportConfig
+from tf_savae.commands.generation.config import GenerateConfig
+from tf_savae.tasks.image.config import IMAGE_CONFIGS, ImageConfig
+from tf_savae.tasks.oracle.config import ORACLE_CONFIGS, OracleConfig
+from tf_savae.tasks.text.config import TEXT_CONFIGS, TextConfig
+from tf_savae.training.config import configured
+
+__all__ = ["COMMANDS", "Command", "Option"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """An option of a command that is no field of its configuration."""
+
+    name: str
+    help: str
+    kind: type = str
+    default: Any = None
+    choices: tuple = ()
+    required: bool = False
+    least: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One command of `tf-savae`, and the script of bin/ that does the same.
+
+    Attributes:
+      name: as in `tf-savae train-text`.
+      summary: one line.
+      configuration: the dataclass whose fields are options.
+      own: other options, `Option`s.
+      work: called with the configuration and a dict of the own options; it prints what it made.
+      base: {own options} -> the configuration that settings change.
+      errors: what the user can correct, so that no traceback is shown.
+    """
+
+    name: str
+    summary: str
+    configuration: type
+    own: tuple
+    work: Callable
+    base: Callable
+    errors: tuple = (ValueError, OSError, ImportError, ArithmeticError)
+
+    def made(self, settings, own):
+        """The configuration of the settings that were given, {field: value}."""
+        if self.configuration in (TextConfig, ImageConfig):
+            return configured(self.base(own), settings)
+        return dataclasses.replace(self.base(own), **settings)
+
+
+def _text(config, own):
+    from tf_savae.commands.finished import trained
+    from tf_savae.tasks import train_and_evaluate
+    from tf_savae.tasks.text.data import sources
+
+    train_and_evaluate(config, own["workdir"])
+    trained("train-text", config, own["workdir"], sources(config)["test"])
+
+
+def _image(config, own):
+    from tf_savae.commands.finished import trained
+    from tf_savae.tasks import train_and_evaluate_images
+
+    train_and_evaluate_images(config, own["workdir"])
+    trained("train-image", config, own["workdir"], config.test_images or config.images)
+
+
+def _oracle(config, own):
+    from tf_savae.commands.finished import trained
+    from tf_savae.tasks import run_oracle
+
+    run_oracle(config, own["workdir"], range(own["first_seed"], own["first_seed"] + own["seeds"]))
+    trained("train-oracle", config, own["workdir"], None)
+
+
+def _evaluate(config, own):
+    from tf_savae.commands.evaluate.run import evaluate_run
+
+    evaluate_run(config, own["workdir"], own["output"])
+
+
+def _analyze(config, own):
+    from tf_savae.commands.analyze import analyze_run
+
+    analyze_run(config, own["workdir"], own["output"])
+
+
+def _generate(config, own):
+    from tf_savae.commands.finished import generated
+    from tf_savae.commands.generation.run import generate
+
+    generate(config, own["workdir"])
+    generated(config, own["workdir"])
+
+
+def _export(config, own):
+    from tf_savae.commands.export import export_run
+
+    export_run(config, own["workdir"], own["output"])
+
+
+_WORKDIR = Option(
+    "workdir", "folder of the run, made if needed; resumed if it holds it", required=True
+)
+_FINISHED = Option("workdir", "folder of the finished run; nothing in it is changed", required=True)
+
+
+def _named(configs):
+    return Option(
+        "config", "named settings; options override them", str, "small", tuple(sorted(configs))
+    )
+
+
+def _results(folder):
+    return Option("output", f"new folder for the results (default: WORKDIR/{folder})")
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            "train-text",
+            "train one of the six systems on text and test it; resume a killed run",
+            TextConfig,
+            (_WORKDIR, _named(TEXT_CONFIGS)),
+            _text,
+            lambda own: TEXT_CONFIGS[own["config"]](),
+        ),
+        Command(
+            "train-image",
+            "train one of the six systems on images and test it; resume a killed run",
+            ImageConfig,
+            (_WORKDIR, _named(IMAGE_CONFIGS)),
+            _image,
+            lambda own: IMAGE_CONFIGS[own["config"]](),
+        ),
+        Command(
+            "train-oracle",
+            "VAE, SVI and SA-VAE against a known generator, and with a learned one",
+            OracleConfig,
+            (
+                Option("workdir", "folder of the results, made if needed", default="oracle_run"),
+                Option("quick", "a small experiment, under a minute", bool, False),
+                Option("seeds", "how many oracles to draw", int, 1, least=1),
+                Option("first_seed", "the first of the seeds, which count up", int, 0, least=0),
+            ),
+            _oracle,
+            lambda own: ORACLE_CONFIGS["quick" if own["quick"] else "full"](),
+        ),
+        Command(
+            "evaluate",
+            "bounds, importance-weighted NLL, mutual information and inference gap of a run",
+            EvaluateConfig,
+            (_FINISHED, _results("evaluation")),
+            _evaluate,
+            lambda own: EvaluateConfig(),
+        ),
+        Command(
+            "generate",
+            "samples, reconstructions, interpolations and traversals of a run",
+            GenerateConfig,
+            (_FINISHED,),
+            _generate,
+            lambda own: GenerateConfig(),
+        ),
+        Command(
+            "analyze",
+            "what the latent code of a run carries, and what refinement does to it",
+            AnalyzeConfig,
+            (_FINISHED, _results("analysis")),
+            _analyze,
+            lambda own: AnalyzeConfig(),
+        ),
+        Command(
+            "export",
+            "make a SavedModel for TF Serving of a run, with the vocabulary inside",
+            ExportConfig,
+            (
+                _FINISHED,
+                Option(
+                    "output",
+                    "folder of the model's versions: 1, 2, ... are made in it",
+                    required=True,
+                ),
+            ),
+            _export,
+            lambda own: ExportConfig(),
+        ),
+    )
+}

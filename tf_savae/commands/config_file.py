@@ -1,0 +1,77 @@
+"""Options from a file: .json or .toml, as `--print_config` and run.json hold them."""
+
+import difflib
+import json
+import tomllib
+from pathlib import Path
+
+__all__ = ["nearest", "read_options"]
+
+_KINDS = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    tuple: "a list, or text with commas",
+}
+
+
+def read_options(path, kinds):
+    """{option: value} of a file, each of its option's kind.
+
+    The settings of a run (run.json) or of a report stand under "configuration" there.
+
+    Args:
+      path: a .json or .toml file.
+      kinds: {option: int, float, bool, str or tuple}.
+
+    Raises:
+      ValueError: it cannot be read, or holds what is no option, or a value of another kind.
+    """
+    found = _mapping(path)
+    if isinstance(found.get("configuration"), dict):
+        found = found["configuration"]
+    values = {}
+    for name, value in found.items():
+        name = name.replace("-", "_")
+        if name not in kinds:
+            raise ValueError(f"{path}: there is no option {name}.{nearest(name, kinds)}")
+        if name == "seeds" and isinstance(value, list) and value:  # Of the oracle's run.json.
+            if value != list(range(value[0], value[0] + len(value))):
+                raise ValueError(f"{path}: seeds: expected seeds that count up, got {value}.")
+            values["first_seed"], value = value[0], len(value)
+        if value is not None:
+            values[name] = _of_kind(path, name, value, kinds[name])
+    return values
+
+
+def nearest(name, names):
+    """ " Did you mean --batch_size?" or nothing, as the end of a message."""
+    close = difflib.get_close_matches(name, list(names), 1)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _mapping(path):
+    readers = {".json": json.loads, ".toml": tomllib.loads}
+    suffix = Path(path).suffix
+    if suffix not in readers:
+        raise ValueError(f"config_file: expected a .json or .toml file, got {path}.")
+    try:
+        found = readers[suffix](Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"config_file: expected {path} to be readable, got: {reason}.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected options with their values, got {found!r}.")
+    return found
+
+
+def _of_kind(path, name, value, kind):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is float and number:
+        return float(value)
+    if kind is tuple and isinstance(value, (list, str)):
+        return value if isinstance(value, str) else tuple(value)
+    if isinstance(value, kind) and (kind is not int or number):
+        return value
+    raise ValueError(f"{path}: {name}: expected {_KINDS[kind]}, got {value!r}.")

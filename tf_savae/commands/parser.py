@@ -1,0 +1,144 @@
+"""The options of `tf-savae` as argparse parsers, in groups."""
+
+import argparse
+import dataclasses
+import re
+
+from absl import flags
+
+from tf_savae.commands.catalogue import COMMANDS
+from tf_savae.commands.config_file import nearest
+from tf_savae.training.config import shown_only
+
+__all__ = ["command_parser", "kinds", "normal", "program_parser"]
+
+_PARSERS = {int: flags.IntegerParser(), float: flags.FloatParser(), bool: flags.BooleanParser()}
+_KINDS = {int: "an integer", float: "a number", bool: "true or false"}
+_LIST = re.compile(r"--?(?=[A-Za-z][\w-]+)")
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line about a mistake, and where to look."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} See {self.prog} --help.\n")
+
+
+def kinds(command):
+    """{option: its kind} of a command, own options and fields of the configuration."""
+    fields = {field.name: field.type for field in dataclasses.fields(command.configuration)}
+    return {**{option.name: option.kind for option in command.own}, **fields}
+
+
+def normal(words):
+    """`words` with absl's spellings of options, dashes in names and one dash at their beginning.
+
+    >>> normal(["--batch-size=16", "-n=3", "-workdir", "a-b", "--seed", "-1"])
+    ['--batch_size=16', '-n=3', '--workdir', 'a-b', '--seed', '-1']
+    """
+    return [_normal(word) if _LIST.match(word) else word for word in words]
+
+
+def _normal(word):
+    name, mark, value = word.partition("=")
+    return f"--{name.lstrip('-').replace('-', '_')}{mark}{value}"
+
+
+def _converter(kind):
+    def convert(text):
+        try:
+            return _PARSERS[kind].parse(text)
+        except (TypeError, ValueError):
+            message = f"expected {_KINDS[kind]}, got {text!r}."
+            raise argparse.ArgumentTypeError(message) from None
+
+    return convert if kind in _KINDS else str
+
+
+def command_parser(command, own=None, parser=None):
+    """The parser of a command; what was not given is not in its namespace.
+
+    Args:
+      command: `Command`.
+      own: {own option: value}, where the help text is shown: its defaults are those that
+        the configuration of these options has.
+      parser: the parser to add to.
+    """
+    prog = f"tf-savae {command.name}"
+    parser = parser or _Parser(
+        prog=prog, description=command.summary.capitalize() + ".", **_SETTINGS
+    )
+    main = parser.add_argument_group("Main options")
+    for option in command.own:
+        default = "" if option.default is None else f" (default: {_shown(option.default)})"
+        text = option.help + (" (required)" if option.required else default)
+        _add(main, option.name, option.kind, option.choices, text)
+    _add(main, "config_file", str, (), "options from a .json or .toml file, such as run.json")
+    _add(main, "print_config", bool, (), "print all settings as JSON, and do nothing else")
+    _add(main, "show_all_logs", bool, (), "show what TensorFlow's libraries say, too")
+    _add(main, "verbosity", int, (), "-1: warnings, 0: and notes, 1: and where errors happened")
+    with shown_only():
+        base = command.base(own or {option.name: option.default for option in command.own})
+    group = None
+    for field in dataclasses.fields(command.configuration):
+        if group is None or "group" in field.metadata:
+            group = parser.add_argument_group(field.metadata.get("group", "Settings"))
+        value = _shown(getattr(base, field.name))
+        text = field.metadata["help"] + (f" (default: {value})" if value else "")
+        _add(group, field.name, field.type, field.metadata.get("choices", ()), text)
+    return parser
+
+
+_SETTINGS = {
+    "allow_abbrev": False,
+    "argument_default": argparse.SUPPRESS,
+    "formatter_class": lambda prog: argparse.HelpFormatter(prog, max_help_position=30),
+    "usage": "%(prog)s [options]",
+}
+
+
+def _shown(value):
+    """A default for people; "" where there is none, or the help text names it."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def _add(group, name, kind, choices, text):
+    settings = {"type": _converter(kind), "help": text.replace("%", "%%"), "dest": name}
+    if choices:
+        settings["choices"] = choices
+    elif kind is bool:
+        settings |= {"nargs": "?", "const": True, "metavar": "true|false"}
+        hidden = {"action": "store_const", "const": False, "help": argparse.SUPPRESS}
+        group.add_argument(f"--no{name}", dest=name, **hidden)
+    else:
+        settings["metavar"] = {int: "N", float: "X"}.get(kind, "TEXT")
+    made = group.add_argument(f"--{name}", **settings)
+    if name in ("workdir", "start_from") or name.endswith(("file", "images")) or name == "output":
+        made.complete = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+
+
+def program_parser():
+    """The parser of the whole program, for its help and for shell completion."""
+    parser = _Parser(prog="tf-savae", description="Semi-amortized VAEs: train, look, serve.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for command in COMMANDS.values():
+        below = commands.add_parser(command.name, help=command.summary, **_SETTINGS)
+        command_parser(command, parser=below)
+    below = commands.add_parser("completion", help="print a script for your shell's completion")
+    below.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.add_argument("--version", action="store_true", help="show the version, and exit")
+    parser.epilog = "tf-savae COMMAND --help shows a command's options with their defaults."
+    return parser
+
+
+def unknown(command, words):
+    """The message about words that no option takes."""
+    name = words[0].partition("=")[0].lstrip("-")
+    known = {*kinds(command), "config_file", "print_config", "show_all_logs", "verbosity"}
+    if not words[0].startswith("-"):
+        return f"expected only options, got {words[0]!r}."
+    return f"there is no option --{name}.{nearest(name, known)}"
