@@ -191,8 +191,8 @@ class PureGenerator:
             kl = kl_of_codes(posterior, prior, codes)
             if self._joins(training):
                 return ElboTerms(-self._log_probs(theta, codes, noises, training), kl)
-        pairs = zip(codes, noises, strict=True)
-        nll = [-self.log_likelihood(z, theta, noise, training) for z, noise in pairs]
+        given = zip(codes, noises, strict=True)
+        nll = [-self.log_likelihood(z, theta, noise, training) for z, noise in given]
         return ElboTerms(tf.stack(nll), kl)
 
     def _joins(self, training):

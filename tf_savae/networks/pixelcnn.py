@@ -184,7 +184,8 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
         """S B images at once."""
         if not self.latent_size:
             return super().log_prob_samples(prepared, z, seeds, training)
-        repeated = Prepared(*(repeat_rows(t, len(seeds)) for t in prepared[:3]), prepared.latent)
+        pixels, above, left = (repeat_rows(t, len(seeds)) for t in prepared[:3])
+        repeated = Prepared(pixels, above, left, prepared.latent)
         return unmerge(self.log_prob_prepared(repeated, merge(z)), len(seeds))
 
     def log_prob(
