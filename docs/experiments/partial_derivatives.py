@@ -1,8 +1,8 @@
 """Objectives for refinement_study.py in which only a part of the total derivative trains.
 
 SA-VAE's derivative reaches the encoder through the steps, and theta both directly, at lambda_K,
-and through the steps. `EncoderPart` leaves out theta's second part; `ThetaPart` has it alone: its
-encoder is trained as VAE + SVI's. `straight through`, the adjoint that is the identity, is
+and through the steps. `EncoderPart` leaves out theta's second part; `VAESVIExact` leaves out the
+encoder's: it is trained on its own ELBO, as VAE + SVI's. `straight through`, the adjoint that is the identity, is
 `svi.Truncated(0)`. `reference_product` is what the implementation of 2018 takes for a
 Hessian-vector product.
 """
@@ -11,7 +11,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from tf_savae.objectives import SAVAE, Objective
+from tf_savae.objectives import SAVAE, VAESVIExact
 from tf_savae.objectives.batch_objective import at_constant_weights
 
 __all__ = ["PARTS", "reference_product"]
@@ -32,21 +32,7 @@ class EncoderPart(SAVAE):
         return outcome._replace(loss=outcome.loss + extra)
 
 
-class ThetaPart(Objective):
-    """Theta end to end; the encoder on the ELBO at lambda_0, as in VAE + SVI."""
-
-    name = "theta_part"
-    crosses_refinement = True
-
-    def loss(self, batch):
-        initial = batch.encode()
-        refined, start = batch.refined(tf.nest.map_structure(tf.stop_gradient, initial))
-        amortized = batch.amortized_terms(initial, start)
-        outcome = batch.outcome_at(refined, start=start, amortized=amortized)
-        return outcome._replace(loss=outcome.loss + batch.amortized_objective(initial, start))
-
-
-PARTS = {"encoder": EncoderPart, "theta": ThetaPart}
+PARTS = {"encoder": EncoderPart, "theta": VAESVIExact}
 
 
 def reference_product(objective, parameters, theta, seed, vector):

@@ -30,13 +30,16 @@ flags.DEFINE_string("image", "docs/images/refinement_study.png", "the picture; e
 
 SYSTEMS = {
     "vae": "VAE", "svi": "SVI", "vae_svi": "VAE + SVI", "vae_svi_kl": "VAE + SVI + KL",
-    "savae": "SA-VAE",
+    "savae": "SA-VAE", "vae_svi_exact": "vae_svi_exact",
 }
 RULES = {"plain": "", "natural": "natural gradient", "steps": "LearnedSteps",
          "network": "LearnedUpdate"}
 PARTS = {
-    "all": "", "encoder": "the encoder's part alone", "theta": "theta's part alone",
-    "identity": "straight through", "reference": "products of 2018",
+    "all": "",
+    "encoder": "the encoder's part alone",
+    "theta": "theta's and the rule's part; the encoder on its own ELBO (vae_svi_exact)",
+    "identity": "straight through",
+    "reference": "products of 2018",
 }
 TITLES = {
     "pairs": "Pairs of prototypes, exclusive or",
@@ -81,13 +84,16 @@ def name_of(job):
     'SA-VAE, LearnedUpdate, K = 3'
     """
     objective, settings = settings_of(job)
+    if objective == "savae" and settings["through"] == "theta":
+        objective = "vae_svi_exact"
     savae, rule = objective == "savae", settings["rule"]
     parts = [SYSTEMS[objective], RULES[rule], "" if objective == "vae" else f"K = {settings['K']}"]
     if settings["step"] not in (0.02, 0.03):
         parts.append(f"steps of {settings['step']:g}")
     if savae and settings["through"] == "all" and not settings["weight"]:
         parts.append("amortized_weight=0")
-    parts.append(PARTS[settings["through"]])
+    if savae:
+        parts.append(PARTS[settings["through"]])
     if settings["after"]:
         parts.append(f"after {settings['after']} epochs of VAE")
     if settings["until"]:
@@ -130,8 +136,7 @@ def ablation(found):
             cells.append(_cell(found[job]) if job else "-")
             jobs |= {job} - {None}
         lines.append(f"| {' | '.join(cells)} |")
-    several = any("through=" in job for job in jobs)
-    return (jobs, "\n".join(lines)) if several else (set(), "")
+    return (jobs, "\n".join(lines)) if len(jobs) > 3 else (set(), "")
 
 
 def _cell(rows):
@@ -167,7 +172,8 @@ def picture(data, path):
             panel = axes[row][column]
             base = found["vae"]  # Of the same seeds.
             for job, rows in found.items():
-                color = SYSTEM_COLOURS[job.split()[0]]
+                exact = "through=theta" in job
+                color = SYSTEM_COLOURS["vae_svi_exact" if exact else job.split()[0]]
                 marker = {"vae": "o", "svi": "v", "vae_svi": "s", "vae_svi_kl": "D"}.get(
                     job.split()[0], "*" if "network" in job else "P" if "steps" in job else "^")
                 hollow = job in ("savae K=5", "savae rule=network K=3 step=0.03 weight=0.3")
