@@ -2,9 +2,9 @@
 
 SA-VAE's derivative reaches the encoder through the steps, and theta both directly, at lambda_K,
 and through the steps. `EncoderPart` leaves out theta's second part; `VAESVIExact` leaves out the
-encoder's: it is trained on its own ELBO, as VAE + SVI's. `straight through`, the adjoint that is the identity, is
-`svi.Truncated(0)`. `reference_product` is what the implementation of 2018 takes for a
-Hessian-vector product.
+encoder's: it is trained on its own ELBO, as VAE + SVI's. `straight through`, the adjoint that is
+the identity, is `svi.Truncated(0)`. `reference_product` is what the implementation of 2018 takes
+for a Hessian-vector product.
 """
 
 import dataclasses
