@@ -124,8 +124,14 @@ def table(found):
 
 
 def ablation(found):
-    """(jobs, table): the part that trains, by update rule; no jobs where none of them ran."""
+    """(jobs, table): the part that trains, by update rule; no jobs where few of them ran.
+
+    Means over the seeds that all of these jobs have.
+    """
     by_settings = {str(settings_of(job)): job for job in found}
+    wanted = [settings_of(f"{job} through={part}") for job in ABLATION.values() for part in PARTS]
+    ran = [found[by_settings[s]] for s in map(str, wanted) if s in by_settings]
+    seeds = set.intersection(*map(set, ran)) if ran else set()
     lines = [f"| what trains, amortized_weight=0 | {' | '.join(ABLATION)} |"]
     lines.append("|---" * (len(ABLATION) + 1) + "|")
     jobs = set()
@@ -133,13 +139,14 @@ def ablation(found):
         cells = [words or "the total derivative"]
         for text in ABLATION.values():
             job = by_settings.get(str(settings_of(f"{text} through={part}")))
-            cells.append(_cell(found[job]) if job else "-")
+            cells.append(_cell(found[job], seeds) if job else "-")
             jobs |= {job} - {None}
         lines.append(f"| {' | '.join(cells)} |")
     return (jobs, "\n".join(lines)) if len(jobs) > 3 else (set(), "")
 
 
-def _cell(rows):
+def _cell(rows, seeds):
+    rows = {seed: rows[seed] for seed in seeds}
     return " / ".join(f"{means(rows, c):.2f}" for c in ("bound", "iw_nll", "encoder"))
 
 
