@@ -28,10 +28,10 @@ def beam_search(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the `beam_size` best sequences of each row by beam search in one while loop.
 
-    Finished sequences remain in the beam. Sequences are ranked by log p / ((5 + n) /
-    6)^length_penalty, where n is the number of tokens including `end` (Wu et al. 2016,
-    https://arxiv.org/abs/1609.08144, section 7). beam_size=1 is greedy decoding. A beam as wide as
-    the number of possible sequences finds the best sequence.
+    Finished sequences remain in the beam. Sequences are ranked by
+    log p / ((5 + n) / 6)^length_penalty, where n is the number of tokens including `end` (Wu et
+    al. 2016, https://arxiv.org/abs/1609.08144, section 7). beam_size=1 is greedy decoding. A beam
+    as wide as the number of possible sequences finds the best sequence.
 
     Args:
       step: maps (int32 tokens [B * W], state) to (logits [B * W, V], state); the rows of one
