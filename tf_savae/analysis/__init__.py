@@ -1,4 +1,4 @@
-"""What the latent code carries, and what refinement does to it."""
+"""Analysis of the latent variables: saliency and the refinement path."""
 
 from tf_savae.analysis.averages import Averages, average_by, frequency_groups, position_groups
 from tf_savae.analysis.path import RefinementPath, refinement_path

@@ -1,4 +1,4 @@
-"""Averages of per-token numbers over groups of tokens, with standard errors over documents."""
+"""Averages of per-token values over groups of tokens, with standard errors over documents."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,25 +11,29 @@ __all__ = ["Averages", "average_by", "frequency_groups", "position_groups"]
 
 
 class Averages(NamedTuple):
-    """One entry per group."""
+    """Averages with one entry per group."""
 
     names: list  # [G]
     mean: Any  # [G]
-    standard_error: Any  # [G]; NaN where all of a group's tokens are of one document
-    count: Any  # [G], int: tokens
+    standard_error: Any  # [G]; NaN if all tokens of a group are in one document
+    count: Any  # [G], int: number of tokens
 
 
 def average_by(values: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> Averages:
-    """Means of `values` over the tokens of each group.
+    """Returns the means of `values` over the tokens of each group.
 
-    The tokens of a document are no independent draws, so the error is that of a ratio of sums over
-    documents: with s_d the sum and n_d the number of the group's tokens in document d and m the
-    mean, sqrt(D / (D - 1) sum_d (s_d - m n_d)^2) / sum_d n_d over the D documents that have any.
+    The tokens of a document are not independent. Therefore the standard error is that of a ratio of
+    sums over documents: sqrt(D / (D - 1) sum_d (s_d - m n_d)^2) / sum_d n_d. Here m is the mean,
+    s_d the sum of the values and n_d the number of the group's tokens in document d, and D the
+    number of documents with n_d > 0.
 
     Args:
       values: float [N, T].
-      groups: int [N, T], from 0 to G - 1; tokens of group -1 belong nowhere.
-      names: the G groups' names; groups without tokens are left out of the answer.
+      groups: int [N, T], from 0 to G - 1; tokens of group -1 are ignored.
+      names: names of the G groups; groups without tokens are omitted from the result.
+
+    Raises:
+      ValueError: the shapes differ or are not [N, T], or all groups are empty.
 
     >>> found = average_by(np.array([[1.0, 3.0], [5.0, 9.0]]), np.array([[0, 0], [0, -1]]), ["all"])
     >>> found.mean.tolist(), found.count.tolist()
@@ -55,7 +59,7 @@ def average_by(values: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> 
 
 
 def _ratio(sums, counts):
-    """Mean, its error over documents, and the number of tokens."""
+    """Returns the mean, its standard error over documents, and the number of tokens."""
     total, documents = counts.sum(), len(counts)
     mean = sums.sum() / total
     if documents < 2:
@@ -65,7 +69,7 @@ def _ratio(sums, counts):
 
 
 def position_groups(tokens: np.ndarray, pad: int = PAD) -> tuple[np.ndarray, list[str]]:
-    """(groups [N, T], names): the place of each token in its row, "1" for the first.
+    """Returns (groups [N, T], names): each token's position in its row, "1" for the first.
 
     >>> position_groups(np.array([[5, 3, 0]]))
     (array([[ 0,  1, -1]]), ['1', '2', '3'])
@@ -76,10 +80,10 @@ def position_groups(tokens: np.ndarray, pad: int = PAD) -> tuple[np.ndarray, lis
 
 
 def frequency_groups(tokens: np.ndarray, vocabulary_size: int) -> tuple[np.ndarray, list[str]]:
-    """(groups [N, T], names): the rank of each word in the vocabulary, in powers of ten.
+    """Returns (groups [N, T], names): the frequency rank of each word, in powers of ten.
 
-    `Vocabulary.build` orders words by their frequency in the training text, so id 4 is the most
-    frequent one. <unk>, <s> and </s> are groups of their own; <pad> belongs nowhere.
+    `Vocabulary.build` sorts words by their frequency in the training text, so id 4 is the most
+    frequent word. <unk>, <s> and </s> are separate groups; <pad> is in no group.
 
     >>> frequency_groups(np.array([[2, 4, 13, 14, 1, 3, 0]]), 500)[0].tolist()
     [[4, 0, 0, 1, 3, 5, -1]]

@@ -1,4 +1,4 @@
-"""The refinement path: ELBO after each step and how far the variational parameters move."""
+"""The refinement path: ELBO and distance of the variational parameters after each step."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,17 +17,17 @@ from tf_savae.svi.per_example import norm
 
 __all__ = ["RefinementPath", "follower", "refinement_path"]
 
-_REPORT = 3  # Stream of noise of the reported ELBOs.
+_REPORT = 3  # Noise stream of the reported ELBOs.
 
 
 class RefinementPath(NamedTuple):
-    """Along the first axis of each: lambda_0 to lambda_K; nats, float64."""
+    """Values along the refinement from lambda_0 to lambda_K; float64, ELBO terms in nats."""
 
-    nll: Any  # [K + 1, N]: -log p(x | z), means over the same samples at every step
+    nll: Any  # [K + 1, N]: -log p(x | z), mean over samples shared by all steps
     kl: Any  # [K + 1, N]
-    moved: Any  # [P, K + 1, N]: |lambda_k - lambda_0| of each of the family's P tensors
-    seen: Any  # [K, N]: the negative ELBO that step k itself saw, with its own noise
-    gradient_norm: Any  # [K, N]: of the SVI gradient before clipping
+    moved: Any  # [P, K + 1, N]: ||lambda_k - lambda_0|| of each of the family's P tensors
+    seen: Any  # [K, N]: the negative ELBO that step k evaluated, with its own noise
+    gradient_norm: Any  # [K, N]: norm of the SVI gradient before clipping
 
     @property
     def bound(self) -> np.ndarray:
@@ -45,24 +45,25 @@ def refinement_path(
     label: str | None = None,
     run: Callable | None = None,
 ) -> RefinementPath:
-    """Follows the refinement of each example.
+    """Records the refinement of each example.
 
-    What a step sees is noisy, one sample of z in most models; `nll` and `kl` are means over
-    samples that are the same at every step, so that their differences are the parameters' doing.
+    The ELBO that a step evaluates is noisy, with one sample of z in most models. `nll` and `kl` are
+    means over samples that are shared by all steps, so their differences between steps are due to
+    the parameters only.
 
     Args:
       model: a compiled `SemiAmortizedVAE`.
       dataset: finite `tf.data.Dataset` of x, or of (x, y, sample_weight) with weights [B];
-        examples of weight 0 are left out.
-      steps: K >= 1; the refinement layer's own by default.
-      noises: samples of z in each reported ELBO.
+        examples of weight 0 are omitted.
+      steps: K >= 1; by default that of the refinement layer.
+      noises: number of samples of z in each reported ELBO.
       seed: int.
-      label: what to write beside a progress bar; None shows no bar.
-      run: `follower(model, steps, noises)`, compiled, where this is called more than once; its
-        steps and noises are then what counts.
+      label: text shown with a progress bar; None for no bar.
+      run: compiled `follower(model, steps, noises)`, for repeated calls; its steps and noises are
+        then the ones used.
 
     Raises:
-      ValueError: the model has no latent code, or a number is out of its range.
+      ValueError: the model has no latent variables, or a number is out of range.
 
     >>> import keras
     >>> from tf_savae import models, networks
@@ -90,12 +91,12 @@ def refinement_path(
 
 
 def follower(model, steps, noises):
-    """What `refinement_path` compiles: (x, seed) -> the fields of `RefinementPath`, batch first."""
+    """Returns a function (x, seed) -> fields of `RefinementPath`, batch first, to be compiled."""
     return lambda x, seed: _followed(model, x, seed, steps, noises)
 
 
 def _followed(model, x, seed, steps, noises):
-    """The fields of `RefinementPath` for one batch, batch first."""
+    """Returns the fields of `RefinementPath` for one batch, batch first."""
     problem = model.problem(x, seed)
     initial = problem.encode()
     flat, layer = tf.nest.flatten(initial), model.refinement
@@ -121,7 +122,7 @@ def _followed(model, x, seed, steps, noises):
 
 
 def _along(problem, initial, stacks, noises, seed):
-    """(nll [K + 1, B], kl [K + 1, B]), one lambda_k after the other."""
+    """Returns (nll [K + 1, B], kl [K + 1, B]), computed sequentially over the lambda_k."""
 
     def terms(parameters):
         nest = tf.nest.pack_sequence_as(initial, list(parameters))
@@ -132,7 +133,7 @@ def _along(problem, initial, stacks, noises, seed):
 
 
 def _distances(stack):
-    """|lambda_k - lambda_0|, [K + 1, B], from one tensor's [K + 1, B, ...]."""
+    """Returns ||lambda_k - lambda_0||, [K + 1, B], for one tensor's path [K + 1, B, ...]."""
     steps = stack.shape[0]
     rows = tf.reshape(stack - stack[:1], [-1, *stack.shape[2:]])
     return tf.reshape(norm([rows]), [steps, -1])

@@ -1,16 +1,18 @@
-"""Which inputs move the latent code, and which outputs it moves (Kim et al. 2018, section 5.2).
+"""Saliency of inputs for the encoder and of z for the decoder (Kim et al. 2018, section 5.2).
 
-Encoder: the saliency of input word t for example b is the Frobenius norm of the Jacobian of the
-posterior's mean in the word's embedding,
+Encoder: the saliency of input word t is the Frobenius norm of the Jacobian of the posterior's mean
+[Z] with respect to the word's embedding [E], the root of a sum of Z E squares:
 
-    s_t = || d E_q[z] / d e_t ||_F,    mean [Z] and embedding [E]: the root of a sum of Z E squares.
+    s_t = || d E_q[z] / d e_t ||_F.
 
-Decoder: the saliency of z for output t is the norm of the gradient of its own log probability,
+Decoder: the saliency of z for output t is the norm of the gradient of the output's log probability,
+in nats per unit of z, at the mean of q(z; lambda_K):
 
-    s_t = || d log p(x_t | x_<t, z) / dz ||_2,    nats per unit of z, at the mean of q(z; lambda_K).
+    s_t = || d log p(x_t | x_<t, z) / dz ||_2.
 
-The words before t are held as they are: this is what z adds to them. The paper's encoder saliency
-is that of the one number E||z||; the Jacobian here also sees a code that turns without growing.
+The words before t are constant, so this measures what z contributes beyond them. The paper's
+encoder saliency is the gradient of the scalar E||z||. The Jacobian used here also captures changes
+of the direction of z that leave its norm unchanged.
 """
 
 from collections.abc import Callable
@@ -25,21 +27,21 @@ from tf_savae.probability.posterior_mean import posterior_mean
 
 __all__ = ["decoder_saliency", "encoder_saliency", "log_probs_of_parts"]
 
-# What TensorFlow raises where an operation has no derivative in forward mode.
+# Errors that TensorFlow raises if an operation has no forward-mode derivative.
 _CANNOT = (LookupError, NotImplementedError, TypeError, ValueError, tf.errors.OpError)
 
 
 def encoder_saliency(model: keras.Model) -> Callable[[Nest, Seed], tf.Tensor]:
-    """A compiled function (x, seed) -> || d mean / d embedding of x_t ||_F, [B, T].
+    """Returns a compiled function (x, seed) -> || d mean / d embedding of x_t ||_F, [B, T].
 
-    Costs Z passes forward and back through the encoder.
+    One call costs Z forward and backward passes through the encoder.
 
     Args:
       model: a `SemiAmortizedVAE` whose encoder has `embed(x)` -> [T, B, E] and
-        `encode_embedded(embedded, x)` -> parameters, as `TextEncoder` has.
+        `encode_embedded(embedded, x)` -> parameters, such as `TextEncoder`.
 
     Raises:
-      ValueError: the model has no such encoder.
+      ValueError: the model has no latent variables, or the encoder lacks these methods.
 
     >>> from tf_savae import models, networks
     >>> encoder = networks.TextEncoder(20, 4, 8, latent_size=2)
@@ -66,7 +68,7 @@ def encoder_saliency(model: keras.Model) -> Callable[[Nest, Seed], tf.Tensor]:
         return tf.transpose(tf.reduce_sum(tf.square(gradient), axis=2))
 
     def norms(x, seed):
-        del seed  # Nothing is drawn.
+        del seed  # The encoder uses no noise.
         embedded = encoder.embed(x)
         return _root_of_sum(lambda index: squares(embedded, x, index), model.latent_size)
 
@@ -76,18 +78,19 @@ def encoder_saliency(model: keras.Model) -> Callable[[Nest, Seed], tf.Tensor]:
 def decoder_saliency(
     model: keras.Model, steps: int | None = None
 ) -> Callable[[Nest, Seed], tf.Tensor]:
-    """A compiled function (x, seed) -> || d log p(x_i | x_<i, z) / dz ||, [B, ...].
+    """Returns a compiled function (x, seed) -> || d log p(x_i | x_<i, z) / dz ||, [B, ...].
 
-    z is the mean of the refined posterior. Costs Z directional derivatives, in forward mode where
-    the decoder allows: each is one pass of twice the rows, for all outputs at once.
+    z is the mean of the refined posterior. One call costs Z directional derivatives, in forward
+    mode if the decoder supports it. Each derivative is one pass of twice the rows, for all outputs
+    at once.
 
     Args:
-      model: a `SemiAmortizedVAE` whose decoder tells the log probability of each part of x; see
-        `log_probs_of_parts`.
-      steps: K; the model's own by default (0 for a plain VAE), 0 for the encoder's posterior.
+      model: a `SemiAmortizedVAE` whose decoder provides the log probability of each element of x;
+        see `log_probs_of_parts`.
+      steps: K; by default the model's own (0 for a plain VAE). 0 for the encoder's posterior.
 
     Raises:
-      ValueError: the model has no such decoder.
+      ValueError: the model has no latent variables or no such decoder.
 
     >>> from tf_savae import models, networks
     >>> encoder = networks.TextEncoder(20, 4, 8, latent_size=2)
@@ -114,11 +117,11 @@ def decoder_saliency(
 
 
 def log_probs_of_parts(decoder: keras.layers.Layer) -> Callable[[Nest, tf.Tensor], tf.Tensor]:
-    """A function (x, z) -> log probability of each part of x given those before it, [B, ...].
+    """Returns a function (x, z) -> log p of each element of x given the previous ones, [B, ...].
 
-    That is the decoder's `token_log_probs(x, z)` where it has one, as `TextDecoder` has; else it
-    comes from `logits(x, z)` for binary x [B, ..., 1] (`PixelCNNDecoder`), or from the factors of
-    `distribution(z)` (`DistributionDecoder`).
+    The function is the decoder's `token_log_probs(x, z)`, if it has this method (`TextDecoder`).
+    Otherwise it is computed from `logits(x, z)` for binary x [B, ..., 1] (`PixelCNNDecoder`), or
+    from the factors of `distribution(z)` (`DistributionDecoder`).
 
     Raises:
       ValueError: the decoder has none of these methods.
@@ -147,7 +150,7 @@ def _bernoulli(logits, x):
 
 
 def _root_of_sum(squares, count):
-    """The root of squares(0) + ... + squares(count - 1), which are computed one at a time."""
+    """Returns the root of squares(0) + ... + squares(count - 1), computed sequentially."""
     parts = tf.map_fn(
         lambda index: tf.cast(squares(index), tf.float64),
         tf.range(count),
@@ -158,10 +161,10 @@ def _root_of_sum(squares, count):
 
 
 def _directional(function, z, direction):
-    """The derivative of function(z) along a direction."""
+    """Returns the derivative of function(z) along a direction."""
     try:
         return _forward(function, z, direction)
-    except _CANNOT:  # A Keras LSTM's loop, for one.
+    except _CANNOT:  # For example the loop of a Keras LSTM.
         return _twice_backward(function, z, direction)
 
 
@@ -173,7 +176,7 @@ def _forward(function, z, direction):
 
 
 def _twice_backward(function, z, direction):
-    """J v as the transpose of v -> J' v, which is linear: two reverse passes."""
+    """Returns J v as the transpose of the linear map v -> J' v, by two reverse passes."""
     z = tf.identity(z)
     with tf.GradientTape(watch_accessed_variables=False) as transpose:
         with tf.GradientTape(watch_accessed_variables=False) as tape:

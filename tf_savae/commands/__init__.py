@@ -1,4 +1,4 @@
-"""What the commands of bin/ do, each in one call."""
+"""The commands of bin/ as functions."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Analysis of a finished run: `analyze_run(config, workdir)`."""
+"""`analyze_run`: analysis of a finished run."""
 
 from typing import Any
 
@@ -20,20 +20,22 @@ __all__ = ["AnalyzeConfig", "analyze_run"]
 def analyze_run(
     config: AnalyzeConfig, workdir: PathLike, output: PathLike | None = None
 ) -> dict[str, Any]:
-    """Finds out what the latent code of a run carries; nothing that is there is changed.
+    """Analyses the latent variables of a run: saliency and refinement path.
+
+    Existing files are not modified.
 
     Args:
       config: `AnalyzeConfig`.
       workdir: folder of a finished run.
-      output: new or empty folder for analysis.json and pictures with their arrays; by default
+      output: new or empty folder for analysis.json and figures with their arrays; by default
         WORKDIR/analysis, or analysis-2 and so on.
 
     Returns:
-      A dict as in analysis.json.
+      A dict with the content of analysis.json.
 
     Raises:
-      FileNotFoundError, ValueError: the run, the data, the tags or the output folder cannot be
-        used; before any long work.
+      FileNotFoundError, ValueError: the run, the data, the tags or the output folder is invalid;
+        raised before the analysis starts.
     """
     run = load_run(workdir)
     _check_run(run)
@@ -63,7 +65,7 @@ def analyze_run(
 
 
 def _check_run(run):
-    """Says now what the run's networks cannot tell."""
+    """Raises ValueError if the run's networks do not support the analysis."""
     if not run.latent:
         raise ValueError(
             f"workdir {run.workdir}: expected a run with a latent code to analyze, got the system "
@@ -74,7 +76,7 @@ def _check_run(run):
 
 
 def _refinement(run, split, config, folder):
-    """The path of lambda; None for a run that takes no step."""
+    """Returns the summary of the refinement path, or None for a run without refinement."""
     steps = run.model.refinement.last_steps if config.steps == -1 else config.steps
     if not steps:
         return None
@@ -98,7 +100,7 @@ def _refinement(run, split, config, folder):
 
 
 def _text(report):
-    """The main numbers for people."""
+    """Returns the main results as readable text."""
     lines = [f"{report['system']}, {report['examples']:,} {report['unit']}s ({report['split']})"]
     lines += _saliency_lines(report["saliency"])
     path = report["refinement"]

@@ -1,4 +1,4 @@
-"""The commands: their options beside a configuration, and what they call. No TensorFlow here."""
+"""The commands, their options and the functions that they call. Does not import TensorFlow."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,7 +17,7 @@ __all__ = ["COMMANDS", "Command", "Option"]
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """An option of a command that is no field of its configuration."""
+    """An option of a command that is not a field of its configuration."""
 
     name: str
     help: str
@@ -30,16 +30,16 @@ class Option:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """One command of `tf-savae`, and the script of bin/ that does the same.
+    """One command of `tf-savae` and of the corresponding script in bin/.
 
     Attributes:
-      name: as in `tf-savae train-text`.
-      summary: one line.
+      name: name, such as "train-text" in `tf-savae train-text`.
+      summary: description in one line.
       configuration: the dataclass whose fields are options.
-      own: other options, `Option`s.
-      work: called with the configuration and a dict of the own options; it prints what it made.
-      base: {own options} -> the configuration that settings change.
-      errors: what the user can correct, so that no traceback is shown.
+      own: the other options, `Option`s.
+      work: function of the configuration and a dict of the own options; prints its results.
+      base: maps the dict of own options to the configuration that settings modify.
+      errors: types of errors that the user can correct; they are shown without a traceback.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Command:
     errors: tuple = (ValueError, OSError, ImportError, ArithmeticError)
 
     def made(self, settings, own):
-        """The configuration of the settings that were given, {field: value}."""
+        """Returns the base configuration with the given settings, {field: value}."""
         if self.configuration in (TextConfig, ImageConfig):
             return configured(self.base(own), settings)
         return dataclasses.replace(self.base(own), **settings)

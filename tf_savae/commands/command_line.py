@@ -1,4 +1,4 @@
-"""absl flags from the fields of a configuration, for the scripts of bin/."""
+"""Define absl flags from the fields of a configuration, for the scripts of bin/."""
 
 import dataclasses
 import itertools
@@ -13,19 +13,19 @@ __all__ = ["define_command", "define_flags", "run", "start"]
 
 _HELP = ("help", "h", "?", "helpshort", "helpfull")
 
-# Flags belong to the script that asks for them: --help of a script shows them.
+# Flags belong to the script that requests them, so that its --help lists them.
 flags.disclaim_key_flags()
 
 _DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_boolean}
 
 
 def define_flags(configuration, note=" (default: {default})"):
-    """Defines a flag for each field of `configuration`, None unless given.
+    """Defines a flag with default None for each field of `configuration`.
 
     Args:
-      configuration: a dataclass whose fields have metadata "help", and "choices" if any. Ints,
-        floats and booleans are flags of their kind, everything else is text.
-      note: stands behind each help text; {default} is the field's own default.
+      configuration: a dataclass whose fields have metadata "help" and optionally "choices". Ints,
+        floats and booleans become flags of these types, other fields string flags.
+      note: text appended to each help text; {default} is replaced by the field's default.
 
     >>> define_flags(dataclasses.make_dataclass("C", [("size", int, dataclasses.field(
     ...     default=3, metadata={"help": "how many"}))]))
@@ -67,16 +67,16 @@ def define_command(command):
 
 
 def run(argv, command):
-    """Does what a command does with the flags that were given; an error is one line.
+    """Runs a command with the flags that were given; reports an error in one line.
 
     Args:
-      argv: as absl hands it to a program: its name, and nothing that is no flag.
-      command: the `Command` that `define_command` was called with.
+      argv: the arguments that absl passes to a program: the program's name only.
+      command: the `Command` for which `define_command` was called.
 
     Raises:
-      SystemExit: with the message of one of the command's errors, which the user can correct: no
-        traceback is shown (it is with --verbosity=1).
-      absl.app.UsageError: argv holds more than flags.
+      SystemExit: one of `command.errors` occurred, which the user can correct. The exit message is
+        that of the error. A traceback is only shown with --verbosity=1.
+      absl.app.UsageError: argv has arguments that are not flags.
     """
     if argv[1:]:
         raise app.UsageError(f"expected only flags, got {' '.join(argv[1:])}")
@@ -93,10 +93,10 @@ def run(argv, command):
 
 
 def start(main):
-    """`absl.app.run`, but who asks for help and gets it has made no error: exit status 0.
+    """Calls `absl.app.run`, with exit status 0 after help that the user requested.
 
     Args:
-      main: called with argv once the flags are parsed.
+      main: function that is called with argv after the flags are parsed.
     """
     own = itertools.takewhile(lambda word: word != "--", sys.argv[1:])
     asked = any(word.startswith("-") and word.lstrip("-") in _HELP for word in own)

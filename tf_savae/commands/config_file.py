@@ -1,4 +1,4 @@
-"""Options from a file: .json or .toml, as `--print_config` and run.json hold them."""
+"""Read options from a .json or .toml file, such as `--print_config`'s output or run.json."""
 
 import difflib
 import json
@@ -17,16 +17,16 @@ _KINDS = {
 
 
 def read_options(path, kinds):
-    """{option: value} of a file, each of its option's kind.
+    """Returns {option: value} of a file, with the values' types checked.
 
-    The settings of a run (run.json) or of a report stand under "configuration" there.
+    If the file is a run's run.json or a report, the options are read from its "configuration".
 
     Args:
-      path: a .json or .toml file.
+      path: path of a .json or .toml file.
       kinds: {option: int, float, bool, str or tuple}.
 
     Raises:
-      ValueError: it cannot be read, or holds what is no option, or a value of another kind.
+      ValueError: the file cannot be read, has an unknown option, or a value of the wrong type.
     """
     found = _mapping(path)
     if isinstance(found.get("configuration"), dict):
@@ -36,7 +36,7 @@ def read_options(path, kinds):
         name = name.replace("-", "_")
         if name not in kinds:
             raise ValueError(f"{path}: there is no option {name}.{nearest(name, kinds)}")
-        if name == "seeds" and isinstance(value, list) and value:  # Of the oracle's run.json.
+        if name == "seeds" and isinstance(value, list) and value:  # From train-oracle's run.json.
             if value != list(range(value[0], value[0] + len(value))):
                 raise ValueError(f"{path}: seeds: expected seeds that count up, got {value}.")
             values["first_seed"], value = value[0], len(value)
@@ -46,7 +46,7 @@ def read_options(path, kinds):
 
 
 def nearest(name, names):
-    """ " Did you mean --batch_size?" or nothing, as the end of a message."""
+    """Returns the message ending " Did you mean NAME?", or "" if no name is similar."""
     close = difflib.get_close_matches(name, list(names), 1)
     return f" Did you mean {close[0]}?" if close else ""
 

@@ -1,4 +1,4 @@
-"""From a finished run to a SavedModel: `export_run(config, workdir, output)`."""
+"""`export_run`: export of a finished run as a SavedModel."""
 
 import dataclasses
 from pathlib import Path
@@ -18,10 +18,10 @@ __all__ = ["ExportConfig", "export_run"]
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """Everything that decides what is exported.
+    """All settings of an export.
 
     Raises:
-      ValueError: a field is out of its range; the message names it.
+      ValueError: a field is out of range; the message names it.
 
     >>> ExportConfig(max_steps=20).limits(max_words=80).words
     80
@@ -67,26 +67,26 @@ class ExportConfig:
         object.__setattr__(self, "signatures", names)
 
     def limits(self, max_words: int) -> "Limits":
-        """The `Limits` of a run that was trained with texts of at most `max_words`."""
-        from tf_savae.serving import Limits  # Here: help texts need no TensorFlow.
+        """Returns the `Limits` for a run that was trained on texts of at most `max_words`."""
+        from tf_savae.serving import Limits  # Loads TensorFlow, unneeded for help.
 
         words = self.max_words or max_words
         return Limits(self.max_rows, self.max_steps, self.max_samples, words)
 
 
 def export_run(config: ExportConfig, workdir: PathLike, output: PathLike) -> Path:
-    """Exports the model of a finished run; nothing in its folder is changed.
+    """Exports the model of a finished run; the run's folder is not modified.
 
     Args:
       config: `ExportConfig`.
       workdir: folder of a finished run.
-      output: folder of the model's versions, whose name the server knows the model by.
+      output: folder of the model's versions; its name is the model's name on the server.
 
     Returns:
       The `Path` of the new version.
 
     Raises:
-      FileNotFoundError, ValueError: the run cannot be loaded, or the output not be written.
+      FileNotFoundError, ValueError: the run cannot be loaded, or the output cannot be written.
     """
     from tf_savae.serving import Limits, export
 

@@ -1,4 +1,4 @@
-"""What is said at a command's end: files and the next command."""
+"""Final messages of the commands: the files written, and the next command."""
 
 import json
 import os
@@ -11,7 +11,7 @@ __all__ = ["analyzed", "evaluated", "exported", "generated", "trained"]
 
 
 def _is_chief(config):
-    """Whether this process is the one of its group that wrote."""
+    """Returns whether this process is the chief of its group, which writes the files."""
     if config.strategy != "multiworker":
         return True
     task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
@@ -19,7 +19,7 @@ def _is_chief(config):
 
 
 def trained(command, config, workdir, test):
-    """Prints the end of a training command; `test` is where its test data are."""
+    """Prints the final message of a training command; `test` is the path of its test data."""
     if not _is_chief(config):
         return
     following = ["tf-savae", "evaluate", f"--workdir={workdir}", f"--file={test}"]
@@ -30,20 +30,20 @@ def trained(command, config, workdir, test):
 
 
 def evaluated(run, config, workdir, folder):
-    """The end of `evaluate`, text."""
+    """Returns the final message of `evaluate`."""
     data = [f"--workdir={workdir}", f"--split={config.split}", f"--file={config.file}"]
     following = ["analyze", *data] if run.latent else ["generate", data[0]]
     return ending("evaluate", folder, ["tf-savae", *following])
 
 
 def analyzed(workdir, config, folder):
-    """The end of `analyze`, text."""
+    """Returns the final message of `analyze`."""
     following = ["tf-savae", "generate", f"--workdir={workdir}", "--mode=reconstruct"]
     return ending("analyze", folder, [*following, f"--file={config.file}"])
 
 
 def generated(config, workdir):
-    """Says the end of `generate` on standard error: standard output is for what is generated."""
+    """Prints the final message of `generate` to standard error, not into the generated text."""
     files = []
     if config.output:
         output = Path(config.output)
@@ -53,6 +53,6 @@ def generated(config, workdir):
 
 
 def exported(version):
-    """The end of `export`, text; `version` is the folder that was made."""
+    """Returns the final message of `export`; `version` is the folder that was created."""
     following = ["saved_model_cli", "show", f"--dir={version}", "--all"]
     return ending("export", version, following)

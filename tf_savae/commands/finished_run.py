@@ -1,4 +1,4 @@
-"""The data of a finished run, as evaluate.py and analyze.py are told of them."""
+"""Read the data of a finished run for evaluate.py and analyze.py."""
 
 from tf_savae.data import readable
 
@@ -6,15 +6,15 @@ __all__ = ["read_split"]
 
 
 def read_split(run, config):
-    """The `Split` of a configuration, checked against what the run was trained on.
+    """Returns the `Split` of a configuration, checked against the data of the run's training.
 
     Args:
       run: a `Run`.
-      config: `FinishedRunConfig`, or anything with file, split, max_examples and batch_size.
+      config: `FinishedRunConfig`, or an object with file, split, max_examples and batch_size.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: the file cannot be used, or is not the split that it is said to be.
+      FileNotFoundError: the file does not exist.
+      ValueError: no file is given, the file is invalid, or it is not the split `config.split`.
     """
     if not config.file:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The options of `tf-savae` as argparse parsers, in groups."""
+"""argparse parsers for the options of `tf-savae`, in groups."""
 
 import argparse
 import dataclasses
@@ -18,20 +18,20 @@ _LIST = re.compile(r"--?(?=[A-Za-z][\w-]+)")
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line about a mistake, and where to look."""
+    """Argument parser that reports an error in one line and refers to --help."""
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message} See {self.prog} --help.\n")
 
 
 def kinds(command):
-    """{option: its kind} of a command, own options and fields of the configuration."""
+    """Returns {option: type} of a command: its own options and its configuration's fields."""
     fields = {field.name: field.type for field in dataclasses.fields(command.configuration)}
     return {**{option.name: option.kind for option in command.own}, **fields}
 
 
 def normal(words):
-    """`words` with absl's spellings of options, dashes in names and one dash at their beginning.
+    """Normalises option names as absl does: leading "-" to "--", and "-" in names to "_".
 
     >>> normal(["--batch-size=16", "-n=3", "-workdir", "a-b", "--seed", "-1"])
     ['--batch_size=16', '-n=3', '--workdir', 'a-b', '--seed', '-1']
@@ -56,13 +56,13 @@ def _converter(kind):
 
 
 def command_parser(command, own=None, parser=None):
-    """The parser of a command; what was not given is not in its namespace.
+    """Returns the parser of a command; options that were not given are not in its namespace.
 
     Args:
       command: `Command`.
-      own: {own option: value}, where the help text is shown: its defaults are those that
-        the configuration of these options has.
-      parser: the parser to add to.
+      own: {own option: value}, for help texts: they show the defaults of the configuration that
+        these options select.
+      parser: the parser to which options are added; a new one by default.
     """
     prog = f"tf-savae {command.name}"
     parser = parser or _Parser(
@@ -98,7 +98,7 @@ _SETTINGS = {
 
 
 def _shown(value):
-    """A default for people; "" where there is none, or the help text names it."""
+    """Returns a default as text for help; "" if there is none or the help text states it."""
     if value is None:
         return ""
     if isinstance(value, tuple):
@@ -122,7 +122,7 @@ def _add(group, name, kind, choices, text):
 
 
 def program_parser():
-    """The parser of the whole program, for its help and for shell completion."""
+    """Returns the parser of the whole program, for its help and for shell completion."""
     parser = _Parser(prog="tf-savae", description="Semi-amortized VAEs: train, look, serve.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for command in COMMANDS.values():
@@ -136,7 +136,7 @@ def program_parser():
 
 
 def unknown(command, words):
-    """The message about words that no option takes."""
+    """Returns the error message for unrecognised arguments."""
     name = words[0].partition("=")[0].lstrip("-")
     known = {*kinds(command), "config_file", "print_config", "show_all_logs", "verbosity"}
     if not words[0].startswith("-"):

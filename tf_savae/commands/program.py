@@ -1,4 +1,4 @@
-"""`tf-savae COMMAND --option=value ...`."""
+"""The command-line program `tf-savae COMMAND --option=value ...`."""
 
 import dataclasses
 import json
@@ -19,14 +19,15 @@ _HELP = ("-h", "--help", "--helpfull", "--helpshort")
 
 
 def main(words):
-    """Runs the command that `words`, the program's arguments, name.
+    """Runs the command given by `words`, the program's arguments.
 
     Raises:
-      SystemExit: with 0 after help, 2 after a misspelt option, a message where the command failed.
+      SystemExit: with 0 after help, 2 after an unknown option or command, or a message if the
+        command failed.
     """
     try:
         _main(words)
-    except BrokenPipeError:  # Whoever read has seen enough.
+    except BrokenPipeError:  # The reader of standard output closed the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
@@ -76,7 +77,7 @@ def _run(command, words):
             command_parser(command, own).print_help()
             return
         with shown_only():
-            command.made(given, own)  # What is out of range is said before TensorFlow starts.
+            command.made(given, own)  # Reports invalid values before TensorFlow starts.
     except ValueError as error:
         sys.exit(f"tf-savae {command.name}: {error}")
     _work(command, given, own, common)
@@ -99,7 +100,7 @@ def _check_own(command, own, only_shown):
 
 
 def _work(command, settings, own, common):
-    flags.FLAGS(["tf-savae"])  # absl's logging asks whether they are parsed.
+    flags.FLAGS(["tf-savae"])  # absl's logging requires parsed flags.
     logging.use_absl_handler()
     logging.set_verbosity(common["verbosity"])
     start_tensorflow(common["show_all_logs"])

@@ -1,4 +1,4 @@
-"""Start TensorFlow without the lines that its libraries print when they are loaded."""
+"""Import TensorFlow without the messages that its libraries print."""
 
 import contextlib
 import logging as standard_logging
@@ -16,17 +16,17 @@ _CHATTER = ("Sharding callback duration", "jit_compile='auto' chose")
 
 
 def start_tensorflow(show_all_logs: bool = False) -> None:
-    """Imports TensorFlow; of what its libraries say nothing is shown from now on but fatal errors.
+    """Imports TensorFlow and suppresses the log messages of its libraries.
 
-    Its errors reach Python as exceptions. Its C++ code also writes lines of level E that are none,
-    on what a processor lacks. Of its Python code errors are shown. TF_CPP_MIN_LOG_LEVEL, where the
-    user has set it, stays.
+    From C++ code only fatal messages are shown: errors reach Python as exceptions, and messages of
+    level E also report missing processor features, which are not errors. From Python code, errors
+    are shown. A TF_CPP_MIN_LOG_LEVEL that the user has set is kept.
 
-    What C++ writes while libraries are loaded heeds no level: it is held back, and shown where the
-    import fails.
+    C++ output during the import ignores the log level. It is captured, and only shown if the import
+    fails.
 
     Args:
-      show_all_logs: holds nothing back.
+      show_all_logs: whether to suppress nothing. TensorFlow is then not imported here.
 
     >>> start_tensorflow()
     """
@@ -42,7 +42,7 @@ def start_tensorflow(show_all_logs: bool = False) -> None:
 
 
 def _is_ours(record):
-    """Whether a record is one of the package's or a user's, or an error of the libraries'."""
+    """Returns whether a log record is from this package or the user, or a library's error."""
     theirs = _LIBRARIES.intersection(Path(record.pathname).parts)
     if theirs and record.levelno < standard_logging.ERROR:
         return False
@@ -51,8 +51,8 @@ def _is_ours(record):
 
 @contextlib.contextmanager
 def _held_back():
-    """Sends file descriptor 2 to a file, whose text is shown if the body raises."""
-    if sys.stderr is None:  # Closed by who started the command.
+    """Context that redirects file descriptor 2 to a file; its text is shown if the body raises."""
+    if sys.stderr is None:  # Closed by the parent process.
         yield
         return
     sys.stderr.flush()

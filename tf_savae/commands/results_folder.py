@@ -1,4 +1,4 @@
-"""A new folder for results, which never overwrites another."""
+"""Create new folders for results without overwriting existing ones."""
 
 import itertools
 import json
@@ -16,11 +16,11 @@ class Output:
 
     Args:
       workdir: the run's folder.
-      name: the folder's name in it, followed by -2, -3, ... where it is taken.
-      path: another folder instead; it must be new or empty.
+      name: name of the new folder in `workdir`; -2, -3, ... is appended if the name is taken.
+      path: path of the folder, instead of a folder in `workdir`; it must be new or empty.
 
     Raises:
-      ValueError: the folder holds files, or cannot be made.
+      ValueError: the folder is not empty or cannot be created.
     """
 
     def __init__(self, workdir, name, path=None):
@@ -44,7 +44,7 @@ class Output:
         write_whole(self.path / name, text)
 
     def write_tensorboard(self, scalars):
-        """Scalars, and every PNG of the folder, as TensorBoard's files."""
+        """Writes the scalars and every PNG file of the folder as TensorBoard files."""
         writer = tf.summary.create_file_writer(str(self.path / "tensorboard"))
         with writer.as_default(step=0):
             for name, value in scalars.items():
@@ -66,7 +66,7 @@ def _given(path):
 
 
 def _numbered(workdir, name):
-    """The first of name, name-2, name-3, ... that was free."""
+    """Creates the first folder of name, name-2, name-3, ... that does not exist."""
     for number in itertools.count(1):
         path = workdir / (name if number == 1 else f"{name}-{number}")
         try:

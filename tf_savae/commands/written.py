@@ -1,4 +1,4 @@
-"""The files that each command writes, and the command to try next."""
+"""The files that each command writes, and the suggested next command."""
 
 import fnmatch
 import shlex
@@ -18,8 +18,8 @@ _RUN = {
     "checkpoints/": "the latest checkpoints, from which the same command resumes",
 }
 _TENSORBOARD = {"tensorboard/": "the same figures and pictures for TensorBoard"}
-# By command: {file, folder/ or pattern, in the command's folder: what it is}. Of images alone, of
-# texts alone or only with some settings: then a file that is not there is not named.
+# By command: {file, folder/ or pattern in the command's folder: description}. Some files are
+# written only for images, only for texts or only with some settings. Missing files are not listed.
 FILES = {
     "train-text": {"vocabulary.txt": "the words of the model, by their numbers", **_RUN},
     "train-image": _RUN,
@@ -66,13 +66,13 @@ FILES = {
 
 
 def ending(command, folder, next_words, only=None):
-    """The lines that a command ends with: each file of its table that is there, and what to try.
+    """Returns the final message of a command: its existing files and the suggested next command.
 
     Args:
       command: a name in `FILES`.
-      folder: where the command wrote.
+      folder: the folder that the command wrote to.
       next_words: the next command as a list of words.
-      only: the paths that were written, where the folder holds other files too.
+      only: the paths that were written, if the folder also has other files.
 
     >>> print(ending("generate", ".", ["tf-savae", "export", "--workdir=my run"], only=[]))
     No file was written.
@@ -94,7 +94,7 @@ def ending(command, folder, next_words, only=None):
 
 
 def markdown(command):
-    """The table of docs/commands.md: a row for each file of a command.
+    """Returns the table of docs/commands.md, with a row for each file of a command.
 
     >>> print(markdown("train-oracle").splitlines()[2])
     | `results.json` | settings, versions and the numbers of every system |

@@ -1,4 +1,4 @@
-"""What a trained model makes: samples, reconstructions, paths through the latent space."""
+"""Samples, reconstructions and latent-space paths of a trained model."""
 
 from tf_savae.generation.drawing import Drawn, decode, posterior_means, reconstruct, sample
 from tf_savae.generation.paths import interpolate, traverse

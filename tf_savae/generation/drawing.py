@@ -1,7 +1,7 @@
-"""Any number of rows from a trained model, in batches of one shape.
+"""Sample, reconstruct and decode any number of rows in batches of a fixed size.
 
-Rows are computed in batches that all have the same size, the last one filled up: one compiled
-program, and the numbers of row i are the same however many rows are asked for.
+The last batch is padded to the common size. So only one program is compiled, and the values of row
+i do not depend on the number of rows.
 """
 
 from typing import Any, NamedTuple
@@ -31,10 +31,10 @@ _BATCH = 32
 
 
 class Drawn(NamedTuple):
-    """What came out, and from which codes."""
+    """Generated examples and the latent variables from which they were decoded."""
 
     x: Any  # NumPy array [N, ...]
-    z: Any  # float32 [N, Z]; Z is 0 for a model without a latent code
+    z: Any  # float32 [N, Z]; Z is 0 for a model without latent variables
 
 
 def sample(
@@ -46,23 +46,23 @@ def sample(
     label: str | None = None,
     **options: Any,
 ) -> Drawn:
-    """n samples from the prior; those of `model.generate(n, seed, **options)`.
+    """Returns n samples from the prior, equal to `model.generate(n, seed, **options)`.
 
     Args:
       model: a built `SemiAmortizedVAE` or `AutoregressiveModel`.
-      n: how many.
+      n: number of samples.
       seed: int or stateless seed [2].
-      batch_size: rows at a time; of no effect on what is drawn.
-      label: what to write beside a progress bar; None shows no bar.
-      options: for the decoder's `sample`: one value for all rows, or an array of one entry for
-        each, as for `model.generate`, which also takes an option that is called `label`.
+      batch_size: rows per batch; does not affect the samples.
+      label: text shown with a progress bar; None for no bar.
+      options: options of the decoder's `sample`: one value for all rows, or an array with one entry
+        per row, as for `model.generate`. Only `model.generate` accepts an option named `label`.
 
     Returns:
       `Drawn`.
 
     Raises:
-      ValueError: an argument is out of its range, the model has no weights yet, or the decoder
-        has no such option.
+      ValueError: an argument is out of range, the model is not built, or the decoder does not have
+        an option.
 
     >>> from tf_savae import models, networks
     >>> model = models.AutoregressiveModel(networks.TextDecoder(9, 4, 5, latent_size=0))
@@ -92,21 +92,21 @@ def reconstruct(
     label: str | None = None,
     **options: Any,
 ) -> Drawn:
-    """One x' for each example; those of `model.reconstruct(x, seed, **options)`.
+    """Returns one x' per example, equal to `model.reconstruct(x, seed, **options)`.
 
     Args:
       model: a built `SemiAmortizedVAE`.
       x: array [N, ...].
       seed: int or stateless seed [2].
       steps: K; by default the model's own.
-      mean: decode the posterior's mean and not a sample of z.
+      mean: whether to decode the posterior's mean instead of a sample of z.
       batch_size, label, options: as for `sample`.
 
     Returns:
       `Drawn`.
 
     Raises:
-      ValueError: as `sample`, or the model has no latent code.
+      ValueError: as `sample`, or the model has no latent variables.
 
     >>> from tf_savae import models, networks
     >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
@@ -133,7 +133,9 @@ def posterior_means(
     batch_size: int = _BATCH,
     label: str | None = None,
 ) -> np.ndarray:
-    """The means of the refined posteriors of x [N, ...], float32 [N, Z]; arguments as there.
+    """Returns the means of the refined posteriors of x [N, ...], float32 [N, Z].
+
+    The arguments are those of `reconstruct`.
 
     >>> from tf_savae import models, networks
     >>> decoder = networks.DistributionDecoder(keras.layers.Dense(3), "bernoulli")
@@ -159,12 +161,13 @@ def decode(
     label: str | None = None,
     **options: Any,
 ) -> Drawn:
-    """One x for each code z [N, Z]: what row i draws depends on (z[i], seed, i) alone.
+    """Returns one x for each row of z [N, Z]; row i depends only on (z[i], seed, i).
 
     Args:
       model, seed, batch_size, label, options: as for `sample`.
       z: float [N, Z].
-      common_noise: give all rows the noise of row 0: where they differ, their codes do.
+      common_noise: whether all rows use the noise of row 0. Then rows of x differ only because rows
+        of z differ.
 
     Returns:
       `Drawn`.
@@ -203,7 +206,7 @@ def _checked(model, x):
 
 
 def _codes(model, x, refining, first, steps, drawing=None):
-    """Samples of the refined posteriors with seed `drawing`, or their means."""
+    """Returns samples of the refined posteriors with seed `drawing`, or their means for None."""
     parameters = posterior_of_rows(model, x, refining, first, steps)
     if drawing is None:
         return posterior_mean(model.family.distribution(parameters))
@@ -211,7 +214,7 @@ def _codes(model, x, refining, first, steps, drawing=None):
 
 
 def _in_batches(function, x, batch_size, label):
-    """Joins function(batch, number of its first row) over batches of a nest's rows."""
+    """Concatenates function(batch, index of its first row) over batches of a nest's rows."""
     if label is not None and not isinstance(label, str):
         raise ValueError(
             f"label: expected text to write beside a progress bar, or None, got {label!r}. For an "
@@ -233,6 +236,6 @@ def _in_batches(function, x, batch_size, label):
 
 
 def _filled(batch, size):
-    """`size` rows: those of the batch, and its last one again where it is short."""
+    """Pads a batch to `size` rows by repeating its last row."""
     short = size - len(batch)
     return tf.concat([batch, tf.repeat(batch[-1:], short, axis=0)], axis=0) if short else batch

@@ -1,4 +1,4 @@
-"""Interpolate between latent codes, and traverse one latent dimension at a time."""
+"""Interpolation between latent vectors, and traversal of one latent dimension at a time."""
 
 from collections.abc import Sequence
 
@@ -14,23 +14,23 @@ _PATHS = ("linear", "spherical")
 def interpolate(
     start: np.ndarray, end: np.ndarray, points: int, path: str = "linear"
 ) -> np.ndarray:
-    """Codes on the way from one code to another, both included.
+    """Returns latent vectors on a path from `start` to `end`, both included.
 
-    "spherical" (White 2016, https://arxiv.org/abs/1609.04468) keeps to the norms that the prior
-    makes likely, where a straight line passes nearer to the origin; it turns by equal angles where
-    both codes have one norm. It is the straight line for codes without an angle between them:
-    parallel, opposite, or zero.
+    "spherical" (White 2016, https://arxiv.org/abs/1609.04468) preserves norms that are likely under
+    the prior, whereas a straight line passes nearer to the origin. If both ends have the same norm,
+    consecutive points differ by equal angles. For parallel, opposite or zero ends, it is the
+    straight line.
 
     Args:
-      start, end: [Z].
-      points: how many, at least 2.
+      start, end: latent vectors [Z].
+      points: number of points, at least 2.
       path: "linear" or "spherical".
 
     Returns:
       float32 [points, Z].
 
     Raises:
-      ValueError: an argument is out of its range, or the codes do not match.
+      ValueError: an argument is out of range, or `start` and `end` differ in shape.
 
     >>> interpolate([0.0, 2.0], [2.0, 0.0], 3).tolist()
     [[0.0, 2.0], [1.0, 1.0], [2.0, 0.0]]
@@ -51,7 +51,7 @@ def interpolate(
 
 
 def _weights(start, end, share):
-    """Weights of both ends, [points, 1] each, for a turn by equal angles."""
+    """Returns the weights of both ends, [points, 1] each, for spherical interpolation."""
     norms = np.linalg.norm(start) * np.linalg.norm(end)
     cosine = np.clip(start @ end / norms, -1.0, 1.0) if norms else 1.0
     angle = np.arccos(cosine)
@@ -66,19 +66,19 @@ def traverse(
     extent: float = 3.0,
     dimensions: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Codes that differ from `center` in one dimension at a time.
+    """Returns latent vectors that differ from `center` in one dimension at a time.
 
     Args:
-      center: [Z].
-      points: codes for each dimension; an odd number has the centre itself among them.
+      center: latent vector [Z].
+      points: number of vectors per dimension; an odd number includes `center` itself.
       extent: the largest change, in units of z: standard deviations of a standard normal prior.
-      dimensions: which ones, ints from 0 to Z - 1; None for all.
+      dimensions: the dimensions to change, ints from 0 to Z - 1; None for all.
 
     Returns:
       (codes float32 [D, points, Z], changes float32 [points], from -extent to extent).
 
     Raises:
-      ValueError: an argument is out of its range.
+      ValueError: an argument is out of range.
 
     >>> codes, changes = traverse([0.0, 5.0], points=3, extent=1.0, dimensions=[1])
     >>> codes.tolist()

@@ -41,30 +41,32 @@ _WEIGHT = "amortized_weight"
 
 @register
 class SemiAmortizedVAE(BoundModel):
-    """A semi-amortized VAE (Kim et al. 2018), or one of its baselines, trained with `fit(x)`.
+    """Semi-amortized VAE (Kim et al. 2018) or one of its baselines, trained with `fit(x)`.
 
     Args:
-      encoder: Keras layer or model, x -> the family's parameters (a nest of [B, ...], or one
-        tensor [B, parameter_count] where `latent_size` is given). None for an objective
-        without one, such as "svi".
+      encoder: Keras layer or model, x -> the family's parameters: a nest of [B, ...], or one
+        tensor [B, parameter_count] if `latent_size` is given. None for an objective without an
+        encoder, such as "svi".
       decoder: a `tf_savae.networks.Decoder`.
-      refinement: a `SemiAmortizedRefinement`. With an objective that does not refine ("vae") it is
-        used only where inference is asked for steps > 0; the posterior is the encoder's otherwise.
-      objective: "savae", "vae", "svi", "vae_svi", "vae_svi_exact", "vae_svi_kl" or a
-        `tf_savae.objectives.Objective` of one's own; kept as an `Objective`.
+      refinement: a `SemiAmortizedRefinement`. With an objective that does not refine ("vae"), it
+        is used only if inference is called with steps > 0; otherwise the posterior is the
+        encoder's.
+      objective: "savae", "vae", "svi", "vae_svi", "vae_svi_exact", "vae_svi_kl" or a custom
+        `tf_savae.objectives.Objective`. The attribute `objective` is always an `Objective`.
       family: variational family or function (parameters -> TFP distribution); by default a
         diagonal Gaussian with parameters (mean, log_variance).
       prior: a `tf_savae.networks.Prior`; by default the standard normal.
-      latent_size: Z; needed for "svi" and for encoders with one output tensor.
+      latent_size: Z; required for "svi" and for encoders with one output tensor.
       beta: KL weight, a number or a schedule of the training step (see `linear_kl_weight`).
-      free_bits: nats of KL per example that cost nothing more.
-      amortized_weight: w >= 0, for objective "savae" alone: the encoder is also trained on w times
-        the ELBO at lambda_0, decoder held constant; 0.3 by default. It keeps the encoder's own
-        posterior good and costs no pass through the decoder. Where K is 0 it is left out.
-      seed: int, from which all noise of training and evaluation is derived.
+      free_bits: nats of KL per example below which the KL term is not penalised.
+      amortized_weight: w >= 0, only for objective "savae": the encoder is also trained on w times
+        the ELBO at lambda_0, with the decoder constant. 0.3 by default. This term keeps the
+        encoder's own posterior accurate and needs no additional decoder pass. It is omitted if K
+        is 0.
+      seed: int from which all noise of training and evaluation is derived.
 
     Raises:
-      ValueError: an argument is out of its range, or does not fit the others.
+      ValueError: an argument is out of range or incompatible with the others.
 
     >>> from tf_savae.networks import DistributionDecoder
     >>> encoder = keras.Sequential([keras.layers.Dense(4)])
@@ -127,7 +129,7 @@ class SemiAmortizedVAE(BoundModel):
         self._programs = programs.Programs(self.refinement)
         self._bound_metrics = self._metrics_of_settings()
 
-    # Methods that are functions of the model, in the modules of their subjects.
+    # Methods that are implemented as functions of the model in other modules.
     infer = inference.infer
     refined_parameters = inference.refined_parameters
     negative_elbo = inference.negative_elbo
@@ -142,23 +144,23 @@ class SemiAmortizedVAE(BoundModel):
     problem = objective_builder.problem
 
     def call(self, x: Nest, training: bool = False) -> tf.Tensor:
-        """The mean of the refined posterior, [B, Z]: the latent code that `predict` gives.
+        """Returns the mean of the refined posterior, [B, Z], which is also `predict`'s output.
 
-        The noise of refinement belongs to an example's row in its batch, so that `predict` with
-        another `batch_size` gives slightly other codes; `tf_savae.generation.posterior_means` does
-        not depend on it.
-        Of a family without a mean in closed form (flows), the average of 100 samples.
+        The noise of refinement depends on an example's row in its batch. Therefore `predict` with
+        another `batch_size` returns slightly different means;
+        `tf_savae.generation.posterior_means` does not depend on the batch size.
+        For a family without a closed-form mean (flows), the average of 100 samples is returned.
         """
         return posterior_mean(self.family.distribution(self.refined_parameters(x)))
 
     def checked_data(self, x: Nest) -> Nest:
-        """x as tensors in the weights' precision, checked; makes the weights if there are none.
+        """Returns x as validated tensors in the weights' precision; builds an unbuilt model.
 
         Args:
           x: data [B, ...], a nest of arrays.
 
         Raises:
-          ValueError: x cannot be data of this model.
+          ValueError: x is not valid data for this model.
         """
         refuse_sparse(x)
         x = objective_builder.standardized(self, x)
@@ -170,14 +172,14 @@ class SemiAmortizedVAE(BoundModel):
 
     @property
     def inference_steps(self) -> int:
-        """K of inference unless the caller says otherwise: what training ends with.
+        """The default K of inference: the last K of training.
 
-        While `fit` runs, it is the K of its current step.
+        While `fit` runs, it is the K of the current training step.
         """
         return steps_schedule.steps_now(self) if self.objective.refines else 0
 
     def amortized_weight_of(self, objective: str | Objective) -> float:
-        """The weight of the encoder's own ELBO under an objective: a name or an `Objective`."""
+        """Returns the weight of the ELBO at lambda_0 for an objective (name or `Objective`)."""
         default = as_objective(objective).amortized_weight
         if default is None:
             return 0.0
@@ -185,45 +187,55 @@ class SemiAmortizedVAE(BoundModel):
 
     @property
     def hvp(self) -> str | Callable:
-        """The Hessian-vector product that training takes; "auto" until both are measured.
+        """The Hessian-vector product used in training; "auto" until both methods are measured.
 
-        Assigning replaces it for this model's training alone: `refinement.hvp` stays what files
-        hold, and counts again once it is assigned or the model is compiled.
+        Assigning a value replaces the product for the training of this model only. `refinement.hvp`
+        does not change: it is the value that is saved, and it takes effect again when it is
+        assigned or when the model is compiled.
         """
         return self._programs.hvp
 
     @hvp.setter
     def hvp(self, method: str | Callable) -> None:
         self._programs.take_product(CHANGEABLE["hvp"](method))
-        self.train_function = None  # Traced with another one, as was each K of a schedule.
+        self.train_function = None  # Traced with the old product, as is each K of `_phases`.
         self.__dict__.pop("_phases", None)
 
     @property
     def keep(self) -> str | None:
-        """What training steps keep for their products; "auto" until the first batch decides it."""
+        """Residuals that training steps keep for Hessian-vector products.
+
+        "auto" until the choice is made on the first batch.
+        """
         return self._programs.residuals
 
     def compile(
         self, optimizer: Any = "adam", *, jit_compile: str | bool = "auto", **kwargs: Any
     ) -> None:
-        """As `keras.Model.compile`; see `BoundModel.compile`."""
+        """Configures training as `keras.Model.compile` does; see `BoundModel.compile`."""
         check_decoder(self)
         self._programs.reset()
         super().compile(optimizer, jit_compile=jit_compile, **kwargs)
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """See `BoundModel.fit`."""
+        """Trains the model; see `BoundModel.fit`."""
         with steps_schedule.training(self):
             return super().fit(*args, **kwargs)
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """See `BoundModel.train_on_batch`; K follows the refinement's schedule, if it has one."""
+        """Takes one training step; see `BoundModel.train_on_batch`.
+
+        K follows the refinement's schedule, if there is one.
+        """
         step = int(apply_if_finite.batches(self.optimizer).numpy()) if self.compiled else None
         with steps_schedule.training(self, step):
             return super().train_on_batch(*args, **kwargs)
 
     def prepare_fit(self, batch: Nest) -> None:
-        """See `BoundModel.prepare_fit`; chooses what steps keep and the product, where "auto"."""
+        """Prepares training on batches like `batch`; see `BoundModel.prepare_fit`.
+
+        Also chooses the residuals to keep and the Hessian-vector product if they are "auto".
+        """
         super().prepare_fit(batch)
         if programs.uses_products(self.objective, self.refinement):
             self._programs.decide(self, batch)
@@ -231,8 +243,9 @@ class SemiAmortizedVAE(BoundModel):
     def start_from(self, source: keras.Model) -> Self:
         """Copies the weights of a trained model, such as a VAE to be trained further as SA-VAE.
 
-        The optimizer starts afresh, and so does what is annealed: a `beta` of 1 goes on where a
-        finished training ended. Weights of the update rule are taken where both have the same rule.
+        The optimizer and all schedules start from the beginning. To continue after KL annealing,
+        use a constant `beta` of 1. Weights of the update rule are copied if both models have the
+        same rule.
 
         Args:
           source: a built `SemiAmortizedVAE` with networks of the same architecture.
@@ -241,8 +254,9 @@ class SemiAmortizedVAE(BoundModel):
           This model.
 
         Raises:
-          ValueError: the source has no weights, a part is missing there, or weights differ in
-            number or shape (the first one is named); or this model has trained already.
+          ValueError: the source is not built, lacks a part of this model, or has weights of
+            another number or shape (the message names the first one); or this model has already
+            been trained.
 
         >>> from tf_savae.networks import DistributionDecoder
         >>> def model(objective):
@@ -258,7 +272,7 @@ class SemiAmortizedVAE(BoundModel):
         warm_start.start_from(self, source, SemiAmortizedVAE)
         return self
 
-    # What `BoundModel` asks of a subclass.
+    # Hooks of `BoundModel`.
 
     def _outcome(self, x, seed, beta, training, probe):
         problem = self.problem(x, seed, beta, training, probe, free_bits=self.free_bits)
@@ -271,7 +285,7 @@ class SemiAmortizedVAE(BoundModel):
         return self.inference_steps if steps is None else steps
 
     def _weights_without_gradient(self):
-        """Those of the update rule, where K is 0."""
+        """Returns the weights of the update rule, which get no gradient if K is 0."""
         return self.refinement.trainable_variables
 
     def _layers_to_compile(self):
@@ -333,7 +347,7 @@ class SemiAmortizedVAE(BoundModel):
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        config = {"amortized_weight": 0.0, **config}  # Not in files of an earlier version.
+        config = {"amortized_weight": 0.0, **config}  # Missing in files of earlier versions.
         for name in ("encoder", "decoder", "refinement", "objective", "family", "prior", "beta"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])

@@ -1,4 +1,4 @@
-"""Drawing sequences step by step: greedy, sampled and beam search; noise that belongs to rows."""
+"""Autoregressive decoding: greedy, sampling and beam search; noise per row."""
 
 from tf_savae.samplers.beam import beam_search
 from tf_savae.samplers.decoding import decode_tokens, sample_tokens

@@ -26,29 +26,31 @@ def beam_search(
     end: int = END,
     pad: int = PAD,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Keeps the `beam_size` best sequences of each row, finished ones among them, in one loop.
+    """Returns the `beam_size` best sequences of each row by beam search in one while loop.
 
-    Sequences are ranked by log p / ((5 + n) / 6)^length_penalty, n their tokens with `end` (Wu et
-    al. 2016, https://arxiv.org/abs/1609.08144, section 7). One beam is greedy decoding; a beam
-    as wide as there are sequences finds the best of all.
+    Finished sequences remain in the beam. Sequences are ranked by
+    log p / ((5 + n) / 6)^length_penalty, where n is the number of tokens including `end` (Wu et
+    al. 2016, https://arxiv.org/abs/1609.08144, section 7). beam_size=1 is greedy decoding. A beam
+    as wide as the number of possible sequences finds the best sequence.
 
     Args:
-      step: maps (int32 tokens [B * W], state) to (logits [B * W, V], state); rows of one example
-        stand together.
+      step: maps (int32 tokens [B * W], state) to (logits [B * W, V], state); the rows of one
+        example are adjacent.
       state: tuple of tensors [B * W, *] before the first token.
       rows: B, an int or int tensor.
-      length: T, a Python int; sequences that have not ended by then are cut there.
+      length: T, a Python int; unfinished sequences are truncated to this length.
       beam_size: W, at least 1.
-      length_penalty: 0 ranks by probability, which favours short sequences; more, longer ones.
-      forbidden: ids that no sequence holds.
-      start, end, pad: the first input, the token that ends a sequence, and what follows it.
+      length_penalty: 0 ranks by probability, which favours short sequences; larger values favour
+        longer ones.
+      forbidden: ids that are excluded from sequences.
+      start, end, pad: the first input, the token that ends a sequence, and the padding after it.
 
     Returns:
-      (int32 [B, W, T + 1], `start` first; log p of the tokens up to `end`, [B, W] float32 nats),
-      best first; -inf where there are fewer than W sequences.
+      (int32 [B, W, T + 1] beginning with `start`; log p of the tokens up to `end`, [B, W] float32
+      nats), best first; log p is -inf for missing entries if there are fewer than W sequences.
 
     Raises:
-      ValueError: beam_size or length_penalty is out of its range.
+      ValueError: beam_size or length_penalty is out of range.
 
     >>> def step(tokens, state):
     ...     return tf.one_hot([3] * 2, 5), state  # Always most probably the end.
@@ -76,7 +78,7 @@ def beam_search(
 
     first = tf.fill([rows, width], start)
     done, count = tf.zeros([rows, width], tf.bool), tf.zeros([rows, width], tf.int32)
-    # One beam to begin with: equal ones would stay equal.
+    # Start with a single beam, since identical beams would remain identical.
     scores = tf.tile(tf.constant([[0.0] + [_NEVER] * (width - 1)]), [rows, 1])
     written = tf.fill([rows, width, length], pad)
     *_, scores, written = tf.while_loop(
@@ -89,7 +91,7 @@ def beam_search(
 
 
 def _next_log_probs(logits, shape, done, forbidden, pad):
-    """log p of each next token [B, W, V]: after the end only `pad`, which costs nothing."""
+    """Returns log p of each next token, [B, W, V]; after `end` only `pad` is possible, log p 0."""
     log_probs = tf.reshape(tf.nn.log_softmax(tf.cast(logits, tf.float32)), shape)
     ids = tf.range(logits.shape[-1])
     for token in forbidden:
@@ -98,12 +100,12 @@ def _next_log_probs(logits, shape, done, forbidden, pad):
 
 
 def _penalty(count, exponent):
-    """((5 + n) / 6)^exponent for n tokens."""
+    """Returns the length penalty ((5 + n) / 6)^exponent for n tokens."""
     return ((5.0 + tf.cast(count, tf.float32)) / 6.0) ** exponent
 
 
 def _best(rank, total, width):
-    """The `width` best continuations of each row: their log p, old beam and token, [B, W] each."""
+    """Returns (log p, old beam, token), [B, W] each, of the `width` best continuations per row."""
     vocabulary = rank.shape[-1]
     flat = [tf.shape(rank)[0], width * vocabulary]
     _, index = tf.math.top_k(tf.reshape(rank, flat), width)
@@ -112,12 +114,12 @@ def _best(rank, total, width):
 
 
 def _take(tensor, beams):
-    """[B, W, ...] in the order of `beams` [B, W]."""
+    """Gathers a tensor [B, W, ...] in the order of `beams` [B, W]."""
     return tf.gather(tensor, beams, batch_dims=1)
 
 
 def _select(tensor, beams, flat):
-    """[B * W, *] in the order of `beams`."""
+    """Gathers a tensor [B * W, *] in the order of `beams` [B, W]."""
     width = beams.shape[1]
     offsets = tf.range(tf.shape(beams)[0])[:, None] * width
     return tf.gather(tensor, tf.reshape(beams + offsets, flat))

@@ -1,4 +1,4 @@
-"""Decode token sequences step by step: greedy, sampled, top-k and nucleus."""
+"""Autoregressive decoding of token sequences: greedy, sampling, top-k and nucleus sampling."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,16 +33,16 @@ def sample_tokens(
     end: int | None = END,
     pad: int = PAD,
 ) -> tf.Tensor:
-    """Samples `length` tokens per row with one noise for the whole batch.
+    """Samples `length` tokens per row; the noise is drawn for the whole batch at once.
 
     Args:
       step, state, rows, length, start, end, pad: as for `decode_tokens`.
       seed: int or stateless seed [2].
-      temperature: divides the logits, a number or a scalar tensor; 0 takes the most probable
+      temperature: divisor of the logits, a number or a scalar tensor; 0 selects the most probable
         token.
 
     Returns:
-      int32 [B, length + 1], `start` first.
+      int32 [B, length + 1], beginning with `start`.
     """
     temperature = checked_temperature(temperature)
     seed = seeds.as_seed(0 if seed is None else seed)
@@ -67,7 +67,7 @@ def decode_tokens(
     end: int | None = END,
     pad: int = PAD,
 ) -> tf.Tensor:
-    """Chooses up to `length` tokens per row in one while loop, which ends when all rows have.
+    """Chooses up to `length` tokens per row in one while loop, until all rows have ended.
 
     Args:
       step: maps (int32 tokens [B], state) to (logits [B, V], state).
@@ -75,11 +75,11 @@ def decode_tokens(
       rows: B.
       length: T, a Python int.
       choose: maps (float32 logits [B, V], time) to int32 tokens [B].
-      start, end, pad: the first input, the token that ends a row (None: none does), and what
-        follows it.
+      start, end, pad: the first input, the token that ends a row (None for no such token), and the
+        padding after it.
 
     Returns:
-      int32 [B, T + 1], `start` first.
+      int32 [B, T + 1], beginning with `start`.
     """
     places = tf.range(length)[None]
 
@@ -104,28 +104,30 @@ def decode_tokens(
 
 
 def likeliest(forbidden=()):
-    """A `choose` for `decode_tokens`: the most probable token that is not forbidden."""
+    """Returns a `choose` function for `decode_tokens`: the most probable token not forbidden."""
     return lambda logits, time: _argmax(_without(logits, forbidden))
 
 
 def choice_by_row(seed, rows, length, temperature=1.0, top_k=None, top_p=None, forbidden=()):
-    """A `choose` for `decode_tokens`: draws tokens, row i's by (seed, i) alone.
+    """Returns a `choose` function for `decode_tokens`: samples row i from (seed, i) only.
 
-    The logits are divided by `temperature`; of the result only the `top_k` most probable tokens
-    stay (Fan et al. 2018, https://arxiv.org/abs/1805.04833); of those, with their probabilities
-    made to sum to 1 again, the fewest most probable whose sum reaches `top_p` (the nucleus,
-    Holtzman et al. 2020, https://arxiv.org/abs/1904.09751). Of equal tokens the lower id counts
-    as the more probable one.
+    The logits are divided by `temperature`. Then only the `top_k` most probable tokens are kept
+    (Fan et al. 2018, https://arxiv.org/abs/1805.04833), and their probabilities are renormalised.
+    Of these, the smallest set of most probable tokens whose total probability reaches `top_p` is
+    kept (the nucleus, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751). Ties are broken in
+    favour of the lower id.
 
     Args:
       seed: int, stateless seed [2], or one seed for each row, [B, 2].
-      rows: B; length: T, a Python int.
+      rows: B.
+      length: T, a Python int.
       temperature: >= 0, a number or a scalar tensor; 0 is `likeliest`.
-      top_k: int >= 1 or None for all; top_p: in (0, 1] or None for 1.
-      forbidden: ids that are never drawn.
+      top_k: int >= 1, or None for all tokens.
+      top_p: in (0, 1], or None for 1.
+      forbidden: ids that are never sampled.
 
     Raises:
-      ValueError: an argument is out of its range.
+      ValueError: an argument is out of range.
 
     >>> choose = choice_by_row(0, rows=2, length=5, top_k=1)
     >>> choose(tf.constant([[0.0, 3.0, 1.0], [2.0, 1.0, 0.0]]), 0).numpy().tolist()
@@ -153,10 +155,12 @@ def choice_by_row(seed, rows, length, temperature=1.0, top_k=None, top_p=None, f
 
 
 def checked_temperature(temperature):
-    """The temperature as a float >= 0; a scalar tensor is believed, whoever feeds it checks it.
+    """Returns the temperature as a float >= 0, or a scalar tensor unchanged.
+
+    The value of a tensor is not checked; that is the caller's responsibility.
 
     Raises:
-      ValueError: it is no number, or below 0.
+      ValueError: the temperature is not a number, is negative, or is a tensor that is not scalar.
 
     >>> checked_temperature(2)
     2.0
@@ -172,12 +176,12 @@ def checked_temperature(temperature):
 
 
 def tempered(logits, temperature, draw, likeliest):
-    """`draw(logits / temperature)`, and `likeliest(logits)` where the temperature is 0.
+    """Returns `draw(logits / temperature)`, or `likeliest(logits)` for temperature 0.
 
     Args:
       logits: any float tensor.
-      temperature: what `checked_temperature` returned.
-      draw, likeliest: functions of logits with results of one shape and dtype.
+      temperature: the result of `checked_temperature`.
+      draw, likeliest: functions of logits whose results have the same shape and dtype.
 
     >>> tempered(tf.ones([2]), tf.constant(0.5), lambda t: t, tf.zeros_like).numpy().tolist()
     [2.0, 2.0]
@@ -191,7 +195,7 @@ def tempered(logits, temperature, draw, likeliest):
 
 
 def _kept(logits, top_k, top_p):
-    """Ids [B, N] (None: all in order) and probabilities [B, N], 0 for what is left out."""
+    """Returns ids [B, N] (None: all, in order) and probabilities [B, N], 0 if excluded."""
     if top_k is None:
         probabilities = tf.nn.softmax(logits)
         return None, probabilities if top_p is None else _nucleus(probabilities, top_p)
@@ -204,10 +208,11 @@ def _kept(logits, top_k, top_p):
 
 
 def _nucleus(probabilities, top_p):
-    """`probabilities` [B, V], 0 outside of the nucleus.
+    """Returns `probabilities` [B, V], with 0 outside of the nucleus.
 
-    Without sorting them, which XLA does slowly on a CPU: the least probability inside is found by
-    halving. That is exact, as floats from 0 to 1 are ordered as the integers of the same bits.
+    Does not sort, since XLA's sort is slow on CPUs. The smallest probability in the nucleus is
+    found by bisection. The result is exact, since floats from 0 to 1 have the same order as the
+    integers with the same bits.
     """
     keys = tf.bitcast(probabilities, tf.int32)
     wide = tf.cast(probabilities, tf.float64)
@@ -215,7 +220,7 @@ def _nucleus(probabilities, top_p):
     def above(key):
         return tf.reduce_sum(tf.where(keys > key[:, None], wide, 0.0), axis=1)
 
-    def halved(low, high):  # What is above `low` reaches top_p, what is above `high` does not.
+    def halved(low, high):  # The sum above `low` reaches top_p; that above `high` does not.
         middle = low + (high - low) // 2
         reaches = above(middle) >= top_p
         return tf.where(reaches, middle, low), tf.where(reaches, high, middle)
@@ -229,17 +234,17 @@ def _nucleus(probabilities, top_p):
 
 
 def _draw(probabilities, uniform):
-    """Inverts the distribution function: int32 [B] for probabilities [B, N] of any sum."""
+    """Samples by inverse CDF: int32 [B] for unnormalised probabilities [B, N]."""
     possible = probabilities > 0
     upto = tf.cumsum(tf.cast(probabilities, tf.float64), axis=1)
     total = tf.reduce_max(tf.where(possible, upto, 0.0), axis=1)
-    # `possible` again: sums of many terms may be out of order by their last digit.
+    # `possible` is applied again, since rounding can make long cumulative sums non-monotonic.
     reached = possible & (upto > (uniform * total)[:, None])
     return tf.argmax(tf.cast(reached, tf.int8), axis=1, output_type=tf.int32)
 
 
 def _without(logits, forbidden):
-    """Logits, -inf for the ids in `forbidden`."""
+    """Returns the logits, with -inf for the ids in `forbidden`."""
     if not forbidden:
         return logits
     mask = tf.reduce_any(tf.range(logits.shape[-1])[:, None] == tf.constant(forbidden), axis=1)

@@ -1,7 +1,7 @@
-"""Noise per row: row i draws from (seed, i), whatever its batch.
+"""Noise per row: row i uses (seed, i), independently of its batch.
 
-So the same seed gives the same samples however many are drawn at a time. Bits are drawn as whole
-integers: those are the same numbers in eager mode and under XLA, which floats are not.
+Therefore the same seed gives the same samples for every batch size. Random bits are drawn as
+integers, because these are equal in eager mode and under XLA, whereas floats are not.
 """
 
 from collections.abc import Callable
@@ -13,19 +13,19 @@ from tf_savae.core.typing import Nest, TensorLike
 
 __all__ = ["map_rows", "row_seeds", "row_uniforms"]
 
-_BITS = 53  # of a float64's fraction
+_BITS = 53  # Precision of a float64's significand.
 
 
 def row_seeds(seed: TensorLike, rows: TensorLike, first: TensorLike = 0) -> tf.Tensor:
-    """A stateless seed for each row, int32 [B, 2].
+    """Returns a stateless seed for each row, int32 [B, 2].
 
     Args:
-      seed: int, stateless seed [2], or [B, 2]: each row's own seed, returned as it is.
+      seed: int or stateless seed [2]; or one seed per row, [B, 2], which is returned as int32.
       rows: B, an int or int tensor.
-      first: number of the first row, for rows that are part of a longer series.
+      first: index of the first row, for rows that are part of a longer series.
 
     Raises:
-      ValueError: the seed has another shape.
+      ValueError: a seed of rank 2 does not have shape [B, 2].
 
     >>> bool(tf.reduce_all(row_seeds(7, 2, first=3) == row_seeds(7, 5)[3:]))
     True
@@ -39,15 +39,16 @@ def row_seeds(seed: TensorLike, rows: TensorLike, first: TensorLike = 0) -> tf.T
             )
         return tf.cast(seed, tf.int32)
     numbers = tf.range(rows) + first
-    # Folding in a row's number keeps the first half and writes the number into the second.
+    # `fold(seed, row)` has the same first element for all rows; the second element is the row.
     start = seeds.fold(seed, 0)[0]
     return tf.stack([tf.fill(tf.shape(numbers), start), numbers], axis=1)
 
 
 def row_uniforms(row_seed: tf.Tensor, count: int) -> tf.Tensor:
-    """Uniform numbers in [0, 1), float64 [B, count]: row i's from row_seed[i] (int32 [B, 2]) alone.
+    """Returns uniform numbers in [0, 1), float64 [B, count].
 
-    The first numbers of a row do not depend on `count`.
+    Row i depends only on row_seed[i] (`row_seed`: int32 [B, 2]). The first numbers of a row do not
+    depend on `count`.
 
     >>> row_uniforms(row_seeds(0, 3), 4).shape.as_list()
     [3, 4]
@@ -64,9 +65,9 @@ def row_uniforms(row_seed: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def map_rows(function: Callable[..., Nest], row_seed: tf.Tensor, *nests: Nest) -> Nest:
-    """`function(seed [2], *rows)` for each row, stacked; rows keep a batch dimension of 1.
+    """Returns `function(seed [2], *rows)` of each row, stacked; rows have a batch dimension of 1.
 
-    What can be computed for all rows at once is; only the drawing goes row by row.
+    The computation is vectorised over rows; only operations that draw noise run row by row.
 
     Args:
       function: maps (seed, nests of tensors [1, ...]) to a nest of tensors [1, ...].

@@ -1,4 +1,4 @@
-"""Models as SavedModels that a stock TF Serving runs; see docs/serving.md."""
+"""Export models as SavedModels for an unmodified TF Serving; see docs/serving.md."""
 
 from tf_savae.serving.exporting import export
 from tf_savae.serving.inputs import SharedInputs

@@ -8,11 +8,11 @@ __all__ = ["describe", "write_documentation"]
 
 
 def describe(signature, function):
-    """What there is to say of one signature, as JSON.
+    """Returns the documentation of one signature as JSON types.
 
     Args:
       signature: `Signature`.
-      function: the `tf.function` that was exported for it.
+      function: the `tf.function` that was exported for the signature.
     """
     answers = function.get_concrete_function().structured_outputs
     return {
@@ -41,9 +41,9 @@ def write_documentation(folder, facts, signatures):
     """Writes signatures.json and signatures.md into `folder`.
 
     Args:
-      folder: path.
-      facts: dict of what holds for all signatures.
-      signatures: {name: what `describe` returned}.
+      folder: `Path` of the folder.
+      facts: dict of facts about all signatures.
+      signatures: {name: result of `describe`}.
     """
     content = {**facts, "signatures": signatures}
     (folder / "signatures.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")

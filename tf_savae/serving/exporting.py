@@ -1,4 +1,4 @@
-"""`export`: from a Keras model to a versioned SavedModel."""
+"""`export`: write a Keras model as a versioned SavedModel."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -38,45 +38,46 @@ def export(
     signatures: Sequence[str | Callable[..., Signature]] | None = None,
     xla: bool = False,
 ) -> Path:
-    """Writes `model` as a SavedModel that TF Serving runs; see docs/serving.md.
+    """Writes `model` as a SavedModel for TF Serving; see docs/serving.md.
 
-    Signatures of a `SemiAmortizedVAE`, each with a dynamic batch size: of examples alone, which a
-    server may batch, `posterior` (also `serving_default`), `score` and `encode`; with K and a seed
-    in the request `infer`, `elbo`, `log_likelihood` and, where the decoder can sample, `generate`
-    and `reconstruct`. Of an `AutoregressiveModel`: `log_likelihood` (of examples alone) and
-    `generate`.
-    With a vocabulary each has a twin on strings, `infer_text` and so on. What each takes and
-    answers is in VERSION/assets.extra/signatures.md and .json.
+    All signatures have a dynamic batch size. Those of a `SemiAmortizedVAE` are: `posterior` (also
+    `serving_default`), `score` and `encode`, whose only input is the examples, so that a server may
+    batch requests; `infer`, `elbo` and `log_likelihood`, whose requests include K and a seed; and,
+    if the decoder can sample, `generate` and `reconstruct`. Those of an `AutoregressiveModel` are
+    `log_likelihood`, whose only input is the examples, and `generate`.
+    With a vocabulary, each signature also has a variant on strings, such as `infer_text`. Inputs
+    and outputs are documented in VERSION/assets.extra/signatures.md and .json.
 
-    Row i of every answer of these is what the Keras model gives for the batch of example i alone
-    with this seed: it does not depend on what else is in the request. Inputs are checked in the
-    program; an answer that is not finite is an error.
+    Row i of every output equals the Keras model's result for a batch that consists of example i,
+    with the same seed. It does not depend on the rest of the request. The program validates its
+    inputs; an output that is not finite is an error.
 
     Args:
-      model: a `SemiAmortizedVAE` or `AutoregressiveModel` with weights, whose examples are one
-        tensor: of the shape it was built with, texts of any length.
+      model: a built `SemiAmortizedVAE` or `AutoregressiveModel`, whose examples are one tensor.
+        Requests have the shape that the model was built with; texts may have any length.
       path: folder of the model's versions.
       vocabulary: the `tf_savae.data.Vocabulary` of a text model.
-      version: number of the folder; by default one more than the largest in `path`.
-      limits: `tf_savae.serving.Limits`, bounds of one request.
+      version: version number; by default one more than the largest in `path`.
+      limits: `tf_savae.serving.Limits`, bounds on one request.
       steps: K of `posterior` and `score`; by default that of training (at most `limits.steps`).
       samples: S of `score`; by default 100 (at most `limits.samples`).
-      seed: of the noise of `posterior` and `score`, from 0 to 2**31 - 1.
-      signatures: those to export: names such as ("infer", "elbo"), and functions (model, inputs) ->
-        `tf_savae.serving.Signature` of your own, where `inputs.x()` and others of
-        `tf_savae.serving.SharedInputs` are the checked inputs that signatures share. By default all
-        that the model has. A server takes about a second to optimise each when it is first asked.
-      xla: compile the computation (not the tokenisation) with XLA. A server then has to allow
-        XLA, each new shape is compiled when it is first met, and noise differs from the noise of
-        a model that is not compiled with XLA.
+      seed: seed of the noise of `posterior` and `score`, from 0 to 2**31 - 1.
+      signatures: the signatures to export: names such as ("infer", "elbo"), and custom functions
+        (model, inputs) -> `tf_savae.serving.Signature`. There, `inputs` is a
+        `tf_savae.serving.SharedInputs`, whose methods such as `inputs.x()` return validated inputs.
+        By default all signatures of the model. A server needs about a second to optimise each
+        signature at its first request.
+      xla: whether to compile the computation (not the tokenisation) with XLA. The server must then
+        allow XLA, each new shape is compiled at its first request, and the noise differs from that
+        of a model that is not compiled with XLA.
 
     Returns:
       The `Path` of the new version, which is created atomically.
 
     Raises:
-      ValueError: the model has no weights or NaN among them, does not fit the vocabulary, has no
-        such signature, a setting is out of its range, or the folder cannot be written or holds
-        this version.
+      ValueError: the model is not built, has NaN or infinite weights, does not match the
+        vocabulary or lacks a signature; a setting is out of range; or the folder cannot be written
+        or already contains this version.
 
     >>> import tempfile, tf_savae
     >>> model = tf_savae.AutoregressiveModel(tf_savae.networks.TextDecoder(9, 2, 3, latent_size=0))
@@ -101,14 +102,14 @@ def export(
         extra.mkdir()
         described = {s.name: describe(s, functions[s.name]) for s in chosen}
         write_documentation(extra, _facts(model, vocabulary, limits, fixed, xla), described)
-        # A server that batches could not answer the others, and would not load the model.
+        # A batching server cannot run the other signatures and would fail to load the model.
         requests = {s.name: s.example() for s in chosen if s.joins()}
         write_warmup(extra / "tf_serving_warmup_requests", Path(path).resolve().name, requests)
     return written["path"]
 
 
 def _checked(model, vocabulary, limits):
-    """The vocabulary as part of a graph, or None; raises what the docstring of `export` says."""
+    """Validates the arguments of `export`; returns the `GraphVocabulary` or None."""
     if not isinstance(model, (SemiAmortizedVAE, AutoregressiveModel)):
         raise ValueError(
             "model: expected a SemiAmortizedVAE or an AutoregressiveModel, got "
@@ -142,7 +143,7 @@ def _compiler(xla):
 
 
 def _signatures(model, words, limits, fixed, jit, chosen):
-    """The chosen signatures (None: all), and their twins on strings."""
+    """Returns the chosen signatures (all for None) and their variants on strings."""
     inputs = SharedInputs(model, limits)
     known = {s.name: s for s in signatures_of(model, inputs, jit, fixed)}
     chosen = list(known) if chosen is None else list(chosen)
@@ -174,7 +175,7 @@ def _own_signature(make, model, inputs):
 
 
 def _facts(model, vocabulary, limits, fixed, xla):
-    """What holds for all signatures."""
+    """Returns the facts about all signatures."""
     facts = {
         "model": type(model).__name__,
         "decoder": type(model.decoder).__name__,

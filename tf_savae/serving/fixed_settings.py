@@ -1,8 +1,8 @@
-"""Signatures of examples alone, with K, S and the seed set at export: those a server may batch.
+"""Signatures that a server may batch: examples only, with K, S and the seed fixed at export.
 
-A server that joins requests does so along the first dimension of every input, and scalars have
-none. `posterior` and `score` have examples as their only input, and answer each row as if it were
-alone, so that joined requests are answered as they are apart.
+A server concatenates requests along the first dimension of every input, which scalars do not have.
+`posterior` and `score` have the examples as their only input and compute each row independently.
+Therefore batched requests get the same results as separate ones.
 """
 
 import dataclasses
@@ -23,18 +23,18 @@ _INT32 = 2**31
 
 @dataclasses.dataclass(frozen=True)
 class FixedSettings:
-    """K, S and the seed of the signatures that take examples alone."""
+    """K, S and the seed of the signatures whose only input is the examples."""
 
     steps: int
     samples: int
     seed: int
 
     def value_of(self, name: str) -> Any:
-        """The int32 constant for the input of that name."""
+        """Returns the int32 constant for the input `name`."""
         return tf.constant(getattr(self, name), tf.int32)
 
     def about(self, *names: str) -> str:
-        """What stands in the documentation of a signature."""
+        """Returns the text about the settings `names` for the documentation of a signature."""
         letters = {"steps": "K", "samples": "S", "seed": "seed"}
         return ", ".join(f"{letters[name]} = {getattr(self, name)}" for name in names)
 
@@ -42,17 +42,17 @@ class FixedSettings:
 def fixed_settings(
     model: Any, limits: Limits, steps: int | None, samples: int | None, seed: int
 ) -> FixedSettings | None:
-    """Checks and fills in what `export` was given; None for a model without a posterior.
+    """Returns the validated arguments of `export` with defaults; None without latent variables.
 
     Args:
-      model: built.
-      limits: of one request; these settings keep to them.
-      steps: K; None for that of training, or the limit where that is lower.
-      samples: S; None for 100, or the limit where that is lower.
-      seed: int, 0 to 2**31 - 1; 0 for a model without a posterior.
+      model: a built model.
+      limits: bounds on one request, which also bound these settings.
+      steps: K; None for that of training, or the limit if that is lower.
+      samples: S; None for 100, or the limit if that is lower.
+      seed: int, 0 to 2**31 - 1; must be 0 for a model without a posterior.
 
     Raises:
-      ValueError: one of them is out of its range, or the model has no use for it.
+      ValueError: a setting is out of range or not applicable to the model.
     """
     if not has_latent(model):
         for name, value in (("steps", steps), ("samples", samples), ("seed", seed or None)):
@@ -83,11 +83,11 @@ def fixed_settings(
 def with_fixed_settings(
     signature: Signature, name: str, about: str, x: Any, fixed: FixedSettings
 ) -> Signature:
-    """`signature` of its examples alone.
+    """Returns a variant of `signature` whose only input is the examples.
 
     Args:
-      signature: one whose first input is examples, and the others are settings.
-      name, about: of the new one; the settings are added to `about`.
+      signature: a signature whose first input is the examples and whose other inputs are settings.
+      name, about: name and description of the variant; the settings are appended to `about`.
       x: the `Input` of the examples.
       fixed: the settings.
     """
@@ -101,7 +101,7 @@ def with_fixed_settings(
 
 
 def score(elbo: Signature, likelihood: Signature, x: Any, fixed: FixedSettings) -> Signature:
-    """All numbers about an example, with names: what `elbo` and `log_likelihood` answer."""
+    """Returns the signature `score`: the outputs of `elbo` and `log_likelihood` together."""
     parts = [with_fixed_settings(part, "", "", x, fixed) for part in (elbo, likelihood)]
 
     def compute(x):

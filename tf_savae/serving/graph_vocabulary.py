@@ -1,4 +1,4 @@
-"""Tokenise and detokenise inside the exported program."""
+"""Tokenisation and detokenisation inside the exported program."""
 
 import tensorflow as tf
 
@@ -10,7 +10,7 @@ from tf_savae.serving.request_checks import after
 
 __all__ = ["GraphVocabulary"]
 
-# What Python's str.split takes for a blank: RE2's own \s knows ASCII alone.
+# The whitespace characters of Python's str.split; RE2's \s only matches ASCII.
 _BLANKS = (
     r"[\x{09}-\x{0d}\x{1c}-\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}"
     r"\x{205f}\x{3000}]+"
@@ -18,14 +18,14 @@ _BLANKS = (
 
 
 class GraphVocabulary:
-    """`Vocabulary.encode` and `Vocabulary.decode` as operations of a graph.
+    """`Vocabulary.encode` and `Vocabulary.decode` as graph operations.
 
     Args:
       vocabulary: `tf_savae.data.Vocabulary`.
-      most: words of the longest text that is taken.
+      most: maximum number of words in a text.
 
     Attributes:
-      table: the look-up table, which whoever saves a graph has to track.
+      table: the lookup table; code that saves the graph must track it.
 
     >>> words = GraphVocabulary(Vocabulary(["the", "cat"]), most=3)
     >>> words.encode(tf.constant(["the cat", "dog"])).numpy().tolist()
@@ -44,11 +44,11 @@ class GraphVocabulary:
         self.table = tf.lookup.StaticHashTable(pairs, default_value=UNK)
 
     def encode(self, text):
-        """Strings [B] to int32 [B, T]: <s>, the words' ids, </s>, <pad> up to the longest.
+        """Maps strings [B] to int32 [B, T]: <s>, the words' ids, </s>, <pad> to the longest row.
 
-        In the graph it is an error when a string is not UTF-8, or has too many words or bytes.
+        The graph raises an error if a string is not UTF-8 or has too many words or bytes.
         """
-        # "strict" would end the program's run in any case; this names the input.
+        # errors="strict" would fail as well, but its error does not name the input.
         text = self._checked(self._short_enough(text))
         text = tf.strings.strip(tf.strings.regex_replace(text, _BLANKS, " "))
         words = tf.strings.split(text, " ")
@@ -62,7 +62,7 @@ class GraphVocabulary:
         return rows.to_tensor(PAD)
 
     def _short_enough(self, text):
-        """Before anything else: whatever looks at all of a text makes several copies of it."""
+        """Checks the byte length first: operations on a whole text make several copies of it."""
         most = text_bytes(self._most)
         message = f"text: expected at most {self._most} words in at most {most} bytes"
         return after(text, tf.reduce_all(tf.strings.length(text) <= most), message)
@@ -72,7 +72,7 @@ class GraphVocabulary:
         return after(text, tf.reduce_all(clean == text), "text: expected UTF-8, got other bytes")
 
     def decode(self, ids):
-        """int32 [B, T] to strings [B]: words up to the first </s>, without <s> and <pad>."""
+        """Maps int32 [B, T] to strings [B]: words before the first </s>, without <s> and <pad>."""
         ended = tf.cumsum(tf.cast(ids == END, tf.int32), axis=1) > 0
         word = ~ended & (ids != PAD) & (ids != START)
         spaced = tf.constant([f" {token}" for token in self._tokens])

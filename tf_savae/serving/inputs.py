@@ -1,4 +1,4 @@
-"""Inputs that signatures share, with bounds, checks and examples."""
+"""Inputs that are shared by signatures, with bounds, checks and examples."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ class SharedInputs:
     """The inputs of one model's signatures.
 
     Args:
-      model: built.
+      model: a built model.
       limits: `Limits`.
 
     Raises:
@@ -50,7 +50,7 @@ class SharedInputs:
         self._shape, self._dtype = shape, tf.int32 if whole else tf.as_dtype(dtype)
 
     def x(self) -> Input:
-        """A batch of examples as tensors."""
+        """Returns the input of a batch of examples as tensors."""
         about = "examples as the model was trained on"
         if self.takes_text:
             size, words = self._model.decoder.vocabulary_size, self._limits.words
@@ -65,7 +65,7 @@ class SharedInputs:
         )
 
     def joined_x(self) -> Input:
-        """`x` of a signature that has no other input, whose requests a server may join."""
+        """Returns `x` for a signature with no other input, whose requests a server may batch."""
         x = self.x()
         if not self.takes_text:
             return x
@@ -78,7 +78,7 @@ class SharedInputs:
         return np.zeros([1, *(2 if n is None else n for n in self._shape)], self._dtype.name)
 
     def text(self) -> Input:
-        """A batch of examples as strings."""
+        """Returns the input of a batch of examples as strings."""
         most = self._limits
         return Input(
             "text",
@@ -91,35 +91,35 @@ class SharedInputs:
         )
 
     def steps(self) -> Input:
-        """K."""
+        """Returns the input K, the number of refinement steps."""
         most = self._limits.steps
         own = min(getattr(self._model, "inference_steps", 0), most)
         about = f"K, refinement steps, 0 to {most}; in training {own}"
         return _scalar("steps", about, 0, most, own)
 
     def samples(self) -> Input:
-        """S."""
+        """Returns the input S, the number of importance samples."""
         most = self._limits.samples
         return _scalar("samples", f"S, importance samples, 1 to {most}", 1, most, 1)
 
     def length(self) -> int:
-        """T of what `generate` and `reconstruct` write, for decoders that need to be told."""
+        """Returns T of `generate`'s and `reconstruct`'s outputs, for decoders that require it."""
         if self.takes_text or self._shape[0] is None:
             return self._limits.words
         return self._shape[0]
 
     def count(self) -> Input:
-        """n of `generate`."""
+        """Returns the input n of `generate`."""
         most = self._limits.rows
         return _scalar("n", f"how many, 1 to {most}", 1, most, 1)
 
     def seed(self) -> Input:
-        """The seed of all noise."""
+        """Returns the input for the seed of all noise."""
         about = "of all noise, any int32; the same seed, the same answer"
         return Input("seed", tf.int32, [], about, (), np.int32(0))
 
     def temperature(self) -> Input:
-        """What divides the logits of drawn tokens or pixels."""
+        """Returns the input for the sampling temperature, which divides token or pixel logits."""
 
         def known(value):
             possible = (value == 0) | ((value >= _COLDEST) & (value <= _HOTTEST))

@@ -1,4 +1,4 @@
-"""`Limits`: bounds of one request, enforced by the exported program."""
+"""`Limits`: bounds on one request, enforced by the exported program."""
 
 import dataclasses
 
@@ -11,17 +11,17 @@ _BYTES_OF_A_WORD, _BYTES_OF_ANY_TEXT = 64, 4096
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Bounds of one request; what exceeds them is answered with an error that names them.
+    """Bounds on one request; a request that exceeds a bound fails with an error that names it.
 
     Args:
-      rows: B, examples of one request, and n of `generate`.
-      steps: K, refinement steps.
-      samples: S of the importance-weighted likelihood.
-      words: of a text, marks not counted; generated texts end there too. Also bounds its bytes:
-        `text_bytes(words)`.
+      rows: maximum B, the number of examples in one request; also the maximum n of `generate`.
+      steps: maximum K, the number of refinement steps.
+      samples: maximum S of the importance-weighted likelihood.
+      words: maximum number of words in a text, excluding special tokens; also the maximum length
+        of generated texts. The maximum number of bytes is `text_bytes(words)`.
 
     Raises:
-      ValueError: a bound is no positive integer.
+      ValueError: a bound is not a positive integer.
 
     >>> Limits(steps=20).samples
     1000
@@ -38,9 +38,10 @@ class Limits:
 
 
 def text_bytes(words):
-    """Bytes (UTF-8) of the longest text that is looked at where `words` words may be in it.
+    """Returns the maximum number of UTF-8 bytes of a text with at most `words` words.
 
-    Words have no length of their own, and splitting a text into words takes many times its memory.
+    The bound is needed because words have no maximum length, and splitting a text into words needs
+    many times its memory.
 
     >>> text_bytes(12), text_bytes(200)
     (4096, 12800)

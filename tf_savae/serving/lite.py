@@ -1,4 +1,4 @@
-"""`export_lite`: the encoder as a TF Lite program for phones and small machines."""
+"""`export_lite`: export the encoder to TF Lite for mobile and embedded devices."""
 
 import os
 import tempfile
@@ -22,22 +22,23 @@ def export_lite(
 ) -> Path:
     """Writes the encoder, q(z; lambda_0) without refinement (K = 0), as a TF Lite file.
 
-    The file has one signature, `encode`: `x` in, the family's parameters (`mean`, `log_variance`)
-    out, from TF Lite's own operations alone. Shapes are fixed, as the converter takes recurrences
-    with fixed shapes only. x is not checked in the program.
+    The file has one signature, `encode`, which maps `x` to the family's parameters (`mean`,
+    `log_variance`). It uses only TF Lite's built-in operations. Shapes are fixed, since the
+    converter supports recurrences with fixed shapes only. The program does not validate x.
 
     Args:
-      model: with weights and an encoder, whose examples are one tensor.
-      path: of the file, which must not exist.
+      model: a built model with an encoder, whose examples are one tensor.
+      path: path of the file, which must not exist.
       rows: B.
-      length: T of the token rows of a text model, marks and padding included; None for others.
+      length: T of the token rows of a text model, including special tokens and padding; None for
+        other models.
 
     Returns:
       The `Path` of the file.
 
     Raises:
-      ValueError: the model has no weights or no encoder, `length` is missing or has no use, the
-        file exists, or the converter does not take the encoder.
+      ValueError: the model is not built or has no encoder, `length` is missing or not applicable,
+        the file exists or cannot be written, or the converter does not support the encoder.
 
     >>> import tf_savae
     >>> encoder = keras.Sequential([keras.layers.Dense(4)])
@@ -65,7 +66,7 @@ def export_lite(
     incoming = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         incoming.write_bytes(content)
-        os.link(incoming, path)  # Fails where another was faster.
+        os.link(incoming, path)  # Fails if the file was created meanwhile.
     except OSError as error:
         raise ValueError(
             f"path: {path} could not be written: {type(error).__name__}: {error.strerror}."
@@ -76,7 +77,7 @@ def export_lite(
 
 
 def _spec(inputs, rows, length):
-    """The `tf.TensorSpec` of x, all sizes known."""
+    """Returns the fully defined `tf.TensorSpec` of x."""
     x = inputs.x()
     sizes = [validation.positive_int("rows", rows), *x.shape[1:]]
     if length is None and None in sizes:
@@ -100,7 +101,7 @@ def _converted(model, spec, names):
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["encode"])
         try:
             return converter.convert()
-        except Exception as error:  # ConverterError is not public.
+        except Exception as error:  # ConverterError is not a public class.
             last = str(error).strip().splitlines()[-1:]
             raise ValueError(
                 f"model: expected an encoder that TF Lite's converter takes, got "

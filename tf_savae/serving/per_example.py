@@ -1,8 +1,8 @@
-"""Serve each row of a batch as if it were alone, in pure tensors.
+"""Tensor functions that compute each row of a batch independently of the other rows.
 
-A server may put requests together, and a client may send examples in any order: so the noise of a
-row depends on the seed alone, not on the row's place. Row i of every answer here is what the Keras
-model answers for the batch of the one example i.
+A server may batch several requests, and a client may send examples in any order. Therefore the
+noise of a row depends only on the seed, not on the row's index. Row i of every result equals the
+Keras model's result for a batch that consists of example i.
 """
 
 import types
@@ -19,11 +19,11 @@ __all__ = ["Alone", "decoding", "prior_rows"]
 
 
 class Alone:
-    """The answers of a built `SemiAmortizedVAE` about examples x [B, ...]; steps K is a tensor.
+    """Functions of a built `SemiAmortizedVAE` on examples x [B, ...]; steps K is a tensor.
 
     Args:
       model: the model.
-      jit: wraps functions of tensors in XLA, or leaves them as they are.
+      jit: compiles functions of tensors with XLA, or returns them unchanged.
     """
 
     def __init__(self, model, jit):
@@ -35,16 +35,16 @@ class Alone:
         self.code = jit(self._code)
 
     def _encode(self, x):
-        """lambda_0."""
+        """Returns lambda_0."""
         return self.model.encoded_parameters(x)
 
     def _infer(self, x, steps, seed):
-        """lambda_K, as `model.infer` finds it."""
+        """Returns lambda_K, as `model.infer` computes it."""
         problem = self._problem(x, seeds.as_seed(seed), steps)
         return self._refined(problem, problem.encode())
 
     def _elbo(self, x, steps, seed):
-        """The ELBO at lambda_0 and at lambda_K, nats [B]: -`model.negative_elbo`."""
+        """Returns the ELBOs at lambda_0 and lambda_K, nats [B]: minus `model.negative_elbo`."""
         problem = self._problem(x, seeds.as_seed(seed), steps)
         initial = problem.encode()
         refined = self._refined(problem, initial)
@@ -55,7 +55,7 @@ class Alone:
         return elbo(initial, problem.first_seed()), elbo(refined, problem.final_seed())
 
     def _log_likelihood(self, x, samples, steps, seed):
-        """`model.log_likelihood`, float64 nats [B]."""
+        """Returns `model.log_likelihood`, float64 nats [B]."""
         first, second = seeds.split(seed, 2)
         problem = self._problem(x, first, steps)
         refined = self._refined(problem, problem.encode())
@@ -68,9 +68,9 @@ class Alone:
         )
 
     def _code(self, x, steps, seed):
-        """z [B, Z] from the refined posterior, and each row's seed of decoding, [B, 2].
+        """Returns z [B, Z] from the refined posterior and the decoding seed of each row, [B, 2].
 
-        Those of `model.reconstruct`.
+        Both are as in `model.reconstruct`.
         """
         refining, drawing, noise = seeds.split(seed, 3)
         problem = self._problem(x, refining, steps, _first_row)
@@ -94,11 +94,11 @@ class Alone:
 
 
 class _EachAlone(SamplingOverride):
-    """All rows draw with one noise: that of a batch of one.
+    """Sampling in which all rows share the noise of a batch of one.
 
     Args:
       family: the family.
-      key: from a seed to the seed that a batch of one uses; by default the seed itself.
+      key: maps a seed to the seed that a batch of one uses; by default the identity.
     """
 
     def __init__(self, family, key=None):
@@ -106,7 +106,7 @@ class _EachAlone(SamplingOverride):
         self._key = key or (lambda seed: seed)
 
     def draw(self, parameters, seed):
-        """z [B, Z]; differentiable in the parameters. The noise itself is drawn once."""
+        """Returns z [B, Z], differentiable in the parameters; the noise is drawn once."""
         own = self._key(seeds.as_seed(seed))
 
         def one(parameters):
@@ -117,16 +117,16 @@ class _EachAlone(SamplingOverride):
 
 
 def _first_row(seed):
-    """The seed of row 0 where rows have seeds of their own."""
+    """Returns the seed of row 0 when each row has its own seed."""
     return row_seeds(seed, 1)[0]
 
 
 def prior_rows(model, n, seed):
-    """z [n, Z] from the prior and each row's seed of decoding [n, 2]: `model.generate`'s.
+    """Returns z [n, Z] from the prior and decoding seeds [n, 2], as in `model.generate`.
 
     Args:
-      model: with a latent code; without one z is [n, 0].
-      n: a tensor.
+      model: the model; without latent variables, z has shape [n, 0].
+      n: int32 scalar tensor.
       seed: int32 scalar tensor.
     """
     seed = seeds.as_seed(seed)
@@ -137,13 +137,13 @@ def prior_rows(model, n, seed):
 
 
 def decoding(model, jit, options, names):
-    """A function (z [B, Z], seeds [B, 2], *values) -> x for each row.
+    """Returns a function (z [B, Z], seeds [B, 2], *values) -> x for each row.
 
     Args:
-      model: built.
-      jit: wraps functions of tensors in XLA, or leaves them as they are.
-      options: for the decoder's `sample`, always the same.
-      names: of the options whose `values` are tensors.
+      model: a built model.
+      jit: compiles functions of tensors with XLA, or returns them unchanged.
+      options: constant options of the decoder's `sample`.
+      names: names of the options that are passed as the tensors `values`.
     """
 
     def decode(z, own, *values):
@@ -154,6 +154,6 @@ def decoding(model, jit, options, names):
 
 
 def _without_xla(model):
-    """The model's parts for drawing rows, as if it had not been compiled with XLA."""
+    """Returns the model's parts that sampling needs, marked as not compiled with XLA."""
     prior = getattr(model, "prior", None)
     return types.SimpleNamespace(decoder=model.decoder, prior=prior, compiled=False)

@@ -1,8 +1,8 @@
 """Validate requests inside the exported program.
 
-A server hands over whatever it was sent; not even ranks are compared with the signature's. So every
-input loses its static shape first, and every check is an operation of the graph; what is computed
-depends on the checks, and cannot begin before them.
+A server passes on every request without comparing even ranks with the signature. Therefore every
+input first loses its static shape, and every check is an operation of the graph. The computation
+depends on the checks and cannot start before them.
 """
 
 import tensorflow as tf
@@ -23,22 +23,23 @@ __all__ = [
 
 
 def checked_input(tensor, name, shape, *checks, prepare=None):
-    """`tensor` with `shape`, once every check has passed.
+    """Returns `tensor` with the static shape `shape`, after every check has passed.
 
     Args:
-      tensor: as the server fed it.
-      name: for the messages.
-      shape: expected, None where any size will do.
-      checks: functions of the tensor to (true where all is well, message).
-      prepare: maps the tensor of that shape to the one that is checked and returned, or None.
+      tensor: the tensor that the server fed.
+      name: name of the input in error messages.
+      shape: expected shape, None for an arbitrary size.
+      checks: functions tensor -> (bool scalar, true if valid; message).
+      prepare: maps the tensor, after the shape check, to the tensor that is checked and returned;
+        None for no change.
     """
-    # An identity that shape inference cannot see through, or the check below would be optimised
-    # away: the signature promises what it is to check.
+    # An identity that is opaque to shape inference. Otherwise the shape check below would be
+    # optimised away, since the signature already declares that shape.
     tensor = tf.compat.v1.placeholder_with_default(tensor, shape=None)
     fits = _fits(tf.shape(tensor), shape)
     wanted = ", ".join("any" if n is None else str(n) for n in shape)
     tensor = after(tensor, fits, f"{name}: expected shape [{wanted}]")
-    # Reshaped to the shape it has: `ensure_shape` would tell shape inference of its input, too.
+    # Reshaped to its own shape: `ensure_shape` alone would also set the static shape of its input.
     tensor = tf.ensure_shape(tf.reshape(tensor, tf.shape(tensor)), shape)
     if prepare is not None:
         tensor = prepare(tensor)
@@ -49,7 +50,7 @@ def checked_input(tensor, name, shape, *checks, prepare=None):
 
 
 def _fits(actual, shape):
-    """Whether a shape tensor of any length is `shape`."""
+    """Returns whether a shape tensor of any length matches `shape`."""
     wanted = tf.constant([-1 if n is None else n for n in shape], tf.int32)
 
     def compare():
@@ -60,23 +61,23 @@ def _fits(actual, shape):
 
 
 def after(tensor, condition, message):
-    """`tensor`, once `condition` is known to hold; else an error with the message."""
+    """Returns `tensor` after asserting `condition`; fails with `message` otherwise."""
     with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
         return tf.identity(tensor)
 
 
 def within(low, high, hint=""):
-    """A check that a number is from `low` to `high`."""
+    """Returns a check that all values are in [low, high]."""
 
     def check(value):
-        inside = (value >= low) & (value <= high)  # NaN is neither.
+        inside = (value >= low) & (value <= high)  # False for NaN.
         return tf.reduce_all(inside), f"expected a number from {low} to {high}{hint}"
 
     return check
 
 
 def rows_within(most):
-    """A check of the number of examples."""
+    """Returns a check that the number of examples is in [1, most]."""
 
     def check(x):
         rows = tf.shape(x)[0]
@@ -86,13 +87,13 @@ def rows_within(most):
 
 
 def reads_text(decoder):
-    """Whether examples are rows <s> words </s> <pad> of a vocabulary."""
+    """Returns whether examples are token rows <s> words </s> <pad> of a vocabulary."""
     known = getattr(decoder, "vocabulary_size", None) is not None
     return known and hasattr(decoder, "count_tokens")
 
 
 def example_checks(model, limits):
-    """The checks of a batch of examples of this model."""
+    """Returns the checks for a batch of examples of this model."""
     checks = [rows_within(limits.rows)]
     decoder = model.decoder
     size = getattr(decoder, "vocabulary_size", None)
@@ -119,7 +120,7 @@ def _length_within(most):
 
 
 def _is_text(x):
-    """<s> at the beginning, </s> after the last word, <pad> after that, and none elsewhere."""
+    """Checks for <s> first, </s> after the last word, then <pad>, and none of them elsewhere."""
     filled = x != PAD
     padded_at_the_end = tf.reduce_all(filled[:, :-1] | ~filled[:, 1:])
     first = tf.range(tf.shape(x)[1]) == 0
@@ -131,10 +132,10 @@ def _is_text(x):
 
 
 def closed_rows(x):
-    """Token rows with <pad> after the first </s>, whatever stood there.
+    """Returns token rows in which all tokens after the first </s> are replaced by <pad>.
 
-    A server that joins rows of different length fills the shorter ones up with their own first id,
-    which is <s>.
+    A server that batches rows of different lengths pads the shorter ones with their first id, which
+    is <s>.
 
     >>> closed_rows(tf.constant([[2, 5, 3, 2, 2], [2, 5, 6, 7, 3]])).numpy().tolist()
     [[2, 5, 3, 0, 0], [2, 5, 6, 7, 3]]
@@ -153,7 +154,7 @@ def _is_binary(x):
 
 
 def checked_answer(name, tensor):
-    """`tensor`, once it is known to hold no NaN and no infinity: an error beats a wrong answer."""
+    """Returns `tensor` after asserting that it is finite; the graph fails on NaN and infinity."""
     if not tensor.dtype.is_floating:
         return tensor
     finite = tf.reduce_all(tf.math.is_finite(tensor))

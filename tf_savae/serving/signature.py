@@ -1,4 +1,4 @@
-"""`Signature`: inputs with checks, a function of tensors, documented outputs."""
+"""`Signature`: validated inputs, a function of tensors, and documented outputs."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,12 +19,13 @@ class Input:
     'n'
 
     Attributes:
-      name, dtype: as a request has them.
-      shape: list, None where any size will do.
-      about: what it is, with its unit and its bounds.
+      name, dtype: name and dtype of the input in a request.
+      shape: list of sizes, None for an arbitrary size.
+      about: description, with unit and bounds.
       checks: see `request_checks.checked_input`.
-      example: a value, for the warm-up request and the documentation.
-      prepare: maps what was fed, once its shape fits, to what is checked; None for nothing.
+      example: a value for the warm-up request and the documentation.
+      prepare: maps the request's tensor, after the shape check, to the tensor that is checked;
+        None for no change.
     """
 
     name: str
@@ -36,13 +37,13 @@ class Input:
     prepare: Callable | None = None
 
     def spec(self) -> tf.TensorSpec:
-        """The `tf.TensorSpec`."""
+        """Returns the `tf.TensorSpec` of the input."""
         return tf.TensorSpec(self.shape, self.dtype, self.name)
 
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """What is said of one output: name, unit ("nats", or "" for none), meaning.
+    """Documentation of one output: name, unit ("nats", or "" for none), meaning.
 
     >>> Output("bits", "bits", "the negative ELBO").unit
     'bits'
@@ -55,12 +56,13 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """A named function of tensors that a server answers.
+    """A named function of tensors that a server provides.
 
     Attributes:
-      name: as requests name it; about: what it answers.
+      name: name in requests.
+      about: description of the outputs.
       inputs: `Input`s in order.
-      outputs: `Output`s, one for each entry of what `compute` returns.
+      outputs: `Output`s, one for each entry of `compute`'s result.
       compute: maps the checked inputs, in order, to {name: tensor}.
 
     >>> made = Signature("one", "One.", (), (Output("one", "", "1"),), lambda: {"one": tf.ones([])})
@@ -75,7 +77,7 @@ class Signature:
     compute: Callable
 
     def function(self) -> Callable:
-        """The function that is exported: checks, the computation, checks of the answer."""
+        """Returns the exported function: input checks, computation, output checks."""
 
         def run(*tensors):
             pairs = zip(tensors, self.inputs, strict=True)
@@ -88,13 +90,13 @@ class Signature:
         return run
 
     def specs(self) -> list[tf.TensorSpec]:
-        """The `tf.TensorSpec` of each input."""
+        """Returns the `tf.TensorSpec` of each input."""
         return [i.spec() for i in self.inputs]
 
     def joins(self) -> bool:
-        """Whether a server may join requests: every input has the examples' dimension first."""
+        """Returns whether a server may batch requests: every input has a batch dimension first."""
         return all(i.shape and i.shape[0] is None for i in self.inputs)
 
     def example(self) -> dict[str, Any]:
-        """A small request that succeeds: {input: value}."""
+        """Returns a small valid request, {input: value}."""
         return {i.name: i.example for i in self.inputs}

@@ -18,16 +18,16 @@ _NAMES = {DiagonalGaussian: ("mean", "log_variance"), FullCovarianceGaussian: ("
 
 
 def signatures_of(model, inputs, jit, fixed=None):
-    """All signatures on tensors, the one that is served by default first.
+    """Returns all signatures on tensors; the first one is the server's default.
 
     Args:
       model: built `SemiAmortizedVAE` or `AutoregressiveModel`.
       inputs: `SharedInputs`.
-      jit: wraps functions of tensors in XLA, or leaves them as they are.
-      fixed: `FixedSettings`; without them there are no signatures that need some.
+      jit: compiles functions of tensors with XLA, or returns them unchanged.
+      fixed: `FixedSettings`; if None, the signatures that need them are omitted.
     """
     signatures = _on_tensors(model, inputs, jit)
-    # As one function each, which the twin on strings calls too: traced and stored once.
+    # One tf.function each, which the string variant calls too: traced and stored once.
     shared = [
         dataclasses.replace(s, compute=tf.function(s.compute, autograph=False)) for s in signatures
     ]
@@ -66,7 +66,7 @@ def _cannot_sample(decoder):
 
 
 def parameter_names(model, inputs):
-    """What the family's tensors are called: one name for each that the encoder gives."""
+    """Returns the names of the family's parameters, one for each output of the encoder."""
     given = tf.nest.flatten(model.encoded_parameters(tf.constant(inputs.x().example)))
     numbered = tuple(f"parameters_{i}" for i in range(len(given)))
     return _NAMES.get(type(model.family), numbered)
@@ -158,7 +158,7 @@ def _exact_likelihood(model, inputs, jit):
 
 
 def _drawing(model, inputs, jit):
-    """The inputs that become options of the decoder's `sample`, and the function that draws."""
+    """Returns the inputs that are options of the decoder's `sample`, and the sampling function."""
     known = inspect.signature(model.decoder.sample).parameters
     takes = (inputs.temperature(),) if "temperature" in known else ()
     fixed = {"length": inputs.length()} if "length" in known else {}
@@ -196,10 +196,10 @@ def _generate(model, inputs, jit):
 
 
 def text_signature(signature, inputs, vocabulary):
-    """`signature` with strings for token rows, in and out.
+    """Returns the variant of `signature` with strings instead of token rows.
 
     Args:
-      signature: one on token rows.
+      signature: a signature on token rows.
       inputs: `SharedInputs`.
       vocabulary: `GraphVocabulary`.
     """

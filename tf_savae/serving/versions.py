@@ -1,4 +1,4 @@
-"""Numbered version folders of a model server, created atomically."""
+"""Atomic creation of a model server's numbered version folders."""
 
 import contextlib
 import os
@@ -17,17 +17,18 @@ _INCOMING = ".incoming"
 
 @contextlib.contextmanager
 def new_version(base, version=None):
-    """Yields a dict whose "path" is a folder to write, which becomes base/VERSION at the end.
+    """Context that yields {"path": a folder to write}, which is renamed to base/VERSION on exit.
 
-    Until then it stands beside under a hidden name, which servers do not look at. When the body
-    raises, nothing of it is left; when the process is killed, the hidden folder stays.
+    After the context, "path" is the path of the version. Until then the folder has a hidden name in
+    `base`, which servers ignore. If the body raises, the folder is removed. If the process is
+    killed, the hidden folder remains.
 
     Args:
-      base: the model's folder; made if there is none.
-      version: number of the version; by default one more than the largest there is.
+      base: the model's folder; created if it does not exist.
+      version: version number; by default one more than the largest existing version.
 
     Raises:
-      ValueError: the version exists, or base cannot hold versions.
+      ValueError: the version exists, or `base` cannot contain versions or be written.
     """
     base = Path(base)
     _make(base)
@@ -47,7 +48,7 @@ def new_version(base, version=None):
         ) from error
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
-    # From the rename on servers see it: no error here may say that there is nothing.
+    # Servers see the version since the rename, so an error here must not report a failed export.
     sync_folder(base)
 
 
@@ -81,12 +82,12 @@ def _refuse_taken(base, version):
 
 
 def _place(incoming, base, version):
-    """Renames the folder to the version's; the next free one where none was asked for."""
+    """Renames the folder to `version`, or to the next free version if that is None."""
     while True:
         number = version or max(_numbers(base), default=0) + 1
         target = base / str(number)
         try:
-            os.rename(incoming, target)  # Fails where another export was faster.
+            os.rename(incoming, target)  # Fails if a concurrent export was faster.
         except OSError:
             _refuse_taken(base, version)
             if number not in _numbers(base):
@@ -96,7 +97,7 @@ def _place(incoming, base, version):
 
 
 def _sync(folder):
-    """To disk with everything before the rename, which must not overtake it."""
+    """Syncs all files and folders to disk, which must happen before the rename."""
     for path in (folder, *folder.rglob("*")):
         if path.is_file():
             sync_file(path)

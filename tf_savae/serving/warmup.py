@@ -1,36 +1,36 @@
 """Write warm-up requests for TF Serving (`tf_serving_warmup_requests`).
 
-The first run of a signature is slow; a server that finds this file runs each of its requests when
-it loads the model. The file is a TFRecord of PredictionLog messages. Their definitions come with
-the package tensorflow-serving-api, on which this one does not depend: an export would be without
-its warm-up wherever that package is missing, and eight fields are all there is to write. A test
-reads the file with the package's own definitions.
+The first run of a signature is slow. A server that finds this file runs each of its requests when
+it loads the model. The file is a TFRecord of PredictionLog messages. The message definitions are
+part of the package tensorflow-serving-api, which is not a dependency: exports would lack the
+warm-up file wherever the package is missing, and only eight fields have to be written. A test reads
+the file with the package's definitions.
 """
 
 import tensorflow as tf
 
 __all__ = ["prediction_log", "write_warmup"]
 
-# Numbers of the fields, from tensorflow_serving/apis/{prediction_log,predict,model}.proto.
+# Field numbers of tensorflow_serving/apis/{prediction_log,predict,model}.proto.
 _LOG_PREDICT, _PREDICT_REQUEST = 6, 1
 _REQUEST_MODEL, _REQUEST_INPUTS = 1, 2
 _MODEL_NAME, _MODEL_SIGNATURE = 1, 3
-_KEY, _VALUE = 1, 2  # of an entry of a map
+_KEY, _VALUE = 1, 2  # Of a map entry.
 
 
 def write_warmup(path, model_name, requests):
-    """Writes one record for each of `requests`, {signature: {input: value}}."""
+    """Writes one record for each request in `requests`, {signature: {input: value}}."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, inputs in requests.items():
             writer.write(prediction_log(model_name, signature, inputs))
 
 
 def prediction_log(model_name, signature, inputs):
-    """A serialized PredictionLog of one request.
+    """Returns the serialized PredictionLog of one request.
 
     Args:
-      model_name: as the server knows the model.
-      signature: its name.
+      model_name: name of the model on the server.
+      signature: name of the signature.
       inputs: {name: array}.
 
     >>> prediction_log("m", "encode", {})
@@ -46,7 +46,7 @@ def prediction_log(model_name, signature, inputs):
 
 
 def _field(number, content):
-    """A length-delimited field of a protocol buffer."""
+    """Returns a length-delimited field of a protocol buffer."""
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 

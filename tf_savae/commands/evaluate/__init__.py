@@ -1,3 +1,3 @@
-"""What bin/evaluate.py does."""
+"""Implementation of bin/evaluate.py."""
 
 __all__ = []

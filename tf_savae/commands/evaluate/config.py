@@ -12,10 +12,10 @@ _SPLITS = ("train", "valid", "test", "other")
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRunConfig:
-    """What evaluate.py and analyze.py share: which data of a run, and how it refines them.
+    """Settings shared by evaluate.py and analyze.py: the data of a run and its refinement.
 
     Raises:
-      ValueError: a field is out of its range; the message names it.
+      ValueError: a field is out of range; the message names it.
 
     >>> FinishedRunConfig(file="test.txt").split
     'test'
@@ -44,10 +44,10 @@ class FinishedRunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig(FinishedRunConfig):
-    """Everything that decides the numbers of an evaluation.
+    """All settings that affect the results of an evaluation.
 
     Raises:
-      ValueError: a field is out of its range; the message names it.
+      ValueError: a field is out of range; the message names it.
 
     >>> EvaluateConfig(file="test.txt", curve_steps="0,5").curve_steps
     (0, 5)
@@ -109,10 +109,10 @@ class EvaluateConfig(FinishedRunConfig):
 
 @dataclasses.dataclass(frozen=True)
 class AnalyzeConfig(FinishedRunConfig):
-    """Everything that decides the numbers of an analysis.
+    """All settings that affect the results of an analysis.
 
     Raises:
-      ValueError: a field is out of its range; the message names it.
+      ValueError: a field is out of range; the message names it.
 
     >>> AnalyzeConfig(file="test.txt").max_examples
     200
@@ -132,7 +132,10 @@ class AnalyzeConfig(FinishedRunConfig):
 
 
 def numbers(name, value, kind):
-    """A tuple of numbers from one, or from text with commas.
+    """Returns a tuple of numbers from a sequence or from comma-separated text.
+
+    Raises:
+      ValueError: a part is not a number.
 
     >>> numbers("steps", "1, 2", int)
     (1, 2)

@@ -1,4 +1,4 @@
-"""The numbers of an evaluation as JSON-able dicts, in nats per example."""
+"""The results of an evaluation as JSON-serializable dicts, in nats per example."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ __all__ = ["exact_numbers", "gap_numbers", "mean_and_error", "posterior_numbers"
 
 
 def mean_and_error(values):
-    """{"mean", "standard_error"} over examples; the error is None for one example.
+    """Returns {"mean", "standard_error"} over examples; the error is None for one example.
 
     >>> mean_and_error(np.array([1.0, 3.0]))
     {'mean': 2.0, 'standard_error': 1.0}
@@ -24,7 +24,7 @@ def mean_and_error(values):
 
 
 def posterior_numbers(model, split, config, steps, label):
-    """What the posterior after so many steps achieves on a `Split`."""
+    """Returns the measures of the posterior after `steps` refinement steps on a `Split`."""
     dataset, seed = split.dataset(), config.seed
     bounds = evaluate_bounds(model, dataset, steps, seed, label=f"{label}: bound")
     weighted = importance_weighting(
@@ -69,13 +69,13 @@ def _posterior(model, bounds, config):
 
 
 def exact_numbers(model, split, config):
-    """Of a model without a latent code, whose likelihood is exact."""
+    """Returns the measures of a model without latent variables, whose likelihood is exact."""
     nll = importance_weighting(model, split.dataset(), seed=config.seed, label="likelihood").nll
     return {"nll": mean_and_error(nll), **_perplexities(split, nll, "ppl")}
 
 
 def _perplexities(split, nll, name):
-    """Per predicted token, `</s>` counted and not counted; nothing for images."""
+    """Returns perplexities per predicted token, with and without `</s>`; {} for images."""
     if split.corpus is None:
         return {}
     total = float(nll.sum())
@@ -86,7 +86,7 @@ def _perplexities(split, nll, name):
 
 
 def gap_numbers(gap):
-    """Means of an `InferenceGap`, with standard errors over examples."""
+    """Returns the means of an `InferenceGap`, with standard errors over examples."""
     names = (
         "amortized",
         "refined",
@@ -110,7 +110,7 @@ def gap_numbers(gap):
 
 
 def steps_rows(curve):
-    """One dict for each way to infer of a `StepsCurve`; gains are over the first row."""
+    """Returns one dict per inference method of a `StepsCurve`; gains are over the first row."""
     rows = []
     for index, label in enumerate(curve.labels):
         gain = curve.bound[0] - curve.bound[index]

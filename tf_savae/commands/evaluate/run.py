@@ -1,4 +1,4 @@
-"""Evaluation of a finished run: `evaluate_run(config, workdir)`."""
+"""`evaluate_run`: evaluation of a finished run."""
 
 import time
 from typing import Any
@@ -27,20 +27,20 @@ __all__ = ["evaluate_run"]
 def evaluate_run(
     config: EvaluateConfig, workdir: PathLike, output: PathLike | None = None
 ) -> dict[str, Any]:
-    """Evaluates what was trained in `workdir`; nothing that is there is changed.
+    """Evaluates the model of the run in `workdir`; existing files are not modified.
 
     Args:
       config: `EvaluateConfig`.
       workdir: folder of a finished run.
-      output: new or empty folder for report.json, report.txt, pictures with their arrays, and
-        TensorBoard's files; by default WORKDIR/evaluation, or evaluation-2 and so on.
+      output: new or empty folder for report.json, report.txt, figures with their arrays, and
+        TensorBoard files; by default WORKDIR/evaluation, or evaluation-2 and so on.
 
     Returns:
-      The report, a dict as in report.json.
+      The report, a dict with the content of report.json.
 
     Raises:
-      FileNotFoundError, ValueError: the run, the data or the output folder cannot be used; before
-        any long work.
+      FileNotFoundError, ValueError: the run, the data or the output folder is invalid; raised
+        before the evaluation starts.
     """
     began = time.perf_counter()
     run = load_run(workdir)
@@ -79,12 +79,12 @@ def _as_json(config):
 
 
 def _steps(run, config):
-    """K of the refined posterior, also where the system itself does not refine (a plain VAE)."""
+    """Returns K of the refined posterior, also for systems that do not refine (a plain VAE)."""
     return run.model.refinement.last_steps if config.steps == -1 else config.steps
 
 
 def _posteriors(run, split, config):
-    """Numbers of the encoder's posterior, where there is an encoder, and of the refined one."""
+    """Returns the measures of the encoder's posterior, if any, and of the refined posterior."""
     if not run.latent:
         return {"exact": exact_numbers(run.model, split, config)}
     ways = {"encoder": 0, "refined": _steps(run, config)}
@@ -131,12 +131,12 @@ def _curve(run, split, config, folder):
 
 
 def _trained_steps(run):
-    """K in training; a plain VAE has none."""
+    """Returns K of training, which is 0 for a plain VAE."""
     return run.model.inference_steps
 
 
 def _scalars(report):
-    """{name: number} of the report's means, for TensorBoard."""
+    """Returns {name: number} of the report's means, for TensorBoard."""
     flat = {}
     groups = {**report["posteriors"], "gap": report.get("gap", {})}
     for group, numbers in groups.items():

@@ -8,7 +8,7 @@ _GAP = ("inference_gap", "approximation_gap", "amortization_gap", "recovered")
 
 
 def report_text(report):
-    """The whole report, a string with line ends."""
+    """Returns the whole report as a string that ends with a newline."""
     unit = report["unit"]
     lines = [
         f"{report['system']} on {report['examples']:,} {unit}s ({report['split']}); "

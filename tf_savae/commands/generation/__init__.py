@@ -1,3 +1,3 @@
-"""What bin/generate.py does."""
+"""Implementation of bin/generate.py."""
 
 __all__ = []

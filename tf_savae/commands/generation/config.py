@@ -1,4 +1,4 @@
-"""Settings of generate.py, and which of them go together."""
+"""Settings of generate.py, with checks of their combinations."""
 
 import dataclasses
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["GenerateConfig"]
 
 _MODES = ("sample", "reconstruct", "interpolate", "traverse")
 _DECODINGS = ("greedy", "beam", "sample")
-# What only one way of decoding text uses.
+# Settings that apply to one decoding method only.
 _OF_DECODING = {
     "temperature": "sample",
     "top_k": "sample",
@@ -18,7 +18,7 @@ _OF_DECODING = {
     "beam_size": "beam",
     "length_penalty": "beam",
 }
-# What only some modes use.
+# Settings that apply to some modes only.
 _OF_MODES = {
     "latent": ("reconstruct",),
     "path": ("interpolate",),
@@ -31,10 +31,10 @@ _OF_MODES = {
 
 @dataclasses.dataclass(frozen=True)
 class GenerateConfig:
-    """Settings of one call of `generate`; None stands for the default that the help text names.
+    """Settings of one call of `generate`; None means the default stated in the help text.
 
     Raises:
-      ValueError: a setting is out of its range, or means nothing beside the others.
+      ValueError: a setting is out of range, or not applicable in combination with the others.
 
     >>> GenerateConfig(mode="reconstruct", file="test.txt").decoding_or_default()
     'greedy'
@@ -141,19 +141,19 @@ class GenerateConfig:
             raise ValueError("file: rows and steps belong to data, got no --file.")
 
     def mode_or_default(self) -> str:
-        """The mode, "sample" by default."""
+        """Returns the mode, "sample" by default."""
         return self.mode or "sample"
 
     def decoding_or_default(self) -> str:
-        """How text is decoded: sampled in mode "sample", else greedily."""
+        """Returns the decoding method; by default "sample" in mode "sample", else "greedy"."""
         return self.decoding or ("sample" if self.mode_or_default() == "sample" else "greedy")
 
     def count(self) -> int:
-        """n, or its default: how many samples, examples, codes on the way or changes."""
+        """Returns n, or its default: the number of samples, examples, path points or changes."""
         return self.n or (7 if self.mode_or_default() == "traverse" else 10)
 
     def row_numbers(self) -> list[int] | None:
-        """The examples of --file to use, counted from 0; None for those of the other modes."""
+        """Returns the 0-based indices that `rows` selects; None in modes without `rows`."""
         wanted = {"interpolate": 2, "traverse": 1}.get(self.mode_or_default())
         if wanted is None:
             return None
@@ -168,14 +168,14 @@ class GenerateConfig:
         return [number - 1 for number in numbers]
 
     def example_numbers(self, total: int, examples: str) -> list[int]:
-        """The examples of --file that the mode uses, counted from 0.
+        """Returns the 0-based indices of the examples of --file that the mode uses.
 
         Args:
-          total: how many there are.
-          examples: what they are, for the message: "images of a.npz".
+          total: number of examples in the file.
+          examples: description of the examples for the error message, such as "images of a.npz".
 
         Raises:
-          ValueError: `rows` asks for more than there are.
+          ValueError: `rows` has a number greater than `total`.
         """
         numbers = self.row_numbers()
         if numbers is None:
@@ -187,14 +187,14 @@ class GenerateConfig:
         return numbers
 
     def dimension_numbers(self) -> list[int] | None:
-        """The latent dimensions to change; None for all."""
+        """Returns the latent dimensions to change, or None for all."""
         return None if self.dimensions is None else _integers("dimensions", self.dimensions)
 
     def text_options(self, longest: int) -> dict[str, Any]:
-        """The options of a text decoder's `sample`, a dict; `longest` is the default length.
+        """Returns a dict of options for a text decoder's `sample`; `longest`: default length.
 
         Raises:
-          ValueError: an option means nothing with this way of decoding.
+          ValueError: an option is not applicable to the decoding method.
         """
         decoding = self.decoding_or_default()
         for name, wanted in _OF_DECODING.items():
@@ -206,10 +206,10 @@ class GenerateConfig:
         return {"length": self.length or longest, "decoding": decoding, **self._given(_OF_DECODING)}
 
     def image_options(self) -> dict[str, Any]:
-        """The options of an image decoder's `sample`, a dict.
+        """Returns a dict of options for an image decoder's `sample`.
 
         Raises:
-          ValueError: an option belongs to text.
+          ValueError: an option applies to text only.
         """
         of_text = {name for name in _OF_DECODING if name != "temperature"}
         wrong = self._given(of_text | {"decoding", "length", "labels"})

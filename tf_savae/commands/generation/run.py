@@ -14,22 +14,22 @@ __all__ = ["generate"]
 
 
 def generate(config: GenerateConfig, workdir: PathLike) -> list[str] | Path:
-    """Generates what `config` says with the model of a finished run; the run is only read.
+    """Generates texts or images with the model of a finished run; the run is not modified.
 
-    Texts go to standard output or to a file, one a line: words of the vocabulary, without end
-    marks. Images become a PNG with labels, and an .npz of the same name with all arrays: the
-    images, their codes, and the data.
+    Texts are written to standard output or to a file, one per line: words of the vocabulary,
+    without end tokens. Images are written to a PNG file with labels, and to an .npz file of the
+    same name with all arrays: the images, their latent variables, and the data.
 
     Args:
       config: `GenerateConfig`.
       workdir: path of the folder of a finished run.
 
     Returns:
-      The lines, or the path of the PNG.
+      The lines, or the path of the PNG file.
 
     Raises:
-      ValueError: a setting does not fit the run or the data, or an output exists.
-      FileNotFoundError: there is no such run or file.
+      ValueError: a setting is incompatible with the run or the data, or an output file exists.
+      FileNotFoundError: the run or a file does not exist.
     """
     files = _checked_output(config.output)
     run = load_run(workdir)
@@ -42,12 +42,12 @@ def generate(config: GenerateConfig, workdir: PathLike) -> list[str] | Path:
     options = run.task.generation_options(config, run, files)
     x = run.task.read_examples(config, run) if config.file else None
     drawn, labels = _draw(config, run.model, x, options)
-    _checked_output(config.output)  # It may have appeared while this went on.
+    _checked_output(config.output)  # The file may have been created in the meantime.
     return run.task.write_generated(config, run, x, drawn, labels, files)
 
 
 def _checked_output(output):
-    """The path to write and what will stand beside it; refused where anything is in the way."""
+    """Returns the files to write, or None without output; raises ValueError if one exists."""
     if not output:
         return None
     path = Path(output)
@@ -62,7 +62,7 @@ def _checked_output(output):
 
 
 def _draw(config, model, x, options):
-    """`Drawn` and a label for each of its rows."""
+    """Returns `Drawn` and a label for each of its rows."""
     modes = {
         "sample": _sample,
         "reconstruct": _reconstruct,
@@ -72,7 +72,7 @@ def _draw(config, model, x, options):
     settings = {"batch_size": config.batch_size or 32}
     if sys.stderr.isatty():
         settings["label"] = config.mode_or_default()
-    with contextlib.redirect_stdout(sys.stderr):  # Standard output is for what is generated.
+    with contextlib.redirect_stdout(sys.stderr):  # Standard output is reserved for generated text.
         return modes[config.mode_or_default()](config, model, x, {**settings, **options})
 
 
@@ -108,12 +108,12 @@ def _traverse(config, model, x, options):
 
 
 def _means(config, model, x):
-    batch = len(x)  # No more rows than there are: refinement is what costs.
+    batch = len(x)  # No padding rows, since refinement is expensive.
     return generation.posterior_means(
         model, x, config.seed or 0, steps=config.steps, batch_size=batch
     )
 
 
 def _decode(config, model, z, options):
-    """With one noise for all codes: what differs is their doing."""
+    """Decodes all rows of z with common noise, so that outputs differ only because of z."""
     return generation.decode(model, z, config.seed or 0, common_noise=True, **options)

@@ -1,4 +1,4 @@
-"""`SemiAmortizedRefinement` and what it is made of."""
+"""The layer `SemiAmortizedRefinement` and its components."""
 
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
 

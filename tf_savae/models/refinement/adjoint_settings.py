@@ -1,4 +1,4 @@
-"""How gradients cross a refinement layer's steps: by an adjoint object, or by its short forms."""
+"""Settings of a refinement layer's adjoint: an adjoint object, or its short forms."""
 
 from collections.abc import Callable
 
@@ -13,10 +13,11 @@ __all__ = ["HasAdjoint"]
 
 
 class HasAdjoint(MixedIn):
-    """The part of `SemiAmortizedRefinement` that holds the adjoint and its settings.
+    """Mixin of `SemiAmortizedRefinement` for the adjoint and its settings.
 
-    Beside a string the settings are attributes that may be assigned one by one. Beside an object
-    they show what it has and cannot be assigned: another object is.
+    If the adjoint is a string, its settings are attributes that may be assigned separately. If it
+    is an object, these attributes are read-only views of the object's settings; to change them,
+    assign another object.
     """
 
     def _set_adjoint(self, adjoint, **short):
@@ -42,21 +43,22 @@ class HasAdjoint(MixedIn):
                 super().__setattr__(short, setting)
 
     def current_adjoint(self) -> Adjoint:
-        """The adjoint object that the settings describe.
+        """Returns the adjoint object that the settings describe.
 
         Raises:
-          ValueError: settings that were assigned one by one do not fit together.
+          ValueError: settings that were assigned separately are incompatible.
         """
         return self._adjoint_with(steps=max(every(self.steps)))
 
     def product(self) -> str | Callable | None:
-        """The Hessian-vector product that the settings ask for."""
+        """Returns the Hessian-vector product that the settings request."""
         return self.current_adjoint().hvp or self.hvp
 
     def _adjoint_with(self, steps=None, **overrides):
-        """As `current_adjoint`, where `overrides` replace some settings for a call.
+        """Returns the adjoint, with some settings replaced by `overrides` for one call.
 
-        Settings that another adjoint does not take are left out. `steps`: as in `as_adjoint`.
+        Settings that an overriding adjoint does not accept are omitted. `steps`: as in
+        `as_adjoint`.
         """
         adjoint = overrides.pop("adjoint", self.adjoint)
         if isinstance(adjoint, Adjoint):
@@ -71,7 +73,7 @@ class HasAdjoint(MixedIn):
         return as_adjoint(adjoint, steps, **short)
 
     def adjoint_config(self) -> Config:
-        """The constructor's arguments that say how gradients cross the steps."""
+        """Returns the constructor arguments of the adjoint and its settings."""
         if isinstance(self.adjoint, Adjoint):
             return {"adjoint": keras.saving.serialize_keras_object(self.adjoint)}
         config = {name: getattr(self, name) for name in ("adjoint", *SHORT_FORMS)}

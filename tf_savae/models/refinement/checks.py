@@ -19,10 +19,10 @@ __all__ = [
 
 
 def step_sizes(step_size):
-    """A float, or a tuple of floats, one for each parameter tensor.
+    """Returns a float, or a tuple of floats with one for each parameter tensor.
 
     Raises:
-      ValueError: one of them is no number or negative, or a tuple holds 0 or nothing.
+      ValueError: a value is not a number or is negative, or a tuple is empty or contains 0.
 
     >>> step_sizes([0.1, 0.2])
     (0.1, 0.2)
@@ -35,7 +35,7 @@ def step_sizes(step_size):
 
 
 def check_generator(decoder, adjoint):
-    """Raises ValueError for a layer that is no `Decoder`, or lacks the adjoint's derivatives."""
+    """Raises ValueError if `decoder` is not a `Decoder` or lacks derivatives of the adjoint."""
     if decoder is None:
         return
     check_legacy("decoder", decoder)
@@ -49,7 +49,7 @@ def check_generator(decoder, adjoint):
 
 
 def check_given_family(family, latent_size, dtype):
-    """Raises for a family that says the shapes of its parameters, and is none for refinement.
+    """Raises ValueError if a family that declares parameter shapes is invalid for refinement.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> check_given_family(DiagonalGaussian(), 2, "float32")
@@ -58,13 +58,13 @@ def check_given_family(family, latent_size, dtype):
         return
     try:
         parameters = family.zeros(1, latent_size, dtype)
-    except NotImplementedError:  # A plain function: it is asked at the first batch.
+    except NotImplementedError:  # A plain function: checked on the first batch.
         return
     check_family(family, parameters)
 
 
 def checked_prior(prior):
-    """Returns a `Prior` or None, or raises ValueError.
+    """Returns `prior`, a `Prior` or None; raises ValueError for other values.
 
     >>> checked_prior(None)
     """
@@ -81,7 +81,8 @@ def _momentum(value):
     return validation.unit_interval("momentum", value, closed=False)
 
 
-# What may be assigned later, with the check of each; whether they fit together is seen in use.
+# Settings that may be assigned later, with their checks. Compatibility is checked when they are
+# used.
 CHANGEABLE = {
     "steps": as_steps,
     "update": lambda rule: rule,

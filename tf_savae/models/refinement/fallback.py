@@ -1,7 +1,7 @@
-"""Fall back to lambda_0, per example, where refinement made the ELBO worse.
+"""Fall back to lambda_0, per example, if refinement made the ELBO worse.
 
-Both ends see the same noise, and another one than the ELBO that is reported: choosing the better
-end by that one's own noise would make its average too good.
+Both ends are evaluated with the same noise. The reported ELBO uses different noise: if the better
+end were chosen with that noise, the average reported ELBO would be biased upwards.
 """
 
 import tensorflow as tf
@@ -11,24 +11,24 @@ from tf_savae.svi import per_example
 
 __all__ = ["better_of"]
 
-_COMPARISON = 2**30 + 1  # A stream of noise that no step has: steps count from 0.
+_COMPARISON = 2**30 + 1  # A noise stream that no step uses: steps count from 0.
 
 
 def better_of(negative_elbo, initial, refined, theta, seed, samples):
-    """Per example, `refined`, or `initial` where that has the lower negative ELBO.
+    """Returns, per example, `refined`, or `initial` if its negative ELBO is lower.
 
-    The choice is a constant of every derivative: a gradient goes to the chosen end alone, which is
-    the exact gradient of the result wherever the two ends do not tie.
+    The choice is treated as a constant in derivatives: gradients go to the chosen end only. This is
+    the exact gradient of the result unless both ends have equal values.
 
     Args:
       negative_elbo: (parameters, theta, seed) -> [B], nats.
       initial, refined: nests of tensors [B, ...].
-      theta: nest, as `negative_elbo` takes it.
-      seed: int or stateless seed [2]; that of the refinement.
-      samples: draws of noise that the two are compared by, averaged.
+      theta: nest, the argument of `negative_elbo`.
+      seed: int or stateless seed [2], the seed of the refinement.
+      samples: number of noise samples over which each value is averaged.
 
     Returns:
-      (nest like `refined`, fell_back bool [B]). A refined end whose value is NaN or infinite counts
+      (nest like `refined`, fell_back bool [B]). A refined end with a NaN or infinite value counts
       as worse.
 
     >>> def cost(parameters, theta, seed):
@@ -41,7 +41,8 @@ def better_of(negative_elbo, initial, refined, theta, seed, samples):
     fixed = tf.nest.map_structure(tf.stop_gradient, (initial, refined, theta))
     noise = seeds.fold(seed, _COMPARISON)
     before, after = (_average(negative_elbo, end, fixed[2], noise, samples) for end in fixed[:2])
-    # Not ~(after <= before): TensorFlow's graph optimizer makes that after > before, NaN or not.
+    # Not ~(after <= before): TensorFlow's graph optimizer rewrites it to after > before, which
+    # differs for NaN.
     fell_back = (after > before) | ~tf.math.is_finite(after)
 
     def chosen(old, new):
@@ -51,7 +52,7 @@ def better_of(negative_elbo, initial, refined, theta, seed, samples):
 
 
 def _average(negative_elbo, parameters, theta, noise, samples):
-    """[B]: over the draws, in a loop, so that the time to compile does not grow with them."""
+    """Returns the average [B] over the samples; a loop keeps compile time constant in them."""
     first = tf.nest.flatten(parameters)[0]
     zeros = tf.zeros(tf.shape(first)[:1], first.dtype)
     zeros.set_shape(first.shape[:1])

@@ -34,53 +34,56 @@ from tf_savae.svi.short_forms import SHORT_FORMS
 __all__ = ["SemiAmortizedRefinement"]
 
 
-_TRIED_ROWS = 32  # Where a call's number of examples is unknown.
+_TRIED_ROWS = 32  # Batch size of measurements if a call's number of examples is unknown.
 
 
 @register
 class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.layers.Layer):
-    """Refines variational parameters by K SVI steps, differentiably (Kim et al. 2018).
+    """Layer that refines variational parameters by K differentiable SVI steps (Kim et al. 2018).
 
-    Inside `SemiAmortizedVAE` it only holds how to refine. In any other Keras model give it the
-    `decoder` and call it between encoder and decoder: `refined = layer(parameters, x)`; gradients
-    then reach the encoder, the decoder's weights and, if learned, the step sizes.
+    Inside `SemiAmortizedVAE` the layer only stores the settings of refinement. In other Keras
+    models, pass it the `decoder` and call it between encoder and decoder:
+    `refined = layer(parameters, x)`. Gradients then reach the encoder, the decoder's weights and,
+    if they are learned, the step sizes.
 
     Args:
-      steps: K >= 0; inside a `SemiAmortizedVAE` also a schedule {training step: K from there on},
-        such as {0: 0, 2000: 5} for a VAE first. Inference takes the last K.
-      step_size: length of a step, per example (the reference code's 1 on a batch mean of 32 is
-        1 / 32 here). A number, or one number per parameter tensor of the family; 0.02 by default.
+      steps: K >= 0. Inside a `SemiAmortizedVAE` also a schedule {training step: K from that step
+        on}, such as {0: 0, 2000: 5} to begin as a VAE. Inference uses the last K.
+      step_size: step size per example (the reference code's 1 on a batch mean of 32 is 1 / 32
+        here). A number, or one number per parameter tensor of the family; 0.02 by default.
       momentum: in [0, 1).
-      clip_norm: bound on each example's SVI gradient; None does not clip.
-      update: the update rule instead of these three: `svi.Momentum`, `svi.NaturalGradient`,
-        `svi.LearnedSteps`, `svi.LearnedUpdate` or one of your own (`tf_savae.svi.update`). A rule
-        that is a Keras layer is trained with the model, through the exact adjoint.
-      adjoint: how gradients cross the steps: `svi.Exact`, `svi.Truncated`, `svi.Unrolled`,
-        `svi.Stop`, or their short forms "exact", "truncated", "unrolled", "stop".
-      hvp, keep, truncate, adjoint_clip_norm, keep_budget: beside a string alone, short forms of the
-        settings hvp, residuals, depth, clip_norm and budget of the objects. keep is "auto" by
-        default: before the first training step it chooses the most that fits into memory, and logs
-        the sizes. hvp is "auto" too, which matters where nothing is kept: it measures both exact
-        products then.
-      samples: S, posterior samples per step, averaged.
-      antithetic: samples in pairs z and 2 mean - z, S even and the family symmetric: less noise for
-        the same cost, in the gradient of the mean most of all.
-      fall_back: draws of noise, the same for both ends, by which each example's refined ELBO is
-        compared with that at lambda_0; where it is worse (or NaN) the example keeps lambda_0, and
-        gradients go there. 8 is enough to see a refinement that explodes. 0 never compares, as the
-        paper; each draw costs two passes through the decoder.
-      learn_step_size: makes the step sizes weights (their logarithms), trained with the rest.
-      decoder, prior, family: the generator, for use outside `SemiAmortizedVAE`; the prior is the
-        standard normal and the family the diagonal Gaussian by default.
-      seed: int, from which calls that get no seed draw theirs.
+      clip_norm: maximum norm of each example's SVI gradient; None for no clipping.
+      update: update rule that replaces the three settings above: `svi.Momentum`,
+        `svi.NaturalGradient`, `svi.LearnedSteps`, `svi.LearnedUpdate` or a custom rule
+        (`tf_savae.svi.update`). A rule that is a Keras layer is trained with the model, through the
+        exact adjoint.
+      adjoint: how gradients are propagated through the steps: `svi.Exact`, `svi.Truncated`,
+        `svi.Unrolled`, `svi.Stop`, or the short forms "exact", "truncated", "unrolled", "stop".
+      hvp, keep, truncate, adjoint_clip_norm, keep_budget: short forms of the settings hvp,
+        residuals, depth, clip_norm and budget of the adjoint objects; only valid if `adjoint` is a
+        string. keep is "auto" by default: before the first training step, the largest choice that
+        fits into memory is selected, and the sizes are logged. hvp is also "auto" by default: if
+        nothing is kept, both exact products are measured.
+      samples: S, the number of posterior samples per step, which are averaged.
+      antithetic: whether samples come in pairs z and 2 mean - z. Requires an even S and a symmetric
+        family. Reduces the variance at the same cost, mainly that of the mean's gradient.
+      fall_back: number of noise samples, shared by both ends, with which each example's refined
+        ELBO is compared with its ELBO at lambda_0. If the refined ELBO is worse or NaN, the example
+        keeps lambda_0 and its gradients go to lambda_0. 8 suffices to detect a diverging
+        refinement. 0, as in the paper, disables the comparison. Each sample costs two decoder
+        passes.
+      learn_step_size: whether the logarithms of the step sizes are trainable weights.
+      decoder, prior, family: the generator, for use outside `SemiAmortizedVAE`; by default the
+        prior is the standard normal and the family the diagonal Gaussian.
+      seed: int from which the seeds of calls without a seed are derived.
 
-    Inside `SemiAmortizedVAE` any of these but `decoder`, `prior`, `learn_step_size` and an `update`
-    rule with weights may be assigned later, and takes effect at the model's next call. In another
-    Keras model, which would go on with the old value, assigning raises once the layer is part of a
-    compiled step.
+    Inside `SemiAmortizedVAE` all settings except `decoder`, `prior`, `learn_step_size` and an
+    `update` rule with weights may be assigned later. The assignment takes effect at the model's
+    next call. Other Keras models would continue with the old value; there, assigning raises once
+    the layer is part of a compiled step.
 
     Raises:
-      ValueError: an argument is out of its range.
+      ValueError: an argument is out of range.
 
     >>> layer = SemiAmortizedRefinement(steps=3, step_size=0.1)
     >>> layer.get_config()["steps"]
@@ -112,7 +115,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         antithetic: bool = False,
         **kwargs: Any,
     ) -> None:
-        # Variational parameters and data keep full precision whatever the decoder computes in.
+        # Variational parameters and data keep full precision under every policy of the decoder.
         super().__init__(**{"autocast": False, **kwargs})
         self.steps = as_steps(steps)
         self._set_rule(update, step_size, momentum, clip_norm, learn_step_size)
@@ -124,7 +127,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         check_generator(decoder, self.current_adjoint())
         self.decoder, self.prior = decoder, checked_prior(prior)
         self.family = as_family(family)
-        if self.antithetic:  # Of a SemiAmortizedVAE the family is the model's.
+        if self.antithetic:  # Inside a SemiAmortizedVAE the family is the model's.
             check_antithetic(self.family if decoder else DiagonalGaussian(), self.samples)
         self.seed = seeds.plain_seed(seed)
         self.seed_generator = None if decoder is None else keras.random.SeedGenerator(self.seed)
@@ -141,7 +144,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         super().__setattr__(name, value)
 
     def check_settings(self) -> None:
-        """Raises ValueError unless settings that were assigned one by one fit together."""
+        """Raises ValueError if settings that were assigned separately are incompatible."""
         self.current_adjoint()
         if self.antithetic and self.decoder is not None:
             check_antithetic(self.family, self.samples)
@@ -149,7 +152,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
     def refine(
         self, negative_elbo: NegativeElbo, initial: Nest, theta: Nest, seed: Seed, **overrides: Any
     ) -> Any:
-        """`tf_savae.svi.refine` with this layer's settings; `overrides` replace some of them."""
+        """Calls `tf_savae.svi.refine` with this layer's settings; `overrides` take precedence."""
         refined, trace, _ = self.refine_or_fall_back(
             negative_elbo, initial, theta, seed, **overrides
         )
@@ -158,11 +161,11 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
     def refine_or_fall_back(
         self, negative_elbo: NegativeElbo, initial: Nest, theta: Nest, seed: Seed, **overrides: Any
     ) -> tuple[Nest, Trace | None, tf.Tensor | None]:
-        """As `refine`.
+        """Refines as `refine` does, and returns which examples fell back to `initial`.
 
         Returns:
-          (refined nest; `Trace`, or None where none was asked for; bool [B], which examples fell
-          back to `initial`, or None where `fall_back` is 0).
+          (refined nest; `Trace`, or None if it was not requested; bool [B], whether an example
+          fell back to `initial`, or None if `fall_back` is 0).
         """
         settings = self._settings(initial, **overrides)
         samples = settings.pop("fall_back")
@@ -178,7 +181,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         return refined, trace, fell_back
 
     def _settings(self, initial, **overrides):
-        """The arguments of `tf_savae.svi.refine`, and `fall_back`."""
+        """Returns the arguments of `tf_savae.svi.refine`, and `fall_back`."""
         names = ("adjoint", *SHORT_FORMS)
         crossing = {name: overrides.pop(name) for name in names if name in overrides}
         settings = {
@@ -191,7 +194,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         settings |= overrides
         if self.antithetic and settings["samples"] == 1:
             check_antithetic(self.family, 1)
-        if isinstance(settings["steps"], int):  # Of a schedule, K may be less than a depth.
+        if isinstance(settings["steps"], int):  # In a schedule, K may be smaller than the depth.
             settings["adjoint"] = settings["adjoint"].for_steps(settings["steps"])
         return settings
 
@@ -202,14 +205,14 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
     def call(
         self, parameters: Nest, x: Nest, seed: Seed | None = None, training: bool = False
     ) -> Nest:
-        """Refined parameters for the examples x, using the layer's own decoder.
+        """Returns the refined parameters of the examples x, using the layer's own decoder.
 
         Args:
           parameters: the encoder's nest of tensors [B, ...].
-          x: what the decoder takes.
-          seed: int or stateless seed [2]; by default another at each training call (drawn from
-            the layer's `seed`), and always the same one otherwise.
-          training: whether the decoder's dropout is on during refinement.
+          x: nest of data [B, ...], as the decoder expects it.
+          seed: int or stateless seed [2]. By default, a new seed is drawn from the layer's `seed`
+            at each training call; other calls always use the same seed.
+          training: whether the decoder's dropout is active during refinement.
         """
         if not tf.executing_eagerly():
             self.__dict__["_is_traced"] = True
@@ -235,15 +238,16 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         return self.refine(elbo, parameters, theta, inner, **chosen)
 
     def _choose_programs(self, parameters, x):
-        """What steps keep and the exact product, for zeros of this call's shapes; {} for no steps.
+        """Returns the residuals to keep and the exact product, chosen on zeros of these shapes.
 
-        Where the number of examples is unknown, nothing is kept, and products are tried on 32.
+        Returns {} if there are no steps. If the number of examples is unknown, nothing is kept,
+        and the products are measured on 32 examples.
         """
         adjoint = self.current_adjoint()
         if adjoint.hvp is None or not self.steps:
             return {}
         rows = tf.nest.flatten(parameters)[0].shape[0]
-        if rows is None:  # What a step would keep is unknown.
+        if rows is None:  # The size of the residuals is unknown.
             rows = _TRIED_ROWS
             if adjoint.residuals == "auto":
                 adjoint = adjoint.with_residuals(None)
@@ -262,8 +266,8 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
                 samples=self.samples,
             )
 
-        # `call` may be being traced. A thread starts outside of any graph, as does
-        # `tf.init_scope`, which however suspends accumulators: forward mode would give zeros.
+        # `call` may be running inside a trace. A new thread is outside of any graph.
+        # `tf.init_scope` is too, but it suspends accumulators: forward mode would return zeros.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             return pool.submit(chosen).result()
 
@@ -279,7 +283,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         return StandardNormalPrior(size, dtype=self.dtype_policy)
 
     def _ensure_decoder(self, parameters, x):
-        """Makes the decoder's weights, outside any graph, from examples of one row."""
+        """Builds the decoder, outside any graph, on a batch of one example."""
         if self.decoder is None:
             raise ValueError(
                 "SemiAmortizedRefinement: called outside SemiAmortizedVAE without a decoder; "
@@ -303,13 +307,13 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
             check_prior(prior, self.family, example)
 
     def get_build_config(self) -> Config | None:
-        """The shapes from which a loaded layer makes its own and its decoder's weights."""
+        """Returns the shapes from which a loaded layer builds itself and its decoder."""
         if self._example is None:
             return None
         return {"example": keras.saving.serialize_keras_object(self._example)}
 
     def build_from_config(self, config: Config) -> None:
-        """Makes the weights of a loaded layer."""
+        """Builds a loaded layer."""
         example = keras.saving.deserialize_keras_object(config["example"])
         self._ensure_decoder(zeros_of(example["parameters"]), zeros_of(example["x"]))
         if not self.built:
@@ -335,7 +339,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
         if isinstance(config.get("adjoint", ""), str):
-            config.setdefault("keep", None)  # Earlier versions had no choice.
-        if config.get("adjoint") == "unrolled":  # Of an earlier version, which took no notice.
+            config.setdefault("keep", None)  # Earlier versions kept nothing.
+        if config.get("adjoint") == "unrolled":  # Earlier versions ignored adjoint_clip_norm here.
             config["adjoint_clip_norm"] = None
         return cls(**config)

@@ -1,4 +1,4 @@
-"""Choose the program of the exact adjoint on real shapes: what is kept, and which product."""
+"""Choose the exact adjoint's residuals and Hessian-vector product on the actual shapes."""
 
 from tf_savae.autodiff import residuals
 from tf_savae.core import seeds
@@ -9,15 +9,15 @@ from tf_savae.svi.hvp import METHODS
 
 __all__ = ["LEVELS", "Programs", "choose_programs", "differentiates_twice", "uses_products"]
 
-LEVELS = (None, *residuals.LEVELS)  # From the least memory on.
+LEVELS = (None, *residuals.LEVELS)  # In order of increasing memory.
 
 
 class Programs:
-    """The program of one model.
+    """The Hessian-vector product and residuals that one model's training uses.
 
     Attributes:
-      hvp: the Hessian-vector product, a name or function; "auto" until that is decided.
-      keep: what steps keep, where it has been decided for "auto"; until then "auto".
+      hvp: the Hessian-vector product, a name or function; "auto" until it is chosen.
+      keep: the residuals that steps keep, if they were chosen automatically; "auto" until then.
 
     >>> from tf_savae.models.refinement.layer import SemiAmortizedRefinement
     >>> chosen = Programs(SemiAmortizedRefinement(steps=3))
@@ -30,12 +30,12 @@ class Programs:
         self.reset()
 
     def reset(self):
-        """Takes the refinement layer's settings."""
+        """Returns to the refinement layer's settings."""
         self._configured = self._settings()
         self.hvp, self.keep = self._configured[0], "auto"
 
     def follow(self):
-        """Forgets what was decided for other settings of the layer."""
+        """Discards choices that were made for earlier settings of the layer."""
         before, now = self._configured, self._settings()
         if before[0] != now[0]:
             self.reset()
@@ -43,33 +43,33 @@ class Programs:
             self._configured, self.keep = now, "auto"
 
     def _settings(self):
-        """The product asked for, and what the size of what is kept depends on."""
+        """Returns the requested product, and the settings that determine the residuals' size."""
         layer = self._refinement
         adjoint = layer.current_adjoint()
         most = max(every(layer.steps))
         return layer.product(), most, layer.samples, adjoint.residuals, adjoint.budget
 
     def take_product(self, hvp):
-        """Takes a product that somebody names."""
+        """Sets the Hessian-vector product to `hvp`."""
         self.hvp, self.keep = hvp, "auto"
 
     @property
     def residuals(self):
-        """What steps keep, as it was decided or else asked for."""
+        """The residuals that steps keep: the choice that was made, or else the setting."""
         asked = self._refinement.current_adjoint().residuals
         return asked if self.keep == "auto" else self.keep
 
     def undecided(self):
-        """Whether a batch has to decide something."""
+        """Returns whether a choice remains to be made on a batch."""
         keep = self.residuals
         return keep == "auto" or (keep is None and self.hvp == "auto")
 
     def overrides(self):
-        """What `SemiAmortizedRefinement.refine` is told."""
+        """Returns the overrides for `SemiAmortizedRefinement.refine`."""
         return {"hvp": self.hvp} | ({} if self.keep == "auto" else {"keep": self.keep})
 
     def decide(self, model, batch):
-        """Decides for a batch of data, a nest of tensors [B, ...], what has not been decided."""
+        """Makes the remaining choices on a batch of data, a nest of tensors [B, ...]."""
         if self._refinement.current_adjoint().residuals == "auto" and not self.undecided():
             return
         adjoint = self._refinement.current_adjoint().with_hvp(self.hvp)
@@ -92,25 +92,25 @@ class Programs:
 
 
 def uses_products(objective, refinement):
-    """Whether training runs algorithm 1's backward pass, with Hessian-vector products."""
+    """Returns whether training runs algorithm 1's backward pass, with Hessian-vector products."""
     return _crosses(objective, refinement) and refinement.current_adjoint().hvp is not None
 
 
 def differentiates_twice(objective, refinement):
-    """Whether training takes second derivatives of the decoder."""
+    """Returns whether training computes second derivatives of the decoder."""
     return _crosses(objective, refinement) and refinement.current_adjoint().differentiates_twice
 
 
 def _crosses(objective, refinement):
-    """Whether gradients cross any refinement steps."""
+    """Returns whether gradients are propagated through any refinement steps."""
     return objective.crosses_refinement and any(every(refinement.steps))
 
 
 def choose_programs(adjoint, negative_elbo, initial, theta, *, steps, samples, jit_compile=None):
-    """{"keep": what steps keep, "hvp": the product}, the same in all processes of a strategy.
+    """Returns {"keep": residuals, "hvp": product}, equal in all processes of a strategy.
 
-    The most is kept that fits into memory, on all of them. The product is measured where nothing is
-    kept and it is "auto"; where something is, that says which it is.
+    The largest residuals that fit into memory in all processes are kept. An "auto" product is
+    measured if nothing is kept; otherwise the residuals determine it.
 
     Args:
       adjoint: `svi.Exact` or `svi.Truncated`.
@@ -118,7 +118,7 @@ def choose_programs(adjoint, negative_elbo, initial, theta, *, steps, samples, j
       jit_compile: whether training is compiled by XLA.
 
     Raises:
-      ValueError: what cannot be done without does not fit into memory.
+      ValueError: the minimum that the adjoint requires does not fit into memory.
     """
     options = dict(steps=steps, samples=samples, adjoint=adjoint)
     keep = choose_residuals(negative_elbo, initial, theta, **options) if steps else None
@@ -126,7 +126,7 @@ def choose_programs(adjoint, negative_elbo, initial, theta, *, steps, samples, j
     hvp = adjoint.hvp
     if keep is None and hvp == "auto":
         fastest = fastest_hvp(negative_elbo, initial, theta, jit_compile=jit_compile)
-        # Clocks differ between processes.
+        # Measured times differ between processes.
         names = sorted(METHODS)
         hvp = names[int(distribution.agreed(names.index(fastest)))]
     elif hvp == "auto":

@@ -1,4 +1,4 @@
-"""K as a schedule over training steps; each value is traced and compiled once."""
+"""Schedules of K over training steps; each value of K is traced and compiled once."""
 
 import contextlib
 
@@ -20,10 +20,11 @@ __all__ = [
 
 
 def as_steps(steps):
-    """Normalises K: an int, or a dict {training step: K from there on} in order of the steps.
+    """Returns K as an int or as a dict {training step: K from that step on}, sorted by step.
 
     Raises:
-      ValueError: a K or training step is no integer >= 0, or none stands at training step 0.
+      ValueError: a K or a training step is not an integer >= 0, or a schedule has no entry for
+        training step 0.
 
     >>> as_steps({1000: 5, 0: 0})
     {0: 0, 1000: 5}
@@ -43,12 +44,12 @@ def as_steps(steps):
 
 
 def _as_int(first):
-    """A dict's key as an int: JSON makes strings of them."""
+    """Returns a dictionary key as an int, since JSON stores keys as strings."""
     return int(first) if isinstance(first, str) and first.isdigit() else first
 
 
 def every(steps):
-    """All values of K, in order.
+    """Returns all values of K, in order.
 
     >>> every({0: 0, 1000: 5}), every(3)
     ([0, 5], [3])
@@ -57,7 +58,7 @@ def every(steps):
 
 
 def last(steps):
-    """The last K, which inference uses.
+    """Returns the last K, which is the default of inference.
 
     >>> last({0: 0, 1000: 5})
     5
@@ -66,7 +67,7 @@ def last(steps):
 
 
 def steps_at(steps, step):
-    """K at training step `step`, counted from 0.
+    """Returns K at training step `step`, counted from 0.
 
     >>> [steps_at({0: 0, 1000: 5}, step) for step in (999, 1000)]
     [0, 5]
@@ -77,7 +78,7 @@ def steps_at(steps, step):
 
 
 def check_executions(steps, steps_per_execution):
-    """Raises ValueError where K would have to change within one execution of several steps.
+    """Raises ValueError if K changes within one execution of `steps_per_execution` steps.
 
     >>> check_executions({0: 0, 1000: 5}, 10)
     """
@@ -93,11 +94,11 @@ def check_executions(steps, steps_per_execution):
 
 @contextlib.contextmanager
 def training(model, step=None):
-    """Context of a training step or loop; afterwards `steps_now` is K of inference again.
+    """Context of a training step or loop; on exit `steps_now` returns K of inference again.
 
     Args:
       model: a `SemiAmortizedVAE`.
-      step: number of the training step; None for a loop with `FollowSchedule`.
+      step: index of the training step; None for a loop with `FollowSchedule`.
     """
     try:
         _set_steps(model, step)
@@ -107,7 +108,7 @@ def training(model, step=None):
 
 
 def steps_now(model):
-    """K of the current training step, or outside of training the last K."""
+    """Returns K of the current training step, or the last K outside of training."""
     now = model.__dict__.get("_training_steps")
     return last(model.refinement.steps) if now is None else now
 
@@ -118,9 +119,10 @@ def _set_steps(model, step):
 
 
 class FollowSchedule(keras.callbacks.Callback):
-    """Sets the model's K before each training step, by the optimizer's count of batches.
+    """Sets the model's K before each training step, from the optimizer's count of batches.
 
-    Keras has turned the last batch's logs into numbers by then: to read the count is no wait.
+    Reading the count does not add a synchronisation: Keras has already converted the logs of the
+    last batch to numbers.
     """
 
     def on_train_batch_begin(self, batch, logs=None):

@@ -1,4 +1,4 @@
-"""Resolve the update rule of a refinement layer: a rule, or the settings of `Momentum`."""
+"""Update rule of a refinement layer: a rule object, or the settings of `Momentum`."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ from tf_savae.svi.rule_checks import as_rule, check_rule
 __all__ = ["HasUpdateRule"]
 
 _STEP_SIZE = 0.02  # Near the reference code's 1 on a batch mean of 50.
-_SHORT_FORMS = ("step_size", "momentum", "clip_norm")  # Of `Momentum`; None with an update rule.
-_DEFAULTS = {"momentum": 0.5, "clip_norm": 5.0}  # Not used beside an update rule.
+_SHORT_FORMS = ("step_size", "momentum", "clip_norm")  # None with an update rule.
+_DEFAULTS = {"momentum": 0.5, "clip_norm": 5.0}  # Not used with an update rule.
 
 
 class HasUpdateRule(MixedIn):
-    """The part of `SemiAmortizedRefinement` that holds the update rule and its weights."""
+    """Mixin of `SemiAmortizedRefinement` for the update rule and its weights."""
 
     def _set_rule(self, update, step_size, momentum, clip_norm, learn_step_size):
-        """Either an update rule, or the settings of `Momentum`."""
+        """Stores either the update rule or the settings of `Momentum`."""
         self.learn_step_size = validation.boolean("learn_step_size", learn_step_size)
         if update is not None:
             short = {"step_size": step_size, "momentum": momentum, "clip_norm": clip_norm}
@@ -61,7 +61,7 @@ class HasUpdateRule(MixedIn):
                 super().__setattr__(short, None)
 
     def _check_exchange(self, rule):
-        """Raises unless the rule of a built layer may be replaced by another one."""
+        """Raises ValueError unless the rule of a layer may be replaced by `rule`."""
         old = self.__dict__["update"]
         if rule is old:
             return
@@ -91,14 +91,14 @@ class HasUpdateRule(MixedIn):
         self.built = True
 
     def _tensor_count(self):
-        """How many step sizes are learned: one for each of the family's tensors."""
+        """Returns the number of learned step sizes: one for each of the family's tensors."""
         try:
             return len(tf.nest.flatten(self.family.zeros(1, 1)))
-        except NotImplementedError:  # A plain function, which cannot say: one for all tensors.
+        except NotImplementedError:  # A plain function has no shapes: one size for all tensors.
             return 1 if isinstance(self.step_size, float) else len(self.step_size)
 
     def current_step_size(self, initial: Nest) -> Nest:
-        """The step sizes in the form `refine` takes."""
+        """Returns the step sizes in the form that `refine` expects."""
         sizes = self.step_size
         if self.learn_step_size:
             if not self.built:
@@ -119,29 +119,30 @@ class HasUpdateRule(MixedIn):
 
     @property
     def last_steps(self) -> int:
-        """K, or the last K of a schedule: that of inference."""
+        """K, or the last K of a schedule, which inference uses."""
         return last(self.steps)
 
     def rule(self, initial: Nest) -> Any:
-        """The update rule for parameters like `initial`, a nest of tensors [B, ...]."""
+        """Returns the update rule for parameters like `initial`, a nest of tensors [B, ...]."""
         if self.update is not None:
             return self.update
         return Momentum(self.current_step_size(initial), self.momentum, self.clip_norm)
 
     def build_rule(self, initial: Nest) -> None:
-        """Makes the weights of a rule that is a layer; raises where the rule does not fit.
+        """Validates the update rule, and builds it if it is a layer.
 
         Args:
           initial: nest of tensors [B, ...], the variational parameters of some examples.
 
         Raises:
-          ValueError: the rule changes shapes or mixes examples, or does not fit the parameters.
+          ValueError: the rule changes shapes, mixes examples, or is incompatible with the
+            parameters.
         """
         _refuse_variables(self.update)
         check_rule(self.rule(initial), initial)
 
     def largest_step_size(self) -> float | None:
-        """The largest step size of `Momentum` now, a float; None with another rule."""
+        """Returns the current largest step size of `Momentum`, a float; None for other rules."""
         if self.update is not None:
             return None
         if self.log_step_size is not None:
@@ -149,7 +150,7 @@ class HasUpdateRule(MixedIn):
         return float(np.max(self.step_size))
 
     def rule_config(self) -> Config:
-        """The constructor's arguments that say how to step."""
+        """Returns the constructor arguments of the update rule."""
         if self.update is None:
             sizes = list(self.step_size) if isinstance(self.step_size, tuple) else self.step_size
             return {"step_size": sizes, "momentum": self.momentum, "clip_norm": self.clip_norm}
@@ -157,7 +158,10 @@ class HasUpdateRule(MixedIn):
 
 
 def _refuse_variables(rule):
-    """Raises for a rule that is not a layer but has variables, which Keras would not train."""
+    """Raises ValueError for a rule with trainable variables that is not a Keras layer.
+
+    Keras would not train these variables.
+    """
     if isinstance(rule, keras.layers.Layer):
         return
     for name, value in getattr(rule, "__dict__", {}).items():

@@ -1,3 +1,3 @@
-"""Checks of data, models and settings before any long work."""
+"""Validate data, models and settings before training or evaluation starts."""
 
 __all__ = []

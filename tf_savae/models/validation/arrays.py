@@ -8,7 +8,7 @@ from tf_savae.core import validation
 
 __all__ = ["check_arrays", "refuse_sparse"]
 
-# What Keras takes and no likelihood here does, by the class's name, and how it becomes dense.
+# Class names that Keras accepts and no likelihood here does, and how to convert to dense tensors.
 _NOT_DENSE = {
     "SparseTensor": "tf.sparse.to_dense(x)",
     "SparseTensorSpec": "dataset.map(tf.sparse.to_dense)",
@@ -18,19 +18,19 @@ _NOT_DENSE = {
 
 
 def check_arrays(x, vocabulary_size=None, data_range=None, finite=True):
-    """Checks every array and eager tensor of x; anything else (a dataset) passes.
+    """Checks every array and eager tensor of x; other leaves, such as a dataset, are accepted.
 
     Args:
       x: nest of arrays [B, ...].
-      vocabulary_size: V; integer arrays of rank 2 then hold token ids in [0, V).
-      data_range: (low, high) of what the likelihood is of, where x is one array; None where it is
-        of any number.
-      finite: whether NaN and infinity are refused; numbers among them are held to the range.
+      vocabulary_size: V; if given, x must be integer token ids in [0, V), of rank 2.
+      data_range: (low, high), the support of the likelihood, checked if x is one array; None for
+        an unbounded support.
+      finite: whether NaN and infinity are rejected. The range is checked in both cases.
 
     Raises:
-      ValueError: no examples, a scalar, NaN or infinity, unequal numbers of examples, or a token id
-        or another number out of range.
-      TypeError: numbers in dense arrays were expected.
+      ValueError: x has no examples, a scalar, NaN or infinity, unequal numbers of examples, or a
+        token id or another number that is out of range.
+      TypeError: x is not numeric or not dense.
 
     >>> check_arrays(np.ones([2, 3]))
     """
@@ -52,7 +52,7 @@ def check_arrays(x, vocabulary_size=None, data_range=None, finite=True):
 
 
 def refuse_sparse(x):
-    """Raises TypeError where x holds a sparse or ragged array, or a dataset's description of one.
+    """Raises TypeError if x contains a sparse or ragged tensor, or the spec of one.
 
     >>> refuse_sparse(np.ones([2, 3]))
     """
@@ -68,7 +68,7 @@ def refuse_sparse(x):
 
 
 def _is_array(leaf):
-    """Arrays whose numbers can be seen now, of any library."""
+    """Returns whether `leaf` is a concrete array of any library, not a symbolic tensor."""
     if tf.is_tensor(leaf):
         return hasattr(leaf, "numpy")
     if isinstance(leaf, keras.KerasTensor):

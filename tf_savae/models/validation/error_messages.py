@@ -1,4 +1,4 @@
-"""Explain TensorFlow errors that a setting of the model causes."""
+"""Explain TensorFlow errors that are caused by a setting of the model."""
 
 import contextlib
 import re
@@ -14,7 +14,7 @@ _NO_KERNEL = re.compile(r"Detected unsupported operations.*?on XLA_\w+: (\w+)", 
 
 @contextlib.contextmanager
 def explained():
-    """Context that explains a missing second derivative or XLA kernel, with a remedy.
+    """Context that explains errors of missing derivatives or XLA kernels, with a remedy.
 
     >>> with explained():
     ...     raise LookupError("gradient registry has no entry for: RandomGammaGrad")

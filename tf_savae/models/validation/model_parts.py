@@ -1,4 +1,4 @@
-"""Validate that the parts and settings of a `SemiAmortizedVAE` fit together."""
+"""Validate that the parts and settings of a `SemiAmortizedVAE` are compatible."""
 
 import keras
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def check_settings(model):
-    """Raises ValueError unless settings that were assigned to a model one by one fit together."""
+    """Raises ValueError if settings that were assigned to a model are incompatible."""
     model.refinement.check_settings()
     check_samples(model.refinement, model.family)
     check_refinement(model.refinement, model.objective)
@@ -35,7 +35,7 @@ def check_settings(model):
 
 
 def check_samples(refinement, family):
-    """Raises ValueError where antithetic samples are asked for that the family cannot give.
+    """Raises ValueError if antithetic samples are requested and the family has none.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> check_samples(SemiAmortizedRefinement(samples=2, antithetic=True), DiagonalGaussian())
@@ -45,13 +45,13 @@ def check_samples(refinement, family):
 
 
 def check_decoder(model):
-    """Raises ValueError where training needs second derivatives that the decoder does not have."""
+    """Raises ValueError if training needs second derivatives that the decoder does not have."""
     if programs.differentiates_twice(model.objective, model.refinement):
         check_second_derivatives(model.decoder)
 
 
 def check_amortized_weight(weight, objective):
-    """Raises ValueError for a weight of the encoder's own ELBO that the objective does not know.
+    """Raises ValueError if `weight` is set for an objective without an ELBO at lambda_0.
 
     >>> from tf_savae.objectives import as_objective
     >>> check_amortized_weight(0.3, as_objective("savae"))
@@ -64,7 +64,7 @@ def check_amortized_weight(weight, objective):
 
 
 def check_encoder(encoder, objective):
-    """Raises ValueError for a model with an encoder that its objective does not use, or without.
+    """Raises ValueError if an encoder is missing, or given and not used by the objective.
 
     >>> from tf_savae.objectives import as_objective
     >>> check_encoder(None, as_objective("svi"))
@@ -78,7 +78,7 @@ def check_encoder(encoder, objective):
 
 
 def check_parts(encoder, decoder, objective, latent_size):
-    """The latent size as an int or None; raises ValueError for parts that cannot be a model.
+    """Returns the latent size as an int or None; raises ValueError for invalid parts.
 
     >>> from tf_savae.objectives import as_objective
     >>> check_parts(None, "decoder", as_objective("svi"), 2)
@@ -101,7 +101,7 @@ def check_parts(encoder, decoder, objective, latent_size):
 
 
 def check_generator(refinement, decoder, prior):
-    """Raises ValueError where the layer was given another decoder or prior than the model.
+    """Raises ValueError if the refinement layer has another decoder or prior than the model.
 
     >>> check_generator(SemiAmortizedRefinement(steps=3), None, None)
     """
@@ -115,12 +115,12 @@ def check_generator(refinement, decoder, prior):
 
 
 def _learns(rule):
-    """Whether a rule is a layer that has weights, or will have."""
+    """Returns whether a rule is a layer that has weights or may create them when built."""
     return isinstance(rule, keras.layers.Layer) and (bool(rule.weights) or not rule.built)
 
 
 def check_refinement(refinement, objective):
-    """Raises ValueError for a layer that is none, or that the objective cannot use.
+    """Raises ValueError for an invalid refinement layer, or one the objective cannot use.
 
     >>> from tf_savae.objectives import as_objective
     >>> check_refinement(SemiAmortizedRefinement(steps=3), as_objective("savae"))

@@ -8,7 +8,7 @@ __all__ = ["check_parameters", "is_one_tensor"]
 
 
 def is_one_tensor(family, latent_size):
-    """Whether the family's parameters are a single tensor and not a nest.
+    """Returns whether the family's parameters are a single tensor and not a nest.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> is_one_tensor(DiagonalGaussian(), 2)
@@ -16,21 +16,21 @@ def is_one_tensor(family, latent_size):
     """
     try:
         return is_shape(family.parameter_shapes(latent_size))
-    except NotImplementedError:  # A plain function, whose parameters are unknown.
+    except NotImplementedError:  # A plain function, whose parameter shapes are unknown.
         return True
 
 
 def check_parameters(family, parameters, latent_size=None, batch=None):
-    """Raises unless `parameters` have the family's shapes.
+    """Raises ValueError unless `parameters` have the family's shapes.
 
     Args:
       family: a `Family`.
       parameters: the encoder's nest of tensors [B, ...].
-      latent_size: Z, if known; else the family's own reading of the parameters is believed.
+      latent_size: Z, if known; otherwise the event size of the family's distribution is used.
       batch: B, if known.
 
     Raises:
-      ValueError: another number of tensors, or another shape.
+      ValueError: the number of tensors or a shape differs.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> check_parameters(DiagonalGaussian(), [tf.zeros([4, 2]), tf.zeros([4, 2])])
@@ -52,7 +52,7 @@ def check_parameters(family, parameters, latent_size=None, batch=None):
 
 
 def _expected(family, parameters, latent_size, shapes):
-    """The shapes of one example, flat; None where the family cannot say."""
+    """Returns the flat list of shapes for one example; None if the family does not define them."""
     try:
         size = latent_size or family.distribution(parameters).event_shape[0]
         return _flat(family.parameter_shapes(size)) if size else None

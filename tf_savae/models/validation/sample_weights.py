@@ -1,4 +1,4 @@
-"""Validate sample weights, and pass them to Keras in a form that it keeps."""
+"""Validate sample weights, and pass them to Keras in a form that preserves them."""
 
 import types
 
@@ -19,7 +19,7 @@ __all__ = [
 
 
 def is_arrays(x):
-    """Whether x is a nest of arrays, and not a source of batches.
+    """Returns whether x is a nest of arrays, and not a source of batches.
 
     >>> is_arrays({"a": np.ones([2])}), is_arrays(tf.data.Dataset.range(2))
     (True, False)
@@ -31,16 +31,16 @@ def is_arrays(x):
 
 
 def check_sample_weight(sample_weight, x):
-    """The weights as a NumPy array or tensor [N]; None stays None.
+    """Returns the weights as a NumPy array or tensor [N], or None for None.
 
     Args:
       sample_weight: a number >= 0 for each example of x, or None.
-      x: nest of arrays [N, ...]; of anything else the number of examples is not known.
+      x: nest of arrays [N, ...]; for other types the number of examples is unknown.
 
     Raises:
-      TypeError: numbers were expected.
-      ValueError: another shape, a number of weights that is not that of the examples, NaN, a number
-        below 0, or nothing but 0.
+      TypeError: the weights are not numeric.
+      ValueError: the shape is not [N], the number of weights differs from the number of examples,
+        a weight is NaN, infinite or negative, or all weights are 0.
 
     >>> check_sample_weight([1, 2], np.ones([2, 3])).tolist()
     [1, 2]
@@ -70,7 +70,7 @@ def check_sample_weight(sample_weight, x):
 
 
 def check_no_class_weight(class_weight):
-    """Raises ValueError unless it is None.
+    """Raises ValueError unless `class_weight` is None.
 
     >>> check_no_class_weight(None)
     """
@@ -82,10 +82,10 @@ def check_no_class_weight(class_weight):
 
 
 def as_pair(x, sample_weight):
-    """(y, sample_weight) in a form that `keras.Model.fit` keeps.
+    """Returns (y, sample_weight) in a form that `keras.Model.fit` preserves.
 
-    Of arrays without targets Keras drops the weights without a word: a target of no width, which
-    steps take for none (`keras_strategy.is_target`), keeps them.
+    Keras silently drops the weights of arrays without targets. A target of shape [N, 0] preserves
+    them; training steps treat it as no target (`keras_distribution.is_target`).
 
     >>> y, weights = as_pair(np.ones([2, 3]), np.ones([2]))
     >>> y.shape
@@ -101,9 +101,10 @@ def _no_target(sample_weight):
 
 
 def with_targets(x):
-    """A generator or `keras.utils.PyDataset` whose batches Keras can take; other x as it is.
+    """Returns a generator or `keras.utils.PyDataset` in a form that Keras accepts; else x itself.
 
-    It turns both into a tf.data.Dataset, which cannot hold the None of (x, None, sample_weight).
+    Keras converts both into a tf.data.Dataset, which cannot represent the None in (x, None,
+    sample_weight). It is replaced by a target of shape [B, 0].
 
     >>> next(with_targets(batch for batch in [(np.ones([2, 3]), None, np.ones([2]))]))[1].shape
     (2, 0)
@@ -121,7 +122,7 @@ def _targeted(batch):
 
 
 class _Targeted(keras.utils.PyDataset):
-    """Another `PyDataset`, whose batches have targets of no width."""
+    """Wraps a `PyDataset`; its weighted batches get targets of shape [B, 0]."""
 
     def __init__(self, source):
         names = ("workers", "use_multiprocessing", "max_queue_size")
@@ -146,11 +147,11 @@ class _Targeted(keras.utils.PyDataset):
 
 
 def weights_like(sample_weight, loss):
-    """The weights of a step's examples in the dtype of its loss [B]; ones for None.
+    """Returns the weights of a step's examples in the dtype of its loss [B]; ones for None.
 
     Raises:
-      ValueError: not one weight per example, as far as shapes are known; else the step fails where
-        another number of them is fed.
+      ValueError: the static shape is not one weight per example. If the shape is unknown, the step
+        fails at run time when the number of weights differs.
 
     >>> weights_like(None, tf.zeros([2])).numpy().tolist()
     [1.0, 1.0]
@@ -163,8 +164,8 @@ def weights_like(sample_weight, loss):
             f"sample_weight: expected one weight per example, shape {loss.shape.as_list()}; got "
             f"shape {weights.shape.as_list()}."
         )
-    # One weight alone would be broadcast. XLA knows sizes and has no assertions; graphs drop
-    # reshapes between unknown sizes.
+    # A single weight would be broadcast. XLA knows sizes but has no assertions; graphs remove
+    # reshapes between unknown sizes. Hence both the assertion and the reshape.
     same = tf.debugging.assert_equal(
         tf.shape(weights), tf.shape(loss), "sample_weight: expected one weight per example."
     )

@@ -1,4 +1,4 @@
-"""Validate batches of datasets and generators, without consuming any."""
+"""Validate the batches of datasets and generators without consuming them."""
 
 import contextlib
 import functools
@@ -19,13 +19,13 @@ NO_TARGETS = (
     "expected x alone, or (x, None, sample_weight), since the data are their own target; got "
     "targets too. Leave them out: fit(x), or dataset.map(lambda x, y: x)."
 )
-_PYTHON = {"PyFunc", "EagerPyFunc"}  # Operations that call Python, whose state is not tf.data's.
+_PYTHON = {"PyFunc", "EagerPyFunc"}  # Operations that call Python, with state outside tf.data.
 
 
 class BatchChecks:
-    """Checks batches as they are read: whether they can be data of a model.
+    """Validates batches as a model's data while they are read.
 
-    Reading a source only to look at it would move its shuffle, or use it up.
+    Reading a source in advance would advance its shuffling or exhaust it.
 
     Args:
       vocabulary_size, data_range: as for `check_arrays`.
@@ -41,16 +41,16 @@ class BatchChecks:
         self._error = None
 
     def source(self, x, skips=False):
-        """x with batches checked as they are read, and the first one immediately if possible.
+        """Returns x with batches checked as they are read; the first one now, if possible.
 
         Args:
-          x: a tf.data.Dataset or a generator of batches; a keras.utils.PyDataset or PyTorch's
-            DataLoader, which are returned as they are, as is anything else.
-          skips: whether NaN and infinity after the first batch are let through, as in training,
-            which skips such batches and counts them.
+          x: a tf.data.Dataset or a generator of batches. Other values, including a
+            keras.utils.PyDataset and PyTorch's DataLoader, are returned unchanged.
+          skips: whether NaN and infinity are accepted after the first batch, as in training, which
+            skips and counts such batches.
 
         Raises:
-          ValueError, TypeError: as `check_arrays`, where the kind of x alone says so.
+          ValueError, TypeError: as `check_arrays`, if x's type or first batch is already invalid.
         """
         if isinstance(x, tf.data.Dataset):
             return self._dataset(x, skips)
@@ -63,7 +63,7 @@ class BatchChecks:
         return x
 
     def batch(self, batch, finite=True):
-        """Checks one eager batch, in the form that `fit` takes."""
+        """Checks one eager batch, in the form that `fit` accepts."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
         _refuse_targets(y)
         check_arrays(x, self._vocabulary_size, self._data_range, finite)
@@ -72,7 +72,7 @@ class BatchChecks:
 
     @contextlib.contextmanager
     def original_errors(self):
-        """Context that raises a batch's own error in place of TensorFlow's wrapper of it."""
+        """Context that raises the original error of a batch instead of TensorFlow's wrapper."""
         self._error = None
         try:
             yield
@@ -92,9 +92,10 @@ class BatchChecks:
             raise
 
     def _generator(self, batches, skips):
-        """A dataset of a generator's batches in its first pass; later passes are empty.
+        """Returns a dataset of a generator's batches; passes after the first are empty.
 
-        Given the generator itself, Keras begins each later epoch with the first two batches.
+        If Keras got the generator itself, it would begin each later epoch with the first two
+        batches.
         """
         first = [_as_tuple(batch) for batch in itertools.islice(batches, 2)]
         if not first:
@@ -134,7 +135,7 @@ class BatchChecks:
             fine = [_is_fine(tensor, limits, finite) for tensor, (_, limits) in pairs]
             tell = functools.partial(self._tell, x, weights, finite)
             told = tf.cond(tf.reduce_all(fine), lambda: True, tell)
-            # What only a control dependency wants would be pruned, as it is stateless.
+            # A stateless operation would be pruned if only a control dependency needed it.
             with tf.control_dependencies([tf.debugging.Assert(told, ["checked"])]):
                 return tf.nest.map_structure(_same, element)
 
@@ -162,7 +163,7 @@ class BatchChecks:
         return self._data_range if len(leaves) == 1 and not isinstance(x, dict) else None
 
     def _tell(self, x, weights, finite):
-        """Inside a pipeline: raises for a wrong batch, with the messages for arrays."""
+        """Raises for an invalid batch inside a pipeline, with the messages of `check_arrays`."""
         leaves = [*keras.tree.flatten(x), *([] if weights is None else [weights])]
 
         def tell(finite, *arrays):
@@ -190,13 +191,13 @@ def _refuse_targets(y):
 
 
 def _is_fine(tensor, limits, finite):
-    """Whether a tensor's numbers are in (low, high) and, if asked, finite: a bool scalar."""
+    """Returns a bool scalar: whether values are in [low, high] and, if requested, finite."""
     fine = tf.constant(True)
     if tensor.dtype.is_floating:
         fine = ~finite | tf.reduce_all(tf.math.is_finite(tensor))
     if limits is None or tensor.dtype.is_bool:
         return fine
-    # Compared as float64: a limit may be above what the tensor's type can hold.
+    # Compared as float64: a limit may exceed the range of the tensor's dtype.
     least, most = (tf.cast(f(tensor), tf.float64) for f in (tf.reduce_min, tf.reduce_max))
     low, high = (tf.constant(limit, tf.float64) for limit in limits)
     return tf.equal(tf.size(tensor), 0) | (fine & (least >= low) & (most <= high))
@@ -207,7 +208,7 @@ def _same(tensor):
 
 
 def is_torch_loader(x):
-    """Whether x is PyTorch's DataLoader, which Keras takes; nothing of PyTorch is imported.
+    """Returns whether x is PyTorch's DataLoader, which Keras accepts; does not import PyTorch.
 
     >>> is_torch_loader([1.0])
     False
@@ -216,7 +217,7 @@ def is_torch_loader(x):
 
 
 def look(data):
-    """Reads the first batch of a dataset, unless that consumes it, so that its checks run now.
+    """Reads the first batch of a dataset so that its checks run, unless reading consumes it.
 
     >>> look(tf.data.Dataset.range(3))
     """
@@ -225,10 +226,11 @@ def look(data):
 
 
 def peek(dataset):
-    """The first element of a dataset, or None, and a dataset that still holds it.
+    """Returns the first element of a dataset, or None, and a dataset that still includes it.
 
-    One whose elements come from Python may be read only once: of it the second dataset goes on
-    with what was begun, in its first pass. Of any other one the first element is read twice.
+    A dataset whose elements come from Python can be read only once. For such a dataset, the first
+    pass of the returned dataset continues the iteration that was started here. For other datasets,
+    the first element is read twice.
 
     >>> numbers = iter([1, 2, 3])
     >>> once = tf.data.Dataset.from_generator(
@@ -245,7 +247,7 @@ def peek(dataset):
 
 
 def _reads_once(dataset):
-    """Whether elements come from Python or from a service, which can be read only once."""
+    """Returns whether elements come from Python or a data service: they can be read only once."""
     stages = [dataset]
     while stages:
         stage = stages.pop()
@@ -261,7 +263,7 @@ def _reads_once(dataset):
 
 
 def _going_on(dataset, first, iterator):
-    """`dataset`, whose first pass yields `first` and the rest of `iterator`."""
+    """Returns `dataset` with a first pass of `first` and the rest of `iterator`."""
     begun = [itertools.chain([first], iterator)]
     same = _dataset_of(lambda: begun.pop() if begun else dataset, dataset.element_spec)
     cardinality = dataset.cardinality()
@@ -271,7 +273,7 @@ def _going_on(dataset, first, iterator):
 
 
 def _as_tuple(batch):
-    """A batch as a dataset can hold it: lists would become one tensor."""
+    """Converts the lists of a batch to tuples, since a dataset would stack lists to one tensor."""
     if isinstance(batch, (list, tuple)):
         return tuple(map(_as_tuple, batch))
     if isinstance(batch, dict):
@@ -280,7 +282,7 @@ def _as_tuple(batch):
 
 
 def _common_spec(leaf, other):
-    """What two batches have in common; they may differ in their numbers of rows."""
+    """Returns the `TensorSpec` that fits two batches, whose numbers of rows may differ."""
     if leaf is None:
         return None
     leaf, other = tf.convert_to_tensor(leaf), tf.convert_to_tensor(other)
@@ -300,7 +302,7 @@ def _check_like(spec, leaf):
 
 
 def _dataset_of(elements, spec):
-    """The dataset of what `elements()` gives in each pass: nests of `spec`, None among them."""
+    """Returns a dataset of the nests like `spec` that `elements()` yields; leaves may be None."""
     specs = tf.nest.flatten(spec)
     present = [not (s is None or isinstance(s, tf.NoneTensorSpec)) for s in specs]
 

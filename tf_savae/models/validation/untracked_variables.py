@@ -9,7 +9,7 @@ __all__ = ["refuse_unknown", "watched_variables"]
 
 @contextlib.contextmanager
 def watched_variables():
-    """Collects, in the list it yields, the trainable TensorFlow variables that are read inside.
+    """Context that yields a list of the trainable TensorFlow variables read in its body.
 
     >>> variable = tf.Variable(1.0)
     >>> with watched_variables() as used:
@@ -24,15 +24,15 @@ def watched_variables():
 
 
 def refuse_unknown(used, variables):
-    """Raises ValueError where one of the used variables belongs to none of Keras' variables.
+    """Raises ValueError if a used variable does not belong to any of the Keras variables.
 
     Args:
       used: TensorFlow variables, from `watched_variables`.
-      variables: of the model, Keras' own.
+      variables: the Keras variables of the model.
 
     >>> refuse_unknown([], [])
     """
-    if tf.distribute.has_strategy():  # There a tape sees parts of variables.
+    if tf.distribute.has_strategy():  # There a tape watches component variables.
         return
     known = {id(variable.value) for variable in variables}
     names = [variable.name for variable in used if id(variable) not in known]
