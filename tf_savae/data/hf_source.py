@@ -52,7 +52,7 @@ def opened(source: str, split: str | None) -> dict[str, Any]:
       ValueError: there is no such dataset or split, or it cannot be downloaded.
     """
     try:
-        import datasets  # Imported here to keep it optional and off the path of plain files.
+        import datasets  # Imported here: optional, and not needed for reading files.
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{source}: Hugging Face datasets need a package that is not installed: "

@@ -125,7 +125,7 @@ def worker_group(name):
         tf.get_logger().setLevel("WARNING")  # It logs a line per all-reduce.
         logging.info("strategy %s: %d replicas train together", name, made.size)
     yield made
-    made.wait()  # The others would take a process that left early for dead.
+    made.wait()  # A process that exits early looks dead to the others.
 
 
 def _mirrored():

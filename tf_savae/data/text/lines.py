@@ -206,7 +206,7 @@ def _file_lines(
     except OSError as error:
         if suffix != ".bz2" or error.errno is not None:
             raise
-        raise _damaged(path, suffix, error) from error  # bz2 reports damage so.
+        raise _damaged(path, suffix, error) from error  # Damage, which bz2 reports without errno.
 
 
 def _damaged(path: Path, suffix: str, error: Exception) -> ValueError:

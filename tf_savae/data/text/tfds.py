@@ -38,7 +38,7 @@ def _text_field(name: str, features, wanted: str | None) -> str:
             f"the TFDS dataset {name!r} has no text feature: it has "
             f"{', '.join(field for field, _ in leaves)}"
         )
-    # The first feature is no default: a dataset prepared on disk has no fixed feature order.
+    # The first feature is not used: a dataset prepared on disk has no fixed order of features.
     if wanted is None and len(fields) > 1 and "text" not in fields:
         raise ValueError(
             f"the TFDS dataset {name!r} has several text features: name one of "

@@ -153,7 +153,7 @@ def _true_nll(config, model, test):
     """Returns two importance-sampling estimates of -log p(x) under the oracle.
 
     Both are biased upwards. The prior as proposal covers all modes, and in two dimensions enough
-    of its samples have a high likelihood. The refined posterior is a better concentrated proposal,
+    of its samples have a high likelihood. The refined posterior is a more concentrated proposal,
     but it misses modes if the true posterior is multimodal.
     """
     return {
