@@ -5,7 +5,7 @@ import io
 __all__ = ["bounded", "check_expansion", "largest"]
 
 _ALWAYS = 2**30  # Expanded bytes that are accepted for any file.
-_RATIO = 100  # Largest ratio of expanded to stored bytes beyond; text and images have 2 to 30.
+_RATIO = 100  # Above that, largest ratio of expanded to stored bytes; text and images have 2 to 30.
 
 
 def check_expansion(path, expanded, stored):

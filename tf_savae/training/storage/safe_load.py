@@ -101,7 +101,7 @@ def _check_config(config, most):
 
 
 def _check_latent_size(size, most, square):
-    """Checks the latent size; without an encoder, no weight depends on it and is counted."""
+    """Checks a latent size: without an encoder, variational parameters are not counted weights."""
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise ValueError(f"expected a latent_size that is an integer >= 0, got {size!r}")
     if (size**2 if square else size) > most:
