@@ -1,4 +1,4 @@
-"""Data: vocabulary, text and images read from files or TFDS, and batches of static shape."""
+"""Text and image data: reads files and dataset libraries, and makes batches of static shape."""
 
 from tf_savae.core.tokens import END, PAD, START, UNK
 from tf_savae.data.builtin.load import Labelled, load_sentences, load_shapes

@@ -1,4 +1,4 @@
-"""Give Keras arrays as batches that do not wait for tf.data's tuner."""
+"""Passes arrays to Keras as batches without tf.data, whose autotuner may delay each epoch."""
 
 from typing import Any
 
@@ -13,24 +13,28 @@ __all__ = ["batches_of", "with_array_batches"]
 def batches_of(
     data: tuple, size: int | None = None, steps: int | None = None, shuffle: bool | str = False
 ) -> Any:
-    """`private_keras.ArrayBatches` of (x, y, sample_weight); None for what is no arrays.
+    """Returns `private_keras.ArrayBatches` of arrays, or None for other kinds of data.
 
     Args:
-      data, size, steps, shuffle: as `fit` takes them, of x, y and sample_weight, batch_size,
-        steps_per_epoch and shuffle.
+      data: the tuple (x, y, sample_weight), as for `fit`.
+      size: `batch_size` of `fit`.
+      steps: `steps_per_epoch` of `fit`.
+      shuffle: as for `fit`.
 
     >>> import numpy as np
     >>> batches_of((np.ones([5, 2]), None, None), 2).num_batches
     3
     """
-    # In a debugging run Keras bounds the steps of an epoch, and with them the size of batches.
+    # This Keras setting for debugging limits the steps per epoch and, with them, the batch size.
     if keras.config.max_steps_per_epoch() or not private_keras.are_arrays(data):
         return None
     return private_keras.ArrayBatches(*data, batch_size=size, steps=steps, shuffle=shuffle)
 
 
 def with_array_batches(x: Nest, y: Any, kwargs: Config) -> tuple[Any, Any, Config]:
-    """(x, y, kwargs) of `keras.Model.fit` with what is arrays as batches, validation data too.
+    """Returns the arguments (x, y, kwargs) of `keras.Model.fit` with arrays replaced by batches.
+
+    Validation data are replaced in the same way. Data other than arrays are returned unchanged.
 
     >>> import numpy as np
     >>> x, y, kwargs = with_array_batches(np.ones([8, 2]), None, {"validation_split": 0.25})

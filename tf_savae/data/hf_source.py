@@ -1,4 +1,4 @@
-"""Parse and open names of Hugging Face datasets; shared by text and images."""
+"""Parses names of Hugging Face datasets and opens them; shared by text and images."""
 
 import os
 import re
@@ -14,20 +14,20 @@ _NAME = re.compile(
     r"(?::(?P<split>[^@]+))?"  # train, test[:10%]
     r"(?:@(?P<column>[\w .-]+))?"  # text
 )
-_SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")  # By save_to_disk.
+_SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")  # Files that save_to_disk writes.
 _DATA = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".json": "json"}
 
 
 def is_hf(source: str | os.PathLike) -> bool:
-    """Whether `source` names a Hugging Face dataset."""
+    """Returns whether `source` names a Hugging Face dataset."""
     return isinstance(source, str) and source.startswith(PREFIX)
 
 
 def parse(source: str) -> tuple[str, str | None, str | None, str | None]:
-    """Name, configuration, split and column of `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`.
+    """Returns the name, configuration, split and column of `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`.
 
     Raises:
-      ValueError: it is malformed.
+      ValueError: the name is malformed.
 
     >>> parse("hf:nyu-mll/glue,sst2:validation@sentence")
     ('nyu-mll/glue', 'sst2', 'validation', 'sentence')
@@ -42,17 +42,17 @@ def parse(source: str) -> tuple[str, str | None, str | None, str | None]:
 
 
 def opened(source: str, split: str | None) -> dict[str, Any]:
-    """The splits of the dataset, {name: `datasets.Dataset`}: all of them, or the one asked for.
+    """Returns the dataset's splits, {name: `datasets.Dataset`}: all, or only the requested one.
 
-    NAME is that of a dataset on the hub, of a folder that `save_to_disk` wrote, or of a local
-    .parquet, .csv or .jsonl file or a folder of them.
+    NAME is a dataset on the hub, a folder written by `save_to_disk`, a local .parquet, .csv or
+    .jsonl file, or a folder of such files.
 
     Raises:
-      ModuleNotFoundError: the library is not installed.
-      ValueError: there is no such dataset or split, or it cannot be fetched.
+      ModuleNotFoundError: the `datasets` library is not installed.
+      ValueError: there is no such dataset or split, or it cannot be downloaded.
     """
     try:
-        import datasets  # Here: reading files should not pay for it.
+        import datasets  # Imported here: optional, and not needed for reading files.
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{source}: Hugging Face datasets need a package that is not installed: "
@@ -61,7 +61,7 @@ def opened(source: str, split: str | None) -> dict[str, Any]:
     name, config, _, _ = parse(source)
     try:
         found = _load(datasets, name, config, split)
-    except Exception as error:  # noqa: BLE001 Network, disk, unknown names: it raises many kinds.
+    except Exception as error:  # noqa: BLE001 The library raises many types: network, disk, unknown names.
         first = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
         raise ValueError(
             f"{source}: the dataset could not be read ({first}). Check the name, the split and the "
@@ -85,10 +85,10 @@ def _load(datasets, name, config, split):
 
 
 def chosen_column(source: str, features: Mapping, possible: list[str], kind: str) -> str:
-    """The column that `source` names, or the one named `kind`, or the only one possible.
+    """Returns the column that `source` names, else the column `kind`, else the only candidate.
 
     Raises:
-      ValueError: there is none, or several.
+      ValueError: no column qualifies, or several do.
 
     >>> chosen_column("hf:imdb", {"text": str, "label": int}, ["text"], "text")
     'text'

@@ -1,15 +1,15 @@
-"""Limit how much memory reading a file may take."""
+"""Limits the memory that reading a file may take."""
 
 import io
 
 __all__ = ["bounded", "check_expansion", "largest"]
 
-_ALWAYS = 2**30  # Bytes that any file may grow into.
-_RATIO = 100  # Beyond that: so many times the file's own size. Text and images compress by 2 to 30.
+_ALWAYS = 2**30  # Expanded bytes that are accepted for any file.
+_RATIO = 100  # Above that, largest ratio of expanded to stored bytes; text and images have 2 to 30.
 
 
 def check_expansion(path, expanded, stored):
-    """Raises unless `expanded` bytes are plausible for a file of `stored` bytes.
+    """Raises ValueError if `expanded` bytes are implausible for a file of `stored` bytes.
 
     >>> check_expansion("a.gz", 2**40, 10_000)
     Traceback (most recent call last):
@@ -24,12 +24,12 @@ def check_expansion(path, expanded, stored):
 
 
 def largest(stored):
-    """How many bytes a file of `stored` bytes may grow into."""
+    """Returns the largest accepted expanded size, in bytes, of a file of `stored` bytes."""
     return max(_ALWAYS, _RATIO * stored)
 
 
 class _Bounded(io.RawIOBase):
-    """Bytes of another stream, counted."""
+    """Stream that counts the bytes read from another stream and checks their number."""
 
     def __init__(self, stream, path, stored):
         super().__init__()
@@ -48,5 +48,8 @@ class _Bounded(io.RawIOBase):
 
 
 def bounded(stream, path, stored):
-    """The decompressed `stream` of a file of `stored` bytes; one that grows too far is an error."""
+    """Wraps the decompressed `stream` of a file of `stored` bytes.
+
+    Reading raises ValueError once the number of bytes exceeds `largest(stored)`.
+    """
     return io.BufferedReader(_Bounded(stream, path, stored), 2**17)

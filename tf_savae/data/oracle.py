@@ -9,11 +9,11 @@ from tf_savae.core import seeds, validation
 
 __all__ = ["OracleData", "draw_oracle_data"]
 
-_BATCH = 1000  # Rows drawn at a time: logits [B, V] are what needs memory.
+_BATCH = 1000  # Rows drawn at a time, which bounds the memory of logits [B, V].
 
 
 class OracleData(NamedTuple):
-    """int32 rows [N, T] of words 0 .. V - 1."""
+    """Three datasets, each of int32 rows [N, T] of words 0 .. V - 1."""
 
     train: Any
     validation: Any
@@ -21,22 +21,23 @@ class OracleData(NamedTuple):
 
 
 def draw_oracle_data(sample, sizes, *, vocabulary_size, latent_size=2, seed=0):
-    """Draws z from the standard normal and x from p(x | z), for three sets.
+    """Draws z from the standard normal distribution and x from p(x | z), for three datasets.
 
     Args:
       sample: maps (z float32 [B, Z], stateless seed [2]) to int32 rows [B, T], such as
         `lambda z, seed: OracleDecoder().sample(z, seed, length=5)`.
-      sizes: rows of the training, validation and test set.
+      sizes: number of rows of the training, validation and test set.
       vocabulary_size: V; every word must be below it.
       latent_size: Z.
-      seed: int; the same seed, the same data. A set's rows do not depend on the others' sizes.
+      seed: int; the same seed gives the same data. The rows of a set do not depend on the sizes of
+        the other sets.
 
     Returns:
       `OracleData` of int32 arrays [N, T].
 
     Raises:
-      ValueError: a size is not an integer of at least 1, or `sample` returns something else than
-        one row of words 0 .. V - 1 for each z.
+      ValueError: a size is not an integer of at least 1, or `sample` does not return one row of
+        words 0 .. V - 1 for each z.
 
     >>> def sample(z, seed):
     ...     return tf.cast(z > 0, tf.int32)

@@ -1,24 +1,25 @@
-"""Prefetch batches in the background: the end of every input pipeline."""
+"""Prefetches batches in the background: the last stage of every input pipeline."""
 
 import tensorflow as tf
 
 __all__ = ["weighted_batches"]
 
-_AHEAD = 4  # A batch is small.
+_AHEAD = 4  # Prefetched batches; one batch is small.
 
 
 def weighted_batches(fetch, rows, cardinality):
-    """A dataset of (rows, None, weights), of which the next few are made in the background.
+    """Returns a dataset of (rows, None, weights) that prefetches the next batches.
 
-    tf.data's autotuning is off: there is nothing to tune, and an iterator that ends while the
-    tuner's thread sleeps may have to wait for its next turn, 5.1, 10, 20, 41, 82 seconds and so on
-    after it began; a pass over the validation data then lasts as long as that. Of 40 iterators
-    that lived for 2.7 s, 6 took 2.2 s more to go away, and none of 40 without a tuner.
+    The autotuning of tf.data is disabled: the pipeline has no parameters to tune. With autotuning,
+    an iterator that ends while the tuner's thread sleeps may wait until the thread wakes, 5.1, 10,
+    20, 41, 82 seconds and so on after the iterator started; a pass over the validation data then
+    takes that long. Of 40 iterators that ran for 2.7 s, 6 needed another 2.2 s to be destroyed;
+    without the tuner, none of 40 did.
 
     Args:
-      fetch: () -> an iterator of (rows, weights) in NumPy, weights float32 [B].
+      fetch: () -> an iterator of NumPy arrays (rows, weights), weights float32 [B].
       rows: a `tf.TensorSpec` [B, ...].
-      cardinality: how many batches there are, or `tf.data.INFINITE_CARDINALITY`.
+      cardinality: the number of batches, or `tf.data.INFINITE_CARDINALITY`.
 
     >>> import numpy as np
     >>> rows = tf.TensorSpec([2, 3], tf.int32)
@@ -29,7 +30,7 @@ def weighted_batches(fetch, rows, cardinality):
     """
     signature = (rows, tf.TensorSpec(rows.shape[:1], tf.float32))
     dataset = tf.data.Dataset.from_generator(fetch, output_signature=signature)
-    # from_generator cannot yield None; Keras reads (x, y, sample_weight) from three places.
+    # from_generator cannot yield None, but Keras expects the triple (x, y, sample_weight).
     dataset = dataset.map(lambda x, weights: (x, None, weights))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
     options = tf.data.Options()

@@ -1,4 +1,4 @@
-"""Names of data: files, `FILE@FIELD`, and sets that are known by name (builtin:, tfds:, hf:)."""
+"""Parses names of data sources: files, `FILE@FIELD`, and datasets (builtin:, tfds:, hf:)."""
 
 import os
 from pathlib import Path
@@ -13,12 +13,12 @@ _PREFIXES = (load.PREFIX, tfds_source.PREFIX, hf_source.PREFIX)
 
 
 def is_builtin(source: PathLike) -> bool:
-    """Whether `source` names a set that ships with the package."""
+    """Returns whether `source` names a dataset that ships with the package."""
     return isinstance(source, str) and source.startswith(load.PREFIX)
 
 
 def is_name(source: PathLike) -> bool:
-    """Whether `source` names a data set, and not a file or folder.
+    """Returns whether `source` names a dataset rather than a file or folder.
 
     >>> is_name("builtin:sentences"), is_name("train.txt")
     (True, False)
@@ -27,7 +27,7 @@ def is_name(source: PathLike) -> bool:
 
 
 def readable(source: PathLike) -> bool:
-    """Whether `source` names a data set, or a file, folder or FILE@FIELD that can be read.
+    """Returns whether `source` names a dataset, or a readable file, folder or FILE@FIELD.
 
     >>> readable("tfds:mnist"), readable("no/such/file.npz@images")
     (True, False)
@@ -37,7 +37,9 @@ def readable(source: PathLike) -> bool:
 
 
 def path_and_field(source: PathLike) -> tuple[str, str | None]:
-    """The two halves of FILE@FIELD; (FILE, None) where there is no field, or a file of that name.
+    """Splits FILE@FIELD into (FILE, FIELD).
+
+    Returns (source, None) if there is no field, or if a file with the whole name exists.
 
     >>> path_and_field("reviews.csv@text")
     ('reviews.csv', 'text')

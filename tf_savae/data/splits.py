@@ -1,4 +1,4 @@
-"""Split one text into parts, the same parts every time."""
+"""Splits a dataset into parts, reproducibly."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,17 @@ import numpy as np
 def split_lines(
     lines: Sequence[str], sizes: Sequence[int | float | None], *, seed: int = 0
 ) -> tuple[list[str], ...]:
-    """Divides `lines` at random into disjoint parts, such as train, valid and test.
+    """Splits `lines` at random into disjoint parts, such as train, valid and test.
 
     Args:
         lines: the documents.
-        sizes: one size a part: a count (int), a fraction of all lines in (0, 1) (float, rounded
-            down), or, for one part at most, None: all lines that the others leave. Without a None,
-            lines may be left over.
-        seed: decides, with the number of lines, which line goes where.
+        sizes: one size per part: a count (int), a fraction of all lines in (0, 1) (float, rounded
+            down), or None for all remaining lines, which is allowed for one part. Without a None,
+            some lines may be unused.
+        seed: the split depends on the seed and the number of lines.
 
     Returns:
-        One list a part, each in the order of `lines`.
+        One list per part, each in the order of `lines`.
 
     Raises:
         ValueError: a size is out of range, a part would be empty, or there are too few lines.
@@ -34,7 +34,9 @@ def split_lines(
 
 
 def spread(count: int, total: int) -> np.ndarray:
-    """`count` rows spread evenly over `total`, or all: files are sorted, by class or by author.
+    """Returns `count` row indices evenly spaced over `total` rows, or all indices if fewer.
+
+    Evenly spaced rows are representative of files that are sorted, by class or by author.
 
     >>> spread(3, 10).tolist(), spread(5, 2).tolist()
     ([0, 3, 6], [0, 1])
@@ -59,7 +61,7 @@ def _counts(total: int, sizes: Sequence[int | float | None]) -> list[int]:
 
 def _count(total: int, size: int | float) -> int:
     if isinstance(size, float) and 0 < size < 1:
-        # 0.1 * 30 is a little over 3 and 0.29 * 100 a little under 29: both should round as meant.
+        # Corrects rounding errors: 0.29 * 100 is slightly below 29.
         return int(total * size + 1e-9)
     if isinstance(size, int) and not isinstance(size, bool) and size > 0:
         return size

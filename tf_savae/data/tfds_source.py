@@ -1,4 +1,4 @@
-"""Parse names of TensorFlow Datasets; shared by text and images."""
+"""Parses names of TensorFlow Datasets; shared by text and images."""
 
 import os
 import re
@@ -15,15 +15,15 @@ _NAME = re.compile(
 
 
 def is_tfds(source: str | os.PathLike) -> bool:
-    """Whether `source` names a TFDS dataset rather than a file."""
+    """Returns whether `source` names a TFDS dataset rather than a file."""
     return isinstance(source, str) and source.startswith(PREFIX)
 
 
 def parse(source: str, example: str) -> tuple[str, str | None, str | None]:
-    """Name, split and field of `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`.
+    """Returns the name, split and field of `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`.
 
     Raises:
-        ValueError: it is malformed; the message shows `example`.
+        ValueError: the name is malformed; the message shows `example`.
 
     >>> parse("tfds:mnist:test@image", "tfds:mnist")
     ('mnist', 'test', 'image')
@@ -38,17 +38,17 @@ def parse(source: str, example: str) -> tuple[str, str | None, str | None]:
 
 
 def find_builder(name: str, data_dir: str | os.PathLike | None, instead: str):
-    """The TFDS builder of that name.
+    """Returns the TFDS builder called `name`.
 
     Raises:
-        ValueError: TFDS knows none; the message proposes to give `instead`.
+        ValueError: TFDS has no such builder; the message suggests `instead`.
     """
-    # Imported here because reading plain files should not pay for it.
+    # Imported here so that plain files can be read without loading it.
     import tensorflow_datasets as tfds
 
     try:
         return tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # TFDS raises many kinds; the user needs the one cause
+    except Exception as error:  # TFDS raises many types; the message gives the cause.
         raise ValueError(
             f"TFDS has no dataset {name!r} here ({cause(error)}); check the name at "
             f"https://www.tensorflow.org/datasets, or give {instead} instead"
@@ -56,7 +56,7 @@ def find_builder(name: str, data_dir: str | os.PathLike | None, instead: str):
 
 
 def flat(features, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every leaf of a feature dictionary with its `outer/inner` name."""
+    """Yields each leaf of a feature dictionary with its `outer/inner` name."""
     if not hasattr(features, "items"):
         yield prefix.rstrip("/"), features
         return
@@ -65,7 +65,7 @@ def flat(features, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def select(dataset, field: str):
-    """The feature `outer/inner` of each example, as NumPy."""
+    """Returns an iterator over the feature `outer/inner` of the examples, as NumPy."""
 
     def inner(example):
         for key in field.split("/"):
@@ -76,5 +76,5 @@ def select(dataset, field: str):
 
 
 def cause(error: Exception) -> str:
-    """The first line of a foreign message: TFDS appends lists of every dataset it knows."""
+    """Returns the first line of an error message; TFDS appends a list of all its datasets."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"

@@ -1,8 +1,8 @@
-"""Pictures: each function returns a matplotlib Figure, and writes it where a file is given.
+"""Plots: functions that return a matplotlib Figure and optionally write it to a file.
 
-A picture is drawn from a result that is there (of `tf_savae.evaluation`, `tf_savae.analysis` or
-`fit`), or from a model and data. matplotlib is imported when the first one is drawn. The functions
-named save_* write the arrays beside the picture, as trainers and commands do.
+The input is a result of `tf_savae.evaluation`, `tf_savae.analysis` or `fit`, or a model and data.
+matplotlib is imported by the first plot. The functions named save_* also write the plotted arrays;
+trainers and commands use them.
 """
 
 from tf_savae.plots.figure import new_figure

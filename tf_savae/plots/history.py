@@ -1,4 +1,4 @@
-"""Plot bound and KL against epoch."""
+"""Plots bound and KL against epoch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,14 +23,14 @@ def save_history(
     unit: str = "example",
     name: str = "history",
 ) -> None:
-    """Writes `name`.npz, all columns of the history, and `name`.png into a folder."""
+    """Writes all columns of the history to `name`.npz, and their plot to `name`.png."""
     arrays: dict[str, Any] = history_arrays(history)
     np.savez(folder / f"{name}.npz", **arrays)
     plot_history(arrays, folder / f"{name}.png", unit)
 
 
 def history_arrays(history: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """{column: float64 [E]} of rows as in history.json, NaN where a row has no such column.
+    """Converts rows, as in history.json, to {column: float64 [E]}; missing entries are NaN.
 
     >>> history_arrays([{"epoch": 1, "kl": 0.5}, {"epoch": 2}])["kl"].tolist()
     [0.5, nan]
@@ -41,15 +41,17 @@ def history_arrays(history: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def plot_history(history: Any, file: PathLike | None = None, unit: str = "example") -> "Figure":
-    """Bound and KL against epoch, in training and validation; a model without KL has one panel.
+    """Plots bound and KL against epoch, in training and validation.
+
+    A model without a KL has one panel.
 
     Args:
-      history: what `fit` returned, its `history` dict, or rows as in a run's history.json.
-      file: PNG file to write, too; None for none.
-      unit: what one example is called.
+      history: the result of `fit`, its `history` dict, or rows as in a run's history.json.
+      file: PNG file to write; None for no file.
+      unit: name of one example.
 
     Raises:
-      ValueError: there is no column `bound` in it.
+      ValueError: the history has no column `bound`.
 
     >>> figure = plot_history({"bound": [9.0, 8.0], "kl": [1.0, 2.0], "val_bound": [9.5, 8.2]})
     >>> [axes.get_ylabel() for axes in figure.axes]
@@ -70,7 +72,7 @@ def plot_history(history: Any, file: PathLike | None = None, unit: str = "exampl
 
 
 def _columns(history):
-    """{column: [E]} of whatever holds a history, with the epochs counted from 1."""
+    """Returns {column: [E]} of any form of history, with epochs counted from 1."""
     if hasattr(history, "history"):  # keras.callbacks.History
         history = history.history
     if not isinstance(history, dict):
@@ -84,7 +86,7 @@ def _columns(history):
 
 
 def _panel(axes, arrays, name):
-    """Both curves, and for the bound of a model that refines the one without refinement."""
+    """Plots training and validation curves, and validation before refinement if available."""
     from matplotlib.ticker import MaxNLocator
 
     lines = [

@@ -1,4 +1,4 @@
-"""Plot a grid of images."""
+"""Plots a grid of images."""
 
 import math
 from typing import Any, NamedTuple
@@ -10,25 +10,27 @@ from tf_savae.core.typing import PathLike
 __all__ = ["Grid", "as_pictures", "save_grid"]
 
 _GAP = 2  # pixels between images
-_TILE = 0.62  # inches of an image's height
-_LONGEST = 40.0  # inches of the picture
+_TILE = 0.62  # height of an image in inches
+_LONGEST = 40.0  # longest side of the figure in inches
 
 
 class Grid(NamedTuple):
-    """Images and what is written beside them."""
+    """A grid of images with its title and labels."""
 
     tiles: Any  # float [R, C, H, W]; NaN where there is no image
     title: str
-    row_labels: Any  # one for each row
-    column_labels: Any  # one for each column, or None
-    column_axis: Any  # what the columns' labels count, or None
+    row_labels: Any  # one label per row
+    column_labels: Any  # one label per column, or None
+    column_axis: Any  # label of the column axis, or None
 
 
 def as_pictures(x):
-    """Images [N, H, W] of a model's x: [N, H, W], [N, H, W, 1], or rows of square images.
+    """Converts x of a model to images [N, H, W].
+
+    Accepts [N, H, W], [N, H, W, 1] and rows [N, H W] of square images.
 
     Raises:
-      ValueError: it is none of these.
+      ValueError: x has another shape.
 
     >>> as_pictures(np.zeros([3, 4])).shape
     (3, 2, 2)
@@ -48,7 +50,7 @@ def as_pictures(x):
 
 
 def save_grid(grid: Grid, file: PathLike) -> None:
-    """Draws a `Grid` into a PNG file, which must not exist: ink is dark, and so is 1."""
+    """Writes a `Grid` to a PNG file, which must not exist; 0 is white and 1 is black."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -57,12 +59,12 @@ def save_grid(grid: Grid, file: PathLike) -> None:
     size = np.array([columns * _TILE * width / height, rows * _TILE])
     size = np.maximum(size * min(1.0, _LONGEST / size.max()) + margin, [3.6, 1.0])
     figure = Figure(figsize=size, dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)  # No display is asked for, whatever backend is set.
+    FigureCanvasAgg(figure)  # Needs no display, independent of the configured backend.
     axes = figure.subplots()
     axes.imshow(_canvas(grid.tiles), cmap=_colours(), vmin=0, vmax=1, interpolation="nearest")
     _label(axes, grid, height, width)
     figure.suptitle(grid.title, fontsize=8, wrap=True)
-    with open(file, "xb") as handle:  # Never over another file.
+    with open(file, "xb") as handle:  # Does not overwrite a file.
         figure.savefig(handle, format="png")
 
 
@@ -79,7 +81,7 @@ def _label(axes, grid, height, width):
 
 
 def _colours():
-    """White paper, dark ink, and a light grey where there is no image."""
+    """Returns the colour map: white for 0, black for 1, and light grey for NaN."""
     import matplotlib
 
     return matplotlib.colormaps["gray_r"].with_extremes(bad="#dde3ea")
@@ -90,7 +92,7 @@ def _centres(count, size):
 
 
 def _canvas(tiles):
-    """All images on one sheet [*, *], with gaps between them."""
+    """Arranges all images in one array [*, *] with gaps between them."""
     rows, columns, height, width = tiles.shape
     framed = np.full([rows, columns, height + _GAP, width + _GAP], np.nan)
     framed[:, :, _GAP:, _GAP:] = tiles

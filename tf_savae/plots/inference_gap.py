@@ -1,4 +1,4 @@
-"""Plot an `InferenceGap`: its parts, what steps recover, and the search for lambda*."""
+"""Plots an `InferenceGap`: its parts, the recovered part, and the search for lambda*."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ _COLOURS = {"approximation": NEUTRAL, "left": SECOND, "recovered": MAIN}
 
 
 def save_gap(gap: InferenceGap, folder: Path, unit: str = "example", name: str = "gap") -> None:
-    """Writes `name`.npz, all arrays of the `InferenceGap`, and `name`.png into a folder."""
+    """Writes all arrays of the `InferenceGap` to `name`.npz, and their plot to `name`.png."""
     arrays = {field: value for field, value in gap._asdict().items() if value is not None}
     np.savez(folder / f"{name}.npz", **arrays)
     plot_gap(gap, folder / f"{name}.png", unit)
@@ -29,14 +29,14 @@ def save_gap(gap: InferenceGap, folder: Path, unit: str = "example", name: str =
 def plot_gap(
     gap: Any, file: PathLike | None = None, unit: str = "example", *, data: Any = None, **options
 ) -> "Figure":
-    """What of log p(x) the bound misses, and what refinement recovers of it.
+    """Plots the gap between log p(x) and the bound, and the part that refinement recovers.
 
     Args:
-      gap: `evaluation.InferenceGap`, or a compiled model that is measured on `data`.
-      file: PNG file to write, too; None for none.
-      unit: what one example is called.
-      data: finite `tf.data.Dataset` for a model.
-      options: for `evaluation.inference_gap` of a model, such as `samples=100`.
+      gap: `evaluation.InferenceGap`, or a compiled model to evaluate on `data`.
+      file: PNG file to write; None for no file.
+      unit: name of one example.
+      data: finite `tf.data.Dataset`, with a model.
+      **options: options of `evaluation.inference_gap`, with a model, such as `samples=100`.
 
     >>> ones = np.ones([3])
     >>> gap = InferenceGap(4 * ones, 3 * ones, 2 * ones, ones, ones, np.ones([3, 2]), steps=5)
@@ -58,7 +58,7 @@ def plot_gap(
 
 
 def _parts(axes, gap, unit):
-    """One bar from log p(x) to the encoder's ELBO."""
+    """Plots the parts of the gap from log p(x) to the encoder's ELBO as bars."""
     left = gap.amortization_gap.mean() - gap.recovered.mean()
     parts = [
         (
@@ -88,7 +88,7 @@ def _parts(axes, gap, unit):
 
 
 def _each(axes, gap):
-    """Every example: what the steps recover of its amortization gap."""
+    """Plots the recovered part against the amortization gap of every example."""
     high = 1.05 * max(gap.amortization_gap.max(), gap.recovered.max(), 1e-6)
     low = min(0.0, 1.1 * gap.amortization_gap.min(), 1.1 * gap.recovered.min())
     axes.plot([low, high], [low, high], color="black", lw=0.8, label="all of it")
@@ -102,7 +102,7 @@ def _each(axes, gap):
 
 
 def _search(axes, gap, unit):
-    """Whether lambda* is one: the search must have come to rest."""
+    """Plots the search for lambda*, which must have converged for lambda* to be an optimum."""
     history = gap.history.mean(axis=0)
     done = np.linspace(0, 100, len(history))
     axes.plot(done, history - history[-1], "o-", color=_COLOURS["left"], ms=4)

@@ -1,4 +1,4 @@
-"""Plot an ELBO landscape with the paths of refinement."""
+"""Plots an ELBO landscape with refinement paths."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ _STEPS_ABOVE = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)  # nats above the optimu
 
 
 def save_landscape(shown: Any, folder: Path, name: str = "landscape") -> None:
-    """Writes `name`.npz, all arrays of the `Landscape`, and `name`.png into a folder."""
+    """Writes all arrays of the `Landscape` to `name`.npz, and their plot to `name`.png."""
     arrays = {"log_variance": shown.log_variance}
     for part in ("whole", "near"):
         for field, value in getattr(shown, part)._asdict().items():
@@ -38,11 +38,11 @@ def save_landscape(shown: Any, folder: Path, name: str = "landscape") -> None:
 
 
 def plot_landscape(shown: Any, file: PathLike | None = None) -> "Figure":
-    """The negative ELBO over the two means of one posterior, with the paths of refinement.
+    """Plots the negative ELBO against the two means of one posterior, with refinement paths.
 
     Args:
       shown: `Landscape` of the oracle experiment.
-      file: PNG file to write, too; None for none.
+      file: PNG file to write; None for no file.
     """
     validation.finite("landscape", shown.whole.values, "The trained model's weights are broken.")
     figure = new_figure(12, 6.9)

@@ -1,4 +1,4 @@
-"""Plot latent codes with the labels of their examples."""
+"""Plots posterior means, coloured by the labels of the examples."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_latent_space"]
 
-_MOST_KINDS = 20  # as many colours as can be told apart in a legend
+_MOST_KINDS = 20  # number of distinguishable colours in a legend
 
 
 def plot_latent_space(
@@ -26,16 +26,17 @@ def plot_latent_space(
     dimensions: tuple[int, int] | None = None,
     unit: str = "example",
 ) -> "Figure":
-    """Posterior means of examples in two latent dimensions, coloured by their labels.
+    """Plots posterior means of examples in two latent dimensions, coloured by their labels.
 
     Args:
-      codes: [N, Z] with Z >= 2, or a model whose refined posterior means of `data` are shown.
-      file: PNG file to write, too; None for none.
-      data: x [N, ...] for a model.
-      labels: one for each example: names or whole numbers (at most 20 kinds have a legend), or real
+      codes: posterior means [N, Z] with Z >= 2, or a model whose refined posterior means of `data`
+        are plotted.
+      file: PNG file to write; None for no file.
+      data: x [N, ...], with a model.
+      labels: one label per example: names or integers (at most 20 values have a legend), or real
         numbers, which have a colour bar. None for no colours.
-      dimensions: the two that are shown, counted from 0; by default those in which codes vary most.
-      unit: what one example is called.
+      dimensions: the two plotted dimensions, counted from 0; by default those of largest variance.
+      unit: name of one example.
 
     Raises:
       ValueError: codes or labels have another shape, or a dimension is out of range.

@@ -1,4 +1,4 @@
-"""One colour and one name for each system in every picture, SA-VAE's the strongest."""
+"""Colours and names of the systems in all plots; SA-VAE has the most prominent colour."""
 
 __all__ = ["MAIN", "NEUTRAL", "SECOND", "SYSTEM_COLOURS", "SYSTEM_NAMES"]
 
@@ -20,5 +20,5 @@ SYSTEM_NAMES = {
     "vae_svi_kl": "VAE + SVI + KL",
     "autoregressive": "no latent code",
 }
-# In pictures of one model: what is shown, what it is compared with, and what is only context.
+# Colours in plots of one model: the main result, its comparison, and context.
 MAIN, SECOND, NEUTRAL = "#0f6e78", "#b45309", "#9aa3ad"

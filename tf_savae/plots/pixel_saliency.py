@@ -1,4 +1,4 @@
-"""Plot where in images the latent code matters."""
+"""Plots the pixel saliency of the latent variables."""
 
 from pathlib import Path
 
@@ -17,13 +17,15 @@ def save_pixels(
     name: str = "pixels",
     columns: int = 8,
 ) -> None:
-    """Writes `name`.npz, all images and maps, and `name`.png into a folder.
+    """Writes all images and saliency maps to `name`.npz, and a plot of some to `name`.png.
 
     Args:
-      images: [N, H, W]; saliency: [N, H, W], nats per unit of z.
-      folder: where.
-      first: the first image that is shown, counted from 1.
-      columns: how many are shown.
+      images: images [N, H, W].
+      saliency: saliency maps [N, H, W], in nats per unit of z.
+      folder: folder of both files.
+      first: the first plotted image, counted from 1.
+      name: name of the files without suffix.
+      columns: number of plotted images.
     """
     np.savez(folder / f"{name}.npz", images=images, saliency=saliency)
     shown = range(first - 1, min(first - 1 + columns, len(images)))

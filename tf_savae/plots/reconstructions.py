@@ -1,4 +1,4 @@
-"""Plot reconstructions beside the examples that they are of."""
+"""Plots examples with their reconstructions."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -21,21 +21,21 @@ _COLUMNS = 10
 def plot_reconstructions(
     model: Any, data: Any, file: PathLike | None = None, *, count: int = 10, seed: int = 0
 ) -> "Figure":
-    """Examples, and below each what the model makes of its refined posterior mean.
+    """Plots examples, and below each its reconstruction from the refined posterior mean.
 
-    Images are drawn as images, rows of a square number of entries as square images, other rows as
-    curves. What is shown of p(x | z) is its mean where the decoder has a distribution, one sample
-    else.
+    Rows whose length is a square number are plotted as square images, and other rows as curves. The
+    reconstruction is the mean of p(x | z) if the decoder has a distribution, and a sample
+    otherwise.
 
     Args:
-      model: a `SemiAmortizedVAE` of images or arrays, or reconstructions of `data`, of its shape.
+      model: a `SemiAmortizedVAE` of images or arrays, or reconstructions in the shape of `data`.
       data: x [N, ...]: [N, D], [N, H, W], [N, H, W, 1] or [N, H, W, 3] with colours in [0, 1].
-      file: PNG file to write, too; None for none.
-      count: how many of the first examples are shown, at most.
-      seed: of the samples.
+      file: PNG file to write; None for no file.
+      count: largest number of examples, from the first on.
+      seed: seed of the samples.
 
     Raises:
-      ValueError: data are no images or rows, or reconstructions have another shape.
+      ValueError: data are not images or rows, or reconstructions have another shape.
 
     >>> x = np.random.default_rng(0).random((3, 4, 4))
     >>> len(plot_reconstructions(0.9 * x, x).axes)
@@ -60,7 +60,7 @@ def _reconstructed(model, x, seed):
 
 
 def _drawable(x):
-    """Images [N, H, W] or [N, H, W, 3], or rows [N, D]."""
+    """Converts x to images [N, H, W] or [N, H, W, 3], or to rows [N, D]."""
     x = np.asarray(x, float)
     if x.ndim == 2 and x.shape[1] > 3 and math.isqrt(x.shape[1]) ** 2 == x.shape[1]:
         return x.reshape(len(x), math.isqrt(x.shape[1]), -1)

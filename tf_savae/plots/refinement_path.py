@@ -1,4 +1,4 @@
-"""Plot a `RefinementPath`: ELBO against step, and how far lambda moves."""
+"""Plots a `RefinementPath`: ELBO, distance from lambda_0 and gradient norm against the step."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ def save_path(
     unit: str = "example",
     name: str = "refinement",
 ) -> None:
-    """Writes `name`.npz, all arrays of the `RefinementPath`, and `name`.png into a folder."""
+    """Writes all arrays of the `RefinementPath` to `name`.npz, and their plot to `name`.png."""
     np.savez(folder / f"{name}.npz", **path._asdict())
     plot_path(path, folder / f"{name}.png", _tensor_names(family, len(path.moved)), unit)
 
@@ -48,15 +48,15 @@ def plot_path(
     data: Any = None,
     **options,
 ) -> "Figure":
-    """What refinement does, step by step: the ELBO gained, how far lambda moves, its gradient.
+    """Plots the ELBO gain, the distance from lambda_0 and the SVI gradient norm against the step.
 
     Args:
-      path: `analysis.RefinementPath`, or a compiled model that is followed on `data`.
-      file: PNG file to write, too; None for none.
-      names: of the family's tensors, one for each of `path.moved`.
-      unit: what one example is called.
-      data: finite `tf.data.Dataset` for a model.
-      options: for `analysis.refinement_path` of a model, such as `steps=10`.
+      path: `analysis.RefinementPath`, or a compiled model to evaluate on `data`.
+      file: PNG file to write; None for no file.
+      names: names of the family's tensors, one for each of `path.moved`.
+      unit: name of one example.
+      data: finite `tf.data.Dataset`, with a model.
+      **options: options of `analysis.refinement_path`, with a model, such as `steps=10`.
 
     >>> path = RefinementPath(*np.ones([2, 4, 3]), np.ones([2, 4, 3]), *np.ones([2, 3, 3]))
     >>> [axes.get_xlabel() for axes in plot_path(path).axes][:2]
@@ -86,7 +86,7 @@ def plot_path(
 
 
 def _spread(axes, values):
-    """Mean and quantiles of values [K, N] against the step."""
+    """Plots mean and quantiles of values [K + 1, N] or [K, N] against the step."""
     from matplotlib.ticker import MaxNLocator
 
     steps = np.arange(len(values))

@@ -1,4 +1,4 @@
-"""Plot word saliency: one sentence, and averages over a corpus."""
+"""Plots word saliency: one sentence, and averages over a corpus."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ _TITLES = {
 def save_sentence(
     saliency: Any, number: int, words: Sequence[str], folder: Path, name: str = "sentence"
 ) -> None:
-    """Writes `name`.npz and `name`.png for document `number` (from 1) of a `Saliency`."""
+    """Writes saliency of document `number` (from 1) to `name`.npz, and its plot to `name`.png."""
     count = len(words)
     rows = {
         part: getattr(saliency, part)[number - 1, :count]
@@ -49,12 +49,13 @@ def save_sentence(
 def save_corpus(
     saliency: Any, averages: dict[str, dict[str, Averages]], folder: Path, name: str = "corpus"
 ) -> None:
-    """Writes `name`.npz, every token's saliency, and `name`.png, its averages.
+    """Writes the saliency of every token to `name`.npz, and a plot of averages to `name`.png.
 
     Args:
       saliency: `Saliency`.
       averages: {"encoder" or "decoder": {"position", "frequency", "tag": `Averages`}}.
-      folder: where.
+      folder: folder of both files.
+      name: name of the files without suffix.
     """
     arrays = {field: value for field, value in saliency._asdict().items() if value is not None}
     for part, tables in averages.items():
@@ -88,7 +89,7 @@ def _curve(axes, table, colour):
 
 
 def _bars(axes, table, colour, most=14):
-    """The groups with most tokens, in the table's order, the first on top."""
+    """Plots the groups with most tokens as bars, in the order of the table from the top."""
     chosen = np.sort(np.argsort(-table.count, kind="stable")[:most])
     error = np.nan_to_num(table.standard_error[chosen])
     places = -np.arange(len(chosen))

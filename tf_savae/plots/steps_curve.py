@@ -1,4 +1,4 @@
-"""Plot a `StepsCurve`: bound, KL and time against test-time refinement steps."""
+"""Plots a `StepsCurve`: bound, KL and time against refinement steps at test time."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ def save_steps(
     unit: str = "example",
     name: str = "steps",
 ) -> None:
-    """Writes `name`.npz, all arrays of the `StepsCurve`, and `name`.png into a folder."""
+    """Writes all arrays of the `StepsCurve` to `name`.npz, and their plot to `name`.png."""
     np.savez(folder / f"{name}.npz", **curve._asdict())
     plot_steps(curve, folder / f"{name}.png", trained, unit)
 
@@ -39,15 +39,15 @@ def plot_steps(
     data: Any = None,
     **options,
 ) -> "Figure":
-    """Bound, KL and time against K, the refinement steps at test time.
+    """Plots bound, KL and time against K, the number of refinement steps at test time.
 
     Args:
-      curve: `evaluation.StepsCurve`, or a compiled model that is measured on `data`.
-      file: PNG file to write, too; None for none.
-      trained: the K of training, marked if given; a model's own is.
-      unit: what one example is called.
-      data: finite `tf.data.Dataset` for a model.
-      options: for `evaluation.steps_curve` of a model, such as `steps=(0, 5, 10)`.
+      curve: `evaluation.StepsCurve`, or a compiled model to evaluate on `data`.
+      file: PNG file to write; None for no file.
+      trained: K in training, marked in the plot; by default that of the model, if any.
+      unit: name of one example.
+      data: finite `tf.data.Dataset`, with a model.
+      **options: options of `evaluation.steps_curve`, with a model, such as `steps=(0, 5, 10)`.
 
     >>> numbers = np.array([[9.0, 8.0], [7.0, 6.0]])
     >>> steps = np.array([0.0, 5.0])

@@ -1,4 +1,4 @@
-"""Ready models for an array, images or texts, with settings that are taken from the data."""
+"""Preset models for arrays, images and texts, with defaults chosen from the data."""
 
 from tf_savae.presets.arrays import dense, image
 from tf_savae.presets.estimator import VAETransformer

@@ -1,4 +1,4 @@
-"""Compiled models for arrays of rows and for images."""
+"""Preset models of arrays [N, D] and of images."""
 
 import math
 
@@ -29,24 +29,24 @@ def dense(
     objective: str = "savae",
     seed: int = 0,
 ) -> SemiAmortizedVAE:
-    """A compiled model of rows of numbers, with fully connected networks; `fit(x)` trains it.
+    """Returns a compiled model of rows of numbers with fully connected networks.
 
-    The likelihood is chosen by the data, and named in the log: zeros and ones are Bernoulli,
-    uint8 are 8-bit levels (a discretized logistic), other whole numbers from 0 on are counts
-    (Poisson), anything else is normal with a scale that is learned. The KL weight rises from 0.1 to
-    1 during the first five epochs of batches of 32. Without XLA, which takes a while to compile:
-    for a long training call `compile(jit_compile=True)`.
+    `fit(x)` trains the model. The likelihood is chosen from the data and logged: Bernoulli for
+    zeros and ones, a discretized logistic for uint8, Poisson for other non-negative integers, and a
+    normal distribution with a learned scale otherwise. The KL weight increases from 0.1 to 1 during
+    the first five epochs with batch size 32. The model is compiled without XLA, whose compilation
+    takes time; for long training, call `compile(jit_compile=True)`.
 
     Args:
-      x: numbers [N, D], those to train on.
+      x: training data, numbers [N, D].
       latent_size: Z; by default an eighth of D, between 2 and 16.
-      units: of the hidden layers; by default about D, between 32 and 256.
-      steps: K, refinement steps whose lengths and directions are learned; 0 with "vae".
+      units: size of the hidden layers; by default about D, between 32 and 256.
+      steps: K, number of refinement steps with a learned update rule; 0 with "vae".
       objective: as for `SemiAmortizedVAE`.
-      seed: of weights and noise.
+      seed: seed of weights and noise.
 
     Raises:
-      ValueError: x is no such array, holds NaN, or an argument is out of its range.
+      ValueError: x is not such an array, contains NaN, or an argument is out of range.
 
     >>> x = np.eye(8, dtype="float32")
     >>> model = dense(x)
@@ -76,19 +76,19 @@ def image(
     objective: str = "savae",
     seed: int = 0,
 ) -> SemiAmortizedVAE:
-    """A compiled model of images, with convolutions of stride 2; `fit(x)` trains it.
+    """Returns a compiled model of images with convolutions of stride 2.
 
-    The likelihood is chosen as by `dense`: give grey or coloured pictures as uint8, binary ones as
-    zeros and ones.
+    `fit(x)` trains the model. The likelihood is chosen as by `dense`: pass grey or colour images as
+    uint8, and binary images as zeros and ones.
 
     Args:
-      x: images [N, H, W] or [N, H, W, C], those to train on, of at least 4 x 4 pixels.
+      x: training images [N, H, W] or [N, H, W, C] of at least 4 x 4 pixels.
       latent_size: Z; by default 16.
-      channels: of the outer convolutions; the inner ones have twice as many.
+      channels: channels of the outer convolutions; the inner ones have twice as many.
       steps, objective, seed: as for `dense`.
 
     Raises:
-      ValueError: x is no such array, holds NaN, or an argument is out of its range.
+      ValueError: x is not such an array, contains NaN, or an argument is out of range.
 
     >>> model = image(np.zeros([4, 6, 6], np.uint8), latent_size=2, channels=2)
     >>> model.infer(np.zeros([4, 6, 6], np.uint8), steps=0).mean().shape.as_list()
@@ -121,7 +121,9 @@ def image(
 
 
 def annealing_steps(examples, batch_size=32):
-    """Training steps until the KL weight of a preset is 1; the batch size is Keras' own.
+    """Returns the number of training steps until the KL weight of a preset is 1.
+
+    The batch size defaults to that of Keras.
 
     >>> annealing_steps(100)
     20
@@ -130,7 +132,7 @@ def annealing_steps(examples, batch_size=32):
 
 
 def assembled(x, choice, encoder, decoder, latent_size, steps, objective, seed, name):
-    """The compiled model of both networks, with weights; says what was chosen."""
+    """Returns the compiled and built model of both networks, and logs the chosen settings."""
     annealed = annealing_steps(len(x))
     steps = validation.non_negative_int("steps", steps)
     model = SemiAmortizedVAE(
@@ -156,7 +158,7 @@ def assembled(x, choice, encoder, decoder, latent_size, steps, objective, seed, 
 
 
 def refinement_for(steps, objective):
-    """Learned steps where the objective crosses them, plain ones else."""
+    """Returns the refinement, with a learned update rule if the objective crosses the steps."""
     learns = as_objective(objective).crosses_refinement
     learned = {"update": LearnedUpdate()} if learns and steps else {}
     return SemiAmortizedRefinement(steps=steps, hvp="reverse_over_reverse", **learned)
@@ -178,12 +180,12 @@ def _size(name, given, default, low, high):
 
 
 def _heads(hidden, latent_size):
-    """Mean and log-variance."""
+    """Returns the encoder's outputs, mean and log-variance."""
     return [keras.layers.Dense(latent_size)(hidden) for _ in range(2)]
 
 
 def _parameters(shape, choice):
-    """The last layer: numbers of x by parameters of the likelihood, where there are several."""
+    """Returns the layers that reshape the output to x, with an axis of several parameters."""
     if choice.outputs == 1 and len(shape) == 1:
         return []
     return [keras.layers.Reshape((*shape, choice.outputs) if choice.outputs > 1 else tuple(shape))]

@@ -1,4 +1,4 @@
-"""A scikit-learn face: fit, transform, score_samples and sample of a model of rows."""
+"""`VAETransformer`: a scikit-learn estimator of `presets.dense`."""
 
 import importlib.util
 from typing import Any, Self
@@ -12,22 +12,24 @@ from tf_savae.probability import linear_kl_weight
 __all__ = ["VAETransformer"]
 
 _BASES: tuple[type, ...] = ()
-if importlib.util.find_spec("sklearn"):  # What pipelines and searches ask an estimator for.
+if importlib.util.find_spec("sklearn"):  # Methods that pipelines and searches call.
     from sklearn.base import BaseEstimator, TransformerMixin
 
     _BASES = (TransformerMixin, BaseEstimator)
 
 
 class VAETransformer(*_BASES):  # type: ignore[misc]
-    """`presets.dense` as scikit-learn has it: rows in, latent codes out; works in a Pipeline.
+    """Scikit-learn transformer of `presets.dense`: maps rows to posterior means.
+
+    It can be used in a Pipeline.
 
     Args:
       latent_size, steps, seed: as for `presets.dense`.
-      epochs, batch_size: of the training.
-      samples: of the estimated log-likelihood.
+      epochs, batch_size: epochs and batch size of training.
+      samples: number of samples of the log-likelihood estimate.
 
     Attributes:
-      model_: the `SemiAmortizedVAE`, once it is fitted.
+      model_: the fitted `SemiAmortizedVAE`.
 
     >>> rows = np.eye(8, dtype="float32")
     >>> VAETransformer(epochs=1, steps=1).fit(rows).transform(rows).shape
@@ -47,7 +49,7 @@ class VAETransformer(*_BASES):  # type: ignore[misc]
         self.batch_size, self.samples, self.seed = batch_size, samples, seed
 
     def fit(self, X: TensorLike, y: Any = None) -> Self:  # noqa: N803 scikit-learn's names.
-        """Makes and trains a new model of rows [N, D]; y is not used."""
+        """Builds and trains a new model of rows [N, D]; y is ignored."""
         rows = np.asarray(X)
         self.model_ = dense(rows, latent_size=self.latent_size, steps=self.steps, seed=self.seed)
         self.model_.beta = linear_kl_weight(annealing_steps(len(rows), self.batch_size))
@@ -55,19 +57,19 @@ class VAETransformer(*_BASES):  # type: ignore[misc]
         return self
 
     def transform(self, X: TensorLike) -> np.ndarray:  # noqa: N803
-        """Latent codes [N, Z]: the means of the refined posteriors."""
+        """Returns the means of the refined posteriors, [N, Z]."""
         return self._fitted().infer(np.asarray(X)).mean().numpy()
 
     def score_samples(self, X: TensorLike) -> np.ndarray:  # noqa: N803
-        """Estimates of log p(x), [N] nats, importance-weighted."""
+        """Returns importance-weighted estimates of log p(x), [N], in nats."""
         return self._fitted().log_likelihood(np.asarray(X), self.samples).numpy()
 
     def score(self, X: TensorLike, y: Any = None) -> float:  # noqa: N803
-        """The mean of `score_samples`: a search by cross-validation maximises it."""
+        """Returns the mean of `score_samples`, which cross-validation searches maximise."""
         return float(np.mean(self.score_samples(X)))
 
     def sample(self, n_samples: int = 1, random_state: int = 0) -> np.ndarray:
-        """Rows [n, D] drawn from the model."""
+        """Returns rows [n, D] sampled from the model."""
         return self._fitted().sample(n_samples, seed=random_state).numpy()
 
     def _fitted(self):

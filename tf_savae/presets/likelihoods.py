@@ -1,4 +1,4 @@
-"""Likelihoods of presets, and which of them an array asks for."""
+"""Likelihoods of presets, and their choice from the data."""
 
 from typing import Any, NamedTuple
 
@@ -15,23 +15,23 @@ __all__ = ["Choice", "DiscretizedLogistic", "EightBit", "LearnedNormal", "Rates"
 
 tfd = tfp.distributions
 _LEVELS = 256
-_LEAST = -7.0  # Of a log scale, in units of the data's own: below it a likelihood has no bound.
+_LEAST = -7.0  # Smallest log of the relative scale; without it the likelihood is unbounded.
 
 
 class Choice(NamedTuple):
-    """A likelihood for data of one kind."""
+    """A likelihood chosen for the data."""
 
     why: str  # "zeros and ones: bernoulli"
-    likelihood: Any  # what `DistributionDecoder` takes
-    outputs: int  # of the network, for each number of x
+    likelihood: Any  # the likelihood argument of `DistributionDecoder`
+    outputs: int  # network outputs per entry of x
     inputs: list  # layers that scale x for an encoder
 
 
 def choose(x: np.ndarray) -> Choice:
-    """The likelihood of an array: by its values, and for whole numbers by its type.
+    """Chooses the likelihood of an array by its values and, for integers, by its dtype.
 
     Args:
-      x: numbers [N, ...], checked.
+      x: validated numbers [N, ...].
 
     >>> choose(np.array([[0, 1]])).why, choose(np.array([[0, 200]], np.uint8)).why
     ('zeros and ones: bernoulli', '8-bit levels: discretized logistic')
@@ -55,7 +55,7 @@ def _rescaling(scale, offset):
 
 @register
 class Log1p(keras.layers.Layer):
-    """log(1 + x): counts at a scale that a network can take.
+    """Layer that computes log(1 + x), to scale counts for a network.
 
     >>> float(Log1p()(tf.zeros([1]))[0])
     0.0
@@ -66,7 +66,7 @@ class Log1p(keras.layers.Layer):
 
 
 class _OfParameters:
-    """A likelihood that `.keras` files know: a function of a network's output with settings."""
+    """Base class of serializable likelihoods: functions of a network's outputs with settings."""
 
     def get_config(self) -> Config:
         return dict(vars(self))
@@ -78,7 +78,9 @@ class _OfParameters:
 
 @register
 class LearnedNormal(_OfParameters):
-    """Normal numbers [B, ...] from outputs [B, ..., 2]: mean and log scale, in the data's units.
+    """Maps outputs [B, ..., 2] to normal distributions [B, ...].
+
+    The outputs are mean and log scale, relative to the mean and scale of the data.
 
     >>> LearnedNormal(5.0, 2.0)(tf.zeros([1, 3, 2])).mean().numpy().tolist()
     [[5.0, 5.0, 5.0]]
@@ -95,7 +97,9 @@ class LearnedNormal(_OfParameters):
 
 @register
 class EightBit(_OfParameters):
-    """Levels 0..255 from outputs [B, ..., 2]: location and log scale, in units of half the range.
+    """Maps outputs [B, ..., 2] to discretized logistic distributions over levels 0..255, [B, ...].
+
+    The outputs are location and log scale, relative to half of the range.
 
     >>> EightBit()(tf.zeros([1, 3, 2])).batch_shape.as_list()
     [1, 3]
@@ -104,37 +108,38 @@ class EightBit(_OfParameters):
     def __call__(self, outputs: tf.Tensor) -> Distribution:
         location, log_scale = tf.unstack(outputs, axis=-1)
         half = (_LEVELS - 1) / 2
-        # An eighth of the half range to begin with.
+        # The initial scale is an eighth of half the range.
         spread = half / 8 * tf.exp(_bounded(log_scale))
         return DiscretizedLogistic(half + half * location, spread)
 
 
 @register
 class Rates(_OfParameters):
-    """Counts from outputs [B, ...]: the logarithms of their rates.
+    """Maps outputs [B, ...], the log rates, to Poisson distributions over counts.
 
     >>> Rates()(tf.zeros([1, 3])).mean().numpy().tolist()
     [[1.0, 1.0, 1.0]]
     """
 
     def __call__(self, outputs: tf.Tensor) -> Distribution:
-        # Beyond the largest count of float32's exact ones nothing is gained.
+        # Larger rates exceed the integers that float32 represents exactly.
         rates = tf.clip_by_value(outputs, -16.0, 16.0)
         return tfd.Poisson(log_rate=rates)
 
 
 def _bounded(log_scale):
-    """Softly at least `_LEAST`."""
+    """Returns log_scale with the soft lower bound `_LEAST`."""
     return _LEAST + tf.nn.softplus(log_scale - _LEAST)
 
 
 class DiscretizedLogistic(tfd.Distribution):  # type: ignore[name-defined]
-    """A logistic distribution rounded to the levels 0..255 (Salimans et al. 2017).
+    """Logistic distribution discretized to the levels 0..255 (Salimans et al. 2017).
 
-    The lowest level has all that lies below it, the highest all above. https://arxiv.org/abs/1701.05517
+    The lowest level has all probability below it, and the highest level all probability above it.
+    https://arxiv.org/abs/1701.05517
 
     Args:
-      location, scale: tensors of one shape, in levels; scale > 0.
+      location, scale: tensors of the same shape, in levels; scale > 0.
 
     >>> levels = DiscretizedLogistic(90.0, 3.0)
     >>> round(float(tf.reduce_sum(levels.prob(tf.range(256.0)))), 4)
@@ -169,7 +174,7 @@ class DiscretizedLogistic(tfd.Distribution):  # type: ignore[name-defined]
         low = (x - 0.5 - self._location) / self._scale
         high = (x + 0.5 - self._location) / self._scale
         below, above = tf.math.log_sigmoid(high), tf.math.log_sigmoid(-low)
-        # sigmoid(high) - sigmoid(low), without a difference of two that are nearly equal.
+        # log(sigmoid(high) - sigmoid(low)) without cancellation.
         inside = below + above + tf.math.log(-tf.math.expm1(-1 / self._scale))
         return tf.where(x < 0.5, below, tf.where(x > _LEVELS - 1.5, above, inside))
 

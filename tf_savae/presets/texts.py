@@ -1,4 +1,4 @@
-"""A compiled model for a list of strings, with its vocabulary."""
+"""Preset model of a list of strings, with its vocabulary."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ __all__ = ["TextModel", "text"]
 
 
 class TextModel(NamedTuple):
-    """A model of token ids, the words that they stand for, and the rows to train on.
+    """A model of token ids, with its vocabulary and training rows.
 
     >>> made = text(["a cat sat", "a dog"], units=4, latent_size=2)
     >>> made.lines(made.rows(["a dog sat"]))
@@ -28,14 +28,14 @@ class TextModel(NamedTuple):
 
     model: SemiAmortizedVAE
     vocabulary: Vocabulary
-    x: np.ndarray  # int32 [N, T]: the texts given, as `rows` makes them
+    x: np.ndarray  # int32 [N, T]: the given texts, encoded by `rows`
 
     def rows(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts as rows of ids [N, T] that the model takes: <s>, words, </s>, padding."""
+        """Encodes texts as rows of ids [N, T] for the model: <s>, words, </s>, padding."""
         return _rows(texts, self.vocabulary)
 
     def lines(self, rows: TensorLike) -> list[str]:
-        """Rows of ids, such as `model.sample(n)` gives, as texts."""
+        """Decodes rows of ids, such as those of `model.sample(n)`, to texts."""
         return [self.vocabulary.decode(row) for row in np.asarray(rows)]
 
 
@@ -49,24 +49,26 @@ def text(
     objective: str = "savae",
     seed: int = 0,
 ) -> TextModel:
-    """A compiled model of texts, with LSTMs, and its vocabulary: `made.model.fit(made.x)`.
+    """Returns a compiled model of texts with LSTMs, and its vocabulary.
 
-    Words are what blanks separate. A share of the decoder's input words is left out in training
-    (word dropout, 0.3), so that the latent code has something to say. The KL weight rises from 0.1
-    to 1 during the first five epochs of batches of 32.
+    `made.model.fit(made.x)` trains the result `made`. Words are separated by whitespace. In
+    training, 30% of the decoder's input words are dropped (word dropout), so that the decoder uses
+    the latent variables. The KL weight increases from 0.1 to 1 during the first five epochs with
+    batch size 32.
 
     Args:
-      texts: those to train on.
+      texts: training texts.
       latent_size: Z.
-      units: of the LSTMs.
-      vocabulary_size: at most; the most frequent words, the others are <unk>.
-      steps: K, refinement steps; 0 with "vae".
+      units: size of the LSTMs.
+      vocabulary_size: largest size of the vocabulary of the most frequent words; other words are
+        <unk>.
+      steps: K, number of refinement steps; 0 with "vae".
       objective: as for `SemiAmortizedVAE`.
-      seed: of weights and noise.
+      seed: seed of weights and noise.
 
     Raises:
-      ValueError: there are no texts, or one is no string or has no words, or an argument is out of
-        its range.
+      ValueError: there are no texts, a text is not a string or has no words, or an argument is out
+        of range.
 
     >>> made = text(["a cat sat", "a dog"], units=4, latent_size=2)
     >>> made.x.tolist(), made.model.encode(made.x).mean().shape.as_list()

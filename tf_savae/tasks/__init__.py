@@ -1,4 +1,4 @@
-"""The kinds of data that runs train on, one folder each; `TASKS` are all that commands know."""
+"""The kinds of data of runs, one folder each; `TASKS` lists those available to commands."""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -47,7 +47,7 @@ __getattr__, __dir__ = lazy(
 
 
 def load_run(workdir: PathLike) -> "Run":
-    """A finished run of any kind in `TASKS`: see `tf_savae.training.finished_run.load_run`.
+    """Loads a finished run of any kind in `TASKS`; see `tf_savae.training.finished_run.load_run`.
 
     >>> load_run("no_such_folder")
     Traceback (most recent call last):
@@ -55,5 +55,5 @@ def load_run(workdir: PathLike) -> "Run":
     """
     from tf_savae.training import finished_run
 
-    known = importlib.import_module(__name__).TASKS  # As it is now: kinds can be added to it.
+    known = importlib.import_module(__name__).TASKS  # Read now, since kinds can be added.
     return finished_run.load_run(workdir, known)

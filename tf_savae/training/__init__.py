@@ -1,4 +1,4 @@
-"""Runs in folders: configuration, training that resumes, distribution, TensorBoard, reports."""
+"""Training runs: configuration, resumable training, distribution, TensorBoard and reports."""
 
 from typing import TYPE_CHECKING
 

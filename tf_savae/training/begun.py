@@ -1,4 +1,4 @@
-"""Go on with a run as it was begun, where defaults have changed since."""
+"""Keeps the recorded settings of a run when it is resumed after defaults have changed."""
 
 import dataclasses
 
@@ -10,10 +10,10 @@ __all__ = ["as_begun"]
 
 
 def as_begun(config, folder):
-    """`config`, whose keep="auto" becomes what the run in `folder` was begun with, if anything.
+    """Returns `config` with keep="auto" replaced by the value recorded for the run in `folder`.
 
-    Programs that keep more or less round differently, and a run ends with the numbers of an
-    uninterrupted one. A run of an earlier version that wrote nothing down kept nothing.
+    The value affects rounding, and a resumed run has to give the numbers of an uninterrupted one.
+    A run of an earlier version without a recorded value has keep="none".
     """
     record = folder.read_json("run.json")
     found = record.get("configuration") if isinstance(record, dict) else None

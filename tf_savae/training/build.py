@@ -1,4 +1,4 @@
-"""Build the compiled model of a configuration from an encoder and a decoder."""
+"""Builds the compiled model of a configuration from an encoder and a decoder."""
 
 import keras
 
@@ -11,14 +11,14 @@ __all__ = ["assemble"]
 
 
 def assemble(config, steps_per_epoch, make_encoder, make_decoder, example):
-    """The compiled model of a `RunConfig`, with weights and optimizer slots.
+    """Returns the compiled model of a `RunConfig`, with weights and optimizer slots.
 
     Args:
-      config: `RunConfig`, whose system says which parts there are.
-      steps_per_epoch: for the KL annealing.
+      config: `RunConfig`, whose system determines the parts of the model.
+      steps_per_epoch: number of training steps per epoch, for the KL annealing.
       make_encoder: () -> the encoder.
-      make_decoder: latent_size -> the decoder; 0 for the system without a latent code.
-      example: x of one example, from which the weights take their shapes.
+      make_decoder: latent_size -> the decoder; 0 for the system without latent variables.
+      example: x of one example, which determines the shapes of the weights.
     """
     keras.utils.set_random_seed(config.seed)
     if config.objective.latent:
@@ -69,7 +69,7 @@ def _refinement(config, steps):
 
 
 def _rule(config, steps):
-    """The layer's arguments that say how to step."""
+    """Returns the layer's arguments that set the update rule."""
     size, clip = config.svi_step_size, config.svi_clip_norm or None
     if config.svi_rule == "momentum":
         return {"step_size": size, "momentum": config.svi_momentum, "clip_norm": clip}

@@ -1,4 +1,4 @@
-"""The Keras callback of a resumable run: history, learning rate, stopping, checkpoints."""
+"""Keras callbacks of a resumable run: history, learning rate, stopping and checkpoints."""
 
 import csv
 import io
@@ -17,20 +17,20 @@ __all__ = ["ProgressBar", "RunState"]
 
 
 class RunState(keras.callbacks.Callback):
-    """History, learning rate, stopping, the best weights and checkpoints, in this order.
+    """Updates the history, learning rate, stopping, best weights and checkpoints, in this order.
 
-    One callback and not five because their order matters: the checkpoint at the end of an epoch
-    must hold the epoch's row of history and the learning rate that follows from it, or a resumed
-    run would decide otherwise. Keras' own ReduceLROnPlateau, EarlyStopping and ModelCheckpoint keep
-    their state outside the checkpoint.
+    This is one callback because the order matters. The checkpoint at the end of an epoch must
+    contain the epoch's row of history and the resulting learning rate; otherwise a resumed run
+    would make different decisions. ReduceLROnPlateau, EarlyStopping and ModelCheckpoint of Keras
+    keep their state outside the checkpoint.
 
     Args:
-      config: `TextConfig` or anything with learning_rate, decay_from_epoch, min_learning_rate,
-        epochs and checkpoint_every.
+      config: `TextConfig` or another object with learning_rate, decay_from_epoch,
+        min_learning_rate, epochs and checkpoint_every.
       folder: `Workdir`, for history.json and history.csv.
-      checkpoints: `Checkpoints`; its state holds the history and the time spent.
-      steps_per_epoch: steps of a whole epoch.
-      metric_values: the state's "metrics" when an interrupted epoch was saved, or None.
+      checkpoints: `Checkpoints`; its state contains the history and the elapsed time.
+      steps_per_epoch: number of steps of a whole epoch.
+      metric_values: "metrics" in the saved state of an interrupted epoch, or None.
     """
 
     def __init__(self, config, folder, checkpoints, steps_per_epoch, metric_values=None):
@@ -49,7 +49,7 @@ class RunState(keras.callbacks.Callback):
         self._step = int(self.model.optimizer.iterations.numpy())
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Keras has just reset the metrics: an interrupted epoch takes its own back."""
+        """Restores the metrics of an interrupted epoch, which Keras has just reset."""
         self._epoch_began, self._durations = time.perf_counter(), []
         if self._metric_values is not None:
             self._checkpoints.restore_metrics(self._metric_values)
@@ -61,14 +61,14 @@ class RunState(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._durations.append(time.perf_counter() - self._began)
         self._step += 1
-        # The last step of an epoch is saved with the epoch, when its validation is known.
+        # The last step of an epoch is saved at the end of the epoch, after validation.
         inside = self._step % self._steps_per_epoch
         if inside and self._step % self._config.checkpoint_every == 0:
             self._account()
             self._checkpoints.save()
 
     def _account(self):
-        """Adds the time since the last call to the run's total."""
+        """Adds the time since the last call to the total time of the run."""
         now = time.perf_counter()
         self._state["seconds"] = self._state.get("seconds", 0.0) + now - self._epoch_began
         self._epoch_began = now
@@ -99,13 +99,13 @@ class RunState(keras.callbacks.Callback):
 
 
 def progress_of(history, config):
-    """`learning_rate_rule` for rows of history."""
+    """Returns the `Progress` of `learning_rate_rule` for the rows of a history."""
     bounds = [row["val_bound"] for row in history]
     return learning_rate_rule(bounds, config.learning_rate, config.decay_from_epoch)
 
 
 def is_finished(history, config):
-    """Whether the run is over: all epochs done, or the learning rate too small."""
+    """Returns whether training is over: all epochs are done or the learning rate is too small."""
     rate = progress_of(history, config).learning_rate
     return len(history) >= config.epochs or rate < config.min_learning_rate
 
@@ -127,7 +127,9 @@ _SHOWN = {"bound": "bound", "kl": "kl", "refinement_gain": "gain", "steps": "K"}
 
 
 class ProgressBar(keras.callbacks.ProgbarLogger):
-    """Keras' bar with what tells of progress; all else is in the history and in TensorBoard.
+    """Progress bar of Keras that shows a subset of the metrics.
+
+    The history and TensorBoard contain all metrics.
 
     >>> shown({"loss": 3.0, "bound": 3.0, "curvature": 1.0, "val_refinement_gain": 0.5})
     {'bound': 3.0, 'val_gain': 0.5}
@@ -141,6 +143,6 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
 
 
 def shown(logs):
-    """The part of an epoch's metrics that the bar shows, by shorter names."""
+    """Returns the metrics that the progress bar shows, with shorter names."""
     parts = [(part, name) for part in ("", "val_") for name in _SHOWN if part + name in logs]
     return {part + _SHOWN[name]: logs[part + name] for part, name in parts}

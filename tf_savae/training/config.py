@@ -25,14 +25,14 @@ __all__ = [
     "shown_only",
 ]
 
-# Names only, as help texts show them before TensorFlow is imported; tests compare them with what
-# has these names.
+# Only names, because help texts list them before TensorFlow is imported. Tests compare them with
+# the objects of these names.
 SYSTEM_NAMES = ("autoregressive", "vae", "svi", "vae_svi", "vae_svi_exact", "vae_svi_kl", "savae")
 ADJOINTS = ("exact", "unrolled", "truncated", "stop")
 STRATEGIES = ("none", "mirrored", "multiworker", "tpu")
 RULES = ("momentum", "natural", "learned_steps", "learned_update")
 KEEPS = ("auto", "none", "states", "all")
-# What a run had of which an earlier version wrote nothing down.
+# Settings of runs of earlier versions, which did not record them.
 EARLIER = {"keep": "none"}
 HVPS = ("auto", "forward_over_reverse", "reverse_over_reverse", "finite_difference")
 _SHOWN = contextvars.ContextVar("shown", default=False)
@@ -40,7 +40,7 @@ _SHOWN = contextvars.ContextVar("shown", default=False)
 
 @contextlib.contextmanager
 def shown_only():
-    """Configurations made inside are looked at, not run: checks that need TensorFlow are left out.
+    """Context in which configurations are only displayed: skips checks that need TensorFlow.
 
     >>> with shown_only():
     ...     RunConfig(system="vae", amortized_weight=0.3).amortized_weight
@@ -54,20 +54,21 @@ def shown_only():
 
 
 def setting(default, text, **kwargs):
-    """A field of a configuration with its help text, and `choices` if any.
+    """Returns a dataclass field of a configuration with its help text and optional `choices`.
 
-    `affects_results=False` marks a field (a file's place, how often to save) that decides no
-    number of the run. `group="Training"` names the group of options that begins with the field.
+    `affects_results=False` marks a field that does not affect the numbers of the run, such as a
+    path or the checkpoint interval. `group="Training"` names the option group that starts at the
+    field.
     """
     return dataclasses.field(default=default, metadata={"help": text, **kwargs})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The settings that every run has, with the defaults of the paper's text experiment.
+    """Settings shared by all runs, with the defaults of the paper's text experiment.
 
     Raises:
-      ValueError: a field is out of its range; the message names it.
+      ValueError: a field is out of range; the message contains its name.
 
     >>> RunConfig(system="vae").svi_steps
     20
@@ -134,8 +135,8 @@ class RunConfig:
         "tf.distribute: none, mirrored (the devices of this machine), multiworker (the processes "
         "that TF_CONFIG names) or tpu; batch_size is that of all replicas together",
         choices=STRATEGIES,
-        # Any number of replicas computes the same, up to rounding. Where it does not, for batch
-        # normalisation, image.py holds a run to its number, which this name does not say.
+        # The results do not depend on the number of replicas, up to rounding. Batch normalisation
+        # is the exception; for it, tasks/image/task.py records and checks the number of replicas.
         affects_results=False,
     )
     iw_samples: int = setting(
@@ -148,14 +149,14 @@ class RunConfig:
         10,
         "most batches of an epoch that may give a loss or gradient that is not finite; they are "
         "skipped and counted",
-        affects_results=False,  # It decides whether a run stops, and no number.
+        affects_results=False,  # It only affects whether a run stops.
     )
     board_samples: int = setting(
         10,
         "samples, and as many reconstructions, that TensorBoard shows at each epoch's end beside "
         "the figures so far; 10 take 1% to 4% of an epoch's time with --config=small; 0: none, "
         "and no figures",
-        affects_results=False,  # What is shown decides no number.
+        affects_results=False,  # It only affects what is shown.
     )
 
     def __post_init__(self):
@@ -204,12 +205,12 @@ class RunConfig:
     @property
     def objective(self) -> "Objective":
         """The `Objective` of the system."""
-        from tf_savae.objectives import SYSTEMS  # Here: help texts need no TensorFlow.
+        from tf_savae.objectives import SYSTEMS  # Not at the top: help texts need no TensorFlow.
 
         return SYSTEMS[self.system]
 
     def _check_refinement(self):
-        """What the update rule, K and the encoder's own ELBO ask of other settings."""
+        """Checks the update rule, K and the amortized weight against the other settings."""
         if _SHOWN.get():
             return
         from tf_savae.models.refinement.steps_schedule import every
@@ -255,10 +256,10 @@ class RunConfig:
             )
 
     def steps(self, steps_per_epoch: int) -> Steps:
-        """K, or a schedule {training step: K}, for epochs of so many steps.
+        """Returns K, or a schedule {training step: K}, for epochs of `steps_per_epoch` steps.
 
         Raises:
-          ValueError: svi_schedule is none.
+          ValueError: svi_schedule is malformed.
 
         >>> RunConfig(svi_schedule="0:0,2:5").steps(100)
         {0: 0, 200: 5}
@@ -280,7 +281,7 @@ class RunConfig:
         return as_steps(found)
 
     def identity(self) -> dict[str, Any]:
-        """The fields that decide the numbers, as JSON; where files lie is not among them."""
+        """Returns the fields that affect the results (hence no file paths) as JSON types."""
         fields = [
             f.name for f in dataclasses.fields(self) if f.metadata.get("affects_results", True)
         ]
@@ -289,10 +290,10 @@ class RunConfig:
 
 
 def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
-    """A named configuration with settings of one's own.
+    """Returns a named configuration with some settings replaced.
 
-    What it says for SA-VAE alone, the encoder's own ELBO and a rule that learns, goes where another
-    system is asked for.
+    If `settings` select a system other than SA-VAE, the settings that only SA-VAE supports, the
+    amortized weight and learned update rules, are reset to their defaults.
 
     >>> named = RunConfig(amortized_weight=0.3)
     >>> configured(named, {"system": "vae"}).amortized_weight

@@ -1,8 +1,8 @@
-"""`worker_group`: the replicas and processes that train together (tf.distribute).
+"""`worker_group`: the replicas and processes of distributed training (tf.distribute).
 
-One process of a group, the chief, writes the workdir; all read it. Every process makes the same
-decisions at the same steps, since all of them see the same metrics, and they wait for one another
-where one reads what another writes.
+One process of the group, the chief, writes the workdir; all processes read it. All processes make
+the same decisions at the same steps, because they have the same metrics. They synchronise wherever
+one process reads files that another one writes.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ __all__ = ["ReadOnlyWorkdir", "WorkerGroup", "worker_group"]
 
 
 class WorkerGroup:
-    """Replicas that train one model.
+    """A group of replicas that train one model.
 
     Args:
-      strategy: a tf.distribute strategy; the default one is a group of one.
+      strategy: a tf.distribute strategy; the default strategy gives a group of one.
     """
 
     def __init__(self, strategy):
@@ -34,16 +34,16 @@ class WorkerGroup:
         self.is_chief = not (self._several and resolver.task_type == "worker" and resolver.task_id)
 
     def scope(self):
-        """Inside, models and optimizers are made for this group."""
+        """Returns the context in which models and optimizers of this group are created."""
         return self._strategy.scope()
 
     @property
     def size(self):
-        """Number of replicas."""
+        """The number of replicas."""
         return self._strategy.num_replicas_in_sync
 
     def check_batch_size(self, batch_size):
-        """Raises ValueError unless each replica gets the same number of rows."""
+        """Raises ValueError if the batch size is not a multiple of the number of replicas."""
         if batch_size % self.size:
             raise ValueError(
                 f"batch_size: it is that of all replicas together; expected a multiple of their "
@@ -51,27 +51,27 @@ class WorkerGroup:
             )
 
     def workdir(self, path):
-        """The run's folder: held by the chief, read by the others."""
+        """Returns the run's folder: locked by the chief and read-only for other processes."""
         return Workdir(path) if self.is_chief else ReadOnlyWorkdir(path)
 
     def wait(self):
-        """Returns once all processes have called it."""
+        """Blocks until all processes have called it."""
         if self._several:
             with self.scope():
                 distribution.agreed(0.0)
 
     def in_turn(self, action):
-        """Calls `action` in the chief's process, then in all others; returns what it does."""
+        """Calls `action` in the chief, then in the other processes; returns its result."""
         if self.is_chief:
             result = action()
         self.wait()
         return result if self.is_chief else action()
 
     def check_same(self, name, value):
-        """Refuses to train processes that did not read the same state.
+        """Checks that all processes have read the same state.
 
         Raises:
-          ValueError: `value`, a number, is another one in the chief's process.
+          ValueError: the number `value` differs from that of the chief.
         """
         if not self._several:
             return
@@ -89,31 +89,31 @@ class ReadOnlyWorkdir(Workdir):
 
     writes = False
 
-    def __init__(self, path):  # Not Workdir's: nothing is made and nothing held.
+    def __init__(self, path):  # Without super(): creates and locks nothing.
         self.path = Path(path)
 
     def release(self):
-        """Nothing is held."""
+        """Does nothing; there is no lock."""
 
     def write_json(self, name, value):
-        """Nothing: the chief writes it."""
+        """Does nothing; the chief writes the file."""
 
     def claim(self, identity):
-        """Nothing: the chief has."""
+        """Does nothing; the chief claims the folder."""
 
 
 @contextlib.contextmanager
 def worker_group(name):
-    """The `WorkerGroup` of a strategy's name; it ends when all its processes have left the block.
+    """Context of the `WorkerGroup` of a strategy; it exits once all processes have left the block.
 
     Args:
       name: "none": this process. "mirrored": all GPUs of this machine, or else its (logical) CPUs.
-        "multiworker": all GPUs, or else the CPU, of each process that TF_CONFIG names; enter it
-        before TensorFlow does anything else. "tpu": the TPU of this machine, or the one that
-        TPU_NAME names.
+        "multiworker": all GPUs, or else the CPU, of each process in TF_CONFIG; it must be entered
+        before any other use of TensorFlow. "tpu": the TPU of this machine, or the one named by
+        TPU_NAME.
 
     Raises:
-      ValueError: the name is unknown, or what it needs is missing.
+      ValueError: the name is unknown, or the required devices or variables are missing.
 
     >>> with worker_group("none") as alone:
     ...     alone.size, alone.is_chief
@@ -122,10 +122,10 @@ def worker_group(name):
     validation.choice("strategy", name, STRATEGIES)
     made = WorkerGroup(_MAKERS[name]())
     if name != "none":
-        tf.get_logger().setLevel("WARNING")  # It has a line for every sum.
+        tf.get_logger().setLevel("WARNING")  # It logs a line per all-reduce.
         logging.info("strategy %s: %d replicas train together", name, made.size)
     yield made
-    made.wait()  # A process that left early would look dead to the others.
+    made.wait()  # A process that exits early looks dead to the others.
 
 
 def _mirrored():

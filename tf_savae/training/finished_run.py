@@ -1,4 +1,4 @@
-"""Load a finished run from its folder: model, configuration and vocabulary."""
+"""Loads a finished run from its folder: model, configuration and vocabulary."""
 
 import zipfile
 from pathlib import Path
@@ -14,45 +14,45 @@ __all__ = ["Run", "load_run"]
 
 
 class Run(NamedTuple):
-    """What a finished run left in its folder."""
+    """A finished run, loaded from its folder."""
 
     workdir: Path
     task: Any  # the `Task` of its kind of data
     model: Any  # SemiAmortizedVAE or AutoregressiveModel, compiled, with the best weights
-    configuration: dict  # the fields of its `RunConfig`, files left out
-    data: dict  # what told its data from others (digests), as in run.json
+    configuration: dict  # the fields of its `RunConfig` without files
+    data: dict  # digests that identify its data, as in run.json
     vocabulary: Any  # tf_savae.data.Vocabulary, or None for images
 
     @property
     def kind(self):
-        """The kind of its data, such as "text"."""
+        """The kind of data, such as "text"."""
         return self.task.kind
 
     @property
     def system(self):
-        """Which of the six systems it is, such as "savae"."""
+        """The name of its system, such as "savae"."""
         return self.configuration["system"]
 
     @property
     def latent(self):
-        """Whether the model has a latent code."""
+        """Whether the model has latent variables."""
         return has_latent(self.model)
 
 
 def load_run(workdir, tasks):
-    """Loads what a training command left in `workdir`; nothing is written.
+    """Loads the finished run in `workdir`; writes nothing.
 
     Args:
       workdir: path of the folder of a finished run.
-      tasks: list of `Task`, the kinds of data that it may be a run on.
+      tasks: list of `Task`, the accepted kinds of data.
 
     Returns:
       A `Run`.
 
     Raises:
-      FileNotFoundError: there is no such folder, or no run, model or vocabulary in it.
-      ValueError: a file in it is damaged, of something else, or of another run; or it is a run on
-        another kind of data.
+      FileNotFoundError: the folder, or the run, model or vocabulary in it, does not exist.
+      ValueError: a file in the folder is damaged, has another format or belongs to another run; or
+        the run has another kind of data.
 
     >>> load_run("no_such_folder", [])
     Traceback (most recent call last):
@@ -70,9 +70,9 @@ def load_run(workdir, tasks):
 
 
 def _task_of(folder, record, tasks):
-    """The `Task` of a run: the one that it names, or whose settings it has (earlier versions)."""
+    """Returns the `Task` of a run by its kind or, for earlier versions, by its settings."""
     kind, fields = record.get("kind"), set(record["configuration"])
-    if kind is None:  # Written by an earlier version: its settings tell.
+    if kind is None:  # An earlier version did not record the kind; its settings identify it.
         shared = set(RunConfig().identity())
         own = {task: set(task.configuration().identity()) - shared for task in tasks}
         found = max(tasks, key=lambda task: len(own[task] & fields), default=None)
@@ -89,7 +89,7 @@ def _task_of(folder, record, tasks):
 
 
 def _record(folder):
-    """run.json, which every run writes first."""
+    """Returns the content of run.json, the first file that a run writes."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"workdir {folder}: expected the folder of a finished run, and there is no such "
@@ -114,15 +114,15 @@ def _record(folder):
 
 
 def _complete(path, configuration, known):
-    """The configuration, with this version's defaults for what an earlier one did not write.
+    """Returns the configuration, with defaults for settings that earlier versions did not record.
 
     Raises:
-      ValueError: a value is out of its range.
+      ValueError: a value is out of range.
     """
     wanted = known().identity()
     configuration = {**EARLIER, **configuration}
     values = {name: configuration[name] for name in wanted if name in configuration}
-    if values.get("adjoint") == "unrolled":  # Earlier versions took the bound, and no notice of it.
+    if values.get("adjoint") == "unrolled":  # Earlier versions accepted and ignored it.
         values["adjoint_clip_norm"] = 0.0
     try:
         known(**values)

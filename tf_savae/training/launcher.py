@@ -1,8 +1,8 @@
-"""Launch the processes of a multi-worker run, and restart them together on failure.
+"""Launches the processes of a multi-worker run, and restarts them together on failure.
 
-One process that dies takes the others with it, since they wait for its part of a sum. Whoever
-trains here resumes at its latest checkpoint, so all are stopped and started again: at most so often
-in a row.
+If one process dies, the others fail too, since they wait for it in a collective operation. The
+training commands resume at their latest checkpoint, so all processes are stopped and restarted, up
+to a limit of consecutive failures.
 """
 
 import contextlib
@@ -27,14 +27,13 @@ _POLL = 0.1  # seconds
 
 
 class Limits(NamedTuple):
-    """When to give up; times in seconds.
+    """Limits of restarts; times are in seconds.
 
     Attributes:
-      restarts: how often in a row the processes are started again.
-      healthy: a run that lasted so long before it failed begins a new row.
-      grace: how long the others may take to end by themselves after one has died, and how long
-        they have after SIGTERM.
-      pause: before the first restart; twice as long before each further one, up to a minute.
+      restarts: largest number of consecutive restarts.
+      healthy: an attempt that ran for longer than this resets the count of consecutive failures.
+      grace: time for the other workers to end after one has died, and again after SIGTERM.
+      pause: pause before the first restart; it doubles before each further restart, up to a minute.
     """
 
     restarts: int = 5
@@ -44,11 +43,11 @@ class Limits(NamedTuple):
 
 
 def cluster(workers, hosts=()):
-    """The addresses of all workers, "host:port", in order of their index.
+    """Returns the addresses of all workers, "host:port", in the order of their index.
 
     Args:
-      workers: how many processes of this machine, on ports that are free now.
-      hosts: addresses of processes of several machines; then `workers` is their number.
+      workers: number of processes on this machine; they get ports that are currently free.
+      hosts: addresses of processes on several machines; if given, `workers` is ignored.
 
     >>> len(cluster(2)), cluster(2, ["a:5000", "b:5000"])
     (2, ['a:5000', 'b:5000'])
@@ -65,25 +64,25 @@ def cluster(workers, hosts=()):
 
 
 def supervise(command, workers=2, *, hosts=(), index=None, limits=None, say=print):
-    """Runs a command as several workers until all of them end well.
+    """Runs a command in several workers until all of them succeed.
 
-    Each gets TF_CONFIG, and a prefix in front of its lines of output.
+    Each worker gets the environment variable TF_CONFIG, and a prefix for its output lines.
 
     Args:
       command: list of the program and its arguments, the same for every worker.
-      workers: how many of this machine.
-      hosts: addresses of the workers of all machines, instead; `index` is then this machine's.
-      index: which of `hosts` to run here.
+      workers: number of workers on this machine.
+      hosts: alternatively, the addresses of the workers on all machines; then `index` is required.
+      index: index in `hosts` of the worker to run on this machine.
       limits: `Limits`.
-      say: called with each line of the supervisor and of the workers; a line that it cannot say
-        (OSError, ValueError) is lost, and nothing else is.
+      say: called with each output line of the supervisor and of the workers. If it raises OSError
+        or ValueError, the line is lost without further effect.
 
     Returns:
-      The exit status: 0 where all ended well, 128 + n where signal n ended the supervisor, else
-      that of the worker that failed first in the last attempt.
+      The exit status: 0 on success, 128 + n if signal n ended the supervisor, else the status of
+      the worker that failed first in the last attempt.
 
     Raises:
-      ValueError: the arguments do not fit one another.
+      ValueError: the arguments are inconsistent.
     """
     _check(command, hosts, index)
     supervisor = _Supervisor(command, workers, list(hosts), index, limits or Limits(), say)
@@ -108,7 +107,7 @@ def _check(command, hosts, index):
 
 
 class _Supervisor:
-    """The attempts of one run, and the signals that come meanwhile."""
+    """Runs the attempts of one run and handles signals."""
 
     def __init__(self, command, workers, hosts, index, limits, say):
         self._command, self._workers, self._hosts = command, workers, hosts
@@ -116,7 +115,7 @@ class _Supervisor:
         self._running, self._signal = {}, None
 
     def forward(self, number, frame):
-        """Handler: passes a signal to all workers; there is no restart after it."""
+        """Signal handler: forwards a signal to all workers and disables restarts."""
         del frame
         self._signal = number
         self._send(number)
@@ -162,11 +161,11 @@ class _Supervisor:
         pids = ", ".join(f"{i}: {process.pid}" for i, process in self._running.items())
         self._log(f"attempt {failures + 1}: {len(addresses)} workers, process ids {pids}")
         printers = [self._print(i, process) for i, process in self._running.items()]
-        if self._signal is not None:  # It came while they were started.
+        if self._signal is not None:  # It arrived while the workers were started.
             self._send(self._signal)
         status = self._watch()
         for printer in printers:
-            printer.join(timeout=self._limits.grace)  # A grandchild may hold the pipe.
+            printer.join(timeout=self._limits.grace)  # A grandchild may keep the pipe open.
         return status
 
     def _start(self, addresses, index):
@@ -192,7 +191,7 @@ class _Supervisor:
         return thread
 
     def _watch(self):
-        """Waits until all ended; once one failed, or a signal came, stops the others."""
+        """Waits for all workers; stops them after a failure or a signal; returns the status."""
         first = deadline = None
         asked = False
         while any(process.poll() is None for process in self._running.values()):
@@ -218,9 +217,10 @@ class _Supervisor:
         self._tell(f"[launch {time.strftime('%H:%M:%S')}] {text}")
 
     def _tell(self, line):
-        """Says a line where that can be done: a full disk or a closed pipe ends no training.
+        """Outputs a line and ignores failures, so that a full disk or a closed pipe is harmless.
 
-        A worker whose output nobody reads any more would wait for ever once its pipe is full.
+        An exception here would end the reading thread, and the worker would then block forever
+        once its pipe is full.
         """
         with contextlib.suppress(OSError, ValueError):  # ValueError: closed, or not encodable.
             self._say(line)
@@ -232,5 +232,5 @@ def _status(process):
 
 
 def _end_with_parent():
-    """In a new worker: a supervisor that is killed takes its workers with it."""
+    """Makes the kernel kill this new worker when the supervisor dies."""
     ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)

@@ -8,25 +8,25 @@ _FACTOR = 0.5
 
 
 class Progress(NamedTuple):
-    """Where a run stands after some epochs."""
+    """The state of the learning-rate schedule after some epochs."""
 
-    learning_rate: float  # of the next epoch
+    learning_rate: float  # learning rate of the next epoch
     best_epoch: int  # 1-based epoch of the lowest bound; 0 before the first
     decaying: bool  # whether the learning rate is halved after each further epoch
 
 
 def learning_rate_rule(bounds, start, decay_from_epoch):
-    """The learning rate for the epoch after those whose validation `bounds` are given.
+    """Returns the `Progress` after the epochs with the given validation `bounds`.
 
-    Kim et al. (2018), section 4.2 and the authors' training script: when an epoch after
-    `decay_from_epoch` does not improve on the best bound, halving begins, and it goes on at the
-    end of every epoch. `keras.callbacks.ReduceLROnPlateau` halves once a plateau instead and keeps
-    its state outside any checkpoint; this rule needs no state beside the history.
+    As in Kim et al. (2018), section 4.2, and the authors' training script: the first epoch after
+    `decay_from_epoch` that does not improve the best bound starts the halving, which then
+    continues at the end of every epoch. `keras.callbacks.ReduceLROnPlateau` instead halves once
+    per plateau and keeps its state outside checkpoints. This rule has no state besides the history.
 
     Args:
       bounds: validation bound of each finished epoch, nats, lower is better.
-      start: the first learning rate.
-      decay_from_epoch: 1-based; epochs up to and including it never start the halving.
+      start: the initial learning rate.
+      decay_from_epoch: 1-based; the halving starts in a later epoch.
 
     >>> learning_rate_rule([3.0, 2.0, 2.5, 1.9], start=1.0, decay_from_epoch=2)
     Progress(learning_rate=0.25, best_epoch=4, decaying=True)

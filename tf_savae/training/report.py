@@ -17,11 +17,11 @@ __all__ = ["print_report", "test_report", "versions"]
 
 
 def test_report(config, data, model, state):
-    """Everything the report says, as a JSON-able dict; nats per example.
+    """Returns the content of the report as a JSON-compatible dict, in nats per example.
 
-    The VAE's own posterior, and so its proposal, is the encoder's; that of all others the refined
-    one. What a kind of data adds (perplexities, its sizes) comes from `data.measures(name, nll)`
-    and `data.facts()`.
+    The posterior, which is also the proposal of importance sampling, is that of the encoder for
+    the VAE and the refined posterior for all other systems. `data.measures(name, nll)` and
+    `data.facts()` add quantities of the kind of data, such as perplexities and sizes.
     """
     began = time.perf_counter()
     objective = config.objective
@@ -83,7 +83,7 @@ def _run(config, model, state):
 
 
 def versions():
-    """Versions of what the numbers depend on."""
+    """Returns the versions of the software that the numbers depend on."""
     return {
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
@@ -93,7 +93,7 @@ def versions():
 
 
 def print_report(report, unit):
-    """Prints the report as a table; `unit` is what one example is called."""
+    """Prints the report as a table; `unit` is the name of one example."""
     test = report["test"]
     print(f"\n{report['system']} on {report[f'{unit}s']['test']:,} test {unit}s")
     for name in QUANTITIES:

@@ -1,4 +1,4 @@
-"""`Task`: what one kind of data (text, images) brings to training, evaluation and the commands."""
+"""`Task`: the interface of a kind of data (text, images) to training, evaluation and commands."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,23 +17,23 @@ __all__ = ["Split", "Task", "check_digest"]
 class Split(NamedTuple):
     """The examples of one evaluation."""
 
-    examples: int
-    some: Callable  # n -> tf.data.Dataset of n of them as (x, None, weights [B]); see `data.spread`
-    unit: str  # what one example is called
-    corpus: Any = None  # the TextCorpus, whose perplexity counts; None where there is none
+    examples: int  # number of examples
+    some: Callable  # n -> tf.data.Dataset of n examples as (x, None, weights [B]); `data.spread`
+    unit: str  # name of one example
+    corpus: Any = None  # the TextCorpus, for perplexities; None for other kinds of data
 
     def dataset(self) -> tf.data.Dataset:
-        """All examples, as `some`."""
+        """Returns the dataset of all examples, as from `some`."""
         return self.some(self.examples)
 
 
 class Task:
-    """One kind of data. A third kind is one subclass, added to `tf_savae.tasks.TASKS`.
+    """Base class of kinds of data. A new kind is a subclass, added to `tf_savae.tasks.TASKS`.
 
     Attributes:
-      kind: its name, as run.json keeps it.
-      unit: what one example is called.
-      configuration: the subclass of `RunConfig` that its runs have.
+      kind: its name, as recorded in run.json.
+      unit: the name of one example.
+      configuration: the subclass of `RunConfig` of its runs.
     """
 
     kind: str
@@ -41,77 +41,77 @@ class Task:
     configuration: type[RunConfig]
 
     def load(self, config: Any) -> Any:
-        """The data of a run, checked.
+        """Returns the validated data of a run.
 
-        They have the parts `valid` and `test`, and the methods steps_per_epoch(),
+        The object has the attributes `valid` and `test`, and the methods steps_per_epoch(),
         stream(seed, start_step), once(part), identity(), facts() and measures(name, nll).
         """
         raise NotImplementedError
 
     def build(self, config: Any, data: Any, workdir: Path) -> keras.Model:
-        """The compiled model, with weights and optimizer slots."""
+        """Returns the compiled model, with weights and optimizer slots."""
         raise NotImplementedError
 
     def keep(self, folder: Workdir, data: Any) -> None:
-        """Writes what the model needs beside it; nothing by default."""
+        """Writes files that the model needs, such as a vocabulary; by default none."""
 
     def kept(self, workdir: Path, identity: dict[str, Any]) -> Any:
-        """What `keep` wrote, checked against the run's identity; None by default."""
+        """Reads the files of `keep` and checks them against the run's identity; default None."""
 
     def check_start(self, source: Any, data: Any, path: PathLike) -> None:
-        """Raises ValueError where the run `source` in `path` cannot begin one on `data`."""
+        """Raises ValueError if the run `source` in `path` cannot initialise a run on `data`."""
 
     def view(self, config: Any, data: Any) -> Any:
-        """How TensorBoard shows examples, samples and reconstructions.
+        """Returns the view that formats examples, samples and reconstructions for TensorBoard.
 
-        It has `unit`, `sampling` and `decoding` (options of `generation`), examples(count),
-        samples(x, epoch) and pairs(x, rebuilt, epoch).
+        It has the attributes `unit`, `sampling` and `decoding` (options of `generation`), and the
+        methods examples(count), samples(x, epoch) and pairs(x, rebuilt, epoch).
         """
         raise NotImplementedError
 
     def read_split(self, run: Any, config: Any) -> Split:
-        """The `Split` of a finished run that `config` (file, split, max_examples) names."""
+        """Returns the `Split` of a finished run for `config` (file, split, max_examples)."""
         raise NotImplementedError
 
     def check_networks(self, run: Any) -> None:
-        """Raises where saliency cannot be computed for the run's networks."""
+        """Raises an error if saliency cannot be computed for the run's networks."""
 
     def read_tags(self, run: Any, split: Split, config: Any) -> Any:
-        """What config.tags names, checked against the split; None where nothing is given."""
+        """Reads config.tags and checks it against the split; None if no tags are given."""
 
     def analyze(
         self, run: Any, split: Split, config: Any, steps: int, tags: Any, folder: Path
     ) -> dict[str, Any]:
-        """Saliency as a JSON-able dict; writes its pictures to `folder`."""
+        """Computes saliency; returns a JSON-compatible dict and writes figures to `folder`."""
         raise NotImplementedError
 
     def generation_options(
         self, config: Any, run: Any, files: Sequence[Path] | None
     ) -> dict[str, Any]:
-        """Options of `generation` for a `GenerateConfig`, once it and the output are checked."""
+        """Validates a `GenerateConfig` and its output; returns the options of `generation`."""
         raise NotImplementedError
 
     def read_examples(self, config: Any, run: Any) -> Nest:
-        """The examples of config.file that are reconstructed or whose codes are used."""
+        """Reads the examples of config.file that are reconstructed or encoded."""
         raise NotImplementedError
 
     def write_generated(
         self, config: Any, run: Any, x: Nest, drawn: Any, labels: Any, files: Sequence[Path] | None
     ) -> list[str] | Path:
-        """Writes what was drawn; returns the lines or the path of the picture."""
+        """Writes the generated examples; returns the lines or the path of the image file."""
         raise NotImplementedError
 
 
 def check_digest(run: Any, config: Any, digest: str) -> None:
-    """Refuses data that are not the split they are said to be.
+    """Checks that data are the split of the run that they are declared to be.
 
     Args:
       run: a `Run`.
-      config: with file and split.
-      digest: SHA-256 of the data, as the run's run.json keeps it.
+      config: object with file and split.
+      digest: SHA-256 of the data, as recorded in the run's run.json.
 
     Raises:
-      ValueError: the run knows other data by that name.
+      ValueError: the run has recorded other data for this split.
     """
     known = run.data.get(config.split)
     if config.split == "other" or not isinstance(known, str):

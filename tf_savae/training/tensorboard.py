@@ -1,4 +1,4 @@
-"""TensorBoard beyond scalars: samples, reconstructions and figures of each epoch of a run."""
+"""TensorBoard callbacks: samples, reconstructions and figures after each epoch of a run."""
 
 import os
 import shutil
@@ -21,19 +21,19 @@ from tf_savae.plots.refinement_path import save_path
 
 __all__ = ["Board", "BoardFigures", "BoardSamples", "boards", "read_picture"]
 
-_BATCH = 32  # Rows at a time; of no effect on what is drawn.
+_BATCH = 32  # Rows at a time; does not affect the samples.
 _NOISES = 5  # Samples of z in each ELBO of the path.
-_FOLLOWED = 16  # Validation examples whose refinement is followed, if a batch holds so many.
+_FOLLOWED = 16  # Validation examples in the refinement figure, at most one batch.
 
 
 def boards(config, folder, view, checkpoints):
-    """The callbacks that `config.board_samples`, at least 1, asks for.
+    """Returns the callbacks for `config.board_samples` of at least 1.
 
     Args:
       config: `RunConfig`.
       folder: `Workdir`: event files go to tensorboard/, figures with their arrays to figures/.
-      view: what `Task.view` returned.
-      checkpoints: `Checkpoints`, whose state holds the history.
+      view: the view returned by `Task.view`.
+      checkpoints: `Checkpoints`, whose state contains the history.
     """
     logs, seed = folder / "tensorboard", config.seed
     return [
@@ -50,15 +50,15 @@ def boards(config, folder, view, checkpoints):
 
 
 class Board(keras.callbacks.Callback):
-    """Writes the texts and pictures of `entries` at the end of each epoch.
+    """Base class of callbacks that write the texts and images of `entries` after each epoch.
 
-    It belongs *after* the callback that saves the checkpoint: then an epoch that could not be
-    shown, whatever the reason, is trained and saved all the same. What went wrong is logged as a
-    warning, and the next epoch is shown again. Steps are counted as `keras.callbacks.TensorBoard`
-    counts epochs, from 0, so that pictures stand where the scalars of their epoch do.
+    Place it *after* the callback that saves the checkpoint, so that an epoch is saved even if its
+    entries cannot be written. Errors are logged as warnings, and the next epoch is written again.
+    Steps are epochs counted from 0, as in `keras.callbacks.TensorBoard`, so that images have the
+    same steps as the scalars of their epoch.
 
     Args:
-      logs: folder of the event files: a folder below TensorBoard's --logdir is a run of its own.
+      logs: folder of the event files; TensorBoard shows each folder below --logdir as one run.
     """
 
     def __init__(self, logs):
@@ -66,10 +66,10 @@ class Board(keras.callbacks.Callback):
         self._logs, self._writer = str(logs), None
 
     def entries(self, epoch):
-        """Yields (tag, value): a str is Markdown, a uint8 array [H, W, 3] a picture.
+        """Yields (tag, value), where a value is Markdown (str) or an image (uint8 [H, W, 3]).
 
         Args:
-          epoch: counted from 0.
+          epoch: epoch, counted from 0.
         """
         raise NotImplementedError
 
@@ -77,7 +77,7 @@ class Board(keras.callbacks.Callback):
         try:
             for tag, value in self.entries(epoch):
                 self._write(epoch, tag, value)
-        except Exception as error:  # noqa: BLE001 Pictures are not worth a training.
+        except Exception as error:  # noqa: BLE001 Must not interrupt training.
             logging.warning(
                 "%s could not show epoch %d in TensorBoard, and training goes on: %s: %s",
                 type(self).__name__,
@@ -87,14 +87,14 @@ class Board(keras.callbacks.Callback):
             )
 
     def _write(self, epoch, tag, value):
-        if self._writer is None:  # No event file before there is an event.
+        if self._writer is None:  # Creates no file before the first event.
             self._writer = tf.summary.create_file_writer(self._logs)
         with self._writer.as_default(step=epoch):
             if isinstance(value, str):
                 tf.summary.text(tag, value)
             else:
                 tf.summary.image(tag, value[None])
-        self._writer.flush()  # Also a run that is killed in the next epoch has shown this one.
+        self._writer.flush()  # So that a run killed in the next epoch has written this one.
 
     def on_train_end(self, logs=None):
         if self._writer is not None:
@@ -103,25 +103,26 @@ class Board(keras.callbacks.Callback):
 
 
 def read_picture(file):
-    """A PNG file as uint8 [H, W, 3]."""
+    """Reads a PNG file as uint8 [H, W, 3]."""
     return tf.io.decode_png(file.read_bytes(), channels=3).numpy()
 
 
 class BoardSamples(Board):
-    """Samples from the prior, and the same validation examples reconstructed after each epoch.
+    """Writes samples from the prior and reconstructions of fixed validation examples.
 
-    Models without a latent code sample only. Reconstructions are decoded from the mean of the
-    refined posterior. What epoch e draws is a function of the weights and (seed, e): a resumed run
-    shows what the uninterrupted one would. No random state that training uses is touched.
+    For models without latent variables, only samples are written. Reconstructions are decoded from
+    the mean of the refined posterior. The samples of epoch e depend only on the weights and
+    (seed, e), so a resumed run writes the same as an uninterrupted one. The random state of
+    training is not used.
 
     Args:
       logs: folder of the event files.
-      view: what `Task.view` returned: which examples, and how to show them.
-      count: how many samples, and how many reconstructions.
-      seed: int, the run's.
+      view: the view returned by `Task.view`, which selects and formats examples.
+      count: number of samples, and of reconstructions.
+      seed: int, seed of the run.
 
     Raises:
-      ValueError: count is no integer of at least 1.
+      ValueError: count is not an integer of at least 1.
     """
 
     def __init__(self, logs, view, count, seed=0):
@@ -148,25 +149,26 @@ class BoardSamples(Board):
 
 
 def _sound(drawn, what):
-    """`Drawn`, unless NaN went into it: ids and pixels drawn from NaN look like any others."""
+    """Returns `drawn` if z is finite; ids and pixels sampled from NaN would look valid."""
     if not np.isfinite(drawn.z).all():
         raise NonFiniteError(f"the latent codes of the {what} hold NaN or infinite numbers")
     return drawn
 
 
 class BoardFigures(Board):
-    """Bound and KL against epoch, and the ELBO against refinement step on a fixed batch.
+    """Plots bound and KL against epoch, and the ELBO against refinement step on a fixed batch.
 
-    The newest of each is `history.png` and `refinement.png`, with arrays in an .npz beside it;
-    TensorBoard has those of all epochs. The refinement draws the same noise after every epoch.
+    The newest figures are `history.png` and `refinement.png`, each with its arrays in an .npz
+    file; TensorBoard has the figures of all epochs. The refinement uses the same noise after every
+    epoch.
 
     Args:
       logs: folder of the event files.
-      folder: where pictures and arrays go; made if needed. What it holds of an earlier epoch is
+      folder: folder of figures and arrays; created if needed. Files of an earlier epoch are
         replaced.
-      history: () -> the rows of history.json so far.
-      unit: what an example is called.
-      x: array [B, ...], the examples whose refinement is followed if the model takes steps.
+      history: () -> the current rows of history.json.
+      unit: name of one example.
+      x: array [B, ...], the examples of the refinement figure, if the model takes steps.
       seed: int.
     """
 
@@ -179,14 +181,14 @@ class BoardFigures(Board):
     def entries(self, epoch):
         rows = self._history()
         yield "history", self._published("history", save_history, rows, unit=self._unit)
-        if getattr(self.model, "inference_steps", 0):  # A baseline without a code has none.
+        if getattr(self.model, "inference_steps", 0):  # The autoregressive model has no steps.
             settings = {"family": self.model.family, "unit": self._unit}
             yield "refinement", self._published("refinement", save_path, self._path(), **settings)
 
     def _published(self, name, save, what, **settings):
-        """Draws into a temporary folder and moves the files from there, arrays first."""
+        """Writes a figure to a temporary folder, then moves its files into place, arrays first."""
         new = self._folder / ".new"
-        shutil.rmtree(new, ignore_errors=True)  # Of a process that was killed while it drew.
+        shutil.rmtree(new, ignore_errors=True)  # Left by a killed process.
         new.mkdir(parents=True)
         save(what, new, name=name, **settings)
         for suffix in (".npz", ".png"):
@@ -195,9 +197,9 @@ class BoardFigures(Board):
         return read_picture(self._folder / f"{name}.png")
 
     def _path(self):
-        """The `RefinementPath` of the batch."""
+        """Returns the `RefinementPath` of the batch."""
         steps = self.model.inference_steps
-        # Without XLA: compiling takes longer than so few examples can give back.
+        # Without XLA, whose compilation takes longer than it saves for so few examples.
         run = self._followers.get(steps, follower(self.model, steps, _NOISES))
         dataset = tf.data.Dataset.from_tensors(self._x)
         path = refinement_path(self.model, dataset, steps, seed=self._seed, run=run)

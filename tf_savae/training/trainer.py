@@ -1,4 +1,4 @@
-"""`run`: claim a folder, train, resume after kill -9, report."""
+"""`run`: claims a folder, trains, resumes after kill -9, and reports."""
 
 import os
 import sys
@@ -27,26 +27,26 @@ from tf_savae.training.warm_start import check_start, start, start_identity
 __all__ = ["run"]
 
 _REPORT, _MODEL = "report.json", "model.keras"
-_TRIED = 20  # Batches of which the largest decides what steps keep.
+_TRIED = 20  # Number of batches whose largest is used to choose hvp and keep.
 
 
 def run(config: RunConfig, workdir: PathLike, task: Task) -> dict[str, Any]:
-    """Trains what `config` says in `workdir`, or resumes it, and reports on the test data.
+    """Trains the model of `config` in `workdir`, or resumes its run, and evaluates the test data.
 
-    A run killed at any moment continues at its latest checkpoint when called again, and ends with
-    the numbers of an uninterrupted one. A finished run is not trained again; where its model is
-    gone or damaged it is written anew from the best weights.
+    A run killed at any time resumes at its latest checkpoint when called again, and gives the
+    numbers of an uninterrupted run. A finished run is not trained again; if its model file is
+    missing or damaged, it is rewritten from the best weights.
 
     Args:
       config: `RunConfig`.
-      workdir: path of the run's folder; made if needed.
+      workdir: path of the run's folder; created if needed.
       task: `Task`.
 
     Returns:
       The report, a dict as in report.json.
 
     Raises:
-      ValueError: the folder cannot be written or holds another run.
+      ValueError: the folder is not writable or contains another run.
     """
     with worker_group(config.strategy) as processes:
         processes.check_batch_size(config.batch_size)
@@ -76,7 +76,7 @@ def _run(config, folder, task, processes):
 
 
 def _claim(config, folder, task, data):
-    """Makes the folder this run's, or finds that it is."""
+    """Claims the folder for this run, or checks that it belongs to this run."""
     identity = {"configuration": config.identity(), "data": data.identity()}
     identity["start"] = _start_identity(config, folder, task)
     identity["kind"] = task.kind
@@ -89,14 +89,14 @@ def _claim(config, folder, task, data):
     folder.check("data", identity["data"])
     folder.check("start", identity["start"])
     if folder.writes:
-        # First whose it is: a folder with anything else in it is refused after kill -9.
+        # Claimed first: after kill -9, a folder with files but without run.json is rejected.
         folder.claim({**identity, "versions": versions()})
         task.keep(folder, data)
     _mention_other_versions(folder)
 
 
 def _start_identity(config, folder, task):
-    """That of the run itself where it has begun and what it began with is gone."""
+    """Returns the start identity, from run.json if the run named by start_from was deleted."""
     begun = folder.read_json("run.json")
     if begun and config.start_from and not (Path(config.start_from) / _MODEL).is_file():
         return begun.get("start", {})
@@ -104,7 +104,7 @@ def _start_identity(config, folder, task):
 
 
 def _check(config, folder):
-    """Refuses the folder of another configuration; what one of an earlier version lacks is ours."""
+    """Checks that the folder has the same configuration; missing settings have the defaults."""
     defaults = {**type(config)().identity(), **EARLIER}
     folder.check("configuration", config.identity(), defaults)
 
@@ -127,7 +127,7 @@ def _train_and_report(config, folder, data, task, processes):
     if checkpoints.restore():
         logging.info("resuming at step %d", int(model.optimizer.iterations.numpy()))
         write_history(folder, checkpoints.state.get("history", []))
-    elif folder.read_json("history.json"):  # It is written after a checkpoint.
+    elif folder.read_json("history.json"):  # It is written after the first checkpoint.
         raise ValueError(
             f"workdir {folder.path}: expected the checkpoints of a run that has trained, and they "
             "are gone; training from the start would write over it. Restore the folder "
@@ -148,7 +148,7 @@ def _train_and_report(config, folder, data, task, processes):
 
 
 def _report(config, folder, data, model, checkpoints, count):
-    """Tests the best weights and writes what a finished run leaves."""
+    """Evaluates the best weights on the test data, and writes the model and the report."""
     _take_best(folder, checkpoints)
     report = test_report(config, data, model, checkpoints.state)
     _save_model(folder, model)
@@ -164,7 +164,7 @@ def _take_best(folder, checkpoints):
 
 
 def _restore_model_file(config, folder, data, task):
-    """Writes the model of a finished run anew where its file is gone or damaged."""
+    """Rewrites the model file of a finished run if it is missing or damaged."""
     path = folder / _MODEL
     if _is_whole(path):
         return
@@ -173,17 +173,17 @@ def _restore_model_file(config, folder, data, task):
         path,
         "damaged" if path.exists() else "gone",
     )
-    # Outside the group's scope, in which the other processes would have to make a model too.
+    # Outside the group's scope, in which the other processes would have to build a model, too.
     model = task.build(config, data, folder.path)
     checkpoints = Checkpoints(folder, model)
-    checkpoints.restore()  # The file also holds the optimizer, and which programs were chosen.
+    checkpoints.restore()  # For the optimizer and the chosen programs.
     _resolve_programs(config, model, data, checkpoints)
     _take_best(folder, checkpoints)
     _save_model(folder, model)
 
 
 def _is_whole(path):
-    """Whether a file is an archive whose members have their checksums."""
+    """Returns whether a file is a zip archive with valid checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -192,7 +192,7 @@ def _is_whole(path):
 
 
 def _resolve_programs(config, model, data, checkpoints):
-    """Chooses once a run what steps keep and which product: all are exact, but round apart."""
+    """Chooses `hvp` and `keep` once per run; all choices are exact but round differently."""
     state = checkpoints.state
     chosen = [name for name in ("hvp", "keep") if getattr(config, name) == "auto"]
     if not config.objective.crosses_refinement or not chosen:
@@ -208,7 +208,7 @@ def _resolve_programs(config, model, data, checkpoints):
 
 
 def _large_batch(stream, batch_size):
-    """The largest of the first batches: those of texts have several lengths."""
+    """Returns the largest of the first batches; batches of text have several lengths."""
     sizes = [
         sum(int(tf.size(leaf)) for leaf in tf.nest.flatten(batch) if leaf is not None)
         for batch in stream.take(_TRIED)
@@ -217,7 +217,7 @@ def _large_batch(stream, batch_size):
 
 
 def _fit(config, folder, data, task, model, checkpoints):
-    """Trains to the end: of the interrupted epoch if there is one, else of the run."""
+    """Trains to the end of the interrupted epoch if there is one, else to the end of the run."""
     each = data.steps_per_epoch()
     step = int(model.optimizer.iterations.numpy())
     epoch, done = divmod(step, each)
@@ -252,7 +252,7 @@ def _callbacks(config, folder, data, task, checkpoints, metrics):
         return [ProgressBar(), scalars, state]
     view = task.view(config, data)
     pictures = boards(config, folder, view, checkpoints)
-    return [ProgressBar(), scalars, state, *pictures]  # Pictures once the epoch is saved.
+    return [ProgressBar(), scalars, state, *pictures]  # Last, after the epoch is saved.
 
 
 def _verbosity(folder):
@@ -262,14 +262,14 @@ def _verbosity(folder):
 
 
 def _save_model(folder, model):
-    """Writes the best weights as a Keras file, atomically.
+    """Writes the model with the best weights to a Keras file atomically.
 
-    It is on the disk before the report is, which alone marks the run as finished.
+    The file is synced before the report is written, since the report marks the run as finished.
     """
     path = folder / _MODEL
     temporary = path.with_name(f".{os.getpid()}.keras")
     try:
-        temporary.unlink(missing_ok=True)  # Keras would write through a link.
+        temporary.unlink(missing_ok=True)  # Keras would follow a link.
         model.save(temporary)
         sync_file(temporary)
         os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""`--start_from`: begin a run with the weights of a finished one."""
+"""`--start_from`: initialises a run with the weights of a finished run."""
 
 import hashlib
 
@@ -11,11 +11,10 @@ __all__ = ["check_start", "start", "start_identity"]
 
 
 def check_start(config):
-    """Raises before any long work where `config.start_from` cannot be a start.
+    """Checks that `config.start_from` can be used, before any long computation.
 
     Raises:
-      ValueError: the system has no encoder to start, or the run has no finished model.
-      FileNotFoundError: there is no such run.
+      ValueError: the system has no encoder.
     """
     if not config.start_from:
         return
@@ -32,7 +31,12 @@ def check_start(config):
 
 
 def start_identity(config, task):
-    """What of the start decides the run's numbers: a digest of its weights; {} for none."""
+    """Returns the digest of the initial weights as a dict, or {} without start_from.
+
+    Raises:
+      ValueError: the run in start_from has no valid model.
+      FileNotFoundError: there is no such run, or it is not finished.
+    """
     if not config.start_from:
         return {}
     digest = hashlib.sha256()
@@ -42,10 +46,10 @@ def start_identity(config, task):
 
 
 def start(config, model, data, task):
-    """Gives a new model the weights of the run that `config.start_from` names.
+    """Initialises a new model with the weights of the run in `config.start_from`.
 
     Raises:
-      ValueError: the run is of another kind or architecture, or its words are others.
+      ValueError: the run has another kind of data, architecture or vocabulary.
     """
     if not config.start_from:
         return

@@ -1,4 +1,4 @@
-"""TFDS builders of image sets: Omniglot at 28 x 28, and statically binarised MNIST."""
+"""TFDS builders of image datasets: Omniglot at 28 x 28, and statically binarised MNIST."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -10,11 +10,11 @@ from tf_savae.data.images.image_set import ImageSet
 __all__ = ["Omniglot28", "StaticMnist"]
 
 _TFDS_NAMES = {"train": "train", "valid": "validation", "test": "test"}
-_OMNIGLOT_TEST = 8_070  # of 32,460; the published split has as many.
+_OMNIGLOT_TEST = 8_070  # Of 32,460 images, as in the published split.
 
 
 class _Images(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """What both share: one feature, uint8 [28, 28, 1]; files in `manual_dir`."""
+    """Base class of both builders: one feature, uint8 [28, 28, 1]; files in `manual_dir`."""
 
     VERSION = tfds.core.Version("1.0.0")
     CITATION = ""
@@ -31,7 +31,7 @@ class _Images(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         )
 
     def _parts(self, folder):
-        """{split: array [N, 28, 28]} from the files in `folder`."""
+        """Returns {split: array [N, 28, 28]} from the files in `folder`."""
         raise NotImplementedError
 
     def _split_generators(self, dl_manager):
@@ -93,7 +93,7 @@ class Omniglot28(_Images):
 
 
 def _one_npz(folder):
-    """The arrays of the folder's .npz file, or None where there is none."""
+    """Returns the arrays of the folder's .npz file, or None if there is no such file."""
     files = sorted(folder.glob("*.npz"))
     if len(files) > 1:
         raise ValueError(f"{folder}: expected one .npz file, got {[f.name for f in files]}")

@@ -1,4 +1,4 @@
-"""TFDS builders of sequences: text with one document a line, and the oracle's sentences."""
+"""TFDS builders of sequences: text with one document per line, and the oracle's sentences."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -53,7 +53,7 @@ class OracleWords(tfds.core.GeneratorBasedBuilder):
     """
 
     def _info(self):
-        # T is the file's own, so one data_dir holds the data of one oracle.
+        # T depends on the file, so one data_dir contains the data of one oracle.
         words = tfds.features.Tensor(shape=(None,), dtype=np.int32)
         features = tfds.features.FeaturesDict({"words": words})
         return tfds.core.DatasetInfo(builder=self, description=self.__doc__, features=features)

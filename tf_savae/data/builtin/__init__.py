@@ -1,3 +1,3 @@
-"""Text and images that ship with the package, and the programs that made them."""
+"""Text and image datasets that ship with the package, and the code that generates them."""
 
 __all__: list[str] = []

@@ -1,16 +1,16 @@
-"""Small binary drawings: outlines and filled shapes of varied place, size, angle and stroke."""
+"""Binary drawings of outlined and filled shapes with random position, size, angle and stroke."""
 
 import numpy as np
 
 __all__ = ["KINDS", "drawing"]
 
 SIDE = 28
-_NORMALS = (np.pi / 2, -np.pi / 6, -5 * np.pi / 6)  # Of a triangle's edges.
+_NORMALS = (np.pi / 2, -np.pi / 6, -5 * np.pi / 6)  # Directions of a triangle's edge normals.
 KINDS = ("disc", "ring", "square", "frame", "triangle", "cross", "stripes")
 
 
 def drawing(kind, rng):
-    """A drawing of a kind: bool [28, 28], True is ink.
+    """Returns a random drawing of the given kind: bool [28, 28], where True is ink.
 
     Args:
       kind: one of `KINDS`.

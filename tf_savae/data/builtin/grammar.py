@@ -1,8 +1,8 @@
-"""A small probabilistic grammar: a topic, a time and a mood run through each sentence."""
+"""A small probabilistic grammar: each sentence has one topic, one time and one mood."""
 
 __all__ = ["TOPICS", "sentence"]
 
-# Who, what is done (now, then), to what, and where.
+# For each topic: subjects, verbs (present/past), objects and places.
 _WORDS = {
     "garden": (
         "gardener neighbour girl widow boy florist",
@@ -74,7 +74,7 @@ TOPICS = tuple(_WORDS)
 
 
 def sentence(topic, rng):
-    """A sentence of a topic: two clauses that share topic and time, and a mood throughout.
+    """Returns a random sentence: two clauses that share one topic, one time and one mood.
 
     Args:
       topic: one of `TOPICS`.
@@ -89,7 +89,7 @@ def sentence(topic, rng):
     clauses = [_clause(_WORDS[topic], time, adjectives.split(), rng) for _ in range(2)]
     link, when = _pick(_LINKS, rng), _pick(_TIMES[time], rng)
     parts = [*clauses[:1], link, *clauses[1:], _pick(comments, rng)]
-    # The time leads or follows: the second half tells what the first one leaves open.
+    # The expression of time comes at the start or after the second clause.
     parts.insert(0 if rng.random_sample() < 0.5 else 3, when)
     return " ".join(parts)
 
@@ -106,7 +106,7 @@ def _clause(words, time, adjectives, rng):
 
 
 def _infinitive(verb):
-    """Of the third person: carries, copies, catches, digs."""
+    """Returns the infinitive of a verb in the third person: carries, copies, catches, digs."""
     for ending, stem in (("ies", "y"), ("tches", "tch"), ("sses", "ss"), ("shes", "sh")):
         if verb.endswith(ending):
             return verb.removesuffix(ending) + stem
@@ -114,6 +114,6 @@ def _infinitive(verb):
 
 
 def _pick(choices, rng):
-    """One of several, all alike likely; a string holds them with slashes between."""
+    """Returns one of the choices, drawn uniformly; a string lists them separated by slashes."""
     choices = choices.split("/") if isinstance(choices, str) else list(choices)
     return choices[int(rng.random_sample() * len(choices))]

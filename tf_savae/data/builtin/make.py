@@ -1,7 +1,7 @@
-"""Make the data that ship with the package: `python -m tf_savae.data.builtin.make FOLDER`.
+"""Generates the data that ship with the package: `python -m tf_savae.data.builtin.make FOLDER`.
 
-`numpy.random.RandomState` draws the same numbers in every version of NumPy, so that the same files
-come out; a test compares them with those that ship. Both are under the licence of the package.
+`numpy.random.RandomState` draws the same numbers in every version of NumPy, so the files are
+reproducible; a test compares them with the shipped ones. Both are under the licence of the package.
 """
 
 import json
@@ -21,10 +21,10 @@ _SEEDS = {"sentences": 1, "shapes": 2}
 
 
 def make_sentences(counts=None):
-    """The rows of sentences.jsonl.xz: dicts of part, topic and text.
+    """Returns the rows of sentences.jsonl.xz: dicts with the keys part, topic and text.
 
     Args:
-      counts: {part: how many}; by default those of the file.
+      counts: {part: number of rows}; by default the numbers in the shipped file.
 
     >>> [row["part"] for row in make_sentences({"train": 2, "test": 1})]
     ['train', 'train', 'test']
@@ -39,10 +39,10 @@ def make_sentences(counts=None):
 
 
 def make_shapes(counts=None):
-    """The arrays of shapes.npz: of each part packed rows uint8 [N, 98] and labels uint8 [N].
+    """Returns the arrays of shapes.npz: packed rows uint8 [N, 98] and labels uint8 [N] per part.
 
     Args:
-      counts: {part: how many}; by default those of the file.
+      counts: {part: number of rows}; by default the numbers in the shipped file.
 
     >>> {name: array.shape for name, array in make_shapes({"train": 2}).items()}
     {'train': (2, 98), 'train_labels': (2,)}

@@ -1,3 +1,3 @@
-"""Images: files, folders and TFDS, sets of images, and batches."""
+"""Image data: reads files, folders and dataset libraries into `ImageSet`s, and makes batches."""
 
 __all__ = []

@@ -1,4 +1,4 @@
-"""Convert arrays of image files to [N, H, W]: flat rows, packed bits, MATLAB column order."""
+"""Converts arrays from image files to [N, H, W]: flat rows, packed bits, MATLAB column order."""
 
 import math
 
@@ -8,14 +8,14 @@ __all__ = ["from_matlab", "from_rows"]
 
 
 def from_rows(array, source):
-    """Images [N, H, W] from an array whose first axis counts them.
+    """Returns images [N, H, W] from an array whose first axis is the image index.
 
-    Takes [N, H, W], [N, H, W, 1], flat rows [N, H W] of square images, and uint8 rows of
-    H W / 8 bytes that hold one bit a pixel (`numpy.packbits`). A row can be read in one way only:
-    no square is eight times another one.
+    Accepts [N, H, W], [N, H, W, 1], flat rows [N, H W] of square images, and uint8 rows of
+    H W / 8 bytes with one bit per pixel (`numpy.packbits`). The interpretation of a row is unique,
+    because no square number is eight times another one.
 
     Raises:
-      ValueError: the rows are no square images, packed or not.
+      ValueError: the rows are not square images, packed or unpacked.
 
     >>> from_rows(np.zeros([5, 98], np.uint8), "packed").shape
     (5, 28, 28)
@@ -35,13 +35,13 @@ def from_rows(array, source):
 
 
 def from_matlab(array, source):
-    """Images [N, H, W] from an array as MATLAB keeps it: [H, W, N] or [H W, N], by columns.
+    """Returns images [N, H, W] from a MATLAB array [H, W, N] or [H W, N] in column-major order.
 
-    Rows [N, H W] (saved from Python) are told by their shape, and are read by rows. Where both
-    axes are squares the longer one counts the images.
+    Rows [N, H W] (saved from Python) are recognized by their shape and read in row-major order. If
+    both axes are square numbers, the longer axis is the image index.
 
     Raises:
-      ValueError: neither axis, or both alike, can be that of the pixels.
+      ValueError: the pixel axis cannot be determined: neither axis or both qualify.
 
     >>> from_matlab(np.arange(12).reshape(4, 3), "example")[0].tolist()
     [[0, 6], [3, 9]]
@@ -63,6 +63,6 @@ def from_matlab(array, source):
 
 
 def _side(size):
-    """The side of a square of `size` pixels, or None; images have at least two rows."""
+    """Returns the side of a square of `size` pixels, or None; images have at least two rows."""
     side = math.isqrt(size)
     return side if side * side == size and side > 1 else None

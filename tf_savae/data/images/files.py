@@ -1,4 +1,4 @@
-"""Read files of images: .npz, .npy, MATLAB .mat, and the .amat text of binarised MNIST."""
+"""Reads image files: .npz, .npy, MATLAB .mat, and the .amat text files of binarised MNIST."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from tf_savae.data.images.arrays import from_matlab, from_rows
 
 __all__ = ["read_arrays"]
 
-# Fields by which well-known files name their parts, in the order of preference.
+# Field names of each part in common files, in order of preference.
 _PARTS = {
     "train": ("train", "x_train", "train_images", "data"),
     "valid": ("valid", "validation", "val", "x_valid", "x_val", "valid_images"),
@@ -23,23 +23,23 @@ _PARTS = {
 _MAT_READER = Path(__file__).with_name("mat_reader.py")
 _MAT_SECONDS = 600
 _SINGLE = ("images", "image", "x", "data")
-_BITS = {b"0", b"1", b"00", b"01", b"+0", b"+1", b"-0"}  # How zero and one are written in .amat.
+_BITS = {b"0", b"1", b"00", b"01", b"+0", b"+1", b"-0"}  # Spellings of zero and one in .amat files.
 
 
 def read_arrays(path, field=None):
-    """The arrays of images in a file: {"train": ..., "test": ...} or {"all": ...}, each [N, H, W].
+    """Returns a file's image arrays: {"train": ..., "test": ...} or {"all": ...}, each [N, H, W].
 
     Args:
       path: a .npz, .npy, .mat or .amat file.
-      field: the one array to take; without it, fields named like parts (train, valid, test;
-        x_train, x_test; data and testdata) are taken as those, else "images", else the only array
-        that can hold images.
+      field: name of the array to read. If None: the fields named after parts (train, valid, test;
+        x_train, x_test; data and testdata), else "images", else the only array that can contain
+        images.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is damaged or of another kind, or has no such field, or several that
-        could be meant.
-      ModuleNotFoundError: a .mat file, and scipy is not installed.
+      ValueError: the file is damaged or has another format, the field does not exist, or several
+        fields qualify.
+      ModuleNotFoundError: scipy is not installed and the file is a .mat file.
     """
     path = Path(path)
     if path.is_dir():
@@ -69,7 +69,7 @@ def _npz(path):
         with np.load(path, allow_pickle=False) as archive:
             fields = {name: archive[name] for name in archive.files}
         for name, value in fields.items():
-            if not isinstance(value, np.ndarray):  # NumPy hands on what it does not know as bytes.
+            if not isinstance(value, np.ndarray):  # NumPy returns unknown members as bytes.
                 raise ValueError(f"{name} is no array")
         return fields
     except Exception as error:  # noqa: BLE001 NumPy and zipfile raise many types here.
@@ -78,8 +78,8 @@ def _npz(path):
 
 def _npy(path):
     try:
-        # Mapped first: a header that promises more than the file holds is then an error, and not
-        # a huge allocation.
+        # Memory-mapped first: a header that declares more data than the file contains then raises
+        # an error instead of causing a huge allocation.
         mapped = np.load(path, allow_pickle=False, mmap_mode="r")
         if not isinstance(mapped, np.ndarray):
             mapped.close()
@@ -91,7 +91,7 @@ def _npy(path):
 
 def _mat(path):
     try:
-        import scipy.io  # noqa: F401 Here: only MATLAB's files need it.
+        import scipy.io  # noqa: F401 Imported here: only .mat files need it.
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{path}: reading a .mat file needs scipy: pip install scipy, or save the images as "
@@ -99,7 +99,7 @@ def _mat(path):
         ) from error
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "fields.npz"
-        most = (limits.largest(path.stat().st_size) >> 20) + 2048  # And what Python itself takes.
+        most = (limits.largest(path.stat().st_size) >> 20) + 2048  # Plus memory of Python itself.
         reader = [sys.executable, "-P", str(_MAT_READER), os.fspath(path), str(output), str(most)]
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
         try:
@@ -116,11 +116,11 @@ def _mat(path):
 
 
 def _amat(path):
-    """Rows of zeros and ones separated by blanks, one image a line (Larochelle & Murray 2011)."""
+    """Reads text of zeros and ones, one image per line, as Larochelle & Murray (2011)."""
     raw = path.read_bytes()
     words = raw.split()
     lines = sum(1 for line in raw.splitlines() if line.strip())
-    others = set(words) - _BITS  # Before NumPy's fixed width, which cuts 255 to 25.
+    others = set(words) - _BITS  # Checked before NumPy's fixed width truncates 255 to 25.
     if others:
         raise ValueError(
             f"{path}: expected rows of 0 and 1 separated by blanks, got "
@@ -135,7 +135,7 @@ def _amat(path):
 
 
 def _chosen(path, fields, field):
-    """{part: name of its field}."""
+    """Returns {part: name of its field}."""
     possible = {n: a for n, a in fields.items() if _can_be_images(a)}
     if field is not None:
         if field not in fields:

@@ -1,4 +1,4 @@
-"""Fit pictures to a model: colours to brightness, any size to a square one."""
+"""Preprocesses images: converts colours to grey levels, and resizes to a square."""
 
 from typing import NamedTuple
 
@@ -9,37 +9,45 @@ from tf_savae.core import validation
 __all__ = ["AS_THEY_ARE", "Fit", "as_fit"]
 
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)  # Of red, green and blue: ITU-R BT.601.
-_CHUNK = 500  # Pictures that are held as floats at a time.
+_CHUNK = 500  # Images converted to float at a time.
 
 
 class Fit(NamedTuple):
-    """What is done to pictures before they are images of one size.
+    """Preprocessing that gives all images the same size and number of channels.
 
     >>> Fit(2, "grey").many(np.full([5, 6, 4, 3], 200, np.uint8), "example").tolist()[0]
     [[200, 200], [200, 200]]
     """
 
-    size: int | None = None  # side of the square that the middle is averaged to; None: as it is
-    colours: str = "refuse"  # "grey": their brightness is taken; "keep": three channels in any case
+    size: int | None = None  # side of the square to resize the centre crop to; None: unchanged
+    colours: str = "refuse"  # "grey": convert to grey levels; "keep": always three channels
 
     def one(self, picture, name):
-        """A picture [H, W] or [H, W, 3], fitted: [H, W], or [H, W, 3] where colours are kept.
+        """Returns one preprocessed image [H, W], or [H, W, 3] if colours are kept.
 
-        Whole numbers stay whole: a single dark picture does not say which levels its set has.
+        Integers stay integers, because one dark image does not determine the range of its dataset.
+
+        Args:
+          picture: array [H, W] or [H, W, 3].
+          name: name of the image in error messages.
 
         Raises:
-          ValueError: it has colours, which are refused.
+          ValueError: the image has colours and `colours` is "refuse".
         """
         return self.many(picture[None], name, whole=picture.dtype.kind in "iu")[0]
 
     def many(self, pictures, name, whole=None):
-        """`one` of each of [N, H, W], [N, H, W, 1], [N, 1, H, W] or [N, H, W, 3].
+        """Returns preprocessed images [N, H, W] or [N, H, W, 3].
 
-        Whole numbers stay whole where they reach beyond 1. Of what is not square the middle is
-        taken.
+        Resizing crops images that are not square to the central square.
+
+        Args:
+          pictures: array [N, H, W], [N, H, W, 1], [N, 1, H, W] or [N, H, W, 3].
+          name: name of the images in error messages.
+          whole: whether to round to integers; by default if the images are integers above 1.
 
         Raises:
-          ValueError: they have another shape, or colours, which are refused.
+          ValueError: the images have another shape, or have colours and `colours` is "refuse".
         """
         if pictures.ndim == 4 and 1 in (pictures.shape[1], pictures.shape[3]):
             axis = 3 if pictures.shape[3] == 1 else 1
@@ -72,17 +80,17 @@ class Fit(NamedTuple):
             values = _resized(values, self.size)
         if whole:
             return np.rint(values).astype(pictures.dtype)
-        return np.clip(values, 0, pictures.max())  # Rounding may lead beyond.
+        return np.clip(values, 0, pictures.max())  # Rounding errors may exceed the range.
 
 
 AS_THEY_ARE = Fit()
 
 
 def as_fit(size, grey):
-    """The `Fit` of two arguments, checked.
+    """Returns the `Fit` with the given arguments, after validating them.
 
     Raises:
-      ValueError: one of them is out of its range.
+      ValueError: an argument is out of range.
 
     >>> as_fit(28, False)
     Fit(size=28, colours='refuse')
@@ -93,7 +101,7 @@ def as_fit(size, grey):
 
 
 def _resized(values, size):
-    """The middle of pictures [N, H, W(, C)], each new pixel the mean of the area it covers."""
+    """Resizes the central square of images [N, H, W(, C)] by averaging over pixel areas."""
     height, width = values.shape[1:3]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -103,7 +111,7 @@ def _resized(values, size):
 
 
 def _shares(side, size):
-    """float32 [size, side]: how much of each new pixel each old one is."""
+    """Returns float32 [size, side]: the share of each new pixel that each old pixel covers."""
     ends = np.arange(size + 1) * side / size
     low, high = ends[:-1, None], ends[1:, None]
     old = np.arange(side)

@@ -1,4 +1,4 @@
-"""Read folders of images: Omniglot as published, and binarised MNIST as text files."""
+"""Reads folders of images: .png and .jpg files, Omniglot, and binarised MNIST as text files."""
 
 from pathlib import Path
 
@@ -14,32 +14,34 @@ __all__ = ["read_folder"]
 
 _DECODERS = {".jpeg": jpeg, ".jpg": jpeg, ".png": png}
 
-# What else holds images, by its suffix: it would be left out.
+# Suffixes of other image formats; such files raise an error instead of being ignored.
 _OTHERS = set(
     ".jpe .jfif .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm .heic .avif .svg .tga "
     ".ico .jp2 .npz .npy .mat .amat".split()
 )
 _SIDE = 28
-_CHUNK = 500  # pictures of 105 x 105 held at a time
+_CHUNK = 500  # 105 x 105 images converted at a time
 _MNIST = {part: f"binarized_mnist_{part}.amat" for part in ("train", "valid", "test")}
 _OMNIGLOT = ("images_background", "images_evaluation")
 
 
 def read_folder(path, fit=AS_THEY_ARE):
-    """The images of a folder: {"train", "valid", "test"} or {"all"}, [N, H, W] or [N, H, W, 3].
+    """Returns the images of a folder as {"train", "valid", "test"} or {"all"}.
 
-    Either the three files binarized_mnist_{train,valid,test}.amat, or the .png and .jpg files in it
-    and below it, in the order of their paths; they are opaque, and of 8 bits or less. Omniglot's
-    105 x 105 drawings (images_background and images_evaluation, Lake et al. 2015) are averaged over
-    areas down to 28 x 28, ink = 255.
+    The arrays have shape [N, H, W] or [N, H, W, 3]. The folder contains either the three files
+    binarized_mnist_{train,valid,test}.amat, or .png and .jpg files, also in subfolders, which are
+    read in the order of their paths. These images must be opaque and have at most 8 bits per
+    channel. The 105 x 105 drawings of Omniglot (images_background and images_evaluation, Lake et
+    al. 2015) are area-averaged to 28 x 28, with ink = 255.
 
     Args:
-      path: of the folder.
-      fit: the `Fit` of each picture.
+      path: path of the folder.
+      fit: the `Fit` applied to each image.
 
     Raises:
-      ValueError: the folder has neither, or images that are of several sizes once they are fitted,
-        or other formats too, or files that are transparent, of 16 bits, or would fill the memory.
+      ValueError: the folder contains neither; it also contains other image formats; the images
+        have different sizes after preprocessing; or a file is transparent, has 16 bits per channel
+        or would exhaust the memory.
     """
     path = Path(path)
     present = {part: path / name for part, name in _MNIST.items() if (path / name).exists()}
@@ -68,8 +70,8 @@ def read_folder(path, fit=AS_THEY_ARE):
 
 
 def _files(folder, suffixes):
-    """The files of a folder, and below it, with one of these suffixes, in upper or lower case."""
-    # Names that begin with "._" are what macOS keeps beside a file.
+    """Returns the files in a folder and its subfolders with the given suffixes, in any case."""
+    # macOS stores metadata in files whose names begin with "._".
     files = [file for file in sorted(folder.rglob("*")) if not file.name.startswith("._")]
     kept = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
     others = (set(_DECODERS) | _OTHERS) - suffixes
@@ -85,9 +87,10 @@ def _files(folder, suffixes):
 
 
 def _check_sizes(folder, files):
-    """Raises where pictures, one by one or all together, would fill the memory once decoded.
+    """Raises an error if the decoded images would exhaust the memory, individually or in total.
 
-    From their headers: many small files grow without end where each by itself may grow.
+    The sizes are read from the headers. The total is also checked, since many small files can
+    expand without limit even if each is within its own limit.
     """
     total, stored = 0, 0
     for file in files:
@@ -104,16 +107,16 @@ def _decoder(path):
 
 
 def _picture(path, fit):
-    """uint8 [H, W] or [H, W, 3], fitted."""
+    """Returns one preprocessed image, uint8 [H, W] or [H, W, 3]."""
     content = path.read_bytes()
     decoder = _decoder(path)
-    # It may be another file by now.
+    # The file may have been replaced since the first check.
     check_expansion(path, decoder.pixel_count(path, content), len(content))
     return fit.one(decoder.pixels(path, content), path)
 
 
 def _pictures(files, shape, fit):
-    """uint8 [n, H, W] or [n, H, W, 3]."""
+    """Returns preprocessed images, uint8 [n, H, W] or [n, H, W, 3]."""
     images = [_picture(file, fit) for file in files]
     for file, image in zip(files, images, strict=True):
         if image.shape != shape:
@@ -126,7 +129,7 @@ def _pictures(files, shape, fit):
 
 
 def _as_ink(drawings):
-    """Black strokes on white, averaged down: uint8 [n, 28, 28], ink = 255."""
+    """Area-averages black strokes on white to uint8 [n, 28, 28] with ink = 255."""
     ink = 255.0 - drawings[..., None].astype(np.float32)
     small = tf.image.resize(ink, [_SIDE, _SIDE], method="area")
     return np.rint(small.numpy()[..., 0]).astype(np.uint8)

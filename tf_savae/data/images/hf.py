@@ -1,4 +1,4 @@
-"""Images from Hugging Face datasets, by name."""
+"""Reads images from Hugging Face datasets."""
 
 import numpy as np
 
@@ -11,13 +11,15 @@ _SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 
 
 def hf_parts(source, fit=AS_THEY_ARE):
-    """The images of `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`, by part, fitted; errors as `opened`.
+    """Returns the preprocessed images of `hf:NAME[,CONFIG][:SPLIT][@COLUMN]` by part.
 
-    Without SPLIT the parts are the dataset's own: train, validation and test, those that it has.
-    COLUMN is, unless named, "image", or the only one of images.
+    Without SPLIT, the parts are those of the dataset's splits train, validation and test that
+    exist. COLUMN defaults to "image" or to the only image column.
 
     Raises:
-      ValueError: there are no such images, or they are of several sizes or transparent.
+      ModuleNotFoundError: the `datasets` library is not installed.
+      ValueError: the dataset cannot be read, it has no such images, or the images have different
+        sizes or are transparent.
     """
     split = parse(source)[2]
     found = opened(source, split)
@@ -47,7 +49,7 @@ def _images(source, rows, fit):
 
 
 def _pixels(source, picture):
-    """uint8 [H, W] or [H, W, 3], of a picture of Pillow's."""
+    """Converts a Pillow image to uint8 [H, W] or [H, W, 3]."""
     if picture is None:
         raise ValueError(f"{source}: expected a picture in each row, got one without.")
     if picture.mode in ("1", "L"):

@@ -1,4 +1,4 @@
-"""A set of images with a known pixel range, and its binarisation."""
+"""`ImageSet`: images with a known pixel range, and their binarisation."""
 
 import dataclasses
 import hashlib
@@ -11,22 +11,23 @@ from tf_savae.core.typing import TensorLike
 
 __all__ = ["ImageSet"]
 
-_NARROW = 4  # Times its height: no picture is that wide, as [H, W, N] read as [N, H, W] would be.
-_HALF = 128  # Of 0..255: a whole set of images that stays below has another range;
-_DARK = 32  # or below this, where their type says that 255 is the most.
+# Largest plausible ratio of width to height; [H, W, N] read as [N, H, W] exceeds it.
+_NARROW = 4
+_HALF = 128  # If no pixel reaches this value, the range is not 0..255.
+_DARK = 32  # The same limit for uint8 arrays, whose dtype implies 0..255.
 
 _OF_COLOURS = " Take the brightness of colours with load_images(grey=True) or --to_grey."
 
-Rows: TypeAlias = Sequence[int] | np.ndarray | slice  # Numbers of images.
+Rows: TypeAlias = Sequence[int] | np.ndarray | slice  # Indices of images.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of one size, binary or grey.
+    """Binary or grey images of one size.
 
-    A grey value is the probability of ink: the data are then a distribution over binary images,
-    from which training draws anew each epoch, and evaluation once (Burda et al. 2016,
-    https://arxiv.org/abs/1509.00519, for Omniglot).
+    A grey value is the probability of ink, so grey data are a distribution over binary images.
+    Training samples binary images in every epoch, and evaluation samples them once (Burda et al.
+    2016, https://arxiv.org/abs/1509.00519, for Omniglot).
 
     >>> grey = ImageSet.of([[[0.0, 1.0], [0.25, 0.75]]], "example")
     >>> grey.binary, grey.probabilities([0]).tolist()
@@ -34,17 +35,21 @@ class ImageSet:
     """
 
     levels: np.ndarray = dataclasses.field(repr=False)  # uint8 or float32 [N, H, W]
-    full: float  # the level that is ink for certain: 1 or 255
-    source: str  # where they came from
+    full: float  # the level whose probability of ink is 1: 1 or 255
+    source: str  # name of the source
 
     @classmethod
     def of(cls, array: TensorLike, source: str) -> Self:
-        """Images from numbers [N, H, W], [N, H, W, 1] or [N, 1, H, W]: booleans, 0..255 or 0..1.
+        """Returns the `ImageSet` of an array of booleans, values 0..255 or values 0..1.
+
+        Args:
+          array: [N, H, W], [N, H, W, 1] or [N, 1, H, W].
+          source: name of the source in error messages.
 
         Raises:
-          ValueError: another shape, no images, NaN, or values outside both ranges, or of another
-            one, as 0..16, that would be nearly blank among 0..255.
-          TypeError: no numbers.
+          ValueError: the shape is wrong, there are no images, a pixel is NaN or outside both
+            ranges, or the range is another one, such as 0..16, which is nearly blank in 0..255.
+          TypeError: the array is not numeric.
         """
         array = _three_axes(np.asarray(array), source)
         full = 1.0 if _highest(array, source) <= 1 else 255.0
@@ -58,20 +63,20 @@ class ImageSet:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(H, W)."""
+        """The image size (H, W)."""
         return tuple(self.levels.shape[1:])
 
     @property
     def binary(self) -> bool:
-        """Whether every pixel is 0 or 1, so that there is nothing to draw."""
+        """Whether every pixel is 0 or 1, so that no sampling is needed."""
         return self.full == 1 and self.levels.dtype == np.uint8
 
     def probabilities(self, rows: Rows) -> np.ndarray:
-        """Of ink, float32 [n, H, W], for the images numbered `rows`."""
+        """Returns the probabilities of ink of the images `rows`, float32 [n, H, W]."""
         return self.levels[rows].astype(np.float32) / np.float32(self.full)
 
     def drawn(self, rows: Rows, generator: np.random.Generator | None) -> np.ndarray:
-        """Binary images float32 [n, H, W, 1]; grey ones need a NumPy generator to be drawn with."""
+        """Samples binary images float32 [n, H, W, 1]; grey images need a NumPy generator."""
         chance = self.probabilities(rows)
         if not self.binary:
             assert generator is not None, "grey images need one"
@@ -79,7 +84,7 @@ class ImageSet:
         return chance.astype(np.float32)[..., None]
 
     def binarized(self, seed: int | Sequence[int] | np.random.Generator) -> "ImageSet":
-        """The set with every image drawn once, by `seed` (an int or ints, or a NumPy generator)."""
+        """Returns binary images, sampled once with `seed`: one or more ints, or a generator."""
         if self.binary:
             return self
         generator = np.random.default_rng(seed)
@@ -90,16 +95,16 @@ class ImageSet:
         return ImageSet(np.concatenate(drawn), 1.0, self.source)
 
     def select(self, rows: Rows) -> "ImageSet":
-        """The set of the images numbered `rows`, in that order."""
+        """Returns the `ImageSet` of the images `rows`, in that order."""
         return ImageSet(self.levels[rows], self.full, self.source)
 
     def digest(self) -> str:
-        """SHA-256 of the images, their size and their range."""
+        """Returns the SHA-256 of the images, their size and their range."""
         head = f"{self.levels.shape} {self.levels.dtype} {self.full}".encode()
         return hashlib.sha256(head + np.ascontiguousarray(self.levels).tobytes()).hexdigest()
 
     def summary(self) -> str:
-        """One line for people."""
+        """Returns a one-line description."""
         kind = "binary" if self.binary else f"grey 0..{self.full:g}"
         ink = float(np.mean(self.levels, dtype=np.float64)) / self.full
         height, width = self.shape
@@ -130,8 +135,8 @@ def _three_axes(array, source):
 
 
 def _highest(array, source):
-    """The largest pixel, once all are known to be in range."""
-    low, high = array.min(), array.max()  # NaN in, NaN out
+    """Returns the largest pixel after checking that all pixels are in range."""
+    low, high = array.min(), array.max()  # NaN if a pixel is NaN.
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = int(np.count_nonzero(~np.isfinite(array)))
         raise ValueError(

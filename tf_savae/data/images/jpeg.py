@@ -1,4 +1,4 @@
-"""Decode .jpg files to grey levels or colours, the right way up."""
+"""Decodes .jpg files to grey levels or colours, and applies their EXIF orientation."""
 
 import struct
 
@@ -9,28 +9,28 @@ from tf_savae.data.images.png import orientation
 
 __all__ = ["HEADER_SIZE", "pixel_count", "pixels"]
 
-HEADER_SIZE = -1  # Bytes that `pixel_count` looks at: all, as other data may stand before the size.
+HEADER_SIZE = -1  # Bytes that `pixel_count` needs: all, since other data may precede the size.
 _START = b"\xff\xd8"
-_FRAMES = {0xC0, 0xC1, 0xC2}  # Baseline, extended and progressive: what TensorFlow decodes.
+_FRAMES = {0xC0, 0xC1, 0xC2}  # Baseline, extended and progressive, which TensorFlow decodes.
 _OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}  # Lossless, arithmetic, hierarchical.
 _EXIF = b"Exif\x00\x00"
 
 
 def pixel_count(path, content):
-    """Width times height, from the content of a .jpg file.
+    """Returns width times height, from the content of a .jpg file.
 
     Raises:
-      ValueError: it is no .jpg file, or one of more than 8 bits or of four channels.
+      ValueError: it is not a .jpg file, or it has more than 8 bits per channel or four channels.
     """
     height, width, _, _ = _header(path, content)
     return height * width
 
 
 def pixels(path, content):
-    """uint8 [H, W], or [H, W, 3] where it has colours, turned as its EXIF data say.
+    """Returns the pixels, uint8 [H, W] or, with colours, [H, W, 3], oriented as in the EXIF data.
 
     Raises:
-      ValueError: it is damaged.
+      ValueError: the file is damaged.
     """
     _, _, channels, turn = _header(path, content)
     try:
@@ -42,13 +42,13 @@ def pixels(path, content):
 
 
 def _header(path, content):
-    """(height, width, channels, orientation)."""
+    """Returns (height, width, channels, orientation)."""
     place, turn = 2, 1
     if content[:2] != _START:
         raise _damaged(path)
     while place + 9 < len(content) and content[place] == 0xFF:
         kind = content[place + 1]
-        if kind == 0xFF:  # A byte of padding.
+        if kind == 0xFF:  # A padding byte.
             place += 1
             continue
         (length,) = struct.unpack_from(">H", content, place + 2)
@@ -78,7 +78,7 @@ def _damaged(path):
 
 
 def _upright(picture, turn):
-    """Turned and mirrored as the EXIF tag says (1 to 8)."""
+    """Rotates and mirrors an image by its EXIF orientation (1 to 8)."""
     if turn in (5, 6, 7, 8):
         picture = np.swapaxes(picture, 0, 1)
     if turn in (2, 3, 6, 7):

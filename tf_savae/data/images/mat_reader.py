@@ -1,8 +1,8 @@
-"""Reads a .mat file in a process of its own: SciPy's reader, in C, crashes on damaged ones.
+"""Reads a .mat file in a separate process, since SciPy's C reader crashes on damaged files.
 
 python -P mat_reader.py FILE.mat OUTPUT.npz MEBIBYTES
 
-Run as a program, so that neither TensorFlow is loaded nor a crash ends the caller's process.
+As a separate program it does not load TensorFlow, and a crash does not end the caller's process.
 """
 
 import resource
@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 
 def main(path, output, mebibytes):
-    """Writes the numeric arrays of a .mat file as .npz, in bounded memory; errors are printed."""
+    """Writes the numeric arrays of a .mat file as .npz in bounded memory, and prints errors."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = int(mebibytes) * 2**20
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)

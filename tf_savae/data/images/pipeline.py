@@ -1,6 +1,7 @@
-"""Batches of images as a `tf.data.Dataset`, for `fit` and `evaluate`.
+"""Input pipelines of images: `tf.data.Dataset`s for `fit` and `evaluate`.
 
-Every batch is (x, None, weights): zeros and ones float32 [B, H, W, 1], no target, float32 [B].
+Every batch is (x, None, weights): binary images float32 [B, H, W, 1], no target, and weights
+float32 [B].
 """
 
 import numpy as np
@@ -12,18 +13,18 @@ from tf_savae.data.prefetch import weighted_batches
 
 __all__ = ["image_batches", "image_steps_per_epoch", "image_stream"]
 
-_ORDER, _INK = 0, 1  # what the numbers of a generator decide
+_ORDER, _INK = 0, 1  # Streams of random numbers: the shuffle and the binarisation.
 
 
 def image_batches(images: ImageSet, batch_size: int) -> tf.data.Dataset:
-    """One pass in fixed order, for evaluation; the last batch is filled up, with weights 0.
+    """Returns one pass in fixed order, for evaluation; the last batch is padded with weight 0.
 
     Args:
-      images: a binary `ImageSet` (draw a grey one first: `images.binarized(seed)`).
+      images: a binary `ImageSet`; binarise grey images first with `images.binarized(seed)`.
       batch_size: B.
 
     Raises:
-      ValueError: the images are grey, or B is no integer of at least 1.
+      ValueError: the images are grey, or B is not an integer of at least 1.
 
     >>> from tf_savae.data import ImageSet
     >>> images = ImageSet.of(np.ones([3, 2, 2]), "example")
@@ -51,20 +52,20 @@ def image_batches(images: ImageSet, batch_size: int) -> tf.data.Dataset:
 def image_stream(
     images: ImageSet, batch_size: int, *, seed: int = 0, start_step: int = 0
 ) -> tf.data.Dataset:
-    """Endless shuffled passes; grey images are drawn anew in each.
+    """Returns an infinite dataset of shuffled passes; each pass binarises grey images again.
 
-    Order and drawings of a step are functions of (seed, step) alone, so a stream that starts at
-    `start_step` goes on as one that began at 0. All batches are whole, for the statistics of batch
-    normalisation: the last images of a pass that fill no batch are left out of it.
+    The images of a step depend only on (seed, step), so a stream that starts at `start_step`
+    continues one that started at 0. All batches have B images, for the statistics of batch
+    normalisation; each pass omits the remaining images that do not fill a batch.
 
     Args:
       images: an `ImageSet` of at least B images.
       batch_size: B.
       seed: int >= 0.
-      start_step: batches to leave out.
+      start_step: number of batches to skip.
 
     Raises:
-      ValueError: an argument is out of its range, or there are fewer than B images.
+      ValueError: an argument is out of range, or there are fewer than B images.
 
     >>> from tf_savae.data import ImageSet
     >>> images = ImageSet.of(np.ones([5, 2, 2]), "example")
@@ -89,10 +90,10 @@ def image_stream(
 
 
 def image_steps_per_epoch(images: ImageSet, batch_size: int) -> int:
-    """Whole batches in one pass.
+    """Returns the number of full batches in one pass.
 
     Raises:
-      ValueError: there is not one.
+      ValueError: there are fewer images than `batch_size`.
 
     >>> from tf_savae.data import ImageSet
     >>> image_steps_per_epoch(ImageSet.of(np.ones([5, 2, 2]), "example"), 2)

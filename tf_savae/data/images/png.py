@@ -1,4 +1,4 @@
-"""Decode .png files to grey levels or colours, and refuse what would be misread."""
+"""Decodes .png files to grey levels or colours, and rejects files it cannot represent."""
 
 import struct
 
@@ -8,24 +8,24 @@ import tensorflow as tf
 __all__ = ["HEADER_SIZE", "orientation", "pixel_count", "pixels"]
 
 _BEFORE_SIZE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-_HEADER = struct.Struct(f">{len(_BEFORE_SIZE)}sIIB")  # And width, height and bits of a channel.
-_CHUNK = struct.Struct(">I4s")  # Length and kind; after the content come 4 bytes of checksum.
+_HEADER = struct.Struct(f">{len(_BEFORE_SIZE)}sIIB")  # Prefix, width, height, bits per channel.
+_CHUNK = struct.Struct(">I4s")  # Length and type; a 4-byte checksum follows the content.
 _ORIENTATION = 0x0112  # The EXIF tag; 1 is upright.
 
-HEADER_SIZE = _HEADER.size  # Bytes that `pixel_count` looks at.
+HEADER_SIZE = _HEADER.size  # Bytes that `pixel_count` needs.
 
 
 def pixel_count(path, content):
-    """Width times height, from the start of a .png file.
+    """Returns width times height, from the start of a .png file.
 
     Raises:
-      ValueError: it is no .png file, or one with 16 bits a channel.
+      ValueError: it is not a .png file, or it has 16 bits per channel.
     """
     try:
         before, width, height, bits = _HEADER.unpack_from(content)
     except struct.error:
         before, width, height, bits = b"", 0, 0, 0
-    # TensorFlow also decodes other formats by that name, whose size stands elsewhere.
+    # decode_png also accepts other formats, which store their size elsewhere.
     if before != _BEFORE_SIZE:
         raise ValueError(f"{path} is not a whole, valid .png image")
     if bits > 8:
@@ -37,10 +37,10 @@ def pixel_count(path, content):
 
 
 def pixels(path, content):
-    """uint8 [H, W], or [H, W, 3] where it has colours, from the whole content of a .png file.
+    """Returns the pixels of a whole .png file, uint8 [H, W] or, with colours, [H, W, 3].
 
     Raises:
-      ValueError: it is damaged, or is transparent, animated or to be turned.
+      ValueError: the file is damaged, transparent or animated, or its EXIF data rotate it.
     """
     chunks = _checked_chunks(path, content)
     try:
@@ -63,15 +63,15 @@ def pixels(path, content):
 
 
 def _channels(content, chunks):
-    """How many to ask TensorFlow for: 0 for those that there are."""
+    """Returns the `channels` argument of `decode_png`; 0 means those in the file."""
     colour = content[_HEADER.size]
-    if colour in (0, 2) and b"tRNS" in chunks:  # One level, or colour, is transparent.
+    if colour in (0, 2) and b"tRNS" in chunks:  # One level or colour is transparent.
         return 4
     return 1 if colour == 0 else 0
 
 
 def _checked_chunks(path, content):
-    """The kinds of a file's chunks, none of which makes another picture of the pixels."""
+    """Returns the chunk types of a file; raises an error for animation or rotation."""
     place, kinds = 8, set()
     while place + _CHUNK.size <= len(content):
         length, kind = _CHUNK.unpack_from(content, place)
@@ -89,7 +89,7 @@ def _checked_chunks(path, content):
 
 
 def orientation(exif):
-    """The orientation that EXIF data name; 1 where they name none or cannot be read."""
+    """Returns the orientation in EXIF data; 1 if it is missing or cannot be read."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     try:
         (first,) = struct.unpack_from(f"{order}I", exif, 4)

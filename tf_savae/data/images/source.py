@@ -1,4 +1,4 @@
-"""Load images by name (file, folder or data set) and split them into three sets."""
+"""Loads images from files, folders and named datasets, and splits them into three sets."""
 
 from pathlib import Path
 
@@ -26,27 +26,27 @@ def load_images(
     size: int | None = None,
     grey: bool = False,
 ) -> dict[str, ImageSet]:
-    """The images of a source, by its parts.
+    """Loads the images of a source by part.
 
     Args:
       source: a .npz, .npy, .mat or .amat file, `FILE@FIELD` for one of its fields, a folder of
         .png or .jpg images, `builtin:shapes[:PART]`, which ships with the package,
         `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, or `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`.
-      data_dir: where TFDS keeps its data; its own default if None.
-      size: side in pixels that each image is resized to: its middle square, areas averaged. None:
-        images stay as they are, and have to be of one size.
-      grey: take the brightness of colours; they are refused otherwise.
+      data_dir: folder of the TFDS data; the default of TFDS if None.
+      size: side in pixels to which the central square of each image is resized by area averaging.
+        None: images are not resized, and must all have the same size.
+      grey: convert colours to grey levels; otherwise colours raise an error.
 
     Returns:
-      {"all": `ImageSet`} where the source does not say how to split it, else some of "train",
-      "valid" and "test".
+      {"all": `ImageSet`} if the source does not define a split, else some of "train", "valid" and
+      "test".
 
     Raises:
       FileNotFoundError: there is no such file or folder.
-      ValueError: it cannot be read, or holds no images of one size with values 0..1 or 0..255.
-      TypeError: it holds no numbers.
-      ModuleNotFoundError: a .mat file, and scipy is not installed; an hf: name, and datasets is
-        not.
+      ValueError: the source cannot be read, or does not contain images of one size with values
+        0..1 or 0..255.
+      TypeError: the source does not contain numbers.
+      ModuleNotFoundError: scipy (for a .mat file) or datasets (for an hf: name) is not installed.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -64,10 +64,10 @@ def load_images(
 def load_pictures(
     source: PathLike, *, size: int | None = None, data_dir: PathLike | None = None
 ) -> dict[str, np.ndarray]:
-    """The images of a source in colour, by its parts: arrays [N, H, W, 3], grey ones repeated.
+    """Loads colour images [N, H, W, 3] by part; grey images are repeated over the channels.
 
-    For models of your own, such as `tf_savae.presets.image` makes them; those of `bin/` are of grey
-    or binary images. Arguments, parts and errors as `load_images`.
+    These are for custom models, such as those of `tf_savae.presets.image`; the models of `bin/`
+    take grey or binary images. Arguments, parts and errors are those of `load_images`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +80,7 @@ def load_pictures(
 
 
 def _arrays(source, data_dir, fit):
-    """{part: [N, ...]}, fitted."""
+    """Returns preprocessed arrays {part: [N, ...]}."""
     if is_tfds(source):
         return tfds_parts(str(source), data_dir, fit)
     if is_hf(source):
@@ -109,15 +109,15 @@ def _check_one_size(source, parts):
 def split_images(
     parts: dict[str, ImageSet], *, valid_size: int, test_size: int, seed: int = 0
 ) -> dict[str, ImageSet]:
-    """Training, validation and test images from the parts of a source.
+    """Returns training, validation and test images from the parts of a source.
 
-    Parts that the source has stay as they are; the missing ones are drawn at random from its
-    training images (or from all of them), and what is left trains.
+    Existing validation and test parts are unchanged. Missing ones are drawn at random from the
+    training images (or from "all"); the remaining images are the training set.
 
     Args:
-      parts: {"all": images}, or some of "train", "valid", "test", as `load_images` gives them.
-      valid_size, test_size: how many images to draw for a missing part.
-      seed: decides, with the number of images, which ones.
+      parts: {"all": images}, or some of "train", "valid", "test", as returned by `load_images`.
+      valid_size, test_size: number of images to draw for a missing part.
+      seed: the drawn indices depend on the seed and the number of images.
 
     Returns:
       {"train": `ImageSet`, "valid": ..., "test": ...}.

@@ -1,4 +1,4 @@
-"""Images from TensorFlow Datasets, by name; the package's own builders among them."""
+"""Reads images from TensorFlow Datasets, including the builders of this package."""
 
 import numpy as np
 
@@ -11,15 +11,15 @@ _SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 
 
 def tfds_parts(source, data_dir=None, fit=AS_THEY_ARE):
-    """The images of `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, [N, H, W, C] by part.
+    """Returns the images of `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]` by part, [N, H, W, C].
 
-    Without SPLIT the parts are the data set's own: train, validation and test, those of them that
-    it has. FIELD is, unless named, the feature "image" if there is one, else the only image. The
-    data set is downloaded and prepared if it is not there yet. `fit` is the `Fit` of each image.
+    Without SPLIT, the parts are those of the dataset's splits train, validation and test that
+    exist. FIELD defaults to the feature "image" or to the only image feature. The dataset is
+    downloaded and prepared if necessary. `fit` is the `Fit` applied to each image.
 
     Raises:
-      ValueError: the name is malformed, TFDS does not know it or cannot fetch it, or it has no
-        such split or image feature, or images of several sizes.
+      ValueError: the name is malformed, TFDS does not have the dataset or cannot download it, it
+        has no such split or image feature, or its images have different sizes.
     """
     name, split, field = parse(source, f"{PREFIX}mnist:train")
     builder = _prepared(name, data_dir)
@@ -36,12 +36,12 @@ def tfds_parts(source, data_dir=None, fit=AS_THEY_ARE):
 
 
 def _prepared(name, data_dir):
-    import tf_savae.data.builders  # noqa: F401 Registers the package's own data sets.
+    import tf_savae.data.builders  # noqa: F401 Registers the package's builders.
 
     builder = find_builder(name, data_dir, "a file of images")
     try:
         builder.download_and_prepare()
-    except Exception as error:  # network, disk, checksum: whatever stands in the way
+    except Exception as error:  # Network, disk, checksum or other.
         raise ValueError(
             f"the TFDS dataset {name!r} could not be prepared ({cause(error)}); check the "
             "network, or give a file of images instead"
@@ -74,7 +74,7 @@ def _images(builder, split, field, fit):
     try:
         dataset = builder.as_dataset(split=split, shuffle_files=False)
         images = list(select(dataset, field))
-    except Exception as error:  # an unknown split, or files that were damaged since
+    except Exception as error:  # An unknown split, or files damaged after preparation.
         raise ValueError(
             f"split {split!r} of the TFDS dataset {name!r} could not be read ({cause(error)}); it "
             f"has {', '.join(builder.info.splits)}"

@@ -1,3 +1,3 @@
-"""Text: lines of files, vocabularies, corpora of token ids, and batches of static shape."""
+"""Text data: reads documents, builds vocabularies and token ids, and makes batches."""
 
 __all__ = []

@@ -1,4 +1,4 @@
-"""Bucket documents by length and plan their batches (plain numbers, no tensors)."""
+"""Groups documents into buckets by length and plans their batches (in NumPy, without tensors)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,32 +7,34 @@ import numpy as np
 
 
 class PlannedBatch(NamedTuple):
-    """One batch before its tokens are fetched."""
+    """The plan of one batch: its length and the indices of its sequences."""
 
-    length: int  # T, both marks counted
-    rows: np.ndarray  # int64 [at most B]: which sequences, in order
+    length: int  # T, including <s> and </s>
+    rows: np.ndarray  # int64 [at most B], indices of the sequences in order
 
 
 def bucket_lengths(
     lengths: Sequence[int] | np.ndarray, buckets: int = 4, multiple: int = 4
 ) -> tuple[int, ...]:
-    """The bucket lengths that pad the given sequences least.
+    """Returns the bucket lengths that minimise the padding of the given sequences.
 
-    XLA compiles a program for each length, so there are few; each but the last is a multiple of
-    `multiple`, and the last is the longest sequence. Among all such choices this is the one with
-    the fewest positions in total (dynamic programming over the distinct lengths): on Penn Treebank
-    four such buckets hold 11% fewer positions than four cut at the quartiles.
+    XLA compiles one program per length, so the number of buckets is small. Each length except the
+    last is a multiple of `multiple`; the last is the length of the longest sequence. Under these
+    constraints the total number of positions is minimal (dynamic programming over the distinct
+    lengths). On Penn Treebank, four such buckets have 11% fewer positions than four buckets split
+    at the quartiles.
 
     Args:
-        lengths: length of each sequence [N], both marks counted.
-        buckets: how many lengths at most; fewer where there are fewer distinct lengths.
-        multiple: what lengths are rounded up to.
+        lengths: length of each sequence [N], including <s> and </s>.
+        buckets: largest number of lengths; the result has fewer if there are fewer distinct
+            lengths.
+        multiple: lengths are rounded up to a multiple of this number.
 
     Returns:
         Ascending lengths.
 
     Raises:
-        ValueError: no lengths, or an argument below 1.
+        ValueError: there are no lengths, or an argument is below 1.
 
     >>> bucket_lengths([3, 4, 4, 11, 12, 30], buckets=3)
     (4, 12, 30)
@@ -51,11 +53,11 @@ def bucket_lengths(
 
 
 def _cheapest(sizes: np.ndarray, below: np.ndarray, buckets: int) -> list[int]:
-    """Indices into ascending `sizes`, ending in the last, of the cheapest at most `buckets`.
+    """Returns the indices in ascending `sizes` of the cheapest choice of at most `buckets` sizes.
 
-    `below[j]` counts the sequences in the first j sizes. Round k of the dynamic programme knows
-    for every j the fewest positions that hold the first j sizes in k buckets, and where the last
-    of these buckets starts.
+    The last index is always chosen. `below[j]` is the number of sequences with one of the first j
+    sizes. Round k of the dynamic program computes, for every j, the smallest number of positions
+    for the first j sizes in k buckets, and the start of the last of these buckets.
     """
     cost = np.full(len(below), np.inf)
     cost[0] = 0
@@ -74,7 +76,7 @@ def _cheapest(sizes: np.ndarray, below: np.ndarray, buckets: int) -> list[int]:
 def _last_bucket(
     cost: np.ndarray, sizes: np.ndarray, below: np.ndarray, end: int
 ) -> tuple[int, float]:
-    """Where the bucket that ends with size `end - 1` should start, and the positions in total."""
+    """Returns the best start of the bucket that ends with size `end - 1`, and the total cost."""
     totals = cost[:end] + (below[end] - below[:end]) * sizes[end - 1]
     start = int(totals.argmin())
     return start, float(totals[start])
@@ -89,21 +91,22 @@ def plan_batches(
     seed: int = 0,
     epoch: int = 0,
 ) -> list[PlannedBatch]:
-    """Divides one pass over the sequences into batches of one bucket each.
+    """Splits one pass over the sequences into batches, each from one bucket.
 
-    A function of its arguments alone: the order of epoch e needs none of the epochs before it, so
-    a resumed run continues where it stopped.
+    The result depends only on the arguments. The order of epoch e does not depend on earlier
+    epochs, so a resumed run continues where it stopped.
 
     Args:
         lengths: length of each sequence [N].
         batch_size: B; the last batch of each bucket may have fewer rows.
-        boundaries: ascending bucket lengths; a sequence goes to the first that holds it.
-        shuffle: shuffle the sequences within each bucket, then the batches; otherwise buckets
-            ascend and rows keep their order.
-        seed, epoch: decide the shuffle, nothing else.
+        boundaries: ascending bucket lengths; a sequence belongs to the smallest length that is not
+            below its own.
+        shuffle: shuffle the sequences within each bucket, then the batches. Otherwise buckets are
+            in ascending order and rows keep their order.
+        seed, epoch: determine the shuffle.
 
     Raises:
-        ValueError: an argument out of range, or a sequence longer than the last boundary.
+        ValueError: an argument is out of range, or a sequence is longer than the last boundary.
 
     >>> [batch.rows.tolist() for batch in plan_batches(np.array([3, 9, 4, 3]), 2, [4, 9])]
     [[0, 2], [3], [1]]
@@ -122,7 +125,7 @@ def plan_batches(
 
 
 def count_batches(lengths: np.ndarray, batch_size: int, boundaries: Sequence[int]) -> int:
-    """How many batches `plan_batches` makes, whatever the shuffle."""
+    """Returns the number of batches of `plan_batches`, which does not depend on the shuffle."""
     _check_plan(lengths, batch_size, boundaries)
     held = np.bincount(np.searchsorted(boundaries, lengths))
     return int((-(-held // batch_size)).sum())

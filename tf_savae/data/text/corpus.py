@@ -1,4 +1,4 @@
-"""A text as token ids, with the token counts that perplexity needs."""
+"""`TextCorpus`: a text as token ids, with the token counts needed for perplexity."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ _MARKS = 2  # <s> and </s>
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TextCorpus:
-    """Documents as ids, each `<s> w1 ... wn </s>`.
+    """Documents as token ids, each `<s> w1 ... wn </s>`.
 
     >>> corpus = TextCorpus.encode(["the cat", "the dog"], Vocabulary(["the", "cat"]))
     >>> [row.tolist() for row in corpus.sequences]
@@ -26,16 +26,21 @@ class TextCorpus:
     """
 
     sequences: tuple[np.ndarray, ...] = dataclasses.field(repr=False)  # int32 [n + 2] each
-    fingerprint: str  # of the vocabulary that the ids belong to
-    unknown_words: int  # words that became <unk>, and literal <unk>
-    reserved_words: int  # those of them that read <pad>, <s> or </s>
-    lines: LineReport | None = None  # how the lines were read, if they were
+    fingerprint: str  # fingerprint of the vocabulary
+    unknown_words: int  # words encoded as <unk>, including literal <unk>
+    reserved_words: int  # how many of them are literal <pad>, <s> or </s>
+    lines: LineReport | None = None  # the report of `read_lines`, if the lines were read by it
 
     @classmethod
     def encode(
         cls, lines: Iterable[str], vocabulary: Vocabulary, report: LineReport | None = None
     ) -> "TextCorpus":
-        """Encodes documents, words separated by blanks; `report` tells where they came from.
+        """Encodes documents whose words are separated by whitespace.
+
+        Args:
+            lines: the documents.
+            vocabulary: maps words to ids.
+            report: the `LineReport` of `read_lines`, for `summary`.
 
         Raises:
             ValueError: there are no lines.
@@ -52,28 +57,29 @@ class TextCorpus:
 
     @functools.cached_property
     def lengths(self) -> np.ndarray:
-        """int64 [N]: the length of each sequence, both marks counted."""
+        """int64 [N]: the length of each sequence, including <s> and </s>."""
         return np.array([len(row) for row in self.sequences])
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def predicted_tokens(self, *, end_marks: bool = True) -> int:
-        """How many tokens a model predicts: every word, and every `</s>` unless told otherwise.
+        """Returns the number of predicted tokens: all words and, by default, all `</s>`.
 
-        `<s>` is given, never predicted. Unknown words count: `<unk>` is predicted like any other.
+        `<s>` is an input and never predicted. Unknown words count, since `<unk>` is predicted like
+        any other word.
         """
         return int(self.lengths.sum()) - (_MARKS - end_marks) * len(self)
 
     def perplexity(self, total_nll: float, *, end_marks: bool = True) -> float:
-        """exp(total_nll / predicted tokens), for the NLL of the whole corpus in nats.
+        """Returns exp(total_nll / predicted tokens), for the NLL of the whole corpus in nats.
 
-        Every perplexity that this package reports is this one. It counts `</s>` by default, because
-        the NLL includes its cost; published figures that leave it out are a little higher. It is
-        inf where float64 ends, as a diverged model's may be.
+        All perplexities reported by this package are computed here. By default `</s>` is counted,
+        because the NLL includes its cost; published values that do not count `</s>` are slightly
+        higher. The result is inf on overflow of float64, which can happen if training diverged.
 
         Raises:
-            ValueError: there is nothing to predict (only empty lines, and no end marks).
+            ValueError: there are no predicted tokens (only empty lines, and no end marks).
         """
         predicted = self.predicted_tokens(end_marks=end_marks)
         if not predicted:
@@ -82,7 +88,7 @@ class TextCorpus:
             return float(np.exp(total_nll / predicted))
 
     def summary(self) -> str:
-        """How the text was read and what became of its words, in one line for people."""
+        """Returns a one-line description of the lines and words that were read and encoded."""
         words = self.predicted_tokens(end_marks=False)
         parts = [self.lines.summary() if self.lines else f"{len(self):,} lines, {words:,} words"]
         share = self.unknown_words / max(words, 1)
@@ -100,7 +106,9 @@ def load_corpus(
     long_lines: str = "truncate",
     data_dir: str | os.PathLike | None = None,
 ) -> TextCorpus:
-    """`read_lines`, then `TextCorpus.encode`: arguments and errors as there.
+    """Reads and encodes a text: `read_lines`, then `TextCorpus.encode`.
+
+    Arguments and errors are those of these two functions.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
@@ -116,7 +124,7 @@ def load_corpus(
 
 
 def _reserved(line: str) -> int:
-    # Nearly no line holds one: the substring search spares the split.
+    # Almost no line contains a reserved token, and a substring search is faster than a split.
     if not any(token in line for token in RESERVED):
         return 0
     return sum(word in RESERVED for word in line.split())

@@ -1,4 +1,4 @@
-"""Detect files that are not UTF-8 text by their first bytes, and suggest a conversion."""
+"""Detects files that are not UTF-8 text by their first bytes, and suggests a conversion."""
 
 import re
 
@@ -7,7 +7,8 @@ __all__ = ["check_no_nul", "check_start"]
 _UNPACK = "unpack it, and give the text file in it"
 _EXPORT = "export its text, one document a line"
 _UTF8 = "convert it to UTF-8, as `iconv -f {} -t UTF-8` does"
-# Patterns of first bytes. Words that a text may begin with ("PAR1", "ID3") need more than letters.
+# Patterns of the first bytes. Signatures of letters only ("PAR1", "ID3"), with which a text may
+# also begin, are matched together with further bytes.
 _SIGNATURES = {
     rb"\x1f\x8b": "gzip data: give it a name that ends in .gz",
     rb"\xfd7zXZ\x00": "xz data: give it a name that ends in .xz",
@@ -47,7 +48,7 @@ _PATTERNS = {re.compile(pattern, re.DOTALL): what for pattern, what in _SIGNATUR
 
 
 def check_start(path, start):
-    """Raises ValueError where the first bytes of a file are those of another format.
+    """Raises ValueError if the first bytes of a file are the signature of another format.
 
     >>> check_start("a.txt", b"the cat sat")
     """
@@ -57,7 +58,7 @@ def check_start(path, start):
 
 
 def check_no_nul(path, number, line):
-    """Raises ValueError where a line holds a NUL, which no text does.
+    """Raises ValueError if a line contains a NUL character, which does not occur in text.
 
     >>> check_no_nul("a.txt", 1, "the cat sat")
     """

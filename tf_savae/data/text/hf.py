@@ -1,4 +1,4 @@
-"""Documents from Hugging Face datasets, by name."""
+"""Reads documents from Hugging Face datasets."""
 
 from collections.abc import Iterator
 
@@ -8,12 +8,12 @@ __all__ = ["documents"]
 
 
 def documents(source: str) -> tuple[str, Iterator[str]]:
-    """Opens `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`; arguments and errors as `hf_source.opened`.
+    """Opens `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`; the errors are those of `hf_source.opened`.
 
-    SPLIT is train unless named. COLUMN is, unless named, "text", or the only one of strings.
+    SPLIT defaults to train. COLUMN defaults to "text" or to the only column of strings.
 
     Returns:
-      The name with split and column filled in, and the documents in the dataset's order.
+      The name including split and column, and the documents in the order of the dataset.
     """
     name, _, split, _ = parse(source)
     split = split or "train"

@@ -1,4 +1,4 @@
-"""Read documents, one a line, from plain or compressed files, tables, TFDS or the hub."""
+"""Reads documents, one per line, from plain or compressed files, tables, TFDS or the HF hub."""
 
 import bz2
 import gzip
@@ -19,33 +19,33 @@ from tf_savae.data.text import foreign_files, hf, tables, tfds
 from tf_savae.data.tfds_source import is_tfds
 
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
-_START = 512  # Bytes by which other formats are told.
-_MARK = "\ufeff"  # The byte order mark, which stands inside of files that were joined.
-_LATIN = 10  # Bytes that are not UTF-8: so many are no accident where nothing else is UTF-8.
-# What Python's "surrogateescape" makes of a byte that is not UTF-8: one character a byte.
+_START = 512  # Number of bytes in which signatures of other formats are searched.
+_MARK = "\ufeff"  # The byte order mark; it occurs inside files that were concatenated.
+_LATIN = 10  # From this number of invalid bytes on, the file may have another encoding.
+# Python's "surrogateescape" decodes each byte that is not UTF-8 to one such character.
 _BAD_BYTE = re.compile("[\ud800-\udfff]")
 
 
 class LineReport(NamedTuple):
-    """What happened to the lines of one source: nothing is dropped without being counted.
+    """Counts of the lines and words read from one source; everything dropped is counted.
 
     >>> LineReport("a.txt", 3, 2, 9, 1, 0, 0, 200, "truncate").summary()
     'a.txt: 3 lines read, 2 kept, 9 words, 1 empty skipped'
     """
 
     source: str  # path or resolved TFDS name
-    lines: int  # lines read, whatever became of them
-    kept: int  # lines handed on
+    lines: int  # all lines read
+    kept: int  # lines returned
     words: int  # words in the kept lines
     empty: int  # lines without a word, skipped
-    long: int  # lines over max_words, treated as `long_lines` says
+    long: int  # lines over max_words, truncated or skipped as set by `long_lines`
     bad_bytes: int  # bytes that are not UTF-8, each replaced by U+FFFD
     max_words: int | None
     long_lines: str  # "truncate" or "skip"
     marks: int = 0  # byte order marks inside the text, removed
 
     def summary(self) -> str:
-        """The counts as one line for people, naming only what happened."""
+        """Returns a one-line description; counts of zero are omitted."""
         parts = [f"{self.source}: {self.lines:,} lines read, {self.kept:,} kept"]
         parts.append(f"{self.words:,} words")
         if self.empty:
@@ -67,26 +67,26 @@ def read_lines(
     long_lines: str = "truncate",
     data_dir: str | os.PathLike | None = None,
 ) -> tuple[list[str], LineReport]:
-    """Reads documents, one a line, words separated by blanks.
+    """Reads documents, one per line, whose words are separated by whitespace.
 
     Args:
         source: a UTF-8 file (`.gz`, `.xz` and `.bz2` are decompressed); `FILE@COLUMN` of a table
-            (`.csv`, `.tsv`, `.jsonl`; the column "text", or the only one, unless named);
+            (`.csv`, `.tsv`, `.jsonl`; COLUMN defaults to "text" or to the only column);
             `builtin:sentences[:PART]`, which ships with the package;
             `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, as in `tfds:imdb_reviews:train[:90%]`;
             or `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`, as in `hf:stanfordnlp/imdb:train`.
-        max_words: the longest line kept whole; None sets no limit.
-        long_lines: what becomes of longer ones: "truncate" to `max_words` words, or "skip".
-        data_dir: where TFDS keeps its data; its own default if None.
+        max_words: largest number of words per line; None sets no limit.
+        long_lines: treatment of longer lines: "truncate" to `max_words` words, or "skip".
+        data_dir: folder of the TFDS data; the default of TFDS if None.
 
     Returns:
-        The kept lines, with one blank between words, and the counts.
+        The kept lines, with one blank between words, and their `LineReport`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: no line has a word, the file is not UTF-8 text or is damaged, nobody knows the
-            name or the column, or an argument is out of range.
-        ModuleNotFoundError: an hf: name without the extra `hf`.
+        ValueError: no line has a word, the file is not UTF-8 text or is damaged, the dataset or
+            column does not exist, or an argument is out of range.
+        ModuleNotFoundError: the extra `hf`, which hf: names require, is not installed.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
@@ -125,7 +125,7 @@ def _check_policy(max_words: int | None, long_lines: str) -> None:
 def _keep(
     source: str, raw: Iterable[str], max_words: int | None, long_lines: str
 ) -> tuple[list[str], LineReport]:
-    """Cleans and counts; `raw` holds a surrogate escape for each byte that is not UTF-8."""
+    """Cleans and counts lines; `raw` has a surrogate escape for each byte that is not UTF-8."""
     kept: list[str] = []
     lines = words_kept = empty = long = bad_bytes = beyond = marks = 0
     for line in raw:
@@ -154,7 +154,10 @@ def _keep(
 
 
 def _check_encoding(source: str, bad_bytes: int, good: int) -> None:
-    """`good` counts the characters beyond ASCII that are UTF-8."""
+    """Raises ValueError if the text seems to have another encoding than UTF-8.
+
+    `good` is the number of non-ASCII characters that are valid UTF-8.
+    """
     if bad_bytes >= _LATIN and bad_bytes > good:
         raise ValueError(
             f"{source} holds {bad_bytes:,} bytes that are not UTF-8 and only {good:,} characters "
@@ -176,7 +179,7 @@ def _check_any_kept(report: LineReport) -> None:
 def _file_lines(
     path: Path, documents: Callable[[Any], Iterator[str]] | None = None
 ) -> Iterator[str]:
-    """The lines of a file, or what `documents` makes of its text."""
+    """Yields the lines of a file, or the documents that `documents` reads from its stream."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder: expected a file with one document a line")
     suffix = path.suffix.lower()
@@ -203,7 +206,7 @@ def _file_lines(
     except OSError as error:
         if suffix != ".bz2" or error.errno is not None:
             raise
-        raise _damaged(path, suffix, error) from error  # So says bz2.
+        raise _damaged(path, suffix, error) from error  # Damage, which bz2 reports without errno.
 
 
 def _damaged(path: Path, suffix: str, error: Exception) -> ValueError:

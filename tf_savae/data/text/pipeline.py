@@ -1,8 +1,8 @@
-"""Batches of static shape as a `tf.data.Dataset`, for `fit` and `evaluate`.
+"""Input pipelines of text: `tf.data.Dataset`s of static shapes for `fit` and `evaluate`.
 
 Every batch is (tokens, None, weights): int32 [B, T], no target, float32 [B]. T is one of a few
-bucket lengths. The dataset's specification says [B, None]; XLA compiles the step once for each T
-that comes along.
+bucket lengths. The dataset's specification is [B, None]; XLA compiles the step once for each T
+that occurs.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,28 +27,29 @@ def batches(
     epoch: int = 0,
     skip: int = 0,
 ) -> tf.data.Dataset:
-    """One pass over the corpus.
+    """Returns a dataset of one pass over the corpus.
 
-    The last batch of each bucket is filled up to B with all-`<pad>` rows of weight 0, so that its
-    shape is that of the others. A loss that is a mean over the rows with weight, as that of `fit`,
-    therefore counts documents of such a batch more than others: by B over their number.
+    The last batch of each bucket is padded to B with all-`<pad>` rows of weight 0, so that its
+    shape is that of the others. A loss that is a mean over the rows with weight, such as the loss
+    of `fit`, therefore weights the n documents of such a batch by B / n relative to others.
 
     Args:
         corpus: the text.
         batch_size: B.
-        boundaries: ascending bucket lengths; give those of the training text to validation and test
-            text to compile for the same shapes. If None, `bucket_lengths(corpus.lengths, buckets)`.
-        buckets: how many bucket lengths to choose where `boundaries` does not give them.
-        shuffle: in the order of (`seed`, `epoch`) instead of by length, as a stable function of
-            these two and the corpus.
-        seed, epoch: decide the shuffle.
-        skip: leave out the first batches of the pass, to go on inside an epoch.
+        boundaries: ascending bucket lengths; pass those of the training text for validation and
+            test text to reuse the compiled shapes. If None,
+            `bucket_lengths(corpus.lengths, buckets)`.
+        buckets: number of bucket lengths if `boundaries` is None.
+        shuffle: shuffle the pass; otherwise it is ordered by length. The order depends only on
+            `seed`, `epoch` and the corpus.
+        seed, epoch: determine the shuffle.
+        skip: number of batches to skip at the start of the pass, to resume inside an epoch.
 
     Returns:
         A dataset of (tokens [B, T] int32, None, weights [B] float32) with known cardinality.
 
     Raises:
-        ValueError: an argument out of range, or a sequence longer than the last boundary.
+        ValueError: an argument is out of range, or a sequence is longer than the last boundary.
 
     >>> from tf_savae.data import TextCorpus, Vocabulary, batches
     >>> corpus = TextCorpus.encode(["a b", "b"], Vocabulary(["a", "b"]))
@@ -78,20 +79,20 @@ def training_stream(
     seed: int = 0,
     start_step: int = 0,
 ) -> tf.data.Dataset:
-    """Endless passes over the corpus, pass e in the order of `batches(..., epoch=e)`.
+    """Returns an infinite dataset of shuffled passes; pass e is `batches(..., epoch=e)`.
 
-    Give it to `fit` with `steps_per_epoch=steps_per_epoch(...)`. Iterating again starts again at
+    Pass it to `fit` with `steps_per_epoch=steps_per_epoch(...)`. Each iteration starts at
     `start_step`; to resume training, pass the number of steps already taken.
 
     Args:
         corpus, batch_size, boundaries, buckets, seed: as for `batches`.
-        start_step: how many batches since the start of pass 0 to leave out.
+        start_step: number of batches to skip from the start of pass 0.
 
     Returns:
-        A dataset as `batches` gives it, of infinite cardinality.
+        A dataset as of `batches`, with infinite cardinality.
 
     Raises:
-        ValueError: as `batches`, at the call and not at the first batch.
+        ValueError: as for `batches`; raised by the call and not at the first batch.
 
     >>> from tf_savae.data import TextCorpus, Vocabulary
     >>> corpus = TextCorpus.encode(["a b", "b"], Vocabulary(["a", "b"]))
@@ -112,7 +113,7 @@ def training_stream(
             yield from pass_in_order(epoch)[done:]
             epoch, done = epoch + 1, 0
 
-    pass_in_order(0)  # speaks up about arguments now
+    pass_in_order(0)  # Validates the arguments now.
     return _dataset(corpus, batch_size, endless, tf.data.INFINITE_CARDINALITY)
 
 
@@ -123,10 +124,10 @@ def steps_per_epoch(
     boundaries: Sequence[int] | None = None,
     buckets: int = 4,
 ) -> int:
-    """The number of batches of one pass, the same for every seed and epoch.
+    """Returns the number of batches of one pass, which is the same for every seed and epoch.
 
     Raises:
-        ValueError: as `batches`.
+        ValueError: as for `batches`.
 
     >>> from tf_savae.data import TextCorpus, Vocabulary
     >>> corpus = TextCorpus.encode(["a b", "b", "a"], Vocabulary(["a", "b"]))
@@ -137,7 +138,7 @@ def steps_per_epoch(
 
 
 def pad_rows(rows: Sequence[np.ndarray], batch_size: int, length: int) -> np.ndarray:
-    """int32 [B, T]: `rows` padded to `length`, then all-`<pad>` rows.
+    """Returns int32 [B, T]: `rows` padded to `length`, followed by all-`<pad>` rows.
 
     >>> pad_rows([np.array([2, 4, 3])], 2, 4).tolist()
     [[2, 4, 3, 0], [0, 0, 0, 0]]

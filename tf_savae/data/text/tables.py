@@ -1,4 +1,4 @@
-"""Read one column of a table as documents: .csv, .tsv and .jsonl files, compressed or not."""
+"""Reads one column of a table as documents: .csv, .tsv and .jsonl files, also compressed."""
 
 import csv
 import json
@@ -12,11 +12,11 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 _COMPRESSED = (".gz", ".xz", ".bz2")
 _DEFAULT = "text"
-_LARGEST_CELL = 2**27  # Characters; Python's own limit is 2**17.
+_LARGEST_CELL = 2**27  # Characters; the default limit of Python is 2**17.
 
 
 def is_table(path: str | Path) -> bool:
-    """Whether a file's name says that it is a table: .csv, .tsv, .jsonl, .ndjson, also with .gz.
+    """Returns whether a path has a table's suffix: .csv, .tsv, .jsonl, .ndjson, also with .gz.
 
     >>> is_table("reviews.csv.gz"), is_table("reviews.txt")
     (True, False)
@@ -25,15 +25,15 @@ def is_table(path: str | Path) -> bool:
 
 
 def column_of(path: str | Path, column: str | None, stream: TextIO) -> Iterator[str]:
-    """The cells of a column, from an opened table; empty ones are "".
+    """Returns an iterator over the cells of one column of an opened table; empty cells are "".
 
     Args:
-      path: of the file; its name says what kind of table it is.
-      column: its name; None for "text", or for the only column there is.
+      path: path of the file, whose suffix determines the format.
+      column: name of the column; None for "text" or for the only column.
       stream: the text of the file, opened with newline="".
 
     Raises:
-      ValueError: there is no such column, or a row that is none.
+      ValueError: there is no such column, or a row is malformed.
 
     >>> import io
     >>> list(column_of("a.csv", "title", io.StringIO('title,year\\n"One, two",1999\\n')))

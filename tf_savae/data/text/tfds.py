@@ -1,4 +1,4 @@
-"""Documents from TensorFlow Datasets, by name."""
+"""Reads documents from TensorFlow Datasets."""
 
 import os
 from collections.abc import Iterator
@@ -11,17 +11,16 @@ from tf_savae.data.tfds_source import PREFIX, cause, find_builder, flat, parse, 
 def documents(source: str, data_dir: str | os.PathLike | None = None) -> tuple[str, Iterator[str]]:
     """Opens `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`.
 
-    SPLIT is "train" unless named. FIELD is, unless named, the feature "text" if there is one, else
-    the only text feature; a feature inside another is written `outer/inner`. The dataset is
-    downloaded if it is not there yet.
+    SPLIT defaults to "train". FIELD defaults to the feature "text" or to the only text feature; a
+    nested feature is written `outer/inner`. The dataset is downloaded if necessary.
 
     Returns:
-        The name with split and field filled in, and the documents in the dataset's fixed order,
-        one string each, with surrogate escapes for bytes that are not UTF-8.
+        The name including split and field, and the documents in the dataset's fixed order, one
+        string each, with surrogate escapes for bytes that are not UTF-8.
 
     Raises:
-        ValueError: the name is malformed, TFDS does not know it or cannot fetch it, or it has no
-            such split or text feature.
+        ValueError: the name is malformed, TFDS does not have the dataset or cannot download it, or
+            it has no such split or text feature.
     """
     name, split, field = parse(source, f"{PREFIX}imdb_reviews:train")
     split = split or "train"
@@ -39,7 +38,7 @@ def _text_field(name: str, features, wanted: str | None) -> str:
             f"the TFDS dataset {name!r} has no text feature: it has "
             f"{', '.join(field for field, _ in leaves)}"
         )
-    # Not the first of them: a dataset prepared on disk lists its features in no fixed order.
+    # The first feature is not used: a dataset prepared on disk has no fixed order of features.
     if wanted is None and len(fields) > 1 and "text" not in fields:
         raise ValueError(
             f"the TFDS dataset {name!r} has several text features: name one of "
@@ -61,7 +60,7 @@ def _prepared(builder, name: str, split: str):
     try:
         builder.download_and_prepare()
         return builder.as_dataset(split=split, shuffle_files=False)
-    except Exception as error:  # network, disk, checksum, unknown split: whatever stands in the way
+    except Exception as error:  # Network, disk, checksum, unknown split or other.
         raise ValueError(
             f"the TFDS dataset {name!r}, split {split!r}, could not be prepared "
             f"({cause(error)}); check the split and the network, or give a text file instead"

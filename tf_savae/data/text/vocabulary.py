@@ -1,4 +1,4 @@
-"""The vocabulary: a two-way map of words and ids, saved beside the model."""
+"""`Vocabulary`: a bidirectional map between words and ids, saved next to the model."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from tf_savae.core.atomic_files import write_whole
 from tf_savae.core.tokens import END, PAD, START, UNK
 
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
-# Written out in a text these would pass for structure, so they are read as unknown words.
+# These literals in a text are read as unknown words, so that they cannot act as special tokens.
 RESERVED = frozenset(SPECIALS) - {SPECIALS[UNK]}
 
 _MAGIC = "tf_savae-vocabulary"
@@ -18,17 +18,17 @@ _FORMAT = 1
 
 
 class Vocabulary:
-    """An immutable two-way map between words and ids 0 .. V-1.
+    """An immutable bidirectional map between words and ids 0 .. V-1.
 
-    Ids 0 to 3 are always `<pad> <unk> <s> </s>`; words follow from 4. The literal word `<unk>`, as
-    prepared corpora contain it, is id 1; literal `<pad>`, `<s>` and `</s>` in a text are unknown
-    words, never structure.
+    Ids 0 to 3 are always `<pad> <unk> <s> </s>`; words start at id 4. The literal word `<unk>`,
+    which preprocessed corpora contain, is id 1. Literal `<pad>`, `<s>` and `</s>` in a text are
+    encoded as unknown words.
 
     Args:
-        words: the words from id 4 on, in order, each without blanks and none twice.
+        words: the words from id 4 on, in order, without duplicates and without whitespace.
 
     Raises:
-        ValueError: a word is empty, holds a blank, repeats another, or is a special token.
+        ValueError: a word is empty, contains whitespace, is repeated, or is a special token.
 
     >>> vocabulary = Vocabulary(["the", "cat"])
     >>> vocabulary.encode("the dog </s>")
@@ -43,22 +43,22 @@ class Vocabulary:
         self._tokens = (*SPECIALS, *words)
         _check_words(self._tokens)
         self._fingerprint = _digest(self._tokens)
-        # Without the reserved tokens the plain look-up of `encode` already maps them to <unk>.
+        # Reserved tokens are left out, so that `encode` maps them to <unk>.
         self._ids = {t: i for i, t in enumerate(self._tokens) if t not in RESERVED}
 
     @classmethod
     def build(
         cls, lines: Iterable[str], *, max_size: int | None = None, min_count: int = 1
     ) -> "Vocabulary":
-        """Counts the words of `lines` and keeps the most frequent, ties in code-point order.
+        """Builds the vocabulary of the most frequent words; ties are in code-point order.
 
         Args:
-            lines: documents, words separated by blanks.
-            max_size: largest V, the four specials included; None keeps every word.
-            min_count: words seen fewer times than this are left out.
+            lines: documents whose words are separated by whitespace.
+            max_size: largest V, including the four special tokens; None keeps every word.
+            min_count: smallest number of occurrences of a word.
 
         Raises:
-            ValueError: `max_size` below 5, `min_count` below 1, or no word passes them.
+            ValueError: `max_size` is below 5, `min_count` is below 1, or no word remains.
 
         >>> Vocabulary.build(["b a c", "c b <unk>"], max_size=6).tokens[4:]
         ('b', 'c')
@@ -81,19 +81,19 @@ class Vocabulary:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """Every token in order of its id, specials first."""
+        """All tokens in the order of their ids, special tokens first."""
         return self._tokens
 
     def encode(self, line: str) -> list[int]:
-        """`<s>`, the id of each word of `line` (`<unk>` where it has none), `</s>`."""
+        """Returns the ids of `<s>`, of the words of `line` (`<unk>` if unknown), and of `</s>`."""
         known = self._ids.get
         return [START, *(known(word, UNK) for word in line.split()), END]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The words of `ids` up to the first `</s>`, without `<s>` and `<pad>`.
+        """Returns the words of `ids` up to the first `</s>`, without `<s>` and `<pad>`.
 
         Raises:
-            ValueError: an id outside 0 .. V-1.
+            ValueError: an id is outside 0 .. V-1.
         """
         words = []
         for token_id in ids:
@@ -108,16 +108,16 @@ class Vocabulary:
         return " ".join(words)
 
     def fingerprint(self) -> str:
-        """SHA-256 (64 hexadecimal digits) of the tokens in order: equal exactly when they are."""
+        """Returns the SHA-256 (64 hexadecimal digits) of the tokens in order."""
         return self._fingerprint
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes UTF-8 text: a header line, then one token a line in order of ids.
+        """Writes UTF-8 text: a header line, then one token per line in the order of ids.
 
-        The file is written atomically, also when the process is killed.
+        The write is atomic, even if the process is killed.
 
         Raises:
-            OSError: the folder is missing or cannot be written.
+            OSError: the folder is missing or not writable.
         """
         header = f"{_MAGIC} {_FORMAT} {len(self)} {self.fingerprint()}"
         try:
@@ -130,11 +130,11 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Vocabulary":
-        """Reads what `save` wrote.
+        """Reads a file written by `save`.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is not a vocabulary, or was cut short, edited or damaged.
+            ValueError: the file is not a vocabulary, or it was truncated, edited or damaged.
         """
         header, tokens = _read_tokens(path)
         if tuple(tokens[: len(SPECIALS)]) != SPECIALS:
@@ -183,7 +183,7 @@ def _check_words(tokens: Sequence[str]) -> None:
 
 
 def _digest(tokens: Sequence[str]) -> str:
-    # No token holds a line end, so joining by line ends keeps different lists different.
+    # Tokens contain no line ends, so different lists give different strings.
     try:
         return hashlib.sha256("\n".join(tokens).encode("utf-8")).hexdigest()
     except UnicodeEncodeError as error:
@@ -194,7 +194,7 @@ def _digest(tokens: Sequence[str]) -> str:
 
 
 def _read_tokens(path: str | os.PathLike) -> tuple[list[str], list[str]]:
-    """The header's fields and the tokens of a vocabulary file."""
+    """Returns the header's fields and the tokens of a vocabulary file."""
     try:
         text = Path(path).read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -203,7 +203,7 @@ def _read_tokens(path: str | os.PathLike) -> tuple[list[str], list[str]]:
         ) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text, so not a vocabulary: {error}") from error
-    # Not splitlines: it would also break at characters that a token may hold.
+    # Not splitlines, which also splits at characters that may be part of a token.
     header, *tokens = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     fields = header.split(" ")
     if fields[0] != _MAGIC or len(fields) != 4:

@@ -10,15 +10,15 @@ __all__ = ["IMAGE_CONFIGS", "ImageConfig", "omniglot", "small", "tiny"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageConfig(RunConfig):
-    """Everything that decides the numbers of a run on images; defaults are the paper's.
+    """Configuration of a run on images; defaults are those of the paper.
 
     Images are a .npz, .npy, .mat or .amat file, FILE@FIELD, a folder of .png or .jpg files,
-    builtin:shapes, which ships with the package, `tfds:NAME` or `hf:NAME`. What the training
-    images' source says of validation and test images holds; missing parts are drawn from its
-    images. Sizes may be given as text with commas: kernels="9,7,5".
+    builtin:shapes, which ships with the package, `tfds:NAME` or `hf:NAME`. If the source of the
+    training images has validation or test images, these are used; missing parts are drawn from the
+    training images. Sizes may be comma-separated strings: kernels="9,7,5".
 
     Raises:
-      ValueError: a field is out of its range; the message names it.
+      ValueError: a field is out of range; the message contains its name.
 
     >>> ImageConfig(images="a.npz", kernels="7,5,3").kernels
     (7, 5, 3)
@@ -74,7 +74,7 @@ class ImageConfig(RunConfig):
 
 
 def _sizes(name, value):
-    """A tuple of positive ints from one, or from text with commas between them."""
+    """Returns a tuple of positive ints from a sequence or a comma-separated string."""
     parts = value.split(",") if isinstance(value, str) else value
     try:
         sizes = tuple(int(part) for part in parts)
@@ -88,27 +88,28 @@ def _sizes(name, value):
 
 
 def omniglot():
-    """Kim et al. (2018), section 4.3: Omniglot at 28 x 28, full size.
+    """Kim et al. (2018), section 4.3: Omniglot at 28 x 28, full-size model.
 
     train_image.py --config=omniglot --system=savae --images=chardata.mat --workdir=omniglot_savae
 
-    Run time: not for a CPU: counted cost 163 decoder passes a step, 447 steps an epoch, up to 100
-    epochs. Expected (reported by the paper, negative ELBO in nats, on the split of chardata.mat):
-    Gated PixelCNN 90.59, VAE 90.43 (KL 0.98), SVI 90.51, VAE+SVI 90.19, VAE+SVI+KL 90.21, SA-VAE
-    90.05 (KL 2.78). The number of epochs, the KL annealing and the learning-rate rule are ours.
+    Run time: requires a GPU; the cost is 163 decoder passes per step, 447 steps per epoch and up to
+    100 epochs. Expected (reported by the paper, negative ELBO in nats, on the split of
+    chardata.mat): Gated PixelCNN 90.59, VAE 90.43 (KL 0.98), SVI 90.51, VAE+SVI 90.19, VAE+SVI+KL
+    90.21, SA-VAE 90.05 (KL 2.78). The paper does not give the number of epochs, the KL annealing
+    and the learning-rate rule; these are chosen here.
     """
     return ImageConfig()
 
 
 def small():
-    """Kim et al. (2018), the image experiment at a size for 2 cores.
+    """Kim et al. (2018): the image experiment at a size for 2 CPU cores.
 
     train_image.py --config=small --system=savae --images=omniglot28.npz --workdir=small_savae
 
-    Run time, as processor seconds a step on one core: autoregressive 0.02, VAE 0.04, SVI 0.09,
-    VAE+SVI 0.11, VAE+SVI+KL 0.11, SA-VAE 0.31 (2.2 with XLA, which "auto" therefore leaves out);
-    400 steps an epoch, so SA-VAE takes 10 minutes. Expected (seed 0): on MNIST a bound of 86.1
-    nats with a KL of 7.8. docs/results.md has older runs, with steps of 0.1.
+    Run time in processor seconds per step on one core: autoregressive 0.02, VAE 0.04, SVI 0.09,
+    VAE+SVI 0.11, VAE+SVI+KL 0.11, SA-VAE 0.31 (2.2 with XLA, which "auto" therefore disables). With
+    400 steps per epoch, SA-VAE takes 10 minutes. Expected (seed 0): on MNIST a bound of 86.1 nats
+    with a KL of 7.8. docs/results.md has older runs, with a step size of 0.1.
     """
     return ImageConfig(
         batch_size=25,
@@ -126,17 +127,17 @@ def small():
         kl_anneal_epochs=2.0,
         max_train_images=10_000,
         max_eval_images=1_000,
-        hvp="reverse_over_reverse",  # As fast as the other one here; "auto" would measure first.
+        hvp="reverse_over_reverse",  # As fast as the other one; "auto" would measure both.
         iw_samples=50,
     )
 
 
 def tiny():
-    """Kim et al. (2018), the image experiment at the size of a test.
+    """Kim et al. (2018): the image experiment at the size of a test.
 
     train_image.py --config=tiny --system=savae --images=images.npz --workdir=tiny_savae
 
-    Run time: a minute, most of it tracing. Expected: it runs; the numbers mean nothing.
+    Run time: one minute, mostly for tracing. Expected: it runs; the numbers are meaningless.
     """
     return ImageConfig(
         batch_size=8,

@@ -1,4 +1,4 @@
-"""Read, split and binarise the images of a run."""
+"""Reads, splits and binarises the images of a run."""
 
 import dataclasses
 import itertools
@@ -17,7 +17,7 @@ _LIMITS = {"train": "max_train_images", "valid": "max_eval_images", "test": "max
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """Training images, grey or binary, and the binary ones of evaluation."""
+    """Training images, grey or binary, and binary images for evaluation."""
 
     train: Any
     valid: Any
@@ -25,23 +25,23 @@ class Images:
     batch_size: int
 
     def steps_per_epoch(self):
-        """Whole batches of one pass over the training images."""
+        """Returns the number of full batches in one pass over the training images."""
         return data.image_steps_per_epoch(self.train, self.batch_size)
 
     def once(self, images):
-        """One pass in fixed order, for evaluation."""
+        """Returns a dataset of one pass in fixed order, for evaluation."""
         return data.image_batches(images, self.batch_size)
 
     def stream(self, seed, start_step):
-        """Endless shuffled passes over the training images, without the first steps."""
+        """Returns an infinite dataset of shuffled training images that skips the first steps."""
         return data.image_stream(self.train, self.batch_size, seed=seed, start_step=start_step)
 
     def identity(self):
-        """What tells these images from others: SHA-256 of each set."""
+        """Returns the SHA-256 of each set, which identify the images."""
         return {part: getattr(self, part).digest() for part in _PARTS}
 
     def facts(self):
-        """What the report says of these images."""
+        """Returns facts about the images for the report."""
         return {
             "images": {part: len(getattr(self, part)) for part in _PARTS},
             "image_shape": list(self.train.shape),
@@ -49,47 +49,50 @@ class Images:
         }
 
     def measures(self, name, nll):
-        """What the report derives from the NLL of each test image, in nats: bits per pixel."""
+        """Returns bits per pixel, for the report, from the NLL of each test image in nats."""
         height, width = self.test.shape
         bits = float(np.mean(nll)) / (height * width * np.log(2.0))
         return {f"{name}_bits_per_pixel".lstrip("_"): bits}
 
 
 def load_image_sets(config):
-    """The `Images` of an `ImageConfig`; what they are is logged.
+    """Loads the `Images` of an `ImageConfig` and logs a summary.
 
     Raises:
-      ValueError: the images cannot be used, are too few, or differ in size between the sets.
-      FileNotFoundError: a file or folder is missing.
+      ValueError: the images are invalid, too few, or differ in size between the sets.
+      FileNotFoundError: a file or folder does not exist.
     """
     others = {"valid": config.valid_images, "test": config.test_images}
     sets = load_sets(config.images, dataclasses.asdict(config), others)
     for part, images in sets.items():
         logging.info("%s: %s", part, images.summary())
     images = Images(**sets, batch_size=config.batch_size)
-    images.steps_per_epoch()  # Says now whether there are enough of them.
+    images.steps_per_epoch()  # Raises an error now if there are too few images.
     return images
 
 
 def load_parts(source, settings):
-    """`tf_savae.data.load_images` as the settings of a run say: dict of an `ImageConfig`'s fields.
+    """Calls `tf_savae.data.load_images` with the preprocessing of a run.
 
-    Runs of an earlier version do not name them: images were as they are.
+    Args:
+      source: as for `tf_savae.data.load_images`.
+      settings: dict of an `ImageConfig`'s fields. Runs of an earlier version have no preprocessing
+        fields, since images were not preprocessed.
     """
     size, grey = settings.get("image_size", 0), settings.get("to_grey", False)
     return data.load_images(source, size=size or None, grey=grey)
 
 
 def load_sets(source, settings, others=None):
-    """{"train", "valid", "test"}: the sets that a run uses, those of evaluation binary.
+    """Returns the sets of a run, {"train", "valid", "test"}; evaluation sets are binary.
 
     Args:
-      source: as for `tf_savae.data.load_images`; all images, or those to train on.
+      source: as for `tf_savae.data.load_images`; all images, or only the training images.
       settings: dict of an `ImageConfig`'s fields, such as a run's configuration.
-      others: sources of "valid" and "test" where these are in another place ("": they are not).
+      others: dict of separate sources of "valid" and "test"; "" if there is no separate source.
 
     Raises:
-      ValueError, FileNotFoundError: as `load_image_sets`.
+      ValueError, FileNotFoundError: as for `load_image_sets`.
     """
     parts = load_parts(source, settings)
     for part, place in (others or {}).items():
@@ -104,31 +107,32 @@ def load_sets(source, settings, others=None):
 
 
 def readings(source, settings, part):
-    """Yields each `ImageSet` that the images of `source` may be as a `part` of a run.
+    """Yields each `ImageSet` that `source` can give for one `part` of a run.
 
-    A run does not say whether other parts came from places of their own, as --valid_images and
-    --test_images name them; it knows its parts' digests, which tell which reading is right. The
-    first one is that of a run whose images all came from `source`.
+    A run does not record whether other parts had separate sources (--valid_images and
+    --test_images), which affects the split. It records the digests of its parts, with which the
+    caller finds the right candidate. The first candidate assumes that all parts came from
+    `source`.
 
     Args:
-      source: as for `tf_savae.data.load_images`; what the training was given for this part.
+      source: as for `tf_savae.data.load_images`; the source of this part in training.
       settings: dict of an `ImageConfig`'s fields, such as a run's configuration.
       part: "train", "valid" or "test".
 
     Raises:
-      FileNotFoundError: as `tf_savae.data.load_images`.
-      ValueError: it cannot be read, or in no way as this part.
+      FileNotFoundError: as for `tf_savae.data.load_images`.
+      ValueError: the source cannot be read, or it gives no candidate for this part.
     """
     parts = load_parts(source, settings)
     elsewhere = [other for other in ("valid", "test") if other != part]
     problem, possible = None, False
     for count in range(len(elsewhere) + 1):
         for others in itertools.combinations(elsewhere, count):
-            # Any images stand for those of another place: they decide no number of this part.
+            # Any images can replace those of a separate source; they do not affect this part.
             stand_ins = dict.fromkeys(others, next(iter(parts.values())))
             try:
                 images = _split({**parts, **stand_ins}, settings)[part]
-            except ValueError as error:  # Too few, say, for what was in another place.
+            except ValueError as error:  # Too few images, for example.
                 problem = problem or error
                 continue
             possible = True
@@ -150,7 +154,7 @@ def _split(parts, settings):
 
 
 def _used(images, part, settings):
-    """The images of a part that a run uses, those of evaluation binary."""
+    """Returns the images of a part that a run uses; those of evaluation are binary."""
     generator = np.random.default_rng([settings["data_seed"], _PARTS.index(part)])
     images = _some(images, settings[_LIMITS[part]], generator)
     return images if part == "train" else images.binarized(generator)
@@ -165,7 +169,7 @@ def _check_found(place, part, found):
 
 
 def _some(images, count, generator):
-    """`count` images at random: the first ones would be those of a few alphabets or digits."""
+    """Returns `count` random images; the first ones may all be of a few alphabets or digits."""
     if not count or count >= len(images):
         return images
     return images.select(np.sort(generator.permutation(len(images))[:count]))

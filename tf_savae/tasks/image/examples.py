@@ -1,4 +1,4 @@
-"""Read example images for generate.py, and write a labelled grid."""
+"""Reads example images for generate.py, and writes a labelled grid."""
 
 import math
 
@@ -11,17 +11,17 @@ from tf_savae.tasks.image.data import load_parts
 __all__ = ["grid_of", "read_examples", "save_images"]
 
 _COLUMNS = 10
-_PARTS = ("test", "all", "valid", "train")  # Which part of a file with several is shown.
+_PARTS = ("test", "all", "valid", "train")  # Order of preference if a file has several parts.
 
 
 def read_examples(config, run):
-    """The examples of config.file that the mode uses, as the model takes them, float32 [N, ...].
+    """Returns the examples of config.file for the mode, as inputs of the model, float32 [N, ...].
 
-    Grey images are binarised once, by the seed, as for evaluation.
+    Grey images are binarised once with the seed, as for evaluation.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it holds no images of the run's size, or too few.
+      ValueError: the images do not have the size of the run's images, or are too few.
     """
     parts = load_parts(config.file, run.configuration)
     images = next(parts[part] for part in _PARTS if part in parts)
@@ -33,7 +33,7 @@ def read_examples(config, run):
 
 
 def _as_trained_on(x, run, source):
-    """x in the shape that the model saw in training: images, or flat rows of as many pixels."""
+    """Reshapes x to the shape of the training data: images, or flat rows of the same size."""
     shape, dtype = run.model.data_spec
     if None not in shape and math.prod(shape) != math.prod(x.shape[1:]):
         raise ValueError(
@@ -44,11 +44,11 @@ def _as_trained_on(x, run, source):
 
 
 def save_images(config, run, x, drawn, labels, picture, archive):
-    """Writes the grid as PNG, and images, codes, data and labels as .npz."""
+    """Writes the grid as PNG, and images, latent variables, data and labels as .npz."""
     arrays = {"x": drawn.x, "z": drawn.z, "labels": np.array(labels)}
     if x is not None:
         arrays["data"] = x
-    with open(archive, "xb") as handle:  # Never over another file.
+    with open(archive, "xb") as handle:  # Does not overwrite a file.
         np.savez_compressed(handle, **arrays)
     title = f"{run.system}, seed {config.seed or 0}"
     shown = grid_of(config.mode_or_default(), as_pictures(drawn.x), labels, x, title)
@@ -56,14 +56,14 @@ def save_images(config, run, x, drawn, labels, picture, archive):
 
 
 def grid_of(mode, pictures, labels, x, title):
-    """The `Grid` of a mode's images.
+    """Returns the `Grid` of the images of a mode.
 
     Args:
       mode: as in `GenerateConfig`.
-      pictures: [N, H, W].
-      labels: one for each.
-      x: the data, or None; beside samples, examples to compare them with.
-      title: what is drawn, and how.
+      pictures: images [N, H, W].
+      labels: one label per image.
+      x: the data, or None; with mode "sample", examples for comparison.
+      title: end of the title.
     """
     if mode == "interpolate":
         ends = np.full_like(pictures, np.nan)
@@ -94,13 +94,13 @@ def grid_of(mode, pictures, labels, x, title):
 
 
 def _numbers(pictures):
-    """Which images stand in each row of the grid, counted from 1."""
+    """Returns the range of image numbers in each row of the grid, counted from 1."""
     firsts = range(1, len(pictures) + 1, _COLUMNS)
     return [f"{first}–{min(first + _COLUMNS - 1, len(pictures))}" for first in firsts]
 
 
 def _bands(pictures):
-    """Rows of the grid, [C, H, W] each; what is left over is NaN."""
+    """Splits images into rows of the grid, [C, H, W] each, padded with NaN."""
     columns = min(_COLUMNS, len(pictures))
     missing = -len(pictures) % columns
     filled = np.concatenate([pictures, np.full([missing, *pictures.shape[1:]], np.nan)])

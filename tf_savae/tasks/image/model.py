@@ -1,4 +1,4 @@
-"""From an `ImageConfig` to a compiled model."""
+"""Builds the model of an `ImageConfig`."""
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ __all__ = ["build_image_model"]
 
 
 def build_image_model(config, images):
-    """The compiled model of an `ImageConfig`, with weights and optimizer slots."""
+    """Returns the compiled model of an `ImageConfig`, with weights and optimizer slots."""
     shape = images.train.shape
     return assemble(
         config,

@@ -1,4 +1,4 @@
-"""From a finished run and a file of images to batches for evaluation."""
+"""Reads a split of images, as batches, for the evaluation of a finished run."""
 
 from absl import logging
 
@@ -10,14 +10,14 @@ __all__ = ["read_image_split"]
 
 
 def read_image_split(run, config):
-    """The run's split of the images that its training was given, or all images of another file.
+    """Returns the run's split of its training source, or all images of another file.
 
     Args:
       run: a `Run` on images.
-      config: with file, split, max_examples and batch_size.
+      config: object with file, split, max_examples and batch_size.
 
     Raises:
-      ValueError: the file cannot be used, or is not the split that it is said to be.
+      ValueError: the file is invalid, or it is not the declared split.
     """
     if config.split == "other":
         parts = load_parts(config.file, run.configuration)
@@ -37,17 +37,17 @@ def read_image_split(run, config):
 
     def batches(count):
         if count == len(images):
-            return data.image_batches(images, size)  # Not copied.
+            return data.image_batches(images, size)  # Avoids a copy.
         return data.image_batches(images.select(data.spread(count, len(images))), size)
 
     return Split(len(images), batches, "image")
 
 
 def _reading(run, config):
-    """The run's split: the reading of the file that has its digest.
+    """Returns the candidate of `readings` with the digest of the run's split.
 
     Raises:
-      ValueError: none has; the message is about the first one.
+      ValueError: no candidate has this digest; the message describes the first one.
     """
     first = None
     for images in readings(config.file, run.configuration, config.split):

@@ -29,30 +29,30 @@ _RUN = "run.json"
 
 
 def train_and_evaluate_images(config: ImageConfig, workdir: PathLike) -> dict[str, Any]:
-    """Trains what `config` says in `workdir`, or resumes it, and reports on the test images.
+    """Trains the model of `config` in `workdir`, or resumes its run, and evaluates the test images.
 
-    Everything that can be wrong with the input is found before any long work. A run killed at
-    any moment continues at its latest checkpoint when called again, and ends with the numbers of
-    an uninterrupted one. A finished run is not trained again.
+    All inputs are validated before any long computation. A run killed at any time resumes at its
+    latest checkpoint when called again, and gives the numbers of an uninterrupted run. A finished
+    run is not trained again.
 
     Args:
       config: `ImageConfig`.
-      workdir: path of the run's folder; made if needed.
+      workdir: path of the run's folder; created if needed.
 
     Returns:
       The report, a dict as in report.json; nats per image.
 
     Raises:
-      ValueError: the images cannot be used, the folder cannot be written or holds another run, or
+      ValueError: the images are invalid, the folder is not writable or contains another run, or
         its run has trained on another number of replicas.
-      FileNotFoundError: a file or folder of images is missing.
+      FileNotFoundError: a file or folder of images does not exist.
     """
     _check_places(config)
     return run(config, workdir, ImageTask())
 
 
 class ImageTask(Task):
-    """Binary images, or grey ones binarised anew in each epoch."""
+    """The task of binary images, or of grey images, which are binarised again in each epoch."""
 
     kind, unit, configuration = "image", "image", ImageConfig
 
@@ -60,7 +60,7 @@ class ImageTask(Task):
         return load_image_sets(config)
 
     def build(self, config: Any, data: Any, workdir: Path) -> keras.Model:
-        """The compiled model, once the replicas that train it are known to be the run's."""
+        """Returns the compiled model, after checking the number of replicas against the run."""
         if config.objective.uses_encoder:
             _check_replicas(workdir)
         return build_image_model(config, data)
@@ -100,14 +100,14 @@ class ImageTask(Task):
 
 
 def _check_replicas(workdir):
-    """Refuses to go on with another number of replicas; a run that has not trained takes this one.
+    """Checks the number of replicas of a resumed run, or records that of a new run.
 
-    The encoder's batch normalisation sees each replica's rows by themselves, so that their number
-    decides the run's numbers. run.json says it; an earlier version's does not, and then it cannot
-    be known. Called in the strategy's scope, but for a finished run, which trains no more.
+    The encoder's batch normalisation is computed per replica, so the results depend on the number
+    of replicas. It is recorded in run.json; earlier versions did not record it. The function is
+    called in the strategy's scope, except for a finished run, which is not trained.
     """
     processes = WorkerGroup(tf.distribute.get_strategy())
-    folder = ReadOnlyWorkdir(workdir)  # This process holds the folder already, or only reads it.
+    folder = ReadOnlyWorkdir(workdir)  # Locked already, or only read.
     if (folder / "report.json").exists():
         return
     record = folder.read_json(_RUN)

@@ -1,4 +1,4 @@
-"""Show images in TensorBoard."""
+"""`ImageView`: formats images for TensorBoard."""
 
 import tempfile
 from pathlib import Path
@@ -14,7 +14,7 @@ __all__ = ["ImageView"]
 
 
 class ImageView:
-    """How a run on images shows what its model makes.
+    """Formats the samples and reconstructions of a run on images.
 
     Args:
       config: `ImageConfig`, for the title.
@@ -28,17 +28,17 @@ class ImageView:
         self.sampling, self.decoding = {}, {}
 
     def examples(self, count):
-        """float32 [N, H, W, 1]: `count` validation images, spread evenly over them, or all."""
+        """Returns `count` evenly spaced validation images, or all, float32 [N, H, W, 1]."""
         chosen = self._valid.select(spread(count, len(self._valid)))
         x = chosen.probabilities(slice(None))
         return np.asarray(x, np.float32)[..., None]
 
     def samples(self, x, epoch):
-        """A grid: rows of validation images, and below them as many images that the model drew."""
+        """Returns a grid: rows of validation images, then as many samples of the model."""
         return self._drawn("sample", x, self.examples(len(x)), epoch)
 
     def pairs(self, x, rebuilt, epoch):
-        """A grid: rows of images, and below each row what the model made of their codes."""
+        """Returns a grid: rows of images, each followed by a row of reconstructions."""
         return self._drawn("reconstruct", rebuilt, x, epoch)
 
     def _drawn(self, mode, made, x, epoch):

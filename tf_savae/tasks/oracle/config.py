@@ -15,14 +15,15 @@ _RULES = ("momentum", "learned_update")
 
 @dataclasses.dataclass(frozen=True)
 class OracleConfig:
-    """Everything that decides the numbers of the oracle experiment but its seeds.
+    """Configuration of the oracle experiment, without its seeds.
 
-    Step sizes differ between the studies because the curvature of the ELBO does: the oracle's
-    posteriors are narrow, those of a generator that still learns are wide. SVI starts from the
-    prior, far from the posterior, and has step sizes of its own.
+    Step sizes differ between the studies because the curvature of the ELBO differs: the posteriors
+    of the oracle are narrow, and those of a generator in training are wide. SVI starts from the
+    prior, far from the posterior, and has separate step sizes.
 
     Raises:
-      ValueError: a field is out of its range, or the sizes do not fit; the message names it.
+      ValueError: a field is out of range, or the sizes are inconsistent; the message contains the
+        name of the field.
 
     >>> OracleConfig(steps=5).steps
     5
@@ -138,9 +139,9 @@ class OracleConfig:
         return _STUDIES[1:] if self.study == "both" else (self.study,)
 
     def identity(self) -> dict[str, Any]:
-        """The fields that decide the numbers as a dict, for run.json and results.json."""
+        """Returns a dict of the fields that affect the results, for run.json and results.json."""
         values = dataclasses.asdict(self)
-        del values["strategy"]  # Any number of replicas computes the same.
+        del values["strategy"]  # Results do not depend on the number of replicas.
         return values
 
 
@@ -169,11 +170,11 @@ def full():
 
 
 def quick():
-    """The same experiment, small: a look at the output; the ordering is not promised.
+    """A small version of the experiment to try it out; the order of the systems may differ.
 
     train_oracle.py --quick
 
-    Run time: under a minute on 2 cores, most of it TensorFlow's start and the tracing of graphs.
+    Run time: under a minute on 2 cores, mostly for the start of TensorFlow and for tracing.
     """
     return OracleConfig(
         vocabulary_size=50,
@@ -187,7 +188,7 @@ def quick():
         learned_steps=5,
         oracle_step_size=0.1,
         oracle_svi_step_size=0.1,
-        jit_compile="false",  # Compiling would take longer than the steps.
+        jit_compile="false",  # Compilation would take longer than training.
         learning_rate=5e-3,
         learned_learning_rate=5e-3,
         oracle_vae_epochs=8,

@@ -1,6 +1,7 @@
 """The oracle experiment (Kim et al. 2018, section 4.1): `run_oracle(config, workdir, seeds)`.
 
-Two studies over each seed's random oracle: inference alone is learned, or the generator too.
+There are two studies per seed and random oracle: one learns only inference, the other one also
+learns the generator.
 """
 
 import time
@@ -27,22 +28,22 @@ _RESULTS = "results.json"
 def run_oracle(
     config: OracleConfig, workdir: PathLike, seeds: Sequence[int] = (0,)
 ) -> dict[str, Any]:
-    """Runs both studies for every seed, prints the table, and writes results into `workdir`.
+    """Runs the studies for every seed, prints the table, and writes results to `workdir`.
 
-    results.json holds configuration, versions, seconds, and the numbers of every run;
-    landscape.png and landscape.npz show one test point of the first seed's oracle study. A folder
-    that holds the same experiment's results is not run again: its table is printed.
+    results.json contains the configuration, versions, run time in seconds, and the numbers of every
+    run. landscape.png and landscape.npz show one test point of the first seed's oracle study. If
+    the folder already contains the results of this experiment, only their table is printed.
 
     Args:
       config: `OracleConfig`.
-      workdir: path of the folder; made if needed.
-      seeds: ints, one oracle each.
+      workdir: path of the folder; created if needed.
+      seeds: ints, one oracle per seed.
 
     Returns:
       The results, a dict as in results.json.
 
     Raises:
-      ValueError: the folder cannot be written, or holds something else; before any work.
+      ValueError: the folder is not writable or contains other files; raised before any training.
     """
     with worker_group(config.strategy) as processes:
         processes.check_batch_size(config.batch_size)
@@ -95,7 +96,7 @@ def _run(config, identity, folder):
 
 
 def oracle_and_data(config, seed):
-    """The frozen generator of a seed, and its sentences: (`OracleDecoder`, `OracleData`)."""
+    """Returns the frozen generator of a seed and its data: (`OracleDecoder`, `OracleData`)."""
     oracle = systems.make_oracle(config, seed)
     data = draw_oracle_data(
         lambda z, noise: oracle.sample(z, noise, length=config.length),
@@ -111,7 +112,7 @@ def oracle_and_data(config, seed):
 
 
 def _study(config, study, seed, oracle, data, seeds):
-    """Trains and tests every system; returns the models for tests and the runs' numbers."""
+    """Trains and tests all systems; returns the models for testing and the rows of results."""
     models, runs = {}, []
     for system in systems.TRAINED:
         print(_header(config, study, system, seed, seeds), flush=True)
@@ -134,7 +135,7 @@ def _header(config, study, system, seed, seeds):
 
 def _row(config, study, system, seed, model, data, history, seconds):
     test = systems.test_numbers(config, model, data.test)
-    if study == "learned" and system in systems.TRAINED:  # Others share their generator.
+    if study == "learned" and system in systems.TRAINED:  # Other systems share a generator.
         test["iw_nll"] = float(systems.importance_nll(config, model, data.test).mean())
     bounds = history.get("val_bound", [])
     return {
@@ -149,10 +150,11 @@ def _row(config, study, system, seed, model, data, history, seconds):
 
 
 def _true_nll(config, model, test):
-    """-log p(x) under the oracle itself, estimated in two ways; both err upwards.
+    """Returns two importance-sampling estimates of -log p(x) under the oracle.
 
-    Samples from the prior miss nothing, and in two dimensions enough of them hit. The refined
-    posterior is a sharper proposal, but where the true one has several modes it misses some.
+    Both are biased upwards. The prior as proposal covers all modes, and in two dimensions enough
+    of its samples have a high likelihood. The refined posterior is a more concentrated proposal,
+    but it misses modes if the true posterior is multimodal.
     """
     return {
         "prior": float(systems.prior_nll(config, model, test).mean()),

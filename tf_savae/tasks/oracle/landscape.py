@@ -1,4 +1,4 @@
-"""The ELBO over the two means of one point's posterior (Kim et al. 2018, figure 1)."""
+"""The ELBO as a function of the two posterior means of one example (Kim et al. 2018, figure 1)."""
 
 from typing import Any, NamedTuple
 
@@ -13,40 +13,41 @@ __all__ = ["Landscape", "Window", "landscape", "refinement_path"]
 class Window(NamedTuple):
     """Negative ELBO on a grid, in nats."""
 
-    first: Any  # [G], means of z_1
-    second: Any  # [G], means of z_2
+    first: Any  # [G], grid of the mean of z_1
+    second: Any  # [G], grid of the mean of z_2
     values: Any  # [G, G], values[i, j] at (first[j], second[i])
 
     @property
     def optimum(self):
-        """The grid point (z_1, z_2) with the lowest negative ELBO, and that value."""
+        """The grid point (z_1, z_2) with the lowest negative ELBO, and this value."""
         row, column = np.unravel_index(np.argmin(self.values), self.values.shape)
         return np.array([self.first[column], self.second[row]]), float(self.values.min())
 
 
 class Landscape(NamedTuple):
-    """One test point: the surface, and what each system's inference does on it."""
+    """The negative-ELBO surface of one test point, with the refinement path of each system."""
 
-    log_variance: Any  # [2], held on both grids
-    whole: Window
+    log_variance: Any  # [2], constant on both grids
+    whole: Window  # covers all paths
     near: Window  # around the optimum of `whole`
-    paths: dict  # system -> [K + 1, 2] means; one row where there are no steps
-    ends: dict  # system -> negative ELBO at its end, with its own variances
+    paths: dict  # system -> means [K + 1, 2]; one row without steps
+    ends: dict  # system -> negative ELBO at the end of its path, with its own variances
 
 
 def landscape(models, x, *, size=81, draws=20, seed=0):
-    """Computes the picture's data for one example.
+    """Computes the `Landscape` of one example.
+
+    The variances are fixed to the final variances of SA-VAE. The first window covers all paths; the
+    second window is a neighbourhood of the optimum.
 
     Args:
       models: dict of systems "vae", "svi", "savae" to trained models that share one decoder, with
         a diagonal Gaussian family and Z = 2.
       x: the example, one row [1, ...].
-      size: G, grid points along each axis.
-      draws: noise samples; the same ones at every grid point, so the surface is smooth.
+      size: G, number of grid points along each axis.
+      draws: number of noise samples, which are the same at every grid point, so that the surface
+        is smooth.
       seed: int.
-
-    The variances are held at those where SA-VAE ends. The window covers every path; the second
-    one is the neighbourhood of the optimum.
     """
     validation.positive_int("size", size)
     draws = validation.positive_int("draws", draws)
@@ -62,9 +63,9 @@ def landscape(models, x, *, size=81, draws=20, seed=0):
 
 
 def refinement_path(model, x, steps=None, seed=0):
-    """(means [K + 1, Z], log_variances [K + 1, Z]) at lambda_0 to lambda_K of the one example x.
+    """Returns (means [K + 1, Z], log_variances [K + 1, Z]) at lambda_0 to lambda_K of one example.
 
-    Step k draws its noise from (seed, k): a run of k steps is the beginning of a run of k + 1.
+    The noise of step k depends on (seed, k), so k steps are the first steps of a run of k + 1.
     """
     steps = model.refinement.last_steps if steps is None else steps
 
@@ -81,7 +82,10 @@ def refinement_path(model, x, steps=None, seed=0):
 
 
 def _surface(model, x, noise):
-    """(means [N, 2], log_variance [2]) -> negative ELBO [N]; the same noise for all."""
+    """Returns the function (means [N, 2], log_variance [2]) -> negative ELBO [N].
+
+    The noise is the same for all means.
+    """
 
     def negative_elbo(means, log_variance):
         rows = tf.repeat(tf.constant(x), tf.shape(means)[0], axis=0)
@@ -110,14 +114,17 @@ def _window(surface, low, high, log_variance, size):
 
 
 def _box(paths):
-    """The square around every path and most of the prior."""
+    """Returns the lower and upper corners of a square around all paths and most of the prior."""
     points = np.concatenate(list(paths.values()))
     reach = max(2.5, 1.15 * float(np.abs(points).max()))
     return np.full(2, -reach), np.full(2, reach)
 
 
 def _around(whole, log_variance):
-    """Six standard deviations around the optimum; at most half of the whole window's width."""
+    """Returns the corners of a square around the optimum.
+
+    Its half-width is six standard deviations, at most half of that of the whole window.
+    """
     deviation = float(np.exp(0.5 * np.max(log_variance)))
     reach = min(6.0 * deviation, 0.5 * float(whole.first[-1]))
     return whole.optimum[0] - reach, whole.optimum[0] + reach

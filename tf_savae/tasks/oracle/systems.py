@@ -1,4 +1,4 @@
-"""Build, train and test VAE, SVI and SA-VAE on the oracle's data."""
+"""Builds, trains and tests VAE, SVI and SA-VAE on the oracle's data."""
 
 import sys
 import time
@@ -34,13 +34,13 @@ STUDIES = ("oracle", "learned")
 TRAINED = ("vae", "svi", "savae")
 LABELS = {"vae": "VAE", "vae_svi": "VAE, steps at test only", "svi": "SVI", "savae": "SA-VAE"}
 SYSTEMS = tuple(LABELS)
-# As what the networks of each trained system are tested.
+# Maps each trained system to the systems as which its networks are tested.
 TESTED = {"vae": ("vae", "vae_svi"), "svi": ("svi",), "savae": ("savae",)}
-LATENT_SIZE = 2  # The picture is of a plane.
+LATENT_SIZE = 2  # The landscape is plotted in the plane.
 
 
 def make_oracle(config, seed):
-    """The frozen generator with random weights (defaults of `OracleDecoder`), built."""
+    """Returns a frozen, built generator with random weights (defaults of `OracleDecoder`)."""
     oracle = OracleDecoder(config.vocabulary_size, config.units, LATENT_SIZE, seed=seed)
     _build(oracle, config)
     oracle.trainable = False
@@ -48,7 +48,7 @@ def make_oracle(config, seed):
 
 
 def _fresh_decoder(config, seed):
-    """A generator of ordinary initial weights, to be learned."""
+    """Returns a generator with common initial weights, for training."""
     decoder = OracleDecoder(
         config.vocabulary_size,
         config.units,
@@ -56,7 +56,7 @@ def _fresh_decoder(config, seed):
         scale=config.initial_scale,
         latent_scale=config.initial_latent_scale,
         output_scale=config.initial_scale,
-        seed=seed + 10_000,  # Not the oracle's own draws, scaled down.
+        seed=seed + 10_000,  # Differs from the oracle's, whose weights would be scaled copies.
     )
     _build(decoder, config)
     return decoder
@@ -67,7 +67,10 @@ def _build(decoder, config):
 
 
 def build_system(config, study, system, seed, oracle):
-    """A compiled `SemiAmortizedVAE` with weights; `oracle` is its decoder in the oracle study."""
+    """Returns a compiled and built `SemiAmortizedVAE`.
+
+    In the oracle study its decoder is `oracle`.
+    """
     keras.utils.set_random_seed(seed)  # The encoder's weights and the order of the data.
     decoder = oracle if study == "oracle" else _fresh_decoder(config, seed)
     encoder = None
@@ -80,11 +83,12 @@ def build_system(config, study, system, seed, oracle):
 
 
 def tester(config, study, system, seed, model):
-    """The same networks for tests, with KL weight 1 and without XLA: too few steps to compile for.
+    """Returns a model for testing with the same networks, with KL weight 1 and without XLA.
 
-    System "vae_svi" on a VAE's networks is the VAE refined at test time, never trained through.
+    Testing has too few steps for compilation to pay off. System "vae_svi" with the networks of a
+    VAE is the VAE with refinement at test time only.
     """
-    same = model.objective is OBJECTIVES[system]  # Its update rule may have learned.
+    same = model.objective is OBJECTIVES[system]  # Then the update rule may be trained.
     refinement = model.refinement if same else _refinement(config, study, system, seed)
     networks = (model.encoder, model.decoder, refinement)
     return _assemble(config, study, system, seed, networks, 1.0, False)
@@ -93,7 +97,7 @@ def tester(config, study, system, seed, model):
 def _assemble(config, study, system, seed, networks, beta, jit_compile):
     encoder, decoder, refinement = networks
     oracle = study == "oracle"
-    # The oracle study is as in the paper.
+    # As in the paper, the oracle study has no amortized weight.
     weighted = OBJECTIVES[system].amortized_weight is not None and not oracle
     model = SemiAmortizedVAE(
         encoder,
@@ -131,7 +135,7 @@ def _samples(config, study, system):
 
 
 def _rule(config, study, system, seed):
-    """The layer's arguments that say how to step."""
+    """Returns the layer's arguments that set the update rule."""
     learned = study == "learned" and config.learned_rule == "learned_update"
     if learned and OBJECTIVES[system].crosses_refinement:
         return {"update": svi.LearnedUpdate(step_size=config.learned_step_size, seed=seed)}
@@ -152,27 +156,30 @@ def _kl_weight(config):
 
 
 def _epochs(config, study, system):
-    """(most epochs, first epoch, from 0, that may be the best: the KL weight is then 1)."""
+    """Returns the largest number of epochs, and the first epoch that may be the best one.
+
+    The latter is counted from 0 and ensures that the KL weight is 1.
+    """
     if study == "learned":
         return config.learned_epochs, max(config.kl_anneal_epochs - 1, 0)
     return {"vae": config.oracle_vae_epochs, "savae": config.oracle_savae_epochs}[system], 0
 
 
 def _epoch_steps(config, study):
-    """Training steps an epoch: the learned study's epochs share its sentences out."""
+    """Returns training steps per epoch; in the learned study, epochs are parts of the data."""
     if study == "learned":
         return config.learned_train_points // config.batch_size // config.learned_epochs
     return config.train_points // config.batch_size
 
 
 def train_system(config, study, system, model, data):
-    """Fits the model and leaves it with the weights of its best epoch on the validation set.
+    """Trains the model and restores the weights of the epoch with the best validation bound.
 
     Returns:
-      (history: dict of lists, one number per epoch; seconds).
+      (history, a dict of lists with one number per epoch; run time in seconds).
     """
     began = time.perf_counter()
-    if not model.trainable_variables:  # SVI with the oracle: there is nothing to learn.
+    if not model.trainable_variables:  # SVI with the oracle has no trainable variables.
         return {}, 0.0
     learned = study == "learned"
     epochs, first = _epochs(config, study, system)
@@ -180,7 +187,7 @@ def train_system(config, study, system, model, data):
     best = keras.callbacks.EarlyStopping(
         "val_bound",
         mode="min",
-        patience=epochs if learned else config.patience,  # What is not seen twice stays new.
+        patience=epochs if learned else config.patience,  # No early stop: no sentence is repeated.
         restore_best_weights=True,
         start_from_epoch=first,
     )
@@ -199,7 +206,7 @@ def train_system(config, study, system, model, data):
 
 
 class _JobProgress(keras.callbacks.Callback):
-    """One progress bar for all epochs, with the bound; one line where the output is a file."""
+    """Shows one progress bar for all epochs, or one line if the output is a file."""
 
     def __init__(self, epochs, steps, stopping):
         super().__init__()
@@ -219,7 +226,7 @@ class _JobProgress(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._bar.update(self._step, self._last, finalize=True)
-        last = self._stopping.stopped_epoch + 1  # 1 where it was not stopped.
+        last = self._stopping.stopped_epoch + 1  # 1 without an early stop.
         if 1 < last < self._epochs:
             print(
                 f"stopped after epoch {last} of {self._epochs}: no better validation bound for "
@@ -231,21 +238,27 @@ class _JobProgress(keras.callbacks.Callback):
 
 
 def test_numbers(config, model, test):
-    """Bound, its terms and the bound before refinement on the test set, in nats per sentence."""
-    rows = np.tile(test, (config.test_draws, 1))  # Each batch has noise of its own.
+    """Returns the bound, its terms and the bound before refinement on the test set.
+
+    Numbers are in nats per sentence.
+    """
+    rows = np.tile(test, (config.test_draws, 1))  # Each batch has different noise.
     logs = model.evaluate(rows, batch_size=config.batch_size, verbose=0, return_dict=True)
     names = ("bound", "nll", "kl", "amortized_bound")
     return {name: float(logs[name]) for name in names if name in logs}
 
 
 def importance_nll(config, model, rows):
-    """Importance-weighted NLL [N] float64, nats; the refined posterior proposes."""
+    """Returns the importance-weighted NLL [N] float64, in nats; the proposal is refined."""
     dataset = tf.data.Dataset.from_tensors(rows)
     return importance_weighted_nll(model, dataset, config.iw_samples)
 
 
 def prior_nll(config, model, rows, seed=0):
-    """The same with samples from the prior, for Z = 2: crude, but it misses no mode."""
+    """Returns the importance-weighted NLL with the prior as proposal, in nats, for Z = 2.
+
+    The variance is higher than with the refined posterior, but the prior covers all modes.
+    """
 
     def estimate(x, seed):
         problem = model.problem(x, seed, steps=0)

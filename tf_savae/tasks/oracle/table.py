@@ -12,9 +12,10 @@ _TRUE = {"prior": "true NLL", "refined_proposal": "  SA-VAE as proposal"}
 
 
 def summary(runs, oracles):
-    """{study: {system: {number: {"mean", "sd"}}}} over seeds, and the oracles' true NLL.
+    """Returns averages over seeds: {study: {system: {number: {"mean", "sd"}}}}.
 
-    The spread is the sample standard deviation, None for one seed.
+    The key "true_nll" contains the true NLL of the oracles. "sd" is the sample standard deviation,
+    or None for one seed.
     """
     tables = {study: {system: {} for system in SYSTEMS} for study in STUDIES}
     for study, system in ((study, system) for study in STUDIES for system in SYSTEMS):
@@ -32,7 +33,7 @@ def _spread(values):
 
 
 def print_results(results):
-    """Prints the table, what it means, and how long it took."""
+    """Prints the table, the verdicts and the run time."""
     seeds = results["configuration"]["seeds"]
     several = f", mean ± standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else ""
     print(f"\nTest set, nats per sentence{several}")
@@ -47,7 +48,7 @@ def print_results(results):
 
 
 def table(numbers):
-    """The summary as text.
+    """Returns the summary as a text table.
 
     >>> one = {"mean": 21.5, "sd": None}
     >>> true = {"prior": one, "refined_proposal": one}
@@ -67,15 +68,17 @@ def table(numbers):
 
 
 def verdict(runs, study, number):
-    """One sentence: whether SA-VAE is ahead of the other trained systems, by how much, how often.
+    """Returns a sentence that compares SA-VAE with the other trained systems.
+
+    It contains the mean difference, and the number of seeds in which SA-VAE is best.
 
     Args:
       runs: list of dicts with "study", "system", "seed" and "test", as in results.json.
       study: "oracle" or "learned".
-      number: a name of `runs[i]["test"]`, such as "bound": nats, lower is better.
+      number: a key of `runs[i]["test"]`, such as "bound": in nats, lower is better.
 
     Returns:
-      The sentence, or None where no run or not every system has that number.
+      The sentence, or None if this number is missing for a system.
 
     >>> def run(system, bound):
     ...     return {"study": "oracle", "system": system, "seed": 0, "test": {"bound": bound}}

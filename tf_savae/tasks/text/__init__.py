@@ -1,3 +1,3 @@
-"""Runs on text: documents, one a line."""
+"""Runs on text: one document per line."""
 
 __all__ = []

@@ -10,14 +10,14 @@ __all__ = ["TEXT_CONFIGS", "TextConfig", "small", "tiny", "yahoo"]
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig(RunConfig):
-    """Everything that decides the numbers of a run on text; defaults are the paper's.
+    """Configuration of a run on text; defaults are those of the paper.
 
-    Files are UTF-8 text, one document a line, plain, .gz, .xz or .bz2; FILE@COLUMN of a .csv, .tsv
-    or .jsonl table; builtin:sentences, which ships with the package; `tfds:NAME:SPLIT@FIELD`, or
-    `hf:NAME:SPLIT@COLUMN`.
+    Files are UTF-8 text with one document per line, plain, .gz, .xz or .bz2; FILE@COLUMN of a .csv,
+    .tsv or .jsonl table; builtin:sentences, which ships with the package; `tfds:NAME:SPLIT@FIELD`,
+    or `hf:NAME:SPLIT@COLUMN`.
 
     Raises:
-      ValueError: a field is out of its range; the message names it.
+      ValueError: a field is out of range; the message contains its name.
 
     >>> TextConfig("a.txt", "b.txt", "c.txt", system="vae").units
     1024
@@ -69,26 +69,26 @@ class TextConfig(RunConfig):
 
 
 def yahoo():
-    """Kim et al. (2018), section 4.2: Yahoo answers at full size.
+    """Kim et al. (2018), section 4.2: Yahoo answers, full-size model.
 
     train_text.py --config=yahoo --system=savae --train_file=train.txt --valid_file=val.txt
     --test_file=test.txt --workdir=yahoo_savae
 
-    Run time: not for a CPU: counted cost 163 decoder passes a step, 3,125 steps an epoch, up to
-    30 epochs. Expected (reported by the paper, NLL / KL / PPL): autoregressive 329.1 / - / 61.6,
+    Run time: requires a GPU; the cost is 163 decoder passes per step, 3,125 steps per epoch and up
+    to 30 epochs. Expected (reported by the paper, NLL / KL / PPL): autoregressive 329.1 / - / 61.6,
     VAE 330.2 / 0.01 / 62.5, SA-VAE 327.5 / 7.19 / 60.4.
     """
     return TextConfig()
 
 
 def small():
-    """Kim et al. (2018), the text experiment at a size for 2 cores: documents cut at 100 words.
+    """Kim et al. (2018): the text experiment for 2 CPU cores, documents truncated to 100 words.
 
     train_text.py --config=small --system=savae --train_file=train.txt
     --valid_file=valid.txt --test_file=test.txt --workdir=small_savae
 
-    Run time on 2,500 documents cut at 100 words: about 10 minutes on one core for SA-VAE, two for
-    the VAE. Expected result: docs/results.md.
+    Run time on 2,500 documents truncated to 100 words, on one core: about 10 minutes for SA-VAE and
+    two for the VAE. Expected result: docs/results.md.
     """
     return TextConfig(
         vocabulary_size=2_000,
@@ -112,12 +112,12 @@ def small():
 
 
 def tiny():
-    """Kim et al. (2018), the text experiment at the size of a test.
+    """Kim et al. (2018): the text experiment at the size of a test.
 
     train_text.py --config=tiny --system=savae --train_file=a.txt --valid_file=b.txt
     --test_file=c.txt --workdir=tiny_savae
 
-    Run time: half a minute, most of it compilation. Expected: it runs; the numbers mean nothing.
+    Run time: half a minute, mostly for compilation. Expected: it runs; the numbers are meaningless.
     """
     return TextConfig(
         vocabulary_size=60,

@@ -1,4 +1,4 @@
-"""Read, encode and batch the texts of a run."""
+"""Reads, encodes and batches the texts of a run."""
 
 import dataclasses
 import hashlib
@@ -16,7 +16,7 @@ _BUILTIN = "builtin:sentences"
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-    """The three texts as ids, and what training and evaluation must agree on."""
+    """The three texts as ids, with the vocabulary and the batch shapes that they share."""
 
     vocabulary: Any
     train: Any
@@ -26,15 +26,15 @@ class Texts:
     batch_size: int
 
     def steps_per_epoch(self):
-        """Batches of one pass over the training text."""
+        """Returns the number of batches in one pass over the training text."""
         return data.steps_per_epoch(self.train, self.batch_size, boundaries=self.boundaries)
 
     def once(self, corpus):
-        """One pass in fixed order, for evaluation."""
+        """Returns a dataset of one pass in fixed order, for evaluation."""
         return data.batches(corpus, self.batch_size, boundaries=self.boundaries)
 
     def stream(self, seed, start_step):
-        """Endless shuffled passes over the training text, without the first steps."""
+        """Returns an infinite dataset of shuffled training text that skips the first steps."""
         return data.training_stream(
             self.train,
             self.batch_size,
@@ -44,13 +44,13 @@ class Texts:
         )
 
     def identity(self):
-        """What tells these texts from others: SHA-256 of the vocabulary and of all ids."""
+        """Returns the SHA-256 of the vocabulary and of all ids, which identify the texts."""
         parts = {"train": self.train, "valid": self.valid, "test": self.test}
         digests = {name: digest(corpus.sequences) for name, corpus in parts.items()}
         return {"vocabulary": self.vocabulary.fingerprint(), **digests}
 
     def facts(self):
-        """What the report says of these texts."""
+        """Returns facts about the texts for the report."""
         return {
             "vocabulary": len(self.vocabulary),
             "documents": {n: len(getattr(self, n)) for n in ("train", "valid", "test")},
@@ -58,11 +58,11 @@ class Texts:
         }
 
     def measures(self, name, nll):
-        """What the report derives from the NLL of each test document, in nats: perplexities.
+        """Returns perplexities, for the report, from the NLL of each test document in nats.
 
-        They are `TextCorpus.perplexity`: per predicted token, `</s>` included; those that end in
-        "_without_end" leave `</s>` out of the count of tokens (its cost stays in the NLL), as some
-        published figures do.
+        They are `TextCorpus.perplexity` per predicted token, including `</s>`. Those with the
+        suffix "_without_end" do not count `</s>` as a token, although its cost is part of the NLL,
+        as in some published results.
         """
         total, name = float(np.sum(nll)), f"{name}_ppl".lstrip("_")
         return {
@@ -76,7 +76,7 @@ def digest(sequences):
 
 
 def load_texts(config):
-    """Reads the three files of a `TextConfig` into `Texts`; what became of them is logged."""
+    """Reads the three files of a `TextConfig` into `Texts` and logs summaries."""
     limits = {"train": config.max_train_lines}
     lines = {
         part: _lines(source, config, limits.get(part, config.max_eval_lines))
@@ -91,15 +91,15 @@ def load_texts(config):
         logging.info("%s: %s", name, corpus.summary())
     boundaries = data.bucket_lengths(corpora["train"].lengths, config.buckets)
     longest = max(int(corpus.lengths.max()) for corpus in corpora.values())
-    if longest > boundaries[-1]:  # In validation or test text only: training is left alone.
+    if longest > boundaries[-1]:  # Only validation or test batches have this length.
         boundaries = (*boundaries, longest)
     return Texts(vocabulary, **corpora, boundaries=boundaries, batch_size=config.batch_size)
 
 
 def sources(config):
-    """{"train", "valid", "test"}: where the texts of a `TextConfig` are; "" where nothing is said.
+    """Returns the sources of a `TextConfig`, {"train", "valid", "test"}; "" if not set.
 
-    Training on the sentences that ship with the package, validation and test are by default theirs.
+    If the training text is builtin:sentences, the other two default to the parts of that dataset.
 
     >>> from tf_savae.tasks import TextConfig
     >>> sources(TextConfig(train_file="builtin:sentences", test_file="a.txt"))
@@ -116,4 +116,4 @@ def _lines(path, config, limit):
     if not limit or limit >= len(kept):
         return kept, report
     logging.info("%s; the first %d of them are used", report.summary(), limit)
-    return kept[:limit], None  # The report counts all lines.
+    return kept[:limit], None  # The report would count all lines.

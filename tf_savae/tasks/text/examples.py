@@ -1,4 +1,4 @@
-"""Read example texts for generate.py, and write token rows as lines."""
+"""Reads example texts for generate.py, and converts rows of ids to lines."""
 
 from absl import logging
 
@@ -8,11 +8,11 @@ __all__ = ["read_examples", "to_lines"]
 
 
 def read_examples(config, run):
-    """The examples of config.file that the mode uses, as int32 rows [N, T] of the run's ids.
+    """Returns the examples of config.file for the mode, as int32 rows [N, T] of the run's ids.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is no text, or has too few lines.
+      ValueError: the file is not text, or has too few lines.
     """
     settings = {name: run.configuration[name] for name in ("max_words", "long_lines")}
     lines, report = data.read_lines(config.file, **settings)
@@ -24,12 +24,12 @@ def read_examples(config, run):
 
 
 def to_lines(rows, vocabulary, labels=None):
-    """Rows of ids [N, T] as lines: words, <unk> among them, up to the first </s>.
+    """Converts rows of ids [N, T] to lines of words, including <unk>, up to the first </s>.
 
     Args:
       rows: int array [N, T], <s> first.
-      vocabulary: the run's.
-      labels: what each line begins with, before a tab; None for nothing.
+      vocabulary: the vocabulary of the run.
+      labels: prefix of each line, separated by a tab; None for no prefix.
 
     >>> to_lines([[2, 4, 1, 3, 0]], data.Vocabulary(["cat"]), ["sample 1"])
     ['sample 1\\tcat <unk>']

@@ -1,4 +1,4 @@
-"""From a `TextConfig` to a compiled model."""
+"""Builds the model of a `TextConfig`."""
 
 import tensorflow as tf
 
@@ -10,7 +10,7 @@ __all__ = ["build_model"]
 
 
 def build_model(config, texts):
-    """The compiled model of a `TextConfig`, with weights and optimizer slots."""
+    """Returns the compiled model of a `TextConfig`, with weights and optimizer slots."""
     sizes = {
         "vocabulary_size": len(texts.vocabulary),
         "embedding_size": config.embedding_size,

@@ -1,4 +1,4 @@
-"""Word saliency of a text, for the encoder and for z."""
+"""Word saliency of a text, of the encoder's inputs and of z."""
 
 from typing import Any, NamedTuple
 
@@ -20,24 +20,24 @@ __all__ = ["Saliency", "analyze_text", "checked_tags", "word_saliency"]
 
 
 class Saliency(NamedTuple):
-    """Of each document's tokens, in the order of the text."""
+    """The saliency of each token, with documents in the order of the text."""
 
     tokens: Any  # int [N, T], rows <s> w_1 ... w_n </s> <pad> ...
-    encoder: Any  # [N, T]: of input token t for the posterior's mean; None without an encoder
-    decoder: Any  # [N, T]: of z for token t, nats per unit of z; NaN for <s>, never predicted
+    encoder: Any  # [N, T]: of input token t for the posterior mean; None without an encoder
+    decoder: Any  # [N, T]: of z for token t, in nats per unit of z; NaN for <s>, not predicted
 
 
 def word_saliency(model, corpus, batch_size, steps=None, seed=0):
-    """The `Saliency` of a text.
+    """Returns the `Saliency` of a text.
 
     Args:
       model: a `SemiAmortizedVAE` of text.
       corpus: `TextCorpus`.
       batch_size: B.
-      steps: K, refinement steps to the posterior at whose mean z is taken.
+      steps: K, number of refinement steps; z is the mean of the refined posterior.
       seed: int.
     """
-    # One bucket: the order stays that of the text.
+    # One bucket preserves the order of the text.
     dataset = data.batches(corpus, min(batch_size, len(corpus)), buckets=1)
     of_z = decoder_saliency(model, steps)
     run = {"tokens": lambda x, seed: x, "decoder": lambda x, seed: _without_first(of_z(x, seed))}
@@ -52,15 +52,15 @@ def word_saliency(model, corpus, batch_size, steps=None, seed=0):
 
 
 def _without_first(values):
-    """[B, T - 1] to [B, T]: nothing predicts <s>."""
+    """Pads [B, T - 1] to [B, T] with NaN for <s>, which is not predicted."""
     return np.pad(np.asarray(values), [(0, 0), (1, 0)], constant_values=np.nan)
 
 
 def checked_tags(run, split, config):
-    """The tags of a `Split`'s documents, or None where none were given.
+    """Returns the tags of the documents of a `Split`, or None if no tags are given.
 
     Raises:
-      FileNotFoundError, ValueError: as `read_tags`.
+      FileNotFoundError, ValueError: as for `read_tags`.
     """
     if not config.tags:
         return None
@@ -75,7 +75,7 @@ def checked_tags(run, split, config):
 
 
 def analyze_text(run, split, config, steps, tags, folder):
-    """Numbers as JSON-able dicts; writes the pictures of one sentence and of the corpus."""
+    """Writes figures of one sentence and of the corpus; returns JSON-compatible averages."""
     size = config.batch_size or run.configuration["batch_size"]
     found = word_saliency(run.model, split.corpus, size, steps, config.seed)
     groupings = {
@@ -97,7 +97,7 @@ def analyze_text(run, split, config, steps, tags, folder):
 
 
 def _average(values, groups, names):
-    """`average_by`, where tokens without a value belong nowhere."""
+    """Calls `average_by` without the tokens that have no value."""
     known = np.isfinite(values)
     return average_by(np.where(known, values, 0.0), np.where(known, groups, -1), names)
 

@@ -1,4 +1,4 @@
-"""From a finished run and a text file to batches for evaluation."""
+"""Reads a split of a text, as batches, for the evaluation of a finished run."""
 
 import dataclasses
 
@@ -13,14 +13,14 @@ __all__ = ["read_text_split"]
 
 
 def read_text_split(run, config):
-    """The `Split` of a text: one document a line, read as the run read its own.
+    """Returns the `Split` of a text, read with the settings of the run.
 
     Args:
       run: a `Run` on text.
-      config: with file, split, max_examples and batch_size.
+      config: object with file, split, max_examples and batch_size.
 
     Raises:
-      ValueError: the file cannot be used, or is not the split that it is said to be.
+      ValueError: the file is invalid, or it is not the declared split.
     """
     settings = run.configuration
     corpus = data.load_corpus(
@@ -35,7 +35,7 @@ def read_text_split(run, config):
     corpus = _chosen(corpus, _first(config.max_examples))
     logging.info("%s", corpus.summary())
 
-    # The same shapes for every subset: what was compiled for one serves the others.
+    # All subsets have the same batch shapes, so compiled programs are reused.
     boundaries = data.bucket_lengths(corpus.lengths, settings["buckets"])
     size = min(config.batch_size or settings["batch_size"], len(corpus))
 
@@ -47,7 +47,7 @@ def read_text_split(run, config):
 
 
 def _chosen(corpus, rows):
-    """The corpus with the documents numbered by the slice or array `rows` only."""
+    """Returns the corpus of the documents selected by `rows`, a slice or an array of indices."""
     kept = np.arange(len(corpus))[rows]
     if len(kept) == len(corpus):
         return corpus
@@ -59,5 +59,5 @@ def _chosen(corpus, rows):
 
 
 def _first(count):
-    """The slice of the first `count` rows; of all for 0."""
+    """Returns the slice of the first `count` rows, or of all rows for 0."""
     return slice(count or None)

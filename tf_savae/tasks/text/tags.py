@@ -1,4 +1,4 @@
-"""Read a user's tags for the words of a text (part of speech, entities)."""
+"""Reads the user's tags for the words of a text, such as parts of speech or entities."""
 
 import numpy as np
 
@@ -8,21 +8,22 @@ __all__ = ["read_tags"]
 
 
 def read_tags(path, text, *, max_words=None, long_lines="truncate", limit=0):
-    """The tags of each document that a run would read from `text`.
+    """Returns the tags of each document that a run reads from `text`.
 
     Args:
-      path: the tag file: for each line of the text a line of tags, one for each word, separated by
-        blanks; .gz, .xz and .bz2 too.
-      text: the text file, as the run reads it.
-      max_words, long_lines: what becomes of long lines, of tags as of words.
-      limit: how many documents are wanted; 0: all.
+      path: the tag file, plain, .gz, .xz or .bz2: for each line of the text one line of tags, one
+        tag per word, separated by whitespace.
+      text: the text file of the run.
+      max_words, long_lines: treatment of long lines, for tags as for words.
+      limit: number of documents; 0: all.
 
     Returns:
-      A list of lists of tags, one for each document.
+      A list of lists of tags, one list per document.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: another number of lines, or of tags in a line; the first such line is named.
+      ValueError: the number of lines, or of tags in a line, differs; the message contains the
+        first such line.
     """
     words, tags = (data.read_lines(p, max_words=None)[0] for p in (text, path))
     if len(words) != len(tags):
@@ -47,11 +48,11 @@ def read_tags(path, text, *, max_words=None, long_lines="truncate", limit=0):
 
 
 def tag_groups(tokens, tags):
-    """(groups [N, T], names): the tag of each word; other tokens belong nowhere.
+    """Returns (groups [N, T], names): the index of each word's tag, or -1 for other tokens.
 
     Args:
       tokens: int [N, T], rows <s> w_1 ... w_n </s> <pad> ...
-      tags: a list of n tags for each row.
+      tags: for each row a list of n tags.
 
     >>> tag_groups(np.array([[2, 7, 8, 3]]), [["N", "V"]])
     (array([[-1,  0,  1, -1]]), ['N', 'V'])

@@ -28,29 +28,29 @@ _VOCABULARY = "vocabulary.txt"
 
 
 def train_and_evaluate(config: TextConfig, workdir: PathLike) -> dict[str, Any]:
-    """Trains what `config` says in `workdir`, or resumes it, and reports on the test text.
+    """Trains the model of `config` in `workdir`, or resumes its run, and evaluates the test text.
 
-    Everything that can be wrong with the input is found before any long work. A run killed at
-    any moment continues at its latest checkpoint when called again, and ends with the numbers of
-    an uninterrupted one. A finished run is not trained again.
+    All inputs are validated before any long computation. A run killed at any time resumes at its
+    latest checkpoint when called again, and gives the numbers of an uninterrupted run. A finished
+    run is not trained again.
 
     Args:
       config: `TextConfig`.
-      workdir: path of the run's folder; made if needed.
+      workdir: path of the run's folder; created if needed.
 
     Returns:
       The report, a dict as in report.json.
 
     Raises:
-      ValueError: a text cannot be used, or the folder cannot be written or holds another run.
-      FileNotFoundError: a text is missing.
+      ValueError: a text is invalid, or the folder is not writable or contains another run.
+      FileNotFoundError: a text does not exist.
     """
     _check_files(config)
     return run(config, workdir, TextTask())
 
 
 class TextTask(Task):
-    """Documents, one a line, as token ids; a run keeps its vocabulary."""
+    """The task of documents, one per line, as token ids; a run saves its vocabulary."""
 
     kind, unit, configuration = "text", "document", TextConfig
 

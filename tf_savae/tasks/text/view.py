@@ -1,4 +1,4 @@
-"""Show documents in TensorBoard."""
+"""`TextView`: formats documents for TensorBoard."""
 
 from tf_savae.data import pad_rows, spread
 
@@ -6,10 +6,10 @@ __all__ = ["TextView"]
 
 
 class TextView:
-    """How a run on text shows what its model makes.
+    """Formats the samples and reconstructions of a run on text.
 
     Args:
-      config: `TextConfig`, for the length of a text.
+      config: `TextConfig`, for the length of samples.
       texts: `Texts`.
     """
 
@@ -21,18 +21,18 @@ class TextView:
         self.decoding = {**self.sampling, "decoding": "greedy"}
 
     def examples(self, count):
-        """int32 [N, T]: `count` validation documents, spread evenly over the file, or all."""
+        """Returns `count` evenly spaced validation documents, or all, int32 [N, T]."""
         sequences = self._texts.valid.sequences
         rows = [sequences[number] for number in spread(count, len(sequences))]
         return pad_rows(rows, len(rows), max(map(len, rows)))
 
     def samples(self, x, epoch):
-        """One document a line, numbered from 1: some may have no word."""
+        """Returns one document per line, numbered from 1, since a document may be empty."""
         lines = enumerate(self._lines(x), start=1)
         return _verbatim(f"{number:>3}  {line}" for number, line in lines)
 
     def pairs(self, x, rebuilt, epoch):
-        """Each document, and below it what the model made of its code."""
+        """Returns each document followed by its reconstruction."""
         pairs = zip(self._lines(x), self._lines(rebuilt), strict=True)
         return _verbatim(
             line for data, model in pairs for line in (f"data   {data}", f"model  {model}", "")
@@ -43,7 +43,7 @@ class TextView:
 
 
 def _verbatim(lines):
-    """Lines as a block of code: Markdown would swallow <unk> and take * or _ as its own.
+    """Formats lines as a Markdown code block, since Markdown interprets <unk>, * and _.
 
     >>> _verbatim(["a <unk>", "b"])
     '    a <unk>\\n    b'

@@ -1,3 +1,3 @@
-"""Files of a run: its folder, checkpoints, records, and loading models of any origin."""
+"""Files of a run: its folder, checkpoints and JSON records, and loading of untrusted models."""
 
 __all__ = []

@@ -1,4 +1,4 @@
-"""Checkpoints of the full training state."""
+"""`Checkpoints`: saves and restores the full training state."""
 
 import json
 
@@ -12,20 +12,21 @@ from tf_savae.training.storage.snapshots import Snapshots
 
 __all__ = ["Checkpoints"]
 
-_COLUMNS = ("step", "val_bound", "step_seconds", "seconds")  # What history decides and reports.
-_LARGEST = 3e38  # Float32 ends there.
+_COLUMNS = ("step", "val_bound", "step_seconds", "seconds")  # Required columns of the history.
+_LARGEST = 3e38  # About the largest float32.
 
 
 class Checkpoints:
-    """Weights, optimizer and a JSON state with the running metrics, saved together or not at all.
+    """Saves weights, optimizer and a JSON state, which includes the running metrics, atomically.
 
-    Each is written under a new name, its checksums last: a process killed between, or a full disk,
-    leaves the previous checkpoint in force. A damaged one is skipped with a warning, and the one
-    before it is used. The best weights are stored separately, without optimizer and fallback.
+    Each checkpoint is written under a new name, and its checksums are written last. If the process
+    is killed before, or the disk is full, the previous checkpoint remains valid. A damaged
+    checkpoint is skipped with a warning, and the previous one is used. The best weights are stored
+    separately, without the optimizer and without a fallback.
 
     Args:
       folder: `Workdir`.
-      model: a compiled and built model whose optimizer is built too.
+      model: a compiled and built model with a built optimizer.
     """
 
     def __init__(self, folder, model):
@@ -38,9 +39,9 @@ class Checkpoints:
         self._best = _series(folder / "best", self._text, weights, keep=1)
 
     def restore_metrics(self, values):
-        """Gives the metrics of an interrupted epoch the sums in `values`, as saved in the state.
+        """Restores the metrics of an interrupted epoch from `values`, as saved in the state.
 
-        A metric that the saving version did not have starts from nothing.
+        A metric that the saved state does not contain starts from zero.
         """
         for metric in self._model.metrics:
             numbers = values.get(metric.name, [])
@@ -48,22 +49,22 @@ class Checkpoints:
                 variable.assign(number)
 
     def _metrics(self):
-        """The sums behind the running metrics; float32 passes through JSON unchanged."""
+        """Returns the variables of the running metrics; JSON preserves float32 exactly."""
         return {m.name: [v.numpy().tolist() for v in m.variables] for m in self._model.metrics}
 
     def save(self):
-        """Saves everything as of now; returns the checkpoint's path.
+        """Saves the current training state and returns the path of the checkpoint.
 
         Raises:
-          NonFiniteError: a weight is NaN or infinite; the checkpoint before stays the latest.
-          OSError: it cannot be written; the checkpoint before stays the latest.
+          NonFiniteError: a weight is NaN or infinite; the previous checkpoint remains the latest.
+          OSError: writing failed; the previous checkpoint remains the latest.
         """
         self._check_weights()
         self.state["metrics"] = self._metrics()
         return self._write(self._latest)
 
     def _check_weights(self):
-        """A step with a finite loss may still have spoilt the weights."""
+        """Raises NonFiniteError for NaN or infinite weights, also possible after a finite loss."""
         for variable in self._model.trainable_variables:
             if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
                 raise NonFiniteError(
@@ -73,14 +74,17 @@ class Checkpoints:
                 )
 
     def save_last_good(self, error, steps_per_epoch):
-        """Saves the weights that too many batches in vain have left alone.
+        """Saves the last good weights when too many batches were skipped.
+
+        Skipped batches do not change the weights.
 
         Args:
           error: the `NonFiniteError` that ended training.
-          steps_per_epoch: an epoch that has no step left is not saved without its validation.
+          steps_per_epoch: number of steps per epoch. After the last step of an epoch nothing is
+            saved, because the validation is missing.
 
         Returns:
-          A `NonFiniteError` that also says where the last good state is.
+          A `NonFiniteError` whose message also contains the path of the last good state.
         """
         again = (
             "Nothing was saved after the latest checkpoint, from which the same command meets the "
@@ -99,25 +103,25 @@ class Checkpoints:
         )
 
     def save_best(self):
-        """Keeps the weights as of now as the best ones."""
+        """Saves the current weights as the best ones."""
         self._write(self._best)
 
     def _write(self, series):
-        if not self._writes:  # Another process of the group does.
+        if not self._writes:  # The chief writes.
             return series.folder
         self._text.assign(json.dumps(self.state))
         return series.write()
 
     def restore(self):
-        """Goes back to the latest whole checkpoint and its state; False where there is none.
+        """Restores the latest valid checkpoint and its state; returns False if there is none.
 
         Raises:
-          ValueError: there are some and none is whole, or they are of another model.
+          ValueError: all checkpoints are damaged, or they belong to another model.
         """
         return self._read(self._latest)
 
     def restore_best(self):
-        """Takes the best weights; the state stays."""
+        """Restores the best weights without changing the state."""
         state = self.state
         found = self._read(self._best)
         self.state = state
@@ -131,7 +135,7 @@ class Checkpoints:
 
 
 def _checked(state, folder):
-    """The state of a run, or a ValueError: it may come from anywhere."""
+    """Returns the state after validating it, since files may be untrusted."""
     rows = state.get("history", []) if isinstance(state, dict) else None
     metrics = state.get("metrics", {}) if isinstance(state, dict) else None
     whole = (
@@ -155,7 +159,7 @@ def _checked(state, folder):
 
 def _is_number(value):
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and abs(value) < _LARGEST  # Not so for NaN either.
+    return number and abs(value) < _LARGEST  # False for NaN, too.
 
 
 def _series(folder, text, values, keep):

@@ -1,4 +1,4 @@
-"""Write JSON files of a run atomically, and read them defensively."""
+"""Writes JSON files of a run atomically, and reads them defensively."""
 
 import hashlib
 import json
@@ -9,14 +9,14 @@ from tf_savae.core import atomic_files
 
 __all__ = ["digest", "inside", "read_json", "write_whole"]
 
-_LARGEST_JSON = 2**26  # Bytes; a history of 10,000 epochs has a twentieth of it.
+_LARGEST_JSON = 2**26  # Bytes; a history of 10,000 epochs takes a twentieth of this.
 
 
 def write_whole(path, text):
-    """Writes a text file atomically, also when the process is killed.
+    """Writes a text file atomically, even if the process is killed.
 
     Raises:
-      OSError: it could not be written (a full disk, say); the file that was there stays.
+      OSError: writing failed, for example on a full disk; an existing file is unchanged.
     """
     try:
         atomic_files.write_whole(path, text)
@@ -28,10 +28,10 @@ def write_whole(path, text):
 
 
 def inside(folder, name):
-    """folder / name, which must not lead out of the folder.
+    """Returns folder / name after checking that the path stays inside the folder.
 
     Raises:
-      ValueError: it does, by a link or by its name.
+      ValueError: the path leaves the folder, through a link or through its name.
 
     >>> inside("run", "../other")
     Traceback (most recent call last):
@@ -52,11 +52,11 @@ def inside(folder, name):
 
 
 def read_json(path):
-    """The content of a JSON file.
+    """Returns the content of a JSON file.
 
     Raises:
-      FileNotFoundError: there is none.
-      ValueError: it is no JSON, or too large or too deeply nested to be a run's.
+      FileNotFoundError: there is no such file.
+      ValueError: the file is not JSON, or it is too large or too deeply nested.
     """
     try:
         size = os.path.getsize(path)
@@ -70,6 +70,6 @@ def read_json(path):
 
 
 def digest(path):
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    """Returns the SHA-256 of a file's bytes in hexadecimal digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

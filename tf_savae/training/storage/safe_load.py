@@ -1,4 +1,4 @@
-"""Load an untrusted .keras file: no code, no other files, bounded memory."""
+"""Loads an untrusted .keras file: runs no code, reads no other files, bounds the memory."""
 
 import json
 import math
@@ -12,28 +12,28 @@ __all__ = ["load_model_file"]
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 _LARGEST_TEXT = 2**26  # Bytes of a configuration.
-_SPARE = 2**20  # Numbers that weights may have beyond those that the file can hold.
-_SLOTS = 6  # A weight, and what an optimizer keeps for each: no file need have the latter.
+_SPARE = 2**20  # Extra numbers that weights may have beyond the capacity of the file.
+_SLOTS = 6  # Numbers per weight, including optimizer slots, which a file need not contain.
 _LARGEST_EXAMPLE = 2**26  # Numbers in one example of the data.
-# Layers that run code or read files that their configuration names.
+# Layers that run code or read files named in their configuration.
 _REFUSED = {
     "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup",
     "IntegerLookup", "TextVectorization", "MultiWorkerMirroredStrategy",
 }  # fmt: skip
-_SQUARE = "FullCovarianceGaussian"  # The family with a matrix for each code.
+_SQUARE = "FullCovarianceGaussian"  # The family with Z (Z + 1) / 2 scale parameters per example.
 
 
 def load_model_file(path):
-    """The Keras model in a file, as `keras.saving.load_model` in safe mode reads it.
+    """Loads the Keras model in a file with `keras.saving.load_model` in safe mode.
 
-    Before anything is made of it: the archive's checksums are compared, its members
-    are those of a model and take no more memory than their size in the file, and its configuration
-    names only classes of Keras and registered ones, none that runs code or reads other files, and
-    no latent code larger than the file. Variables are counted before they are made: a file makes no
-    more numbers than it could hold.
+    The file is validated first. The archive's checksums are correct; its members are those of a
+    model and are not compressed. The configuration names only Keras classes and registered
+    classes, none of which runs code or reads other files, and its latent size does not exceed the
+    capacity of the file. During loading, variables are counted before they are created, so that a
+    file cannot allocate more numbers than it could contain.
 
     Raises:
-      ValueError: it is damaged, of another kind, or wants one of these.
+      ValueError: the file is damaged, is not a Keras model, or violates one of these conditions.
     """
     try:
         with _counted(_check_archive(path)):
@@ -53,7 +53,7 @@ def _first_line(error):
 
 
 def _check_archive(path):
-    """Raises unless the archive holds a model and nothing else; the most numbers it may make."""
+    """Checks that the archive contains exactly a model; returns the largest number of weights."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if sorted(names) != sorted(_MEMBERS):
@@ -75,11 +75,11 @@ def _check_archive(path):
 
 
 def _check_config(config, most):
-    """Raises if the configuration names what it may not; walks it without recursion.
+    """Raises ValueError if the configuration contains something forbidden; does not recurse.
 
     Args:
       config: nest of dicts and lists.
-      most: how many numbers a latent code's parameters may have.
+      most: largest number of variational parameters per example.
     """
     left, sizes, square = [config], [], False
     while left:
@@ -101,7 +101,7 @@ def _check_config(config, most):
 
 
 def _check_latent_size(size, most, square):
-    """Where there is no encoder the parameters of a code are no weights, and are not counted."""
+    """Checks a latent size: without an encoder, variational parameters are not counted weights."""
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise ValueError(f"expected a latent_size that is an integer >= 0, got {size!r}")
     if (size**2 if square else size) > most:
@@ -112,7 +112,7 @@ def _check_latent_size(size, most, square):
 
 
 def _check_windows(part, most):
-    """Windows of spectrograms are made by NumPy, before TensorFlow is asked for a variable."""
+    """Checks sizes of spectrogram windows, which NumPy allocates before any variable."""
     for name in ("frame_length", "fft_length"):
         if isinstance(part.get(name), int) and part[name] > most:
             raise ValueError(
@@ -138,7 +138,7 @@ def _check_class(part):
 
 
 def _check_spec(spec):
-    """The shapes of one example: lists of ints anywhere in the nest."""
+    """Checks the shapes of one example, which are lists of ints anywhere in the nest."""
     left = [spec]
     while left:
         part = left.pop()
@@ -152,9 +152,9 @@ def _check_spec(spec):
 
 
 def _counted(most):
-    """Inside, this thread may make variables of `most` numbers and an optimizer's for them.
+    """Context that limits the variables of this thread to `most` numbers and optimizer slots.
 
-    TensorFlow asks a variable creator before it takes the memory; nothing of Keras is replaced.
+    TensorFlow calls the variable creator before it allocates memory; Keras is not patched.
     """
     left, drafts = _SLOTS * most, tf.Graph()
 
@@ -173,12 +173,12 @@ def _counted(most):
 
 
 def _shape_of(value, drafts):
-    """Of an initial value; where it is a function, a graph that never runs says what it gives."""
+    """Returns the shape of an initial value; a function is traced in a graph but not run."""
     if not callable(value):
         return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
     try:
         with drafts.as_default():
             return tuple(tf.convert_to_tensor(value()).shape)
-    except Exception:  # noqa: BLE001 It reads a variable (a SeedGenerator): only functions can.
+    except Exception:  # noqa: BLE001 It reads a variable (a SeedGenerator), which needs a tf.function.
         made = tf.function(value, autograph=False).get_concrete_function()
         return tuple(made.output_shapes)

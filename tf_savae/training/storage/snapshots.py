@@ -1,4 +1,4 @@
-"""Snapshots of TensorFlow variables with checksums."""
+"""`Snapshots`: snapshots of TensorFlow variables with checksums."""
 
 import contextlib
 import os
@@ -19,16 +19,16 @@ _PARTS = (".index", ".data-00000-of-00001")
 
 
 class Snapshots:
-    """Numbered snapshots in a folder; one exists once its manifest does, and not before.
+    """Numbered snapshots in a folder; a snapshot is valid only if its manifest exists.
 
-    The manifest ckpt-N.json is written last and whole: it holds size and SHA-256 of the files. A
-    process that is killed, or a disk that is full, leaves files without a manifest, which are
-    nothing. Names in a manifest are never followed: the files beside it have names of their own.
+    The manifest ckpt-N.json is written last and atomically; it contains the size and SHA-256 of
+    the files. If the process is killed or the disk is full, files without a manifest remain, which
+    are ignored. File names are derived from the number N and never read from a manifest.
 
     Args:
-      folder: path; made at the first `write`.
-      checkpoint: `tf.train.Checkpoint` of what is saved.
-      keep: how many of the newest stay.
+      folder: path; created by the first `write`.
+      checkpoint: `tf.train.Checkpoint` of the saved objects.
+      keep: number of newest snapshots to keep.
     """
 
     def __init__(self, folder, checkpoint, keep):
@@ -37,17 +37,17 @@ class Snapshots:
         self._keep = keep
 
     def numbers(self):
-        """Numbers of the snapshots, newest first."""
+        """Returns the numbers of the snapshots, newest first."""
         if not self.folder.is_dir():
             return []
         found = [_MANIFEST.fullmatch(entry.name) for entry in os.scandir(self.folder)]
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
     def write(self):
-        """Writes one more; returns its path without ending.
+        """Writes a new snapshot and returns its path without suffix.
 
         Raises:
-          OSError: it could not be written; those before it stay.
+          OSError: writing failed; earlier snapshots remain.
         """
         number = max(self.numbers(), default=0) + 1
         prefix = self._path(number, "")
@@ -72,19 +72,19 @@ class Snapshots:
         return prefix
 
     def _make(self):
-        """The folder, whose name has to last as long as what will be in it."""
+        """Creates the folder and syncs its parent, so that the folder survives a crash."""
         if not self.folder.is_dir():
             self.folder.mkdir()
             sync_folder(self.folder.parent)
 
     def read(self):
-        """Restores the newest whole snapshot, and says which newer ones are damaged.
+        """Restores the newest valid snapshot, and logs which newer ones are damaged.
 
         Returns:
-          Whether there was any.
+          Whether a snapshot existed.
 
         Raises:
-          ValueError: there are snapshots and none is whole, or they are of another model.
+          ValueError: all snapshots are damaged, or they belong to another model.
         """
         problems = []
         for number in self.numbers():
@@ -122,7 +122,7 @@ class Snapshots:
         write_whole(self._path(number, ".json"), f"{{\n{lines}\n}}\n")
 
     def _problem(self, number):
-        """What is wrong with the files of a snapshot, or None."""
+        """Returns a description of the damage to the files of a snapshot, or None."""
         try:
             manifest = read_json(self._path(number, ".json"))
             for part in _PARTS:
@@ -140,7 +140,7 @@ class Snapshots:
         return None
 
     def _restore(self, number):
-        """Restores a snapshot; what TensorFlow found damaged in it, or None."""
+        """Restores a snapshot; returns a description of damage found by TensorFlow, or None."""
         prefix = str(self._path(number, ""))
         try:
             self._checkpoint.read(prefix).assert_consumed()
@@ -149,18 +149,18 @@ class Snapshots:
                 f"checkpoint {prefix}: expected one that fits this model, got: {error}. It is of "
                 "another version; delete the workdir to train anew."
             ) from error
-        except Exception as error:  # noqa: BLE001 TensorFlow translates its errors to many types.
+        except Exception as error:  # noqa: BLE001 TensorFlow raises many types here.
             return _reason(error)
         return None
 
     def _remove(self, number):
-        """The manifest first: what is left without it is nothing."""
+        """Removes a snapshot, its manifest first, so that remaining files are ignored."""
         for part in (".json", *_PARTS):
             with contextlib.suppress(OSError, ValueError):
                 self._path(number, part).unlink()
 
     def _remove_unfinished(self):
-        """Files of snapshots that were never finished, and TensorFlow's folders for its parts."""
+        """Removes files of unfinished snapshots and TensorFlow's temporary folders."""
         whole = set(self.numbers())
         for entry in list(os.scandir(self.folder)):
             match = _OWN.fullmatch(entry.name)

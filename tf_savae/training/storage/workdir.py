@@ -1,4 +1,4 @@
-"""The folder of a run: claimed by one configuration, locked by one process."""
+"""`Workdir`: the folder of a run, claimed by one configuration and locked by one process."""
 
 import contextlib
 import fcntl
@@ -18,15 +18,15 @@ _UNFINISHED = re.compile(
 
 
 def _opened(path):
-    """A file of that very folder, opened for writing and left as it is."""
+    """Opens a file for reading and writing without truncating it or following a link."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "rb+", 0)
 
 
 class Workdir:
-    """A run's folder; only one process at a time may hold it.
+    """The folder of a run, locked by one process at a time.
 
     Raises:
-      ValueError: the path cannot be a folder, cannot be written, or another process holds it.
+      ValueError: the folder cannot be created, is not writable, or is locked by another process.
     """
 
     writes = True  # A `ReadOnlyWorkdir` of another process only reads.
@@ -35,7 +35,7 @@ class Workdir:
         self.path = Path(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # Held until the process ends, however it ends: kill -9 lets go of it too.
+            # The lock is released when the process ends, even after kill -9.
             self._lock = _opened(self.path / ".lock")
         except OSError as error:
             raise self._unwritable(error) from error
@@ -59,10 +59,10 @@ class Workdir:
         )
 
     def _check_writing(self):
-        """A lock can be held in a folder that takes no new file; long work would end there."""
+        """Writes a test file: a lock does not imply that new files can be created."""
         probe = self.path / f".probe.{os.getpid()}.tmp"
         try:
-            probe.unlink(missing_ok=True)  # In a container every process may have the same id.
+            probe.unlink(missing_ok=True)  # Process ids may repeat in containers.
             with open(probe, "xb") as handle:
                 handle.write(b"x" * 4096)
                 handle.flush()
@@ -73,24 +73,24 @@ class Workdir:
             self._remove_unfinished()
 
     def _remove_unfinished(self):
-        """What processes left that were killed while they wrote."""
+        """Removes temporary files of processes that were killed while writing."""
         for entry in self.path.iterdir():
             if not _UNFINISHED.fullmatch(entry.name):
                 continue
-            if entry.is_symlink() or entry.is_file():  # A link goes, wherever it leads.
+            if entry.is_symlink() or entry.is_file():  # A link itself is removed.
                 with contextlib.suppress(OSError):
                     entry.unlink()
 
     def release(self):
-        """Lets another process, or another run of this one, hold the folder."""
+        """Releases the lock for another process, or for another run in this process."""
         self._lock.close()
 
     def __truediv__(self, name):
-        """The path of a file or folder of the run; one that leads out of it is a ValueError."""
+        """Returns the path of a file or folder of the run; ValueError if it is outside."""
         return inside(self.path, name)
 
     def read_json(self, name):
-        """The content of a JSON file in the folder, or None where there is none."""
+        """Returns the content of a JSON file in the folder, or None if it does not exist."""
         try:
             return read_json(self / name)
         except FileNotFoundError:
@@ -101,15 +101,16 @@ class Workdir:
         write_whole(self / name, json.dumps(value, indent=2) + "\n")
 
     def check(self, kind, identity, defaults=None):
-        """Refuses the folder if it holds a run whose `kind` of identity is another.
+        """Checks that the folder is empty or contains the run with the given identity.
 
         Args:
-          kind: what is compared, such as "configuration" or "data"; the key in run.json.
-          identity: flat dict of what must agree.
-          defaults: values of what a run begun with an earlier version did not write down.
+          kind: the compared key of run.json, such as "configuration" or "data".
+          identity: flat dict of values that must be equal.
+          defaults: values of keys that earlier versions did not record.
 
         Raises:
-          ValueError: it holds another run (the differing fields are named), or other files.
+          ValueError: the folder contains another run (the message lists the differing keys) or
+            other files.
         """
         found = self.read_json(_RUN)
         if found is None:
@@ -139,6 +140,6 @@ class Workdir:
             )
 
     def claim(self, identity):
-        """Writes down whose folder this is: a dict of the kinds that `check` compares."""
+        """Records the identity of the run, a dict of the kinds that `check` compares."""
         if self.read_json(_RUN) is None:
             self.write_json(_RUN, identity)
