@@ -173,6 +173,7 @@ def test_the_command(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = json.loads(output.read_text())["rows"]
     assert [row["contender"] for row in rows] == [
+        "ours:exact_auto",  # The first of the list, the default, is always measured.
         "ours:exact_forward",
         "jax:by_hand",
         "torch:exact",
