@@ -1,5 +1,6 @@
 """Define absl flags from the fields of a configuration, for the scripts of bin/."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -9,7 +10,7 @@ from absl import app, flags, logging
 
 from tf_savae.commands.quiet_start import start_tensorflow
 
-__all__ = ["define_command", "define_flags", "run", "start"]
+__all__ = ["define_command", "define_flags", "errors_in_one_line", "run", "start"]
 
 _HELP = ("help", "h", "?", "helpshort", "helpfull")
 
@@ -84,12 +85,24 @@ def run(argv, command):
     given = {name: flags.FLAGS[name].value for name in fields}
     own = {option.name: flags.FLAGS[option.name].value for option in command.own}
     start_tensorflow(flags.FLAGS.show_all_logs)
-    try:
+    with errors_in_one_line(command, os.path.basename(argv[0])):
         settings = {name: value for name, value in given.items() if value is not None}
         command.work(command.made(settings, own), own)
+
+
+@contextlib.contextmanager
+def errors_in_one_line(command, program):
+    """Context that ends the program with "PROGRAM: ERROR" if one of `command.errors` is raised.
+
+    Args:
+      command: a `Command`.
+      program: the name with which the message begins.
+    """
+    try:
+        yield
     except command.errors as error:
         logging.debug("where it happened", exc_info=True)
-        sys.exit(f"{os.path.basename(argv[0])}: {error}")
+        sys.exit(f"{program}: {error}")
 
 
 def start(main):

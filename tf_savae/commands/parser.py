@@ -6,12 +6,19 @@ import re
 
 from absl import flags
 
-from tf_savae.commands.catalogue import COMMANDS
+from tf_savae.commands.catalogue import COMMANDS, Option
 from tf_savae.commands.config_file import nearest
 from tf_savae.training.config import shown_only
 
-__all__ = ["command_parser", "kinds", "normal", "program_parser"]
+__all__ = ["COMMON", "command_parser", "kinds", "normal", "program_parser"]
 
+# The options that every command of `tf-savae` has.
+COMMON = (
+    Option("config_file", "options from a .json or .toml file, such as run.json"),
+    Option("print_config", "print all settings as JSON, and do nothing else", bool, False),
+    Option("show_all_logs", "show what TensorFlow's libraries say, too", bool, False),
+    Option("verbosity", "-1: warnings, 0: and notes, 1: and where errors happened", int, 0),
+)
 _PARSERS = {int: flags.IntegerParser(), float: flags.FloatParser(), bool: flags.BooleanParser()}
 _KINDS = {int: "an integer", float: "a number", bool: "true or false"}
 _LIST = re.compile(r"--?(?=[A-Za-z][\w-]+)")
@@ -73,10 +80,8 @@ def command_parser(command, own=None, parser=None):
         default = "" if option.default is None else f" (default: {_shown(option.default)})"
         text = option.help + (" (required)" if option.required else default)
         _add(main, option.name, option.kind, option.choices, text)
-    _add(main, "config_file", str, (), "options from a .json or .toml file, such as run.json")
-    _add(main, "print_config", bool, (), "print all settings as JSON, and do nothing else")
-    _add(main, "show_all_logs", bool, (), "show what TensorFlow's libraries say, too")
-    _add(main, "verbosity", int, (), "-1: warnings, 0: and notes, 1: and where errors happened")
+    for option in COMMON:
+        _add(main, option.name, option.kind, option.choices, option.help)
     with shown_only():
         base = command.base(own or {option.name: option.default for option in command.own})
     group = None
@@ -138,7 +143,7 @@ def program_parser():
 def unknown(command, words):
     """Returns the error message for unrecognised arguments."""
     name = words[0].partition("=")[0].lstrip("-")
-    known = {*kinds(command), "config_file", "print_config", "show_all_logs", "verbosity"}
+    known = {*kinds(command), *(option.name for option in COMMON)}
     if not words[0].startswith("-"):
         return f"expected only options, got {words[0]!r}."
     return f"there is no option --{name}.{nearest(name, known)}"

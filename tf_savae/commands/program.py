@@ -8,8 +8,16 @@ import sys
 from absl import flags, logging
 
 from tf_savae.commands.catalogue import COMMANDS
+from tf_savae.commands.command_line import errors_in_one_line
 from tf_savae.commands.config_file import nearest, read_options
-from tf_savae.commands.parser import command_parser, kinds, normal, program_parser, unknown
+from tf_savae.commands.parser import (
+    COMMON,
+    command_parser,
+    kinds,
+    normal,
+    program_parser,
+    unknown,
+)
 from tf_savae.commands.quiet_start import start_tensorflow
 from tf_savae.training.config import shown_only
 
@@ -67,7 +75,7 @@ def _run(command, words):
     if rest:
         parser.error(unknown(command, rest))
     given = vars(given)
-    common = {name: given.pop(name, default) for name, default in _COMMON.items()}
+    common = {option.name: given.pop(option.name, option.default) for option in COMMON}
     try:
         if common["config_file"]:
             given = {**read_options(common["config_file"], kinds(command)), **given}
@@ -81,9 +89,6 @@ def _run(command, words):
     except ValueError as error:
         sys.exit(f"tf-savae {command.name}: {error}")
     _work(command, given, own, common)
-
-
-_COMMON = {"config_file": None, "print_config": False, "show_all_logs": False, "verbosity": 0}
 
 
 def _check_own(command, own, only_shown):
@@ -104,13 +109,10 @@ def _work(command, settings, own, common):
     logging.use_absl_handler()
     logging.set_verbosity(common["verbosity"])
     start_tensorflow(common["show_all_logs"])
-    try:
+    with errors_in_one_line(command, f"tf-savae {command.name}"):
         config = command.made(settings, own)
         if common["print_config"]:
             given = {name: value for name, value in own.items() if value is not None}
             print(json.dumps({**given, **dataclasses.asdict(config)}, indent=2))
             return
         command.work(config, own)
-    except command.errors as error:
-        logging.debug("where it happened", exc_info=True)
-        sys.exit(f"tf-savae {command.name}: {error}")

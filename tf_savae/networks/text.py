@@ -230,9 +230,9 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
         projected, targets = prepared
         if not self.latent_size:
             return super().log_prob_samples(prepared, z, seeds, training)
-        count, z = len(seeds), tf.cast(z, self.compute_dtype)
-        projected = merge(projected[:, None] + self.to_gates(z)[None], axis=1)
-        states = self.lstm.run(projected, merge(self.to_hidden(z)))
+        count = len(seeds)
+        projected, hidden = self._condition(projected[:, None], z)
+        states = self.lstm.run(merge(projected, axis=1), merge(hidden))
         if training and self.dropout:
             rows = tf.unstack(unmerge(states, count, axis=1), axis=1)
             pairs = zip(rows, seeds, strict=True)
