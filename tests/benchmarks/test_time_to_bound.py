@@ -22,11 +22,12 @@ def script(monkeypatch):
 
 
 def _curve(*points):
-    return [{"seconds": s, "epoch": 1, "bound": b, "iw_nll": n} for s, b, n in points]
+    names = "seconds", "valid", "bound", "iw_nll"
+    return [{"epoch": 1, **dict(zip(names, point, strict=True))} for point in points]
 
 
-def test_a_curve_is_read_at_its_lowest_bound_until_then(script):
-    curve = _curve((1.0, 9.0, 8.5), (2.0, 9.5, 8.0), (4.0, 7.0, 6.0))
+def test_a_curve_is_read_at_its_lowest_validation_bound_until_then(script):
+    curve = _curve((1.0, 8.0, 9.0, 8.5), (2.0, 8.5, 7.5, 8.0), (4.0, 6.0, 7.0, 6.0))
     assert script.best_at(curve, [0.5, 1.5, 3.0, 9.0], "bound").tolist() == [9.0, 9.0, 9.0, 7.0]
     assert script.best_at(curve, [0.5, 1.5, 3.0, 9.0], "iw_nll").tolist() == [8.5, 8.5, 8.5, 6.0]
 
@@ -40,7 +41,7 @@ def test_finished_jobs_are_not_run_again(script, tmp_path, monkeypatch):
         ran.append((data, seed, job))
         if len(ran) == 2:
             raise KeyboardInterrupt
-        return _curve((budget, 1.0, 1.0))
+        return _curve((budget, 1.0, 1.0, 1.0))
 
     monkeypatch.setattr(script, "curve_of", curve_of)
     output, image = tmp_path / "out.jsonl", tmp_path / "out.png"
