@@ -51,6 +51,7 @@ E2E = (
     "presets",
     "probability/test_user_distributions.py",
     "project/test_api_reference.py",
+    "project/test_site.py",
     "project/test_tutorials.py",
     "robustness",
     "serving",
@@ -67,11 +68,11 @@ E2E = (
 
 @pytest.hookimpl(tryfirst=True)  # Before -m is looked at.
 def pytest_collection_modifyitems(items):
-    """Marks as e2e the tests of `E2E`, slow ones, and those that compile with XLA."""
+    """Marks as e2e the tests of `E2E`, slow ones, and those that compile with XLA, by their names."""
     for item in items:
         place = Path(item.path).relative_to(PROJECT / "tests").as_posix()
         chosen = getattr(item, "callspec", None)
-        compiled = chosen and (chosen.params.get("jit_compile") is True or "xla" in chosen.id)
+        compiled = "xla" in item.name or (chosen and chosen.params.get("jit_compile") is True)
         if place.startswith(E2E) or item.get_closest_marker("slow") or compiled:
             item.add_marker("e2e")
 
