@@ -68,7 +68,7 @@ E2E = (
 
 @pytest.hookimpl(tryfirst=True)  # Before -m is looked at.
 def pytest_collection_modifyitems(items):
-    """Marks as e2e the tests of `E2E`, slow ones, and those that compile with XLA, by their names."""
+    """Marks as e2e the tests of `E2E`, slow ones, and those that say xla or jit_compile=True."""
     for item in items:
         place = Path(item.path).relative_to(PROJECT / "tests").as_posix()
         chosen = getattr(item, "callspec", None)
