@@ -240,14 +240,16 @@ def test_settings_of_the_optimizer_follow():
 )
 def test_parts_are_fixed(name, value):
     model = dense_model()
-    with pytest.raises(ValueError, match=f"{name}: fixed once a SemiAmortizedVAE is made"):
+    with pytest.raises(
+        ValueError, match=f"{name}: cannot be changed after the SemiAmortizedVAE is created"
+    ):
         setattr(model, name, value)
     setattr(model, name, getattr(model, name))
 
 
 def test_arguments_that_weights_follow_from_are_fixed():
     model = text_model()
-    with pytest.raises(ValueError, match="units: fixed once a TextDecoder is made, since .*got 9"):
+    with pytest.raises(ValueError, match="units: cannot be changed after the TextDecoder is created, got 9"):
         model.decoder.units = 9
     with pytest.raises(ValueError, match="latent_size: fixed once a StandardNormalPrior is made"):
         model.prior.latent_size = 3
@@ -285,7 +287,7 @@ def test_a_bad_value_is_refused_when_it_is_assigned(owner, name, value, message)
         ({"adjoint": "truncated"}, "truncate: expected an integer >= 0, got None"),
         ({"adjoint": "truncated", "truncate": 9}, "truncate: expected at most steps=3, got 9"),
         ({"adjoint": "stop"}, 'refinement: adjoint="stop" lets no gradient reach'),
-        ({"keep": "states"}, 'keep: is for adjoint "exact" or "truncated" with hvp'),
+        ({"keep": "states"}, 'keep: requires adjoint "exact" or "truncated" with hvp'),
         ({"adjoint": "unrolled", "adjoint_clip_norm": 1.0}, "adjoint_clip_norm: "),
     ],
 )

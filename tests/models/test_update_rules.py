@@ -102,7 +102,7 @@ def test_step_sizes_of_a_rule_are_saved(size, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded.infer(data()).mean(), model.infer(data()).mean(), rtol=1e-6)
     model = compiled(_model(svi.Momentum((tf.constant([0.1, 0.2]), 0.1))), data())
-    with pytest.raises(ValueError, match="step_size: expected numbers in a rule that is saved"):
+    with pytest.raises(ValueError, match="step_size: expected numbers in a rule to be saved"):
         model.save(tmp_path / "other.keras")
 
 
@@ -128,7 +128,7 @@ def test_a_rule_of_another_latent_size_is_named():
         latent_size=3,
         refinement=tf_savae.SemiAmortizedRefinement(3, update=rule),
     )
-    with pytest.raises(ValueError, match="LearnedSteps cannot step on parameters of shapes"):
+    with pytest.raises(ValueError, match="LearnedSteps does not support parameters of shapes"):
         other.infer(data())
 
 
