@@ -89,6 +89,6 @@ def test_names_of_images():
 )
 def test_other_names_are_refused(read, source, known):
     with pytest.raises(
-        ValueError, match=f"^{source}: expected {known} with the package, or .*:PART"
+        ValueError, match=f"^{source}: expected {known} included in the package, or .*:PART"
     ):
         read(source)

@@ -249,11 +249,17 @@ def test_parts_are_fixed(name, value):
 
 def test_arguments_that_weights_follow_from_are_fixed():
     model = text_model()
-    with pytest.raises(ValueError, match="units: cannot be changed after the TextDecoder is created, got 9"):
+    with pytest.raises(
+        ValueError, match="units: cannot be changed after the TextDecoder is created, got 9"
+    ):
         model.decoder.units = 9
-    with pytest.raises(ValueError, match="latent_size: fixed once a StandardNormalPrior is made"):
+    with pytest.raises(
+        ValueError, match="latent_size: cannot be changed after the StandardNormalPrior is created"
+    ):
         model.prior.latent_size = 3
-    with pytest.raises(ValueError, match="likelihood: fixed once a DistributionDecoder is made"):
+    with pytest.raises(
+        ValueError, match="likelihood: cannot be changed after the DistributionDecoder is created"
+    ):
         dense_decoder().likelihood = "bernoulli"
     with pytest.raises(ValueError, match="learn_step_size: fixed once a SemiAmortizedRefinement"):
         model.refinement.learn_step_size = True

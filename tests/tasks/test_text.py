@@ -293,7 +293,7 @@ def test_a_damaged_checkpoint_is_named(texts, tmp_path):
         ({"batch_size": 0}, "batch_size: expected an integer >= 1"),
         ({"dropout": 1.0}, r"dropout: expected a number in \[0, 1\)"),
         ({"learning_rate": math.nan}, "learning_rate: expected a finite number"),
-        ({"vocabulary_size": 4}, "max_size counts the 4 special tokens"),
+        ({"vocabulary_size": 4}, "max_size: expected at least 5, including the 4 special tokens"),
         ({"truncate": 1}, "truncate: expected 0 but with adjoint='truncated'"),
         ({"svi_schedule": "0:0,5"}, "svi_schedule: expected EPOCH:K pairs"),
         ({"svi_schedule": "0:0,2:-1"}, "and each K >= 0, such as 0:0,10:5; got '0:0,2:-1'"),
