@@ -116,7 +116,7 @@ def test_shuffled_buckets_come_mixed():
         ((2, ()), {}, r"boundaries: expected ascending bucket lengths >= 1, got \(\)"),
         ((2, (9, 9)), {}, r"got \(9, 9\)"),
         ((2, (0, 9)), {}, r"got \(0, 9\)"),
-        ((2, (4, 6)), {}, r"2 sequences are longer \(up to 9 tokens.* last bucket length 6: raise"),
+        ((2, (4, 6)), {}, r"2 sequences are longer \(up to 9 tokens.* last bucket length 6. Raise"),
         ((2, (4, 6)), {}, "or read the text with max_words=4"),
         ((2, (9,)), {"seed": -1}, "seed, epoch: expected integers >= 0, got seed=-1, epoch=0"),
         ((2, (9,)), {"epoch": -1}, "seed, epoch: expected integers >= 0, got seed=0, epoch=-1"),

@@ -146,7 +146,7 @@ BAD = np.full([2, 4, 4], np.nan)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"images": BAD}, "expected finite numbers, got 32 NaN or infinite pixels of 32"),
+        ({"images": BAD}, "expected finite numbers, got 32 NaN or infinite pixels out of 32"),
         ({"images": grey(2).astype("i4") - 300}, "expected pixels from 0 to 1 or from 0 to 255"),
         ({"images": grey(2) * 2.0 + 1}, "expected pixels from 0 to 1 or from 0 to 255, got"),
         ({"images": grey(2) % 17}, "got a maximum of 16, which suggests another range"),
@@ -159,7 +159,7 @@ BAD = np.full([2, 4, 4], np.nan)
         ({"images": np.zeros([2, 4, 4, 3])}, r"one-channel images .*got shape \[2, 4, 4, 3\]"),
         ({"images": np.zeros([2, 15])}, r"rows of square images, got shape \[2, 15\]"),
         ({"train": grey(2), "test": grey(2, 5)}, "splits with one image size"),
-        ({"a": grey(2), "b": grey(2)}, r"found a \[2, 4, 4\], b \[2, 4, 4\]; select one"),
+        ({"a": grey(2), "b": grey(2)}, r"got a \[2, 4, 4\], b \[2, 4, 4\]; select one"),
         ({"names": np.array(["a"])}, "expected fields train and test, or one array"),
     ],
 )
@@ -207,7 +207,7 @@ def _damaged(folder):
         ("bad.amat", "expected rows of 0 and 1 separated by spaces, got 'x'"),
         (
             "grey.amat",
-            "grey.amat: expected rows of 0 and 1 .*, got '128' .* Save greyscale images as",
+            "grey.amat: expected rows of 0 and 1 .*, got '128'. Save greyscale images as",
         ),
         ("long.amat", "expected rows of 0 and 1 separated by spaces, got '010'"),
         ("ragged.amat", "expected rows of equal length, got 5 numbers in 2 lines"),
@@ -215,7 +215,7 @@ def _damaged(folder):
         ("empty", "expected .png or .jpg images in this folder or its subfolders"),
         ("half", "but test, valid are missing"),
         ("pictures", "a.png is not a complete, valid .png image"),
-        ("whole.npz@labels", r"no field 'labels': it has images \[50, 20, 20\]"),
+        ("whole.npz@labels", r"expected a field 'labels', got the fields images \[50, 20, 20\]"),
     ],
 )
 def test_damaged_files(tmp_path, name, message):

@@ -71,7 +71,7 @@ def test_a_file_whose_name_has_an_at_sign(tmp_path):
         ("a.jsonl", '{"text": 3}\n', "", "expected text in column 'text', got int in line 1"),
         ("a.jsonl", '{"a": "b", "c": "d"}\n', "", "expected a column 'text', got the columns a, c"),
         ("a.jsonl", "", "", "is empty: expected at least one line of text"),
-        ("a.csv", "PAR1\x00\x00", "", "holds a Parquet table"),
+        ("a.csv", "PAR1\x00\x00", "", "contains a Parquet table"),
     ],
 )
 def test_what_is_no_such_table(tmp_path, name, content, column, message):

@@ -143,7 +143,10 @@ def test_it_becomes_a_corpus_like_any_file(data_dir):
         ("tiny_savae_documents/none", "TFDS has no dataset 'tiny_savae_documents/none'"),
         ("tiny_savae_documents:9.9.9:test", "TFDS has no dataset 'tiny_savae_documents:9.9.9'"),
         ("tiny_savae_documents:valid", "split 'valid', could not be prepared .*check the split"),
-        ("tiny_savae_documents@number", "no text feature 'number': it has pair/de, pair/en, te"),
+        (
+            "tiny_savae_documents@number",
+            "no text feature 'number': its text features are pair/de, pair/en, te",
+        ),
         (
             "tiny_savae_numbers",
             "'tiny_savae_numbers' has no text feature: its features are .*number",

@@ -339,7 +339,10 @@ def test_a_layer_in_another_model_refuses_what_that_model_would_not_see():
     layer.steps = 1
     model.compile("sgd", "mse")
     model.fit(data(), np.zeros([4, 2], "float32"), verbose=0)
-    with pytest.raises(ValueError, match="steps: this layer is part of a compiled step .*; got 5"):
+    with pytest.raises(
+        ValueError,
+        match="steps: cannot be changed once this layer is part of a compiled step .*; got 5",
+    ):
         layer.steps = 5
     assert layer.steps == 1
 
@@ -347,6 +350,6 @@ def test_a_layer_in_another_model_refuses_what_that_model_would_not_see():
 def test_learned_step_sizes_are_weights():
     model = compiled(dense_model(learn_step_size=True), data())
     with pytest.raises(
-        ValueError, match="step_size: learned, in the weight log_step_size; got 0.3"
+        ValueError, match="step_size: is learned as the weight log_step_size; got 0.3"
     ):
         model.refinement.step_size = 0.3

@@ -252,8 +252,8 @@ def test_a_layer_shows_the_settings_of_its_object():
     shown = layer.hvp, layer.keep, layer.truncate, layer.adjoint_clip_norm
     assert shown == (REVERSE, "auto", 2, 3.0)
     message = (
-        "truncate: the adjoint, Truncated(depth=2, hvp='reverse_over_reverse', residuals="
-        "'auto', clip_norm=3.0, budget=None), owns its settings; got 1. Assign another object to "
+        "truncate: the adjoint Truncated(depth=2, hvp='reverse_over_reverse', residuals="
+        "'auto', clip_norm=3.0, budget=None) has its own settings; got 1. Assign another object to "
         "adjoint instead."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):

@@ -56,7 +56,7 @@ BAD_OPTIONS = [
     (
         dict(early_stopping=0.1),
         ValueError,
-        "early_stopping: .*since early stopping is for inference",
+        'early_stopping: expected adjoint="stop", since early stopping is for inference',
     ),
     (dict(adjoint="stop", early_stopping=-1), ValueError, "early_stopping: expected a finite"),
     (dict(seed=None), ValueError, "seed: expected an int or an int tensor of shape [2], got None"),

@@ -74,7 +74,7 @@ def test_one_line_says_what_was_chosen(monkeypatch, caplog):
         _chosen(svi_models.dense(), 2**30, monkeypatch)
         _chosen(svi_models.dense(), 2**30, monkeypatch, budget=1000)
     assert [record.getMessage() for record in caplog.records] == [
-        "keep='auto' chose all: all 4 x 816 bytes, within half of what is free, 512.0 MiB",
+        "keep='auto' chose all: all 4 x 816 bytes, within half of the free memory, 512.0 MiB",
         "keep='auto' chose none: all 4 x 816 bytes, not within the budget, 1000 bytes",
     ]
 
