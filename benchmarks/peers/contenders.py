@@ -1,6 +1,9 @@
-"""Who takes part: "framework:method", and which of them are exact."""
+"""Who takes part: "framework:method", and which of them are exact.
 
-__all__ = ["contenders_for", "is_exact", "make", "split"]
+"before:METHOD" is "ours:METHOD" of another checkout, see `contest.py --before`.
+"""
+
+__all__ = ["contenders_for", "in_its_checkout", "is_exact", "make", "split"]
 
 _TRAIN = (
     "ours:exact_auto",
@@ -20,6 +23,7 @@ _TRAIN = (
     "torch:fd_central",
 )
 _FRAMEWORKS = ("ours", "jax", "torch")
+_BEFORE = "before"
 
 
 def contenders_for(kind, steps, model):
@@ -52,12 +56,22 @@ def split(contender):
     ('jax', 'scan')
     """
     framework, _, method = contender.partition(":")
-    if framework not in _FRAMEWORKS or not method:
+    if framework not in (*_FRAMEWORKS, _BEFORE) or not method:
         raise ValueError(
             f"contender: expected FRAMEWORK:METHOD with one of {', '.join(_FRAMEWORKS)}, got "
             f"{contender!r}."
         )
     return framework, method
+
+
+def in_its_checkout(contender, checkout):
+    """(name in its own checkout, that checkout or None for this one).
+
+    >>> in_its_checkout("before:exact_all", "/old"), in_its_checkout("jax:scan", "/old")
+    (('ours:exact_all', '/old'), ('jax:scan', None))
+    """
+    framework, method = split(contender)
+    return (f"ours:{method}", checkout) if framework == _BEFORE else (contender, None)
 
 
 def make(contender, case, steps, data, dtype="float32"):

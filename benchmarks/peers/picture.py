@@ -5,7 +5,7 @@ from peers.results import event_of, title
 
 __all__ = ["draw"]
 
-_COLOURS = {"ours": "#c03a2b", "jax": "#2b6cc0", "torch": "#8a8a8a"}
+_COLOURS = {"ours": "#c03a2b", "jax": "#2b6cc0", "torch": "#8a8a8a", "before": "#e3a79f"}
 
 
 def draw(rows, path):
