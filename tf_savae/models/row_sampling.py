@@ -12,7 +12,7 @@ from tf_savae.core import batch_shard
 from tf_savae.models.jit import xla_for_decoding
 from tf_savae.models.trace_cache import FollowsSettings
 from tf_savae.probability import Family
-from tf_savae.samplers.row_seeds import map_rows, row_seeds
+from tf_savae.samplers.per_row import map_rows, row_seeds
 
 __all__ = [
     "SamplingOverride",
