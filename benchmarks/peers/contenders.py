@@ -3,7 +3,7 @@
 "before:METHOD" is "ours:METHOD" of another checkout, see `contest.py --before`.
 """
 
-__all__ = ["contenders_for", "in_its_checkout", "is_exact", "make", "split"]
+__all__ = ["contenders_for", "in_its_checkout", "in_words", "is_exact", "make", "split"]
 
 _TRAIN = (
     "ours:exact_auto",
@@ -24,6 +24,37 @@ _TRAIN = (
 )
 _FRAMEWORKS = ("ours", "jax", "torch")
 _BEFORE = "before"
+
+
+_NAMES = {"ours": "tf_savae", "before": "tf_savae, before", "jax": "JAX", "torch": "PyTorch"}
+_METHODS = {
+    "vae": "",
+    "infer": "",
+    "exact_auto": "default",
+    "exact_forward": "nothing kept",
+    "exact_states": "states kept",
+    "exact_all": "all kept",
+    "exact_reverse": "reverse over reverse",
+    "exact": "algorithm 1",
+    "by_hand": "algorithm 1",
+    "by_hand_reverse": "algorithm 1, reverse over reverse",
+    "scan": "through the scan",
+    "checkpoint": "through the scan, checkpoints",
+    "unrolled": "unrolled",
+    "fd": "finite differences of 2018",
+    "fd_wide": "wide finite differences",
+    "fd_central": "central finite differences",
+}
+
+
+def in_words(contender):
+    """The name that readers of a picture see.
+
+    >>> in_words("ours:exact_auto"), in_words("torch:vae")
+    ('tf_savae, default', 'PyTorch')
+    """
+    framework, method = split(contender)
+    return ", ".join(filter(None, (_NAMES[framework], _METHODS[method])))
 
 
 def contenders_for(kind, steps, model):

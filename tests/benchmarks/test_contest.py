@@ -112,7 +112,7 @@ def test_results_are_read_back_and_shown(rows, tmp_path):
     assert back["machine"]["tensorflow"] and back["machine"]["threads"] == 1
     assert [p.name for p in path.parent.iterdir()] == ["contest.json"]
     text = results.table([{**row, "counted_seconds": 0.25} for row in rows])
-    assert "### tiny_oracle, step, K = 3" in text
+    assert "### tiny_oracle, training step, K = 3" in text
     assert "| ours:x | eager | 600.00 | 500.00 to 700.00 | 1.00 | 2.40 |" in text
     assert "best exact peer jax:by_hand takes 1.00 times" in text
     assert "| jax:scan | disagrees: weight by 2.0e-04 |" in text
