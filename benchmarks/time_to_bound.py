@@ -194,12 +194,16 @@ def parsed(arguments):
     parser.add_argument("--data", default="", help=f"data sets, of {', '.join(TITLES)}")
     parser.add_argument("--seeds", default="0", help="seeds, separated by commas")
     parser.add_argument("--budget", type=float, default=120.0, help="CPU seconds of a job")
+    parser.add_argument("--jobs", default=";".join(JOBS), help="which of JOBS, separated by ;")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="gets one line a job")
     parser.add_argument("--image", type=Path, help="draws the output's jobs")
     flags = parser.parse_args(arguments)
     unknown = set(filter(None, flags.data.split(","))) - set(TITLES)
     if unknown:
         parser.error(f"--data: expected some of {', '.join(TITLES)}, got {sorted(unknown)}.")
+    flags.jobs = [job.strip() for job in flags.jobs.split(";")]
+    if unknown := set(flags.jobs) - set(JOBS):
+        parser.error(f"--jobs: expected some of {'; '.join(JOBS)}, got {sorted(unknown)}.")
     return flags
 
 
@@ -208,7 +212,7 @@ def main(arguments=None):
     done = read(flags.output)
     for data in filter(None, flags.data.split(",")):
         for seed in map(int, flags.seeds.split(",")):
-            for job in JOBS:
+            for job in flags.jobs:
                 key = {"data": data, "seed": seed, "job": job, "budget": flags.budget}
                 peer = job.startswith("torch ")
                 if (peer and data not in DENSE) or any(key.items() <= d.items() for d in done):
