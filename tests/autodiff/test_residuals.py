@@ -181,10 +181,10 @@ def test_a_layer_remembers_what_it_keeps():
     ("options", "message"),
     [
         (dict(keep="everything"), "keep: expected one of None, auto, states, all"),
-        (dict(keep="all", adjoint="unrolled"), 'keep: is for adjoint "exact"'),
-        (dict(keep="all", adjoint="stop"), 'keep: is for adjoint "exact"'),
-        (dict(keep="states", hvp="reverse_over_reverse"), 'keep: is for adjoint "exact"'),
-        (dict(keep="states"), "expected a decoder with operations that keep something"),
+        (dict(keep="all", adjoint="unrolled"), 'keep: requires adjoint "exact"'),
+        (dict(keep="all", adjoint="stop"), 'keep: requires adjoint "exact"'),
+        (dict(keep="states", hvp="reverse_over_reverse"), 'keep: requires adjoint "exact"'),
+        (dict(keep="states"), "expected a decoder with operations that store residuals"),
     ],
     ids=str,
 )

@@ -61,13 +61,13 @@ class Adjoint:
         """Raises ValueError for what `refine` can do only where no gradient crosses."""
         if tf.is_tensor(steps):
             raise ValueError(
-                'steps: a tensor is possible only with adjoint="stop" and return_trace=False; pass '
-                "a Python int."
+                'steps: a tensor is supported only with adjoint="stop" and return_trace=False. '
+                "Pass a Python int."
             )
         if early_stopping is not None:
             raise ValueError(
-                "early_stopping: is for inference, where no gradient crosses the refinement; "
-                f'expected adjoint="stop", got {self!r}.'
+                'early_stopping: expected adjoint="stop", since early stopping is for inference, '
+                f"without gradients through refinement; got {self!r}."
             )
 
     def for_steps(self, steps: int) -> Self:
@@ -151,8 +151,8 @@ class TakesProducts(Adjoint):
 def refuse_residuals(name, got):
     """Raises ValueError: only exact products can use what steps keep."""
     raise ValueError(
-        f'{name}: is for adjoint "exact" or "truncated" with hvp "forward_over_reverse", or "all" '
-        f'with "reverse_over_reverse"; got {got}. Change that, or leave it "auto".'
+        f'{name}: requires adjoint "exact" or "truncated" with hvp="forward_over_reverse", or '
+        f'"all" with hvp="reverse_over_reverse"; got {got}. Change these, or use "auto".'
     )
 
 

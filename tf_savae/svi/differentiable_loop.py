@@ -89,11 +89,11 @@ def _without_variables(refined, *inputs):
         if "function uses variables" not in str(error):
             raise
         raise ValueError(
-            "negative_elbo: reads a trainable tf.Variable that is not in theta, whose gradient "
-            "through the refinement would be lost; expected a pure function of (parameters, theta, "
-            "seed). Pass the variable's value in theta, and use what negative_elbo receives. (An "
-            "update rule may read variables that are attributes of its own, or weights of its "
-            "layer, and no others.)"
+            "negative_elbo: expected a pure function of (parameters, theta, seed), got one that "
+            "reads a trainable tf.Variable outside theta, whose gradient through refinement would "
+            "be lost. Pass the variable's value in theta and use the theta that negative_elbo "
+            "receives. (An update rule may read only variables that are its own attributes or "
+            "weights of its layer.)"
         ) from error
 
 
