@@ -242,7 +242,9 @@ def test_what_does_not_fit_a_run_on_text(text, tmp_path):
             "top_k": 3,
         },
         "beam_size: means something with decoding=beam only": {"beam_size": 3},
-        "a run on text makes text, got the image": {"output": str(tmp_path / "a.png")},
+        "expected a text file for a run on text, got the image": {
+            "output": str(tmp_path / "a.png")
+        },
         "in a folder that can be written": {"output": str(tmp_path / "no" / "a.txt")},
         "up to the 4 lines with words of": {"mode": "traverse", "file": file, "rows": "5"},
         "dimensions: expected one or more of 0 to 1, got": {"mode": "traverse", "dimensions": "2"},
@@ -262,7 +264,7 @@ def test_what_does_not_fit_a_run_on_images(pictures, tmp_path):
     np.savez(tmp_path / "large.npz", images=np.zeros([3, 7, 7]))
     large = {"mode": "reconstruct", "file": str(tmp_path / "large.npz")}
     cases = {
-        "a run on images expects a .png to write, got None": {},
+        "expected a .png file for a run on images, got None": {},
         "top_k: for text; this run is one of images": {"top_k": 3, **output},
         r"trained on images of shape \[4, 5, 1\], and those of": {**large, **output},
         "up to the 6 images of": {"mode": "traverse", "file": file, "rows": "7", **output},

@@ -62,7 +62,7 @@ def _defaults(capsys, *words):
 def test_help_shows_the_values_of_the_chosen_configuration(capsys, tmp_path):
     small, out = _defaults(capsys, "train-text")
     assert (small["batch_size"], small["units"], small["epochs"]) == ("32", "64", "7")
-    assert "examples per step (B)" in out and "\nRefinement:\n" in out and "\nTraining:\n" in out
+    assert "batch size (B)" in out and "\nRefinement:\n" in out and "\nTraining:\n" in out
     tiny, _ = _defaults(capsys, "train-text", "--config=tiny")
     assert (tiny["batch_size"], tiny["units"], tiny["epochs"]) == ("8", "8", "2")
     assert _defaults(capsys, "train-oracle", "--quick")[0]["units"] == "16"

@@ -86,7 +86,7 @@ def test_rows_joined_are_rows_apart(exported):
 def test_their_settings_are_documented(exported):
     """That they answer what the full signatures do is tested with the C program."""
     documented = json.loads((exported[2] / "assets.extra" / "signatures.json").read_text("utf-8"))
-    assert documented["of examples alone"] == SETTINGS
+    assert documented["fixed settings"] == SETTINGS
     assert "K = 5, S = 7, seed = 3" in documented["signatures"]["score"]["about"]
 
 
@@ -130,7 +130,7 @@ def test_the_encoder_in_tf_lite(kind, tmp_path):
     assert got.keys() == {"mean", "log_variance"}
     for name, value in zip(("mean", "log_variance"), wanted, strict=True):
         np.testing.assert_allclose(got[name], value, rtol=1e-5, atol=1e-5)
-    with pytest.raises(ValueError, match="^path: .*encoder.tflite exists, and is not overwritten"):
+    with pytest.raises(ValueError, match="^path: .*encoder.tflite exists and is not overwritten"):
         export_lite(model, file, **length)
     wrong = {} if length else {"length": 3}
     with pytest.raises(ValueError, match="^length: expected "):
