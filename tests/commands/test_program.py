@@ -93,7 +93,7 @@ def test_every_option_is_in_a_group_and_says_what_it_is(name):
         (["train-text"], 1, "workdir: expected a value, got none. Give --workdir."),
         (["train-text", "--workdir={0}", "--epochs=0"], 1, "epochs: expected an integer >= 1"),
         (["train-oracle", "--seeds=0"], 1, "seeds: expected an integer >= 1, got 0."),
-        (["generate", "--workdir={0}", "--path=linear"], 1, "path: means something with mode="),
+        (["generate", "--workdir={0}", "--path=linear"], 1, "path: requires mode="),
         (["evaluate", "--workdir={0}", "--config_file=a.ini"], 1, "a .json or .toml file, got a."),
     ],
 )
