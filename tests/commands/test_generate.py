@@ -219,7 +219,7 @@ def test_where_images_stand_in_a_grid():
         ({"seed": -1}, "seed: expected an integer >= 0"),
         ({"top_p": 0.0}, r"top_p: expected a number in \(0, 1\]"),
         ({"temperature": -1.0}, "temperature: expected a finite number >= 0"),
-        ({"mode": "reconstruct"}, "file: mode=reconstruct expects data"),
+        ({"mode": "reconstruct"}, "file: expected text or images with mode=reconstruct"),
         ({"file": "a.txt"}, "file: expected none with mode=sample"),
         ({"steps": 3}, "steps: requires mode=reconstruct or interpolate or traverse"),
         ({"mode": "traverse", "rows": "1"}, "file: expected a --file for rows and steps"),
@@ -271,7 +271,7 @@ def test_what_does_not_fit_a_run_on_images(pictures, tmp_path):
     cases = {
         "expected a .png file for a run on images, got None": {},
         "top_k: for text only, got a run on images": {"top_k": 3, **output},
-        r"trained on images of shape \[4, 5, 1\], and those of": {**large, **output},
+        r"trained on images of shape \[4, 5, 1\], but those of": {**large, **output},
         "up to the 6 images of": {"mode": "traverse", "file": file, "rows": "7", **output},
     }
     for message, settings in cases.items():

@@ -104,9 +104,9 @@ def test_bad_settings(tmp_path):
     limits = Limits(steps=20, samples=50)
     for settings, message in (
         ({"steps": -1}, "^steps: expected an integer >= 0, got -1.$"),
-        ({"steps": 21}, "^steps: expected at most 20, as limits.steps says, got 21. Raise the lim"),
+        ({"steps": 21}, "^steps: expected at most limits.steps=20, got 21. Raise the lim"),
         ({"samples": 0}, "^samples: expected an integer >= 1, got 0.$"),
-        ({"samples": 51}, "^samples: expected at most 50, as limits.samples says, got 51."),
+        ({"samples": 51}, "^samples: expected at most limits.samples=50, got 51."),
         ({"seed": 2**31}, r"^seed: expected an integer below 2\*\*31, got 2147483648.$"),
         ({"seed": 0.5}, "^seed: expected an integer >= 0, got 0.5.$"),
     ):

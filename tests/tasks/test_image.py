@@ -209,7 +209,7 @@ def test_another_number_of_replicas_is_refused_once_a_run_has_trained(
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "ckpt-1.json").write_text("{}")
     before = text_runs.contents(tmp_path)
-    with pytest.raises(ValueError, match="has trained on 2 replicas, and now there are 4. Expect"):
+    with pytest.raises(ValueError, match="was trained on 2 replicas, and now there are 4. Expect"):
         _go_on(monkeypatch, images, tmp_path, 4)
     assert text_runs.contents(tmp_path) == before
     with pytest.raises(_Built):
