@@ -7,7 +7,7 @@ import sys
 import pytest
 from absl import logging as absl_logging
 
-from tf_savae.core import stages
+from tf_savae.core.progress import heartbeat, stages
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ class Clock:
 def test_a_silent_program_says_what_it_does(lines, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(stages.time, "monotonic", clock)
-    with stages.Heartbeat(clock) as heart, stages.stage("Training", announced=False):
+    with heartbeat.Heartbeat(clock) as heart, stages.stage("Training", announced=False):
         with stages.stage("Compiling the training step (K = 5)"):
             clock.now += 7.0
             heart.beat()  # Not yet.
@@ -61,7 +61,7 @@ def test_a_silent_program_says_what_it_does(lines, monkeypatch):
 
 def test_a_line_does_not_go_into_a_progress_bar(lines, capsys):
     clock = Clock()
-    with stages.Heartbeat(clock) as heart:
+    with heartbeat.Heartbeat(clock) as heart:
         sys.stdout.write("3/9 -----")
         clock.now += 8.0
         heart.beat()
@@ -73,7 +73,7 @@ def test_a_line_does_not_go_into_a_progress_bar(lines, capsys):
 
 def test_streams_are_what_they_were():
     kept = sys.stdout, sys.stderr
-    with pytest.raises(ValueError, match="own"), stages.Heartbeat():
+    with pytest.raises(ValueError, match="own"), heartbeat.Heartbeat():
         assert sys.stdout is not kept[0] and sys.stdout.isatty() == kept[0].isatty()
         raise ValueError("its own")
     assert (sys.stdout, sys.stderr) == kept

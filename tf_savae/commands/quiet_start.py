@@ -9,7 +9,8 @@ from pathlib import Path
 
 from absl import logging
 
-from tf_savae.core.stages import Heartbeat, stage
+from tf_savae.core.progress.heartbeat import Heartbeat
+from tf_savae.core.progress.stages import stage
 
 __all__ = ["start_tensorflow", "started"]
 

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.core import seeds, stages
+from tf_savae.core import seeds
+from tf_savae.core.progress import stages
 from tf_savae.models.trace_cache import FollowsSettings, compiled_once
 from tf_savae.objectives.lookup import has_latent
 

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.core import seeds, stages, validation
+from tf_savae.core import seeds, validation
+from tf_savae.core.progress import stages
 from tf_savae.core.typing import Nest, Seed, TensorLike
 from tf_savae.models.row_sampling import (
     check_built,

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 import keras
 import tensorflow as tf
 
-from tf_savae.core import private_keras, seeds, stages, validation
+from tf_savae.core import private_keras, seeds, validation
+from tf_savae.core.progress import stages
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.core.typing import Config, Nest, PathLike, TensorLike
 from tf_savae.data.array_batches import batches_of, with_array_batches

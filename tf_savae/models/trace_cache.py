@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_savae.core import private_keras, stages
+from tf_savae.core import private_keras
 from tf_savae.core.function_cache import FunctionCache
+from tf_savae.core.progress import stages
 from tf_savae.core.typing import MixedIn
 
 __all__ = ["FollowInEpochs", "FollowsSettings", "compiled_once", "settings_of"]

@@ -7,7 +7,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tf_savae.core import stages, validation
+from tf_savae.core import validation
+from tf_savae.core.progress import stages
 from tf_savae.core.typing import PathLike
 from tf_savae.data import Vocabulary
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE

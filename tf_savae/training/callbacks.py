@@ -9,7 +9,7 @@ import time
 
 import keras
 
-from tf_savae.core import stages
+from tf_savae.core.progress import stages
 from tf_savae.models import NonFiniteError
 from tf_savae.training.learning_rate import learning_rate_rule
 from tf_savae.training.storage.json_files import write_whole

@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tf_savae.core.stages import stage
+from tf_savae.core.progress.stages import stage
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.training.config import EARLIER, RunConfig

@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 from tf_savae.core.atomic_files import sync_file, sync_folder
-from tf_savae.core.stages import stage
+from tf_savae.core.progress.stages import stage
 from tf_savae.core.typing import PathLike
 from tf_savae.models import NonFiniteError
 from tf_savae.models.build import first_batch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tf_savae import generation
 from tf_savae.commands.generation.config import GenerateConfig
-from tf_savae.core.stages import stage
+from tf_savae.core.progress.stages import stage
 from tf_savae.core.typing import PathLike
 from tf_savae.tasks import load_run
 

@@ -1,7 +1,8 @@
 """Choose the exact adjoint's residuals and Hessian-vector product on the actual shapes."""
 
 from tf_savae.autodiff import residuals
-from tf_savae.core import seeds, stages
+from tf_savae.core import seeds
+from tf_savae.core.progress import stages
 from tf_savae.models import distribution
 from tf_savae.models.refinement.steps_schedule import every
 from tf_savae.svi import choose_residuals, fastest_hvp

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tf_savae.core.stages import stage
+from tf_savae.core.progress.stages import stage
 from tf_savae.core.typing import PathLike
 from tf_savae.data.oracle import draw_oracle_data
 from tf_savae.plots.landscape import save_landscape

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae import svi
-from tf_savae.core import seeds, stages
+from tf_savae.core import seeds
+from tf_savae.core.progress import stages
 from tf_savae.evaluation import importance_weighted_nll
 from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.networks import OracleDecoder, OracleEncoder
