@@ -48,7 +48,7 @@ ROWS, SAMPLES, GROWTH = 500, 100, 1.5
 
 
 def curve_of(data, seed, job, budget):
-    """[{"seconds", "epoch", "valid", "bound", "iw_nll"}]: what a job reaches within `budget` CPU seconds."""
+    """[{"seconds", "epoch", "valid", "bound", "iw_nll"}] of a job within `budget` CPU seconds."""
     import keras
     import refinement_study
     import tensorflow as tf

@@ -155,7 +155,7 @@ def test_an_lstm_alone_keeps_at_all():
         hidden = lstm(theta["inputs"], theta["first"], mean, ZEROS)
         return tf.reduce_sum(hidden[-1] ** 2, axis=1)
 
-    with pytest.raises(ValueError, match='or take "all", with which any decoder keeps'):
+    with pytest.raises(ValueError, match='or "all", which works with any decoder'):
         _gradient(objective, keep="states")
     expected = _gradient(objective, hvp="reverse_over_reverse", keep=None)
     assert svi_reference.relative_error(_gradient(objective, keep="all"), expected) < 1e-12
@@ -169,8 +169,8 @@ def test_an_objective_that_changes_its_mind_is_an_error():
         nll = _words(tf.tanh(theta["features"] + mean), theta)
         return nll + _words(tf.sin(mean), theta) if len(runs) < 3 else nll
 
-    with pytest.raises(RuntimeError, match="did not run in its product"):
+    with pytest.raises(RuntimeError, match="did not run in its Hessian-vector product"):
         _gradient(objective, keep="states")
-    with pytest.raises(RuntimeError, match="runs in the product where the step had"):
+    with pytest.raises(RuntimeError, match="runs in the Hessian-vector product where the step had"):
         with residuals.replaying([{"recurrence": {}}]):
             residuals.replayed("softmax")

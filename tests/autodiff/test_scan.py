@@ -157,9 +157,9 @@ def test_what_the_cell_captures_moves_in_eager_mode_and_is_refused_in_graphs():
 
     got, expected = dual(START, scanned), dual(START, unrolled)
     assert svi_reference.relative_error(got, expected) < 1e-13
-    with pytest.raises(ValueError, match="scan: the cell uses a tensor from outside"):
+    with pytest.raises(ValueError, match="scan: the cell captures a tensor"):
         svi_reference.in_mode(lambda z: dual(z, scanned), "graph")(START)
-    with pytest.raises(ValueError, match="scan: the cell uses a tensor from outside"):
+    with pytest.raises(ValueError, match="scan: the cell captures a tensor"):
         svi_reference.in_mode(still, "graph")(START)
     assert forward_mode.tangents_of([START]) is None
 

@@ -277,7 +277,7 @@ def test_settings_out_of_range_are_named(changes, message):
 def test_the_command_says_it_in_one_line(texts, workdir, tmp_path, monkeypatch):
     flags = [f"--workdir={tmp_path / 'none'}", f"--file={texts / 'test.txt'}"]
     answer = _run_script(monkeypatch, *flags)
-    assert answer.startswith("evaluate.py: workdir ") and "no such folder" in answer
+    assert answer.startswith("evaluate.py: workdir ") and "but it does not exist" in answer
 
 
 # Loading a run.
@@ -305,13 +305,13 @@ def test_a_loaded_run_is_what_was_saved(texts, workdir):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("run.json", None, "found no run.json"),
+        ("run.json", None, "but it has no run.json"),
         ("run.json", b"{", "expected JSON"),
         ("run.json", b'{"configuration": {"seeds": [0]}}', "record of a run with one system"),
         ("vocabulary.txt", None, "no vocabulary file"),
         ("vocabulary.txt", b"words", "not a vocabulary"),
         ("model.keras", None, "has no model yet"),
-        ("model.keras", b"PK", "damaged or other file"),
+        ("model.keras", b"PK", "damaged or different file"),
     ],
 )
 def test_damaged_runs_are_named(workdir, tmp_path, name, content, message):

@@ -60,8 +60,8 @@ def test_a_run_becomes_a_saved_model(workdir, tmp_path, monkeypatch, capsys, cap
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--workdir={empty}"], "found no run.json in it"),
-        (["--workdir={empty}/none"], "there is no such folder"),
+        (["--workdir={empty}"], "but it has no run.json"),
+        (["--workdir={empty}/none"], "but it does not exist"),
         (["--workdir={run}", "--max_steps=0"], "max_steps: expected an integer >= 1, got 0"),
         (["--workdir={run}", "--version=-2"], "version: expected an integer >= 0, got -2"),
         (["--workdir={run}", "--signatures=infer"], "expected some of log_likelihood, generate"),

@@ -47,9 +47,9 @@ def test_thousands_of_distinct_lengths_are_no_trouble():
     ("arguments", "message"),
     [
         (([],), "at least one sequence"),
-        (([0, 3],), "none shorter than 1"),
-        (([3], 0), "must be at least 1, got buckets=0, multiple=4"),
-        (([3], 1, 0), "must be at least 1, got buckets=1, multiple=0"),
+        (([0, 3],), "each of at least 1 token"),
+        (([3], 0), "buckets, multiple: expected integers >= 1, got buckets=0, multiple=4"),
+        (([3], 1, 0), "buckets, multiple: expected integers >= 1, got buckets=1, multiple=0"),
     ],
 )
 def test_bucket_lengths_says_what_is_wrong(arguments, message):
@@ -112,14 +112,14 @@ def test_shuffled_buckets_come_mixed():
 @pytest.mark.parametrize(
     ("arguments", "order", "message"),
     [
-        ((0, (9,)), {}, "batch_size must be at least 1, got 0"),
-        ((2, ()), {}, r"boundaries must be ascending bucket lengths of at least 1, got \(\)"),
+        ((0, (9,)), {}, "batch_size: expected an integer >= 1, got 0"),
+        ((2, ()), {}, r"boundaries: expected ascending bucket lengths >= 1, got \(\)"),
         ((2, (9, 9)), {}, r"got \(9, 9\)"),
         ((2, (0, 9)), {}, r"got \(0, 9\)"),
-        ((2, (4, 6)), {}, r"2 sequences are longer \(up to 9 tokens.* last bucket length 6: raise"),
+        ((2, (4, 6)), {}, r"2 sequences are longer \(up to 9 tokens.* last bucket length 6. Raise"),
         ((2, (4, 6)), {}, "or read the text with max_words=4"),
-        ((2, (9,)), {"seed": -1}, "must not be negative, got seed=-1, epoch=0"),
-        ((2, (9,)), {"epoch": -1}, "must not be negative, got seed=0, epoch=-1"),
+        ((2, (9,)), {"seed": -1}, "seed, epoch: expected integers >= 0, got seed=-1, epoch=0"),
+        ((2, (9,)), {"epoch": -1}, "seed, epoch: expected integers >= 0, got seed=0, epoch=-1"),
     ],
 )
 def test_plan_says_what_is_wrong(arguments, order, message):

@@ -80,15 +80,15 @@ def test_names_of_images():
 @pytest.mark.parametrize(
     ("read", "source", "known"),
     [
-        (data.read_lines, "builtin:sentence", "builtin:sentences, the text that come"),
-        (data.read_lines, "builtin:sentences:validation", "builtin:sentences, the text that come"),
-        (data.read_lines, "builtin:shapes", "builtin:sentences, the text that come"),
-        (data.load_images, "builtin:sentences", "builtin:shapes, the images that come"),
-        (data.load_images, "builtin:shapes:all", "builtin:shapes, the images that come"),
+        (data.read_lines, "builtin:sentence", "builtin:sentences, the text"),
+        (data.read_lines, "builtin:sentences:validation", "builtin:sentences, the text"),
+        (data.read_lines, "builtin:shapes", "builtin:sentences, the text"),
+        (data.load_images, "builtin:sentences", "builtin:shapes, the images"),
+        (data.load_images, "builtin:shapes:all", "builtin:shapes, the images"),
     ],
 )
 def test_other_names_are_refused(read, source, known):
     with pytest.raises(
-        ValueError, match=f"^{source}: expected {known} with the package, or .*:PART"
+        ValueError, match=f"^{source}: expected {known} included in the package, or .*:PART"
     ):
         read(source)

@@ -42,7 +42,7 @@ def test_progressive_jpeg_beside_png(tmp_path):
 def test_colours_are_refused_unless_asked_for(tmp_path, kind):
     path = _save(tmp_path / f"a.{'jpg' if kind == 'JPEG' else 'png'}", COLOURS, kind)
     with pytest.raises(
-        ValueError, match=f"^{path}: expected grey or black-and-white pixels, got co"
+        ValueError, match=f"^{path}: expected greyscale or black-and-white pixels, got co"
     ):
         load_images(tmp_path)
     brightness = _read(path) @ [0.299, 0.587, 0.114]
@@ -82,7 +82,7 @@ def test_binary_images_become_shares_of_ink(tmp_path):
 def test_arrays_in_colour(tmp_path):
     np.save(tmp_path / "a.npy", np.stack([COLOURS] * 2))
     with pytest.raises(
-        ValueError, match=r"got shape \[2, 16, 12, 3\]. Take the brightness .*--to_g"
+        ValueError, match=r"got shape \[2, 16, 12, 3\]. Convert colours to greyscale .*--to_g"
     ):
         load_images(tmp_path / "a.npy")
     grey = load_images(tmp_path / "a.npy", grey=True)["all"].levels
@@ -111,11 +111,14 @@ def _cut():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not a whole, valid .jpg image"),
-        (_cut()[:200], "is not a whole, valid .jpg image"),
-        (_cut()[:-60], "is not a whole, valid .jpg image"),
-        (b"\x89PNG\r\n", "is not a whole, valid .jpg image"),
-        (_cut().replace(b"\xff\xc0", b"\xff\xc9"), "expected a JPEG picture of 8 bits, grey or in"),
+        (b"", "is not a complete, valid .jpg image"),
+        (_cut()[:200], "is not a complete, valid .jpg image"),
+        (_cut()[:-60], "is not a complete, valid .jpg image"),
+        (b"\x89PNG\r\n", "is not a complete, valid .jpg image"),
+        (
+            _cut().replace(b"\xff\xc0", b"\xff\xc9"),
+            "expected an 8-bit JPEG image, greyscale or RGB",
+        ),
     ],
 )
 def test_damaged_jpeg(tmp_path, content, message):

@@ -62,7 +62,7 @@ def test_perplexity_of_nothing(vocabulary):
 
 def test_summary_tells_reading_and_unknown_words(tmp_path, corpus, vocabulary):
     assert corpus.summary() == (
-        "2 lines, 7 words, 3 words (42.86%) <unk>, 1 of them written <pad>, <s> or </s>"
+        "2 lines, 7 words, 3 words (42.86%) <unk>, 1 of them written as <pad>, <s> or </s>"
     )
     path = tmp_path / "a.txt"
     path.write_text("the cat\n\nthe cat\n")
@@ -84,7 +84,10 @@ def test_load_corpus_hands_the_policy_on(tmp_path, vocabulary):
 
 @pytest.mark.parametrize(
     ("lines", "message"),
-    [([], "at least one line, got none"), ("the cat", "must be a sequence of lines, got one")],
+    [
+        ([], "at least one line, got none"),
+        ("the cat", "lines: expected a sequence of lines, got one"),
+    ],
 )
 def test_encode_says_what_is_wrong(vocabulary, lines, message):
     with pytest.raises(ValueError, match=message):

@@ -45,7 +45,7 @@ def test_text_of_parquet_files(datasets, tmp_path):
     datasets.Dataset.from_dict(columns).to_parquet(tmp_path / "a.parquet")
     assert read_lines(f"hf:{tmp_path / 'a.parquet'}@body")[0] == ["a cat", "a dog"]
     with pytest.raises(
-        ValueError, match="expected a column of text to choose by itself, got title, b"
+        ValueError, match="expected a column of text that can be chosen automatically, got title, b"
     ):
         read_lines(f"hf:{tmp_path / 'a.parquet'}")
 
@@ -70,7 +70,9 @@ def test_images_of_a_saved_dataset(datasets, tmp_path):
         "test": grey.tolist(),
     }
     source = saved("colour", colour)
-    with pytest.raises(ValueError, match="expected grey or black-and-white pixels, got colours"):
+    with pytest.raises(
+        ValueError, match="expected greyscale or black-and-white pixels, got colours"
+    ):
         load_images(source)
     assert np.array_equal(load_pictures(f"{source}:test")["all"], colour)
     small = load_images(f"{source}:train", size=1, grey=True)["all"].levels
@@ -81,7 +83,7 @@ def test_images_of_a_saved_dataset(datasets, tmp_path):
 def test_unknown_names(datasets, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        ValueError, match="^hf:no/such: the dataset could not be read .* give a file"
+        ValueError, match="^hf:no/such: the dataset could not be read .* use a file"
     ):
         read_lines("hf:no/such")
 

@@ -146,20 +146,20 @@ BAD = np.full([2, 4, 4], np.nan)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"images": BAD}, "expected finite numbers, got 32 NaN or infinite pixels of 32"),
+        ({"images": BAD}, "expected finite numbers, got 32 NaN or infinite pixels out of 32"),
         ({"images": grey(2).astype("i4") - 300}, "expected pixels from 0 to 1 or from 0 to 255"),
         ({"images": grey(2) * 2.0 + 1}, "expected pixels from 0 to 1 or from 0 to 255, got"),
-        ({"images": grey(2) % 17}, "got none above 16, so that their range is another one"),
+        ({"images": grey(2) % 17}, "got a maximum of 16, which suggests another range"),
         (
             {"images": np.eye(4)[None] * 256 / 255},
-            "got none above 1.00392, so that their range is another",
+            "got a maximum of 1.00392, which suggests another range",
         ),
-        ({"images": np.eye(4)[None] * 100}, "got none above 100, so that their range is another"),
+        ({"images": np.eye(4)[None] * 100}, "got a maximum of 100, which suggests another range"),
         ({"images": np.ones([4, 4, 50])}, r"shape \[4, 4, 50\], which looks like \[H, W, N\]"),
         ({"images": np.zeros([2, 4, 4, 3])}, r"one-channel images .*got shape \[2, 4, 4, 3\]"),
         ({"images": np.zeros([2, 15])}, r"rows of square images, got shape \[2, 15\]"),
-        ({"train": grey(2), "test": grey(2, 5)}, "parts of one image size"),
-        ({"a": grey(2), "b": grey(2)}, r"found a \[2, 4, 4\], b \[2, 4, 4\]; name the one"),
+        ({"train": grey(2), "test": grey(2, 5)}, "splits with one image size"),
+        ({"a": grey(2), "b": grey(2)}, r"got a \[2, 4, 4\], b \[2, 4, 4\]; select one"),
         ({"names": np.array(["a"])}, "expected fields train and test, or one array"),
     ],
 )
@@ -202,17 +202,20 @@ def _damaged(folder):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cut.npz", "cut.npz is not a whole, valid .npz file"),
-        ("none.npy", "none.npy is not a whole, valid .npy file"),
-        ("bad.amat", "expected rows of 0 and 1 separated by blanks, got 'x'"),
-        ("grey.amat", "grey.amat: expected rows of 0 and 1 .*, got '128' .* Save grey images as"),
-        ("long.amat", "expected rows of 0 and 1 separated by blanks, got '010'"),
-        ("ragged.amat", "expected rows of one length, got 5 numbers in 2 lines"),
+        ("cut.npz", "cut.npz is not a complete, valid .npz file"),
+        ("none.npy", "none.npy is not a complete, valid .npy file"),
+        ("bad.amat", "expected rows of 0 and 1 separated by spaces, got 'x'"),
+        (
+            "grey.amat",
+            "grey.amat: expected rows of 0 and 1 .*, got '128'. Save greyscale images as",
+        ),
+        ("long.amat", "expected rows of 0 and 1 separated by spaces, got '010'"),
+        ("ragged.amat", "expected rows of equal length, got 5 numbers in 2 lines"),
         ("a.txt", "expected a name that ends in .npz, .npy, .mat, .amat, got '.txt'"),
-        ("empty", "expected .png or .jpg images in it or below it"),
-        ("half", "found none for test, valid"),
-        ("pictures", "a.png is not a whole, valid .png image"),
-        ("whole.npz@labels", r"no field 'labels': it has images \[50, 20, 20\]"),
+        ("empty", "expected .png or .jpg images in this folder or its subfolders"),
+        ("half", "but test, valid are missing"),
+        ("pictures", "a.png is not a complete, valid .png image"),
+        ("whole.npz@labels", r"expected a field 'labels', got the fields images \[50, 20, 20\]"),
     ],
 )
 def test_damaged_files(tmp_path, name, message):
@@ -236,7 +239,7 @@ def test_matlab_files_need_scipy(tmp_path, monkeypatch):
 def test_damaged_matlab_file(tmp_path):
     pytest.importorskip("scipy.io")
     (tmp_path / "a.mat").write_bytes(b"anything")
-    with pytest.raises(ValueError, match="a.mat is not a whole, valid .mat file"):
+    with pytest.raises(ValueError, match="a.mat is not a complete, valid .mat file"):
         load_images(tmp_path / "a.mat")
 
 
@@ -266,7 +269,7 @@ def test_parts_of_the_source_stay():
 @pytest.mark.parametrize("sizes", [(0, 1), (5, 3), (7, 1)])
 def test_too_few_images_to_split(sizes):
     images = ImageSet.of(grey(8), "x")
-    with pytest.raises(ValueError, match="x: expected more than enough images for"):
+    with pytest.raises(ValueError, match="x: expected enough images for"):
         split_images({"all": images}, valid_size=sizes[0], test_size=sizes[1])
 
 
@@ -324,7 +327,10 @@ def test_evaluation_batches_keep_order_and_fill_up():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda s: image_batches(s, 2), "expected binary images for evaluation, got grey ones"),
+        (
+            lambda s: image_batches(s, 2),
+            "expected binary images for evaluation, got greyscale ones",
+        ),
         (lambda s: image_batches(s.binarized(0), 0), "batch_size: expected an integer >= 1"),
         (lambda s: image_stream(s, 9), "expected at least batch_size=9 images .*got 4"),
         (lambda s: image_stream(s, 2, start_step=-1), "start_step: expected an integer >= 0"),

@@ -120,9 +120,9 @@ def test_missing_files(manual, tmp_path, name, error):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("tfds:", "cannot read the TFDS name 'tfds:': expected tfds:NAME"),
+        ("tfds:", "cannot parse the TFDS name 'tfds:': expected tfds:NAME"),
         ("tfds:no_such_images", "TFDS has no dataset 'no_such_images' here"),
-        ("tfds:static_mnist:none", "split 'none' .*it has .*validation"),
+        ("tfds:static_mnist:none", "split 'none' .*its splits are .*validation"),
         ("tfds:static_mnist@label", "no image feature 'label': images are image"),
         ("tfds:omniglot28", "'omniglot28' could not be prepared"),
     ],

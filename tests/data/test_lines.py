@@ -113,7 +113,10 @@ def test_empty_files(tmp_path, suffix):
 
 def test_no_line_is_left(tmp_path):
     path = _write(tmp_path, b"\n \na b c\n")
-    message = "no line of .*: of 3 lines 2 have no words and 1 have more than max_words=2"
+    message = (
+        ".*: expected at least one usable line; of 3 lines 2 have no words and 1 have more "
+        "than max_words=2"
+    )
     with pytest.raises(ValueError, match=message):
         read_lines(path, max_words=2, long_lines="skip")
 
@@ -123,34 +126,45 @@ def test_no_line_is_left(tmp_path):
 def test_damaged_archives(tmp_path, suffix, damage):
     path = _write(tmp_path, b"a line of text\n" * 50, suffix)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=f"is not a whole, valid {suffix} file: .*fetch it again"):
+    with pytest.raises(
+        ValueError, match=f"is not a complete, valid {suffix} file: .*Download it again"
+    ):
         read_lines(path)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"a", mtime=0), "holds gzip data: give it a name that ends in .gz"),
-        (lzma.compress(b"a"), "holds xz data: give it a name that ends in .xz"),
-        (bz2.compress(b"a"), "holds bzip2 data: give it a name that ends in .bz2"),
-        ("a".encode("utf-16"), "holds UTF-16 text: convert it to UTF-8, as `iconv -f UTF-16 -t"),
-        ("a\nb".encode("utf-16-le"), "holds UTF-16 text: .* -f UTF-16LE -t UTF-8"),
-        ("a\nb".encode("utf-16-be"), "holds UTF-16 text: .* -f UTF-16BE -t UTF-8"),
-        ("a".encode("utf-32"), "holds UTF-32 text: .* -f UTF-32 -t UTF-8"),
-        ("a\nb".encode("utf-32-le"), "holds UTF-32 text: .* -f UTF-32LE -t UTF-8"),
-        ("a\nb".encode("utf-32-be"), "holds UTF-32 text: .* -f UTF-32BE -t UTF-8"),
-        ("中文\n".encode("utf-16-le"), "line 2 holds a NUL byte, as binary files and UTF-16 text"),
-        (b"one\ntwo \0 words\n", "line 2 holds a NUL byte"),
-        (pickle.dumps({"a": 1}), "holds a Python pickle: export its text, one document a line"),
-        (b"\x28\xb5\x2f\xfd words", "holds Zstandard data .*zst.*: decompress it first"),
-        (b"PAR1\x15\x04 words", "holds a Parquet table: export its text"),
-        (b"%PDF-1.4\nwords", "holds a PDF document: export its text"),
-        (b"\x89PNG\r\n\x1a\n words", "holds a PNG picture: expected text"),
-        (b"7z\xbc\xaf\x27\x1c words", "holds a 7z archive: unpack it"),
-        (b"\xff\xd8\xff\xe0 words", "holds a JPEG picture: expected text"),
-        (b"{\\rtf1 words}", "holds an RTF document: export its text"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a pointer of Git LFS and"),
-        (b"\xfe\xff\x00a", "holds UTF-16 text"),
+        (gzip.compress(b"a", mtime=0), "contains gzip data: its name must end in .gz"),
+        (lzma.compress(b"a"), "contains xz data: its name must end in .xz"),
+        (bz2.compress(b"a"), "contains bzip2 data: its name must end in .bz2"),
+        (
+            "a".encode("utf-16"),
+            "contains UTF-16 text: convert it to UTF-8 with `iconv -f UTF-16 -t",
+        ),
+        ("a\nb".encode("utf-16-le"), "contains UTF-16 text: .* -f UTF-16LE -t UTF-8"),
+        ("a\nb".encode("utf-16-be"), "contains UTF-16 text: .* -f UTF-16BE -t UTF-8"),
+        ("a".encode("utf-32"), "contains UTF-32 text: .* -f UTF-32 -t UTF-8"),
+        ("a\nb".encode("utf-32-le"), "contains UTF-32 text: .* -f UTF-32LE -t UTF-8"),
+        ("a\nb".encode("utf-32-be"), "contains UTF-32 text: .* -f UTF-32BE -t UTF-8"),
+        (
+            "中文\n".encode("utf-16-le"),
+            "got a NUL byte in line 2, as in binary files and UTF-16 text",
+        ),
+        (b"one\ntwo \0 words\n", "got a NUL byte in line 2"),
+        (
+            pickle.dumps({"a": 1}),
+            "contains a Python pickle: export its text, one document per line",
+        ),
+        (b"\x28\xb5\x2f\xfd words", "contains Zstandard data .*zst.*: decompress it first"),
+        (b"PAR1\x15\x04 words", "contains a Parquet table: export its text"),
+        (b"%PDF-1.4\nwords", "contains a PDF document: export its text"),
+        (b"\x89PNG\r\n\x1a\n words", "contains a PNG image: expected text"),
+        (b"7z\xbc\xaf\x27\x1c words", "contains a 7z archive: extract it"),
+        (b"\xff\xd8\xff\xe0 words", "contains a JPEG image: expected text"),
+        (b"{\\rtf1 words}", "contains an RTF document: export its text"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a Git LFS pointer instead"),
+        (b"\xfe\xff\x00a", "contains UTF-16 text"),
     ],
 )
 def test_files_of_another_kind(tmp_path, content, message):
@@ -178,10 +192,10 @@ def _database(path):
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("a.txt", _zip, "holds a zip archive .*: unpack it, and give the text file in it"),
-        ("a.txt", _tar, "holds a tar archive: unpack it"),
-        ("a.tar.gz", lambda path: _tar(path, "w:gz"), "holds a tar archive: unpack it"),
-        ("a.txt", _database, "holds an SQLite database: export its text, one document a line"),
+        ("a.txt", _zip, "contains a zip archive .*: extract it, and use the text file inside"),
+        ("a.txt", _tar, "contains a tar archive: extract it"),
+        ("a.tar.gz", lambda path: _tar(path, "w:gz"), "contains a tar archive: extract it"),
+        ("a.txt", _database, "contains an SQLite database: export its text, one document per line"),
     ],
 )
 def test_archives_and_databases(tmp_path, name, write, message):
@@ -205,7 +219,9 @@ def test_byte_order_marks_of_files_that_were_joined(tmp_path):
 
 def test_latin_1(tmp_path):
     french = "été à la plage où même l'hôte âgé rêve\n" * 2
-    with pytest.raises(ValueError, match="holds 18 bytes that are not UTF-8 and only 0 characters"):
+    with pytest.raises(
+        ValueError, match="contains 18 bytes that are not UTF-8 and only 0 valid non-ASCII"
+    ):
         read_lines(_write(tmp_path, french.encode("latin-1")))
     mixed = french.encode() * 2 + french.encode("latin-1")
     assert read_lines(_write(tmp_path, mixed))[1].bad_bytes == 18
@@ -214,8 +230,8 @@ def test_latin_1(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_words": 0}, "max_words must be at least 1, or None for no limit, got 0"),
-        ({"long_lines": "drop"}, "long_lines must be 'truncate' or 'skip', got 'drop'"),
+        ({"max_words": 0}, "max_words: expected an integer >= 1, or None for no limit, got 0"),
+        ({"long_lines": "drop"}, "long_lines: expected 'truncate' or 'skip', got 'drop'"),
     ],
 )
 def test_arguments_are_checked_before_the_file(tmp_path, arguments, message):
@@ -281,15 +297,18 @@ def test_seeds_split_differently():
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ((20, 11), "cannot split 30 lines into parts of sizes .20, 11.: .* got .20, 11."),
-        ((30, None), "every part needs at least one line"),
-        ((0.9, 0.2), "cannot split"),
+        (
+            (20, 11),
+            "sizes: expected .* together at most 30 lines, got .20, 11. from sizes .20, 11.",
+        ),
+        ((30, None), "sizes: expected parts of at least one"),
+        ((0.9, 0.2), "together at most 30 lines, got .27, 6. from sizes"),
         ((0.01, None), r"got \[0, 30\]"),
-        ((None, None), "at most one size may be None"),
-        ((), "cannot split"),
-        ((0,), "a size must be a positive count .* got 0"),
+        ((None, None), "sizes: expected at most one None"),
+        ((), "got .. from sizes"),
+        ((0,), "size: expected a positive int .* got 0"),
         ((-1, None), "got -1"),
-        ((1.0,), "strictly between 0 and 1 .* got 1.0"),
+        ((1.0,), "a float between 0 and 1 .* got 1.0"),
         ((True,), "got True"),
         (("10",), "got '10'"),
     ],

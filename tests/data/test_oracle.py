@@ -88,7 +88,7 @@ def test_sizes_are_checked(sizes):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (lambda n: tf.fill([n, 3], 5), "expected words 0 to 4, got 5 to 5"),
+        (lambda n: tf.fill([n, 3], 5), "expected token ids from 0 to 4, got 5 to 5"),
         (lambda n: tf.zeros([n, 3]), r"expected integer rows \[2, T\] for the train set"),
         (lambda n: tf.zeros([n + 1, 3], tf.int32), r"got int32 \[3, 3\]"),
     ],

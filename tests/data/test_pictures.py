@@ -38,7 +38,7 @@ def test_what_would_be_left_out_is_an_error(tmp_path, name):
     (tmp_path / "below").mkdir()
     (tmp_path / name).write_bytes(b"a picture")
     kind = name[name.index("b.") + 1 :]
-    message = f"as .jpg or .png alone, got 1 files as {kind} too, such as .*{name}, which"
+    message = f"only .jpg or .png images, got also 1 files of type {kind}, such as .*{name}, which"
     with pytest.raises(ValueError, match=message):
         load_images(tmp_path)
     _save(tmp_path / "a.png", GREY)
@@ -51,7 +51,9 @@ def test_pictures_beside_binarised_mnist(tmp_path):
         (tmp_path / f"binarized_mnist_{part}.amat").write_text("0 1 1 0\n")
     assert set(load_images(tmp_path)) == {"train", "valid", "test"}
     _save(tmp_path / "a.png", GREY)
-    with pytest.raises(ValueError, match="expected images as .amat alone, got 1 files as .png too"):
+    with pytest.raises(
+        ValueError, match="expected only .amat images, got also 1 files of type .png"
+    ):
         load_images(tmp_path)
 
 
@@ -74,18 +76,26 @@ WRONG = {
     "grey alpha": (_clear("LA"), {}, TRANSPARENT),
     "transparent level": (GREY, {"transparency": 100}, TRANSPARENT),
     "transparent palette": (Image.fromarray(GREY).convert("P"), {"transparency": 100}, TRANSPARENT),
-    "colour": (COLOUR, {}, "expected grey or black-and-white pixels, got colours. Convert it"),
+    "colour": (
+        COLOUR,
+        {},
+        "expected greyscale or black-and-white pixels, got colours. Convert the",
+    ),
     "coloured palette": (
         Image.fromarray(COLOUR).quantize(4),
         {},
-        "expected grey or black-and-white pixels, got colours",
+        "expected greyscale or black-and-white pixels, got colours",
     ),
-    "16 bits": (GREY.astype(np.uint16), {}, "expected at most 8 bits a channel, got 16, of which"),
-    "turned": (GREY, {"exif": _rotated()}, "its EXIF data say that it is to be turned or mirrored"),
+    "16 bits": (
+        GREY.astype(np.uint16),
+        {},
+        "expected at most 8 bits per channel, got 16, of which",
+    ),
+    "turned": (GREY, {"exif": _rotated()}, "whose EXIF data rotate or mirror it"),
     "animated": (
         GREY,
         {"save_all": True, "append_images": [Image.fromarray(GREY + 1)]},
-        "expected one picture, got an animation",
+        "expected a single image, got an animation",
     ),
 }
 

@@ -110,13 +110,25 @@ def test_stream_resumes_anywhere(corpus, start):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda c: batches(c, 0), "batch_size must be at least 1, got 0"),
-        (lambda c: batches(c, 8, buckets=0), "must be at least 1, got buckets=0"),
-        (lambda c: batches(c, 8, skip=-1), "skip must be from 0 to the .* of a pass, got -1"),
-        (lambda c: batches(c, 200, buckets=1, skip=2), "from 0 to the 1 batches .* got 2"),
+        (lambda c: batches(c, 0), "batch_size: expected an integer >= 1, got 0"),
+        (
+            lambda c: batches(c, 8, buckets=0),
+            "buckets, multiple: expected integers >= 1, got buckets=0",
+        ),
+        (lambda c: batches(c, 8, skip=-1), "skip: expected 0 to .* of a pass, got -1"),
+        (
+            lambda c: batches(c, 200, buckets=1, skip=2),
+            "expected 0 to 1, the number of batches .* got 2",
+        ),
         (lambda c: batches(c, 8, boundaries=(5,)), "are longer .* than the last bucket length 5"),
-        (lambda c: training_stream(c, 8, start_step=-1), "start_step must not be negative, got -1"),
-        (lambda c: training_stream(c, 8, seed=-1), "must not be negative, got seed=-1"),
+        (
+            lambda c: training_stream(c, 8, start_step=-1),
+            "start_step: expected an integer >= 0, got -1",
+        ),
+        (
+            lambda c: training_stream(c, 8, seed=-1),
+            "seed, epoch: expected integers >= 0, got seed=-1",
+        ),
         (lambda c: training_stream(c, 8, boundaries=(5,)), "are longer"),
         (lambda c: steps_per_epoch(c, 8, boundaries=(5,)), "are longer"),
     ],

@@ -137,15 +137,24 @@ def test_it_becomes_a_corpus_like_any_file(data_dir):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("", "cannot read the TFDS name 'tfds:': expected tfds:NAME"),
-        ("a b", "cannot read the TFDS name 'tfds:a b'"),
+        ("", "cannot parse the TFDS name 'tfds:': expected tfds:NAME"),
+        ("a b", "cannot parse the TFDS name 'tfds:a b'"),
         ("no_such_dataset_at_all", "TFDS has no dataset 'no_such_dataset_at_all' here"),
         ("tiny_savae_documents/none", "TFDS has no dataset 'tiny_savae_documents/none'"),
         ("tiny_savae_documents:9.9.9:test", "TFDS has no dataset 'tiny_savae_documents:9.9.9'"),
         ("tiny_savae_documents:valid", "split 'valid', could not be prepared .*check the split"),
-        ("tiny_savae_documents@number", "no text feature 'number': it has pair/de, pair/en, te"),
-        ("tiny_savae_numbers", "'tiny_savae_numbers' has no text feature: it has .*number"),
-        ("tiny_savae_twins", "several text features: name one of a, b, as in tfds:tiny_.*twins@a"),
+        (
+            "tiny_savae_documents@number",
+            "no text feature 'number': its text features are pair/de, pair/en, te",
+        ),
+        (
+            "tiny_savae_numbers",
+            "'tiny_savae_numbers' has no text feature: its features are .*number",
+        ),
+        (
+            "tiny_savae_twins",
+            "several text features: select one of a, b, as in tfds:tiny_.*twins@a",
+        ),
         ("tiny_savae_offline", "could not be prepared .ConnectionError: no route to host.; check"),
     ],
 )

@@ -61,9 +61,9 @@ def test_specials_in_the_text_are_no_word_types():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_size": 4}, "max_size counts the 4 special tokens and must be at least 5, got 4"),
-        ({"min_count": 0}, "min_count must be at least 1, got 0"),
-        ({"min_count": 3}, "would be empty: 2 word types were seen and none of them 3 times"),
+        ({"max_size": 4}, "max_size: expected at least 5, including the 4 special tokens, got 4"),
+        ({"min_count": 0}, "min_count: expected an integer >= 1, got 0"),
+        ({"min_count": 3}, "at least min_count=3 times, got none among 2 word types"),
     ],
 )
 def test_build_says_what_is_wrong(arguments, message):
@@ -72,25 +72,25 @@ def test_build_says_what_is_wrong(arguments, message):
 
 
 def test_build_from_text_without_words():
-    with pytest.raises(ValueError, match="would be empty: 0 word types"):
+    with pytest.raises(ValueError, match="got none among 0 word types"):
         Vocabulary.build(["", "<unk>"])
 
 
 @pytest.mark.parametrize("make", [Vocabulary, Vocabulary.build])
 def test_one_string_is_not_a_sequence_of_strings(make):
-    with pytest.raises(ValueError, match="must be a sequence of .*got"):
+    with pytest.raises(ValueError, match="expected a sequence of .*got"):
         make("the cat")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a", "a"], "id 5 repeats the token 'a'"),
-        (["a", "<s>"], "id 5 repeats the token '<s>'"),
-        (["a b"], "id 4 must be one word without blanks, got 'a b'"),
-        ([""], "id 4 must be one word without blanks, got ''"),
-        (["a\u2028"], "id 4 must be one word"),
-        ([7], "id 4 must be one word without blanks, got 7"),
+        (["a", "a"], "id 5: expected each token once, got 'a' again"),
+        (["a", "<s>"], "id 5: expected each token once, got '<s>' again"),
+        (["a b"], "id 4: expected one word without whitespace, got 'a b'"),
+        ([""], "id 4: expected one word without whitespace, got ''"),
+        (["a\u2028"], "id 4: expected one word"),
+        ([7], "id 4: expected one word without whitespace, got 7"),
         (["a\udc80"], "lone surrogate"),
     ],
 )
@@ -119,7 +119,7 @@ def test_decode_stops_at_the_end_mark_and_drops_the_rest(vocabulary):
 
 @pytest.mark.parametrize("bad", [-1, 7])
 def test_decode_refuses_foreign_ids(vocabulary, bad):
-    with pytest.raises(ValueError, match=f"id {bad} is outside the vocabulary, .* 0 to 6"):
+    with pytest.raises(ValueError, match=f"id: expected 0 to 6, got {bad}"):
         vocabulary.decode([START, bad])
 
 
@@ -203,7 +203,7 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, vocabulary, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="cannot write the vocabulary to .*No space left"):
+    with pytest.raises(OSError, match="the vocabulary could not be written: .*No space left"):
         Vocabulary(["new"]).save(path)
     assert Vocabulary.load(path) == vocabulary
     assert os.listdir(tmp_path) == [path.name]
@@ -211,28 +211,40 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, vocabulary, monkeypatch):
 
 def test_save_into_a_missing_folder_or_below_a_file(tmp_path, vocabulary):
     for path in (tmp_path / "none" / "v.txt", _saved(tmp_path, vocabulary) / "v.txt"):
-        with pytest.raises(OSError, match="cannot write the vocabulary to .*v.txt.*exists"):
+        with pytest.raises(OSError, match="v.txt: the vocabulary could not be written: .*existing"):
             vocabulary.save(path)
 
 
 def test_load_names_the_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no vocabulary file at .*none.txt: build one"):
+    with pytest.raises(FileNotFoundError, match="no vocabulary file at .*none.txt: create one"):
         Vocabulary.load(tmp_path / "none.txt")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("tf_savae-vocabulary 1", "tf_savae-vocabulary 9", "format 9 is unknown, .* reads 1"),
-        ("tf_savae-vocabulary 1 7", "the", "not a vocabulary: the first line must be"),
-        ("<s>\n", "", r"ids 0 to 3 must be <pad> <unk> <s> </s>, found <pad> <unk> </s> the"),
-        ("<pad>\n<unk>", "<unk>\n<pad>", "ids 0 to 3 must be"),
-        ("sat\n", "", "header promises 7 tokens, the file holds 6"),
-        ("sat\n", "sat\ndog\n", "header promises 7 tokens, the file holds 8"),
-        ("cat\nsat", "sat\ncat", "tokens were changed since it was saved"),
-        ("cat\nsat", "cat\ncat", "damaged vocabulary: id 6 repeats the token 'cat'"),
-        ("cat\n", "\n", "damaged vocabulary: id 5 must be one word without blanks, got ''"),
-        ("cat\n", "cat\t12\n", "id 5 must be one word without blanks"),
+        (
+            "tf_savae-vocabulary 1",
+            "tf_savae-vocabulary 9",
+            "expected vocabulary format 1, got format 9",
+        ),
+        ("tf_savae-vocabulary 1 7", "the", "expected a vocabulary, whose first line is"),
+        (
+            "<s>\n",
+            "",
+            r"expected ids 0 to 3 to be <pad> <unk> <s> </s>, got <pad> <unk> </s> the",
+        ),
+        ("<pad>\n<unk>", "<unk>\n<pad>", "expected ids 0 to 3 to be"),
+        ("sat\n", "", "expected 7 tokens, as its header says, got 6"),
+        ("sat\n", "sat\ndog\n", "expected 7 tokens, as its header says, got 8"),
+        ("cat\nsat", "sat\ncat", "its tokens do not match the SHA-256 in its header"),
+        (
+            "cat\nsat",
+            "cat\ncat",
+            "damaged vocabulary: id 6: expected each token once, got 'cat' again",
+        ),
+        ("cat\n", "\n", "damaged vocabulary: id 5: expected one word without whitespace, got ''"),
+        ("cat\n", "cat\t12\n", "id 5: expected one word without whitespace"),
     ],
 )
 def test_load_refuses_a_damaged_file(tmp_path, vocabulary, old, new, message):

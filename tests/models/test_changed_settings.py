@@ -240,18 +240,26 @@ def test_settings_of_the_optimizer_follow():
 )
 def test_parts_are_fixed(name, value):
     model = dense_model()
-    with pytest.raises(ValueError, match=f"{name}: fixed once a SemiAmortizedVAE is made"):
+    with pytest.raises(
+        ValueError, match=f"{name}: cannot be changed after the SemiAmortizedVAE is created"
+    ):
         setattr(model, name, value)
     setattr(model, name, getattr(model, name))
 
 
 def test_arguments_that_weights_follow_from_are_fixed():
     model = text_model()
-    with pytest.raises(ValueError, match="units: fixed once a TextDecoder is made, since .*got 9"):
+    with pytest.raises(
+        ValueError, match="units: cannot be changed after the TextDecoder is created, got 9"
+    ):
         model.decoder.units = 9
-    with pytest.raises(ValueError, match="latent_size: fixed once a StandardNormalPrior is made"):
+    with pytest.raises(
+        ValueError, match="latent_size: cannot be changed after the StandardNormalPrior is created"
+    ):
         model.prior.latent_size = 3
-    with pytest.raises(ValueError, match="likelihood: fixed once a DistributionDecoder is made"):
+    with pytest.raises(
+        ValueError, match="likelihood: cannot be changed after the DistributionDecoder is created"
+    ):
         dense_decoder().likelihood = "bernoulli"
     with pytest.raises(ValueError, match="learn_step_size: fixed once a SemiAmortizedRefinement"):
         model.refinement.learn_step_size = True
@@ -285,7 +293,7 @@ def test_a_bad_value_is_refused_when_it_is_assigned(owner, name, value, message)
         ({"adjoint": "truncated"}, "truncate: expected an integer >= 0, got None"),
         ({"adjoint": "truncated", "truncate": 9}, "truncate: expected at most steps=3, got 9"),
         ({"adjoint": "stop"}, 'refinement: adjoint="stop" lets no gradient reach'),
-        ({"keep": "states"}, 'keep: is for adjoint "exact" or "truncated" with hvp'),
+        ({"keep": "states"}, 'keep: requires adjoint "exact" or "truncated" with hvp'),
         ({"adjoint": "unrolled", "adjoint_clip_norm": 1.0}, "adjoint_clip_norm: "),
     ],
 )
@@ -331,7 +339,10 @@ def test_a_layer_in_another_model_refuses_what_that_model_would_not_see():
     layer.steps = 1
     model.compile("sgd", "mse")
     model.fit(data(), np.zeros([4, 2], "float32"), verbose=0)
-    with pytest.raises(ValueError, match="steps: this layer is part of a compiled step .*; got 5"):
+    with pytest.raises(
+        ValueError,
+        match="steps: cannot be changed once this layer is part of a compiled step .*; got 5",
+    ):
         layer.steps = 5
     assert layer.steps == 1
 
@@ -339,6 +350,6 @@ def test_a_layer_in_another_model_refuses_what_that_model_would_not_see():
 def test_learned_step_sizes_are_weights():
     model = compiled(dense_model(learn_step_size=True), data())
     with pytest.raises(
-        ValueError, match="step_size: learned, in the weight log_step_size; got 0.3"
+        ValueError, match="step_size: is learned as the weight log_step_size; got 0.3"
     ):
         model.refinement.step_size = 0.3

@@ -184,7 +184,9 @@ def test_a_validation_bound_of_nan_ends_a_run():
     state = RunState(config, None, types.SimpleNamespace(state={}), 8)
     state.set_model(model)
     state._durations = [0.1]
-    with pytest.raises(NonFiniteError, match="bound on the validation data is nan after epoch 1"):
+    with pytest.raises(
+        NonFiniteError, match="val_bound: expected a finite number, got nan after epoch 1"
+    ):
         state.on_epoch_end(0, {"val_bound": math.nan, "loss": 1.0})
 
 

@@ -98,7 +98,7 @@ def test_hvp_auto_is_measured_at_the_first_training_call(caplog):
         run = tf.function(lambda x: model(x, training=True), autograph=False)
         run(x), model(x, training=True)
     assert caplog.text.count("hvp='auto' chose") == 1
-    assert "disagree" not in caplog.text  # Under init_scope one of them was all zeros.
+    assert "products differ" not in caplog.text  # Under init_scope one of them was all zeros.
     assert layer._programs[1]["hvp"] in ("forward_over_reverse", "reverse_over_reverse")
 
 
@@ -157,7 +157,7 @@ def test_step_sizes_are_used_one_for_each_tensor():
         ({"clip_norm": 0.0}, "clip_norm: expected a finite number > 0 or None"),
         ({"adjoint": "eact"}, "adjoint: expected one of exact"),
         ({"hvp": "fast"}, "hvp: expected one of auto"),
-        ({"truncate": 2}, 'truncate: is for adjoint="truncated"'),
+        ({"truncate": 2}, 'truncate: requires adjoint="truncated"'),
         ({"adjoint": "truncated"}, "truncate: expected an integer >= 0, got None"),
         ({"adjoint": "truncated", "truncate": 21}, "truncate: expected at most steps=20, got 21"),
         ({"learn_step_size": True, "step_size": 0}, "expected numbers > 0 with learn_step_size"),

@@ -135,7 +135,7 @@ WRONG = {
     r"expected one weight per example, shape \[N\]; got shape \[4, 1\]": np.ones([4, 1]),
     r"expected finite numbers, got 1 NaN or infinite of 4": [1.0, np.nan, 1.0, 1.0],
     r"expected numbers >= 0, got -1.0": [1.0, -1.0, 1.0, 1.0],
-    r"expected a weight above 0, got nothing but 0": np.zeros(4),
+    r"expected a weight above 0, got only zeros": np.zeros(4),
 }
 
 

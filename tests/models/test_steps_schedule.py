@@ -113,7 +113,10 @@ def test_bad_schedules(steps, message):
 
 def test_a_layer_of_another_model_takes_no_schedule():
     layer = tf_savae.SemiAmortizedRefinement({0: 0, 3: 1}, decoder=dense_model().decoder)
-    with pytest.raises(ValueError, match="steps: a schedule.*is for a SemiAmortizedVAE"):
+    with pytest.raises(
+        ValueError,
+        match="steps: expected an integer, got the schedule .*requires a SemiAmortizedVAE",
+    ):
         layer([tf.zeros([2, 2]), tf.zeros([2, 2])], data(2))
 
 

@@ -218,7 +218,9 @@ def test_batches_of_a_generator():
     found = list(checks.source(batch for batch in whole))
     assert [len(x["a"]) for x, _, _ in found] == [2, 2, 1]
     assert found[0][1] is None and found[0][0]["b"][0].dtype == tf.int32
-    with pytest.raises(ValueError, match="^x: expected a generator of batches, got one that gives"):
+    with pytest.raises(
+        ValueError, match="^x: expected a generator of batches, got one that yields"
+    ):
         checks.source(batch for batch in ())
     wide = [np.ones([2, 2]), np.ones([2, 2]), np.ones([2, 3])]
     message = "^x: expected batches like the first two, of shape .None, 2. and dtype float64; got"

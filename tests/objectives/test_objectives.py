@@ -240,7 +240,7 @@ def test_the_encoders_own_elbo_costs_no_decoder_pass():
 
 @pytest.mark.parametrize("objective", ["svi", "vae", "vae_svi", "vae_svi_kl"])
 def test_amortized_weight_is_for_savae(objective):
-    with pytest.raises(ValueError, match='amortized_weight: is for objective="savae"'):
+    with pytest.raises(ValueError, match='amortized_weight: requires objective="savae"'):
         dense_model(objective, model={"amortized_weight": 0.1})
 
 

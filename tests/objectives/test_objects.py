@@ -83,7 +83,7 @@ def test_its_attributes_are_asked():
     rule = InclusiveKL()
     with pytest.raises(ValueError, match='steps >= 1 with objective="inclusive_kl", whose encoder'):
         dense_model(rule, steps=0)
-    with pytest.raises(ValueError, match="amortized_weight: is for .*objective='inclusive_kl'"):
+    with pytest.raises(ValueError, match="amortized_weight: requires .*objective='inclusive_kl'"):
         dense_model(rule, model={"amortized_weight": 0.3})
     rule.uses_encoder = False
     with pytest.raises(ValueError, match='latent_size .needed for objective="inclusive_kl".'):

@@ -203,5 +203,5 @@ def test_a_changed_setting_takes_effect(name):
         assert model.get_config()[setting] == value
     finally:
         setattr(owner, setting, old)
-    with pytest.raises(ValueError, match="decoder: fixed once a"):
+    with pytest.raises(ValueError, match="decoder: cannot be changed after the"):
         model.decoder = KINDS[name].make().decoder

@@ -52,10 +52,10 @@ _DATA = "ckpt-3.data-00000-of-00001"
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
-        (_DATA, _flip_a_bit, f"the checksum of {_DATA} is another one"),
-        (_DATA, _shorten, f"{_DATA} has 2,098 bytes, and had 2,107"),
+        (_DATA, _flip_a_bit, f"the checksum of {_DATA} does not match"),
+        (_DATA, _shorten, f"{_DATA} has 2,098 bytes, expected 2,107"),
         (_DATA, os.unlink, f"there is no {_DATA}"),
-        ("ckpt-3.index", _flip_a_bit, "the checksum of ckpt-3.index is another one"),
+        ("ckpt-3.index", _flip_a_bit, "the checksum of ckpt-3.index does not match"),
         ("ckpt-3.json", _shorten, "expected JSON"),
         ("ckpt-3.json", lambda p: p.write_text("[]"), "TypeError"),
         ("ckpt-3.json", lambda p: p.write_text("[" * 100_000), "expected JSON, got maximum recurs"),
@@ -66,7 +66,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud(series, caplog, name, damage,
     damage(found.folder / name)
     assert found.read() and _value(variable) == 2.0
     assert "ckpt-3 is damaged" in caplog.text and message in caplog.text
-    assert "the one before it is used" in caplog.text
+    assert "using the previous one" in caplog.text
 
 
 def test_a_checkpoint_without_its_manifest_is_none(series):
@@ -82,7 +82,9 @@ def test_no_checkpoint_is_whole(series):
     found, variable = series
     for number in found.numbers():
         _flip_a_bit(found.folder / f"ckpt-{number}.index")
-    with pytest.raises(ValueError, match="expected a whole checkpoint .*got none: .*ckpt-1 is dam"):
+    with pytest.raises(
+        ValueError, match="expected a complete checkpoint .*got none: .*ckpt-1 is dam"
+    ):
         found.read()
     assert _value(variable) == 0.0
 
@@ -98,7 +100,7 @@ def test_only_the_newest_are_kept_and_nothing_beside_them(series):
 def test_a_checkpoint_of_another_model_is_an_error_and_not_passed_over(series):
     found, _ = series
     other = Snapshots(found.folder, tf.train.Checkpoint(values=[tf.Variable(tf.zeros([3]))]), 3)
-    with pytest.raises(ValueError, match="ckpt-3: expected one that fits this model"):
+    with pytest.raises(ValueError, match="ckpt-3: expected one that matches this model"):
         other.read()
 
 
@@ -116,7 +118,9 @@ def full_disk():
 def test_a_full_disk_leaves_the_checkpoints_before(series, full_disk):
     found, variable = series
     before = sorted(entry.name for entry in found.folder.iterdir())
-    with pytest.raises(OSError, match="ckpt-4: could not be written .*Make room and call the same"):
+    with pytest.raises(
+        OSError, match="ckpt-4: could not be written .*Free disk space .* run the same"
+    ):
         found.write()
     assert sorted(entry.name for entry in found.folder.iterdir()) == before
     assert found.read() and _value(variable) == 3.0
@@ -137,7 +141,9 @@ def test_a_disk_that_is_full_only_for_the_manifest(series, monkeypatch):
 def test_a_full_disk_leaves_the_text_file_that_was_there(tmp_path, full_disk):
     path = tmp_path / "history.json"
     write_whole(path, "old")
-    with pytest.raises(OSError, match="history.json: could not be written .*What was there stays"):
+    with pytest.raises(
+        OSError, match="history.json: could not be written .*The previous file was kept"
+    ):
         write_whole(path, "new" * 1000)
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
@@ -165,7 +171,7 @@ def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch, name):
 
 
 def test_a_full_disk_is_seen_before_long_work(tmp_path, full_disk):
-    with pytest.raises(ValueError, match="can be made and written, got OSError: File too large"):
+    with pytest.raises(ValueError, match="can be created and written, got OSError: File too large"):
         Workdir(tmp_path / "run")
 
 
@@ -228,9 +234,9 @@ def test_links_that_lead_out_are_refused(tmp_path, series):
     (run / "within").symlink_to(run / "inner")
     folder = Workdir(run)
     for name in ("checkpoints", "run.json", "../secret.json", "/etc/passwd"):
-        with pytest.raises(ValueError, match="expected files and folders of its own"):
+        with pytest.raises(ValueError, match="expected no links to other folders"):
             folder / name
-    with pytest.raises(ValueError, match="leads to .*secret.json"):
+    with pytest.raises(ValueError, match="points to .*secret.json"):
         folder.check("configuration", {})
     assert folder / "within" == run / "within"
     (run / "round").symlink_to(run / "round")
@@ -249,7 +255,7 @@ def test_the_lock_is_no_way_to_empty_a_file(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / ".lock").symlink_to(victim)
-    with pytest.raises(ValueError, match="can be made and written"):
+    with pytest.raises(ValueError, match="can be created and written"):
         Workdir(run)
     assert victim.read_text() == "years of work"
 
@@ -297,7 +303,7 @@ def test_json_of_any_size_and_depth(tmp_path):
             read_json(path)
     with open(path, "wb") as handle:
         handle.truncate(2**27)  # Takes no room on the disk.
-    with pytest.raises(ValueError, match="134,217,728 bytes, and no more than"):
+    with pytest.raises(ValueError, match="134,217,728 bytes, more than the limit of"):
         read_json(path)
     path.write_text(json.dumps({"a": 1}))
     assert read_json(path) == {"a": 1}

@@ -95,7 +95,7 @@ def test_an_operation_without_a_second_derivative_is_named(kind, settings):
 
 
 def test_it_is_named_where_both_products_are_measured():
-    with pytest.raises(RuntimeError, match='no exact .*hvp="finite_difference" works.'):
+    with pytest.raises(RuntimeError, match='no exact .*use hvp="finite_difference".'):
         _model("bicubic", hvp="auto").fit(data(), verbose=0)
 
 

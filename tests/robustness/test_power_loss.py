@@ -64,7 +64,7 @@ def test_the_folder_of_snapshots_lasts_as_long_as_they_do(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [(None, "gone"), (b"", "damaged"), (bytes(5000), "damaged"), ("a flipped bit", "damaged")],
+    [(None, "missing"), (b"", "damaged"), (bytes(5000), "damaged"), ("a flipped bit", "damaged")],
 )
 def test_a_finished_run_without_its_model_gets_it_again(
     texts, finished, tmp_path, monkeypatch, caplog, content, word
@@ -78,13 +78,13 @@ def test_a_finished_run_without_its_model_gets_it_again(
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises((FileNotFoundError, ValueError), match="[Cc]all the training command again"):
+    with pytest.raises((FileNotFoundError, ValueError), match="[Rr]un the training command again"):
         load_run(copy)
 
     monkeypatch.setattr(trainer, "_train_and_report", text_runs.long_work)
     task.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
 
-    assert f"model.keras is {word}: it is written anew" in caplog.text
+    assert f"model.keras is {word}: writing it again" in caplog.text
     ours, theirs = (load_run(folder).model for folder in (copy, whole))
     assert ours.refinement.hvp == theirs.refinement.hvp != "auto"  # Not measured anew.
     for mended, original in zip(_numbers(ours), _numbers(theirs), strict=True):
@@ -102,7 +102,7 @@ def test_neither_a_model_nor_the_best_weights(texts, finished, tmp_path):
     copy = shutil.copytree(finished[0], tmp_path / "run")
     (copy / "model.keras").unlink()
     shutil.rmtree(copy / "best")
-    with pytest.raises(ValueError, match="expected the weights of the best epoch .* are gone"):
+    with pytest.raises(ValueError, match="expected the weights of the best epoch .* are missing"):
         task.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
 
 

@@ -33,7 +33,9 @@ def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(texts, copy):
     for manifest in (copy / "checkpoints").glob("*.json"):
         manifest.unlink()
     before = (copy / "history.json").read_text()
-    with pytest.raises(ValueError, match="they are gone; training from the start would write over"):
+    with pytest.raises(
+        ValueError, match="they are missing; training from the start would overwrite"
+    ):
         task.train_and_evaluate(text_runs.config(texts, **CHANGES), copy)
     assert (copy / "history.json").read_text() == before
 
@@ -68,7 +70,7 @@ def test_a_worker_that_sees_another_folder_than_the_chief(texts, tmp_path, made)
     if made:
         workdir.mkdir()
     data = types.SimpleNamespace(identity=dict)
-    with pytest.raises(ValueError, match="Give a folder that all machines share"):
+    with pytest.raises(ValueError, match="Use a folder that all machines share"):
         trainer._claim(
             text_runs.config(texts, **CHANGES), ReadOnlyWorkdir(workdir), TextTask(), data
         )

@@ -11,7 +11,7 @@ from tf_savae.core import seeds
 from tf_savae.networks import TextDecoder
 from tf_savae.samplers import decoding
 from tf_savae.samplers.decoding import choice_by_row, sample_tokens
-from tf_savae.samplers.row_seeds import map_rows, row_seeds, row_uniforms
+from tf_savae.samplers.per_row import map_rows, row_seeds, row_uniforms
 
 V, T, END = 7, 3, 3
 WORDS = (1, 3, 4, 5, 6)  # all but <pad> and <s>

@@ -103,6 +103,32 @@ def test_closed_form(adjoint, factor):
     np.testing.assert_allclose(tape.gradient(refined, start), [[factor, factor]], rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("adjoint", "factor"),
+    [(svi.Exact(), 1.0), (svi.Truncated(0), 1.0), (svi.Unrolled(), 1.0), (svi.Stop(), None)],
+    ids=str,
+)
+def test_no_steps_are_the_identity(adjoint, factor):
+    """K = 0 reaches no loop: the value is the start, and its gradient 1, or none."""
+    start = tf.constant([[4.0, 0.0]], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(start)
+        refined, trace = _refine(start, 0, adjoint=adjoint, return_trace="path")
+    np.testing.assert_array_equal(refined, start)
+    assert trace.negative_elbo.shape == [0, 1] and trace.gradient_norm.shape == [0, 1]
+    gradient = tape.gradient(refined, start)
+    assert gradient is None if factor is None else gradient.numpy().tolist() == [[factor, factor]]
+
+
+def test_no_steps_may_stop_early():
+    """The ELBO at lambda_0 is known then, as after any other number of steps."""
+    start = tf.constant([[4.0, 0.0]], tf.float64)
+    options = {"adjoint": svi.Stop(), "early_stopping": 1e-3, "return_trace": True}
+    refined, trace = _refine(start, 0, **options)
+    np.testing.assert_array_equal(refined, start)
+    assert (trace.negative_elbo.numpy().tolist(), trace.steps.numpy().tolist()) == ([[8.0]], [0])
+
+
 def _refine(initial=None, steps=3, **options):
     initial = tf.ones([1, 2], tf.float64) if initial is None else initial
     settings = {"step_size": 0.5, "momentum": 0.0, "seed": 0, **options}
@@ -123,30 +149,32 @@ def test_no_gradient_crosses_stop_and_steps_may_be_a_tensor():
 CONFLICTS = [
     (
         {"adjoint": svi.Truncated(2), "truncate": 1},
-        "truncate: expected nothing beside adjoint=Truncated(depth=2, hvp='auto', residuals="
-        "'auto', clip_norm=None, budget=None), which owns its settings; got 1. Write "
-        "depth=1 there.",
+        "truncate: expected None together with adjoint=Truncated(depth=2, hvp='auto', residuals="
+        "'auto', clip_norm=None, budget=None), which has its own settings; got 1. Pass "
+        "depth=1 to it.",
     ),
     (
         {"adjoint": svi.Exact(FORWARD), "hvp": FORWARD},
-        "hvp: expected nothing beside adjoint=Exact(hvp='forward_over_reverse', residuals="
-        "'auto', clip_norm=None, budget=None), which owns its settings; got "
-        "'forward_over_reverse'. Write hvp='forward_over_reverse' there.",
+        "hvp: expected None together with adjoint=Exact(hvp='forward_over_reverse', residuals="
+        "'auto', clip_norm=None, budget=None), which has its own settings; got "
+        "'forward_over_reverse'. Pass hvp='forward_over_reverse' to it.",
     ),
     (
         {"adjoint": svi.Exact(), "keep": "all"},
-        "keep: expected nothing beside adjoint=Exact(hvp='auto', residuals='auto', clip_norm=None, "
-        "budget=None), which owns its settings; got 'all'. Write residuals='all' there.",
+        "keep: expected None together with adjoint=Exact(hvp='auto', residuals='auto', "
+        "clip_norm=None, budget=None), which has its own settings; got 'all'. Pass "
+        "residuals='all' to it.",
     ),
     (
         {"adjoint": svi.Exact(), "keep": None},
-        "keep: expected nothing beside adjoint=Exact(hvp='auto', residuals='auto', clip_norm=None, "
-        "budget=None), which owns its settings; got None. Write residuals=None there.",
+        "keep: expected None together with adjoint=Exact(hvp='auto', residuals='auto', "
+        "clip_norm=None, budget=None), which has its own settings; got None. Pass "
+        "residuals=None to it.",
     ),
     (
         {"adjoint": svi.Unrolled(), "adjoint_clip_norm": 1.0},
-        "adjoint_clip_norm: expected nothing beside adjoint=Unrolled(), which owns its settings; "
-        "got 1.0. It has no such setting.",
+        "adjoint_clip_norm: expected None together with adjoint=Unrolled(), which has its "
+        "own settings; got 1.0. It has no such setting.",
     ),
     ({"adjoint": svi.Truncated(9)}, "depth: expected at most steps=3, got 9."),
     ({"adjoint": "truncated", "truncate": 9}, "truncate: expected at most steps=3, got 9."),
@@ -180,13 +208,13 @@ def test_what_needs_stop(options):
         (lambda: svi.Exact(clip_norm=0), "clip_norm: expected a finite number > 0 or None, got 0"),
         (
             lambda: svi.Truncated(2, REVERSE, "states"),
-            'residuals: is for adjoint "exact" or "truncated" with hvp "forward_over_reverse", or '
-            '"all" with "reverse_over_reverse"; got hvp=\'reverse_over_reverse\'. Change that, or '
-            'leave it "auto".',
+            'residuals: requires adjoint "exact" or "truncated" with '
+            'hvp="forward_over_reverse", or "all" with hvp="reverse_over_reverse"; got '
+            "hvp='reverse_over_reverse'. Change these, or use \"auto\".",
         ),
         (
             lambda: svi.Exact("finite_difference", "all"),
-            'residuals: is for adjoint "exact" or "truncated" .* got hvp=\'finite_difference\'.',
+            'residuals: requires adjoint "exact" or "truncated" .* got hvp=\'finite_difference\'.',
         ),
         (lambda: svi.Truncated(-1), "depth: expected an integer >= 0, got -1"),
         (lambda: svi.Truncated(True), "depth: expected an integer >= 0, got True"),
@@ -250,8 +278,8 @@ def test_a_layer_shows_the_settings_of_its_object():
     shown = layer.hvp, layer.keep, layer.truncate, layer.adjoint_clip_norm
     assert shown == (REVERSE, "auto", 2, 3.0)
     message = (
-        "truncate: the adjoint, Truncated(depth=2, hvp='reverse_over_reverse', residuals="
-        "'auto', clip_norm=3.0, budget=None), owns its settings; got 1. Assign another object to "
+        "truncate: the adjoint Truncated(depth=2, hvp='reverse_over_reverse', residuals="
+        "'auto', clip_norm=3.0, budget=None) has its own settings; got 1. Assign another object to "
         "adjoint instead."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):

@@ -70,7 +70,7 @@ def test_the_start_is_also_a_weight(adjoint, mode):
 
 
 def test_a_bound_on_an_adjoint_that_is_not_ours_is_refused():
-    with pytest.raises(ValueError, match='adjoint_clip_norm: is for .* got adjoint="unrolled"'):
+    with pytest.raises(ValueError, match='adjoint_clip_norm: requires .* got adjoint="unrolled"'):
         refine(
             lambda p, theta, seed: tf.reduce_sum(p, axis=1),
             tf.zeros([1, 1]),

@@ -74,23 +74,23 @@ def test_one_line_says_what_was_chosen(monkeypatch, caplog):
         _chosen(svi_models.dense(), 2**30, monkeypatch)
         _chosen(svi_models.dense(), 2**30, monkeypatch, budget=1000)
     assert [record.getMessage() for record in caplog.records] == [
-        "keep='auto' chose all: all 4 x 816 bytes, within half of what is free, 512.0 MiB",
+        "keep='auto' chose all: all 4 x 816 bytes, within half of the free memory, 512.0 MiB",
         "keep='auto' chose none: all 4 x 816 bytes, not within the budget, 1000 bytes",
     ]
 
 
 def test_what_does_not_fit_is_an_error(monkeypatch):
     message = "keep: expected one refinement step whose tensors fit into memory, got one that "
-    with pytest.raises(ValueError, match=f"^{message}computes 816 bytes where 800 bytes are free"):
+    with pytest.raises(ValueError, match=f"^{message}computes 816 bytes with 800 bytes free"):
         _chosen(svi_models.dense(), 800, monkeypatch)
-    message = "keep: expected what fits into memory, got 'all', with which 4 steps keep 3.2 KiB"
-    with pytest.raises(ValueError, match=f"^{message} where 2.0 KiB are free"):
+    message = "keep: expected residuals that fit into memory, got 'all', which stores 3.2 KiB"
+    with pytest.raises(ValueError, match=f"^{message} for 4 steps with 2.0 KiB free"):
         _chosen(svi_models.dense(), 2048, monkeypatch, residuals="all")
 
 
 def test_a_decoder_with_a_loop_cannot_keep_whole_steps():
     model = svi_models.recurrent()
-    with pytest.raises(ValueError, match="^keep, residuals: .* gives what a loop cannot store"):
+    with pytest.raises(ValueError, match="^keep, residuals: .* returns what a loop cannot store"):
         svi_reference.refined_gradient(model, "graph", steps=2, keep="all")
 
 

@@ -264,11 +264,11 @@ BAD = [
     (dict(update=_with(update=_mixing)), "update: Rule mixes examples"),
     (
         dict(update=_with(update=lambda self, g, s, p: (p[0], s))),
-        "update: Rule.update: expected parameters of the structure it was given",
+        "update: Rule.update: expected parameters with the structure of its input",
     ),
     (
         dict(update=_with(update=lambda self, g, s, p: ([t[:, :1] for t in p], s))),
-        "update: Rule.update: expected parameters of the structure it was given",
+        "update: Rule.update: expected parameters with the structure of its input",
     ),
     (
         dict(update=_with(init=lambda self, p: tf.zeros([]))),
@@ -276,8 +276,11 @@ BAD = [
     ),
     (dict(update=svi.Momentum), "update: expected an object with the methods init"),
     (dict(update=0.1), "update: expected an object with the methods init"),
-    (dict(update=svi.Momentum(0.1), step_size=0.1), "step_size: expected nothing beside update="),
-    (dict(update=svi.Momentum(0.1), momentum=0.4), "momentum: expected nothing beside update="),
+    (
+        dict(update=svi.Momentum(0.1), step_size=0.1),
+        "step_size: expected None together with update=",
+    ),
+    (dict(update=svi.Momentum(0.1), momentum=0.4), "momentum: expected None together with update="),
     (dict(), "step_size: expected a number, or an update rule"),
     (dict(update=svi.Momentum((0.1, 0.2, 0.3))), "step_size: expected one number, or a nest"),
 ]
@@ -304,7 +307,9 @@ def test_a_variable_that_is_no_attribute_is_refused():
         return tf.nest.map_structure(lambda p, g: p - hidden * g, parameters, gradient), state
 
     model = svi_models.dense()
-    with pytest.raises(ValueError, match="update rule may read variables that are attributes"):
+    with pytest.raises(
+        ValueError, match="update rule may read only variables that are its own attributes"
+    ):
         refine(
             model.objective,
             model.initial,

@@ -253,9 +253,9 @@ def test_a_missing_file_is_named(images, tmp_path, no_long_work, name):
     ("arrays", "changes", "message"),
     [
         ({"images": np.full([9, 6, 6], np.nan)}, {}, "expected finite numbers"),
-        ({"images": np.zeros([9, 6, 6], int)}, {}, "expected more than enough images for"),
+        ({"images": np.zeros([9, 6, 6], int)}, {}, "expected enough images for"),
         ({"images": np.zeros([25, 6, 6], int)}, {}, "at least batch_size=8 images"),
-        ({"x": np.zeros([9], int)}, {}, "one array of images, found"),
+        ({"x": np.zeros([9], int)}, {}, "one array of images, got"),
         ({"images": np.zeros([40, 6, 6], int)}, {"test_images": "b.npz"}, "of one size in all"),
         ({"images": np.zeros([40, 6, 6], int)}, {"test_images": "c.npz"}, "test_images: expected"),
     ],

@@ -108,7 +108,7 @@ def test_a_finished_run_is_shown_and_another_is_refused(finished, capsys):
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(ValueError, match="holds files but no run"):
+    with pytest.raises(ValueError, match="contains files but no run"):
         run_oracle(OracleConfig(**TOY), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != ".lock") == ["thesis.tex"]
 
@@ -116,14 +116,14 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 def test_a_workdir_that_is_a_file_is_refused(tmp_path):
     file = tmp_path / "file"
     file.write_text("x")
-    with pytest.raises(ValueError, match="expected a folder that can be made and written"):
+    with pytest.raises(ValueError, match="expected a folder that can be created and written"):
         run_oracle(OracleConfig(**TOY), file / "run")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_an_unwritable_workdir_is_refused(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(ValueError, match="expected a folder that can be made and written"):
+    with pytest.raises(ValueError, match="expected a folder that can be created and written"):
         run_oracle(OracleConfig(**TOY), tmp_path)
 
 
@@ -165,7 +165,7 @@ def test_the_script_reports_bad_input_in_one_line(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("train_oracle.py: workdir") and "holds files but no run" in last
+    assert last.startswith("train_oracle.py: workdir") and "contains files but no run" in last
     assert "Traceback" not in done.stderr
 
 

@@ -244,7 +244,7 @@ def test_an_empty_file_is_named(texts, tmp_path, no_long_work):
 
 def test_an_unwritable_workdir_is_named(texts, no_long_work):
     below_a_file = texts / "train.txt" / "run"
-    with pytest.raises(ValueError, match="can be made and written"):
+    with pytest.raises(ValueError, match="can be created and written"):
         tasks.train_and_evaluate(text_runs.config(texts), below_a_file)
 
 
@@ -265,10 +265,10 @@ def test_spoilt_weights_are_not_saved(texts, tmp_path):
     checkpoints.state |= {"history": [row], "seconds": 1.0}
     checkpoints.save()
     model.decoder.softmax.bias.assign_add(np.full([34], np.nan, np.float32))
-    with pytest.raises(ArithmeticError, match="bias holds NaN.* it was not saved") as error:
+    with pytest.raises(ArithmeticError, match="bias contains NaN.* it was not saved") as error:
         checkpoints.save()
     said = str(checkpoints.save_last_good(error.value, 8))
-    assert "meets the same batches again" in said and "skip_limit" not in said
+    assert "resumes with the same batches" in said and "skip_limit" not in said
     checkpoints.state = {}
     assert checkpoints.restore() and checkpoints.state["history"] == [row]
     assert np.isfinite(model.decoder.softmax.bias.numpy()).all()
@@ -280,7 +280,7 @@ def test_a_damaged_checkpoint_is_named(texts, tmp_path):
     (tmp_path / "report.json").unlink()
     for part in (tmp_path / "checkpoints").glob("ckpt-*.index"):
         part.write_bytes(b"no index")
-    with pytest.raises(ValueError, match="checkpoints: expected a whole checkpoint .*got none"):
+    with pytest.raises(ValueError, match="checkpoints: expected a complete checkpoint .*got none"):
         tasks.train_and_evaluate(config, tmp_path)
 
 
@@ -293,20 +293,23 @@ def test_a_damaged_checkpoint_is_named(texts, tmp_path):
         ({"batch_size": 0}, "batch_size: expected an integer >= 1"),
         ({"dropout": 1.0}, r"dropout: expected a number in \[0, 1\)"),
         ({"learning_rate": math.nan}, "learning_rate: expected a finite number"),
-        ({"vocabulary_size": 4}, "max_size counts the 4 special tokens"),
-        ({"truncate": 1}, "truncate: expected 0 but with adjoint='truncated'"),
+        ({"vocabulary_size": 4}, "max_size: expected at least 5, including the 4 special tokens"),
+        ({"truncate": 1}, "truncate: expected 0 unless adjoint='truncated'"),
         ({"svi_schedule": "0:0,5"}, "svi_schedule: expected EPOCH:K pairs"),
         ({"svi_schedule": "0:0,2:-1"}, "and each K >= 0, such as 0:0,10:5; got '0:0,2:-1'"),
         ({"svi_schedule": "1:2"}, "from epoch 0 on"),
         ({"svi_schedule": "0:1,0:2"}, "svi_schedule: expected EPOCH:K pairs"),
         ({"svi_schedule": "0:0,1e999:2"}, "svi_schedule: expected EPOCH:K pairs"),
-        ({"system": "vae", "svi_schedule": "0:1"}, "svi_schedule: system='vae' takes no"),
+        ({"system": "vae", "svi_schedule": "0:1"}, "svi_schedule: expected none with system='vae'"),
         ({"system": "vae_svi_kl", "svi_schedule": "0:0,1:2"}, "svi_steps: expected at least 1"),
         ({"adjoint": "truncated", "truncate": 4, "svi_schedule": "0:0,1:2"}, "truncate: expected"),
-        ({"svi_rule": "learned_update", "svi_momentum": 0.9}, "svi_momentum and svi_clip_norm"),
+        (
+            {"svi_rule": "learned_update", "svi_momentum": 0.9},
+            "no svi_momentum and no svi_clip_norm",
+        ),
         ({"amortized_weight": -0.1}, "amortized_weight: expected a finite number >= 0"),
-        ({"system": "svi", "amortized_weight": 0.1}, "amortized_weight: is for system='savae'"),
-        ({"system": "vae_svi", "svi_rule": "learned_steps"}, "learns through the steps"),
+        ({"system": "svi", "amortized_weight": 0.1}, "amortized_weight: requires system='savae'"),
+        ({"system": "vae_svi", "svi_rule": "learned_steps"}, "is trained through refinement"),
         ({"svi_samples": 0}, "svi_samples: expected an integer >= 1"),
         ({"svi_samples": 3, "svi_antithetic": True}, "svi_samples: expected an even number"),
         ({"system": "svi", "start_from": "run"}, "start_from: expected a system with an encoder"),

@@ -31,7 +31,7 @@ def test_all_end_well_and_their_lines_are_told_apart():
     assert {"[worker 0] hello from 0", "[worker 1] hello from 1"} <= set(lines)
     (config,) = {re.sub(r'"index": \d', "", line.split(" ", 2)[2]) for line in lines if "{" in line}
     assert len(set(re.findall(r"127\.0\.0\.1:\d+", config))) == 2
-    assert "all workers ended well" in lines[-1]
+    assert "all workers succeeded" in lines[-1]
 
 
 def test_a_killed_worker_restarts_all_once(tmp_path):
@@ -58,7 +58,7 @@ def test_restarts_are_bounded_and_the_status_is_the_first_failure():
     status, lines = _run("sys.exit(7 if i else 0)")
     assert status == 7
     assert sum("attempt" in line for line in lines) == 3
-    assert "giving up after 3 failures in a row" in lines[-1]
+    assert "giving up after 3 consecutive failures" in lines[-1]
 
 
 def test_a_run_that_lasted_begins_a_new_row(tmp_path):
@@ -111,7 +111,7 @@ time.sleep(60)
     before = signal.getsignal(signal.SIGTERM)
     command = [sys.executable, "-c", INDEX + program]
     assert launcher.supervise(command, 2, limits=QUICK, say=say) == 128 + signal.SIGTERM
-    assert "ended by SIGTERM" in seen[-1] and not any("restart" in line for line in seen)
+    assert "terminated by SIGTERM" in seen[-1] and not any("restart" in line for line in seen)
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -47,7 +47,7 @@ def test_a_claim_does_not_replace_another(run):
 
 def test_foreign_files_are_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match=r"holds files but no run \(thesis.txt\)"):
+    with pytest.raises(ValueError, match=r"contains files but no run \(thesis.txt\)"):
         Workdir(tmp_path).check("configuration", OWNER["configuration"])
 
 
@@ -61,7 +61,7 @@ def test_one_process_at_a_time(run):
 
 def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="expected a folder that can be made and written, got"):
+    with pytest.raises(ValueError, match="expected a folder that can be created and written, got"):
         Workdir(tmp_path / "file")
 
 

@@ -179,9 +179,9 @@ def refuse_third_derivatives(name):
     """
     if _modes.stack:
         raise ValueError(
-            f"{name}: its gradient is taken inside the decoder, so that a Hessian-vector product "
-            "in forward mode would need its third derivative, which it does not have; expected "
-            'hvp="reverse_over_reverse".'
+            f'{name}: expected hvp="reverse_over_reverse" for a decoder that takes its gradient, '
+            "since a forward-mode Hessian-vector product would need its third derivative, which is "
+            "not implemented."
         )
 
 
@@ -205,8 +205,8 @@ def refuse_nested_functions(accumulator, operations):
             if output.dtype.is_floating and accumulator.jvp(output) is not None:
                 raise ValueError(
                     'hvp="forward_over_reverse": the decoder calls a tf.function '
-                    f"({operation.name}), through which a tape cannot follow tangents; expected "
-                    "plain Python functions inside the decoder (function.python_function), or "
+                    f"({operation.name}), which forward mode cannot differentiate. Call plain "
+                    "Python functions in the decoder (function.python_function), or use "
                     'hvp="reverse_over_reverse".'
                 )
 

@@ -48,9 +48,9 @@ class _Recording:
         for tensor in tf.nest.flatten([dict(held) for held in self.slots]):
             if tf.is_tensor(tensor) and getattr(tensor, "graph", here) is not here:
                 raise ValueError(
-                    f"keep={self.level!r}: expected operations that keep something outside of "
-                    "tf_savae.svi.scan, tf.while_loop, tf.cond and tf.function; the decoder has "
-                    "one inside. Take it out, or leave keep None."
+                    f"keep={self.level!r}: expected operations with residuals outside of "
+                    "tf_savae.svi.scan, tf.while_loop, tf.cond and tf.function, got one inside. "
+                    "Move it out, or use keep=None."
                 )
         return [{held.kind: dict(held)} for held in self.slots]
 
@@ -105,7 +105,7 @@ def replaying(entries):
     finally:
         _contexts.replaying = before
     if left:
-        _mismatch(f"{len(left)} operations of the step did not run in its product")
+        _mismatch(f"{len(left)} operations of the step did not run in its Hessian-vector product")
 
 
 def replayed(kind):
@@ -114,12 +114,15 @@ def replayed(kind):
         return {}
     entry = _contexts.replaying.pop() if _contexts.replaying else {}
     if kind not in entry:
-        _mismatch(f"a {kind} runs in the product where the step had {list(entry) or 'nothing'}")
+        _mismatch(
+            f"a {kind} runs in the Hessian-vector product where the step had "
+            f"{list(entry) or 'nothing'}"
+        )
     return entry[kind]
 
 
 def _mismatch(what):
     raise RuntimeError(
-        f"keep: {what}; expected an objective that runs the same operations in the same order "
-        "whenever it is called. Leave keep None."
+        f"keep: {what}. Expected an objective that runs the same operations in the same order on "
+        "every call. Use keep=None."
     )

@@ -53,7 +53,7 @@ class SplitGraph:
         self._later = own[counts[0] + counts[1] :]
         self._captured = inputs[sum(counts) :]
         if any(t.dtype == tf.resource for t in self._captured):
-            raise NotImplementedError("a tf.Variable or table is read that is not among the inputs")
+            raise NotImplementedError("a tf.Variable or table outside the inputs is read")
         self._outside = list(traced.captured_inputs)
         self._leaves = {tensor.name for tensor in inputs}
         self._kinds = _kinds(traced.graph, self._varying, self._later)
@@ -71,7 +71,7 @@ class SplitGraph:
         self._hoisted = list(self._hoisted.values())
         for tensor in self._stored:
             if tensor.dtype in (tf.variant, tf.resource) or tensor.shape.rank is None:
-                raise NotImplementedError(f"{tensor.op.type} gives what a loop cannot store")
+                raise NotImplementedError(f"{tensor.op.type} returns what a loop cannot store")
 
     def _gather(self, outputs, part, stored):
         """Names of the operations to run for `outputs` in one part; the rest are its inputs."""

@@ -29,7 +29,7 @@ def named_operation():
             raise
         raise LookupError(
             f"hvp: TensorFlow has no derivative of the operation {found[1] or found[2]}, and exact "
-            "products through refinement need that of each gradient in decoder, prior and family. "
-            'Use hvp="finite_difference" (with adjoint="exact" or "truncated"), which needs first '
-            "derivatives alone, or another operation."
+            "Hessian-vector products need second derivatives of decoder, prior and family. Use "
+            'hvp="finite_difference" (with adjoint="exact" or "truncated"), which needs only first '
+            "derivatives, or another operation."
         ) from error

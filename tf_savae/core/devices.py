@@ -27,7 +27,7 @@ def accelerators():
     True
     """
     if _ELSEWHERE.get():
-        return ["an accelerator of another machine"]
+        return ["an accelerator on another machine"]
     return gpus() or tf.config.list_physical_devices("TPU")
 
 

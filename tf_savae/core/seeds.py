@@ -47,7 +47,7 @@ def _check_constant(seed):
     if values.dtype == object:
         raise TypeError(f"seed: expected an int or an int tensor of shape [2], got {seed!r}.")
     if values.dtype.kind in "iu" and np.any((values >= 2**31) | (values < -(2**31))):
-        raise ValueError(f"seed: expected ints of 32 bits, -2**31 to 2**31 - 1, got {seed!r}.")
+        raise ValueError(f"seed: expected 32-bit integers, from -2**31 to 2**31 - 1, got {seed!r}.")
 
 
 def plain_seed(seed):

@@ -41,8 +41,8 @@ class ChecksSettings:
             if not _same(self.__dict__[name], value):
                 kind = type(self).__name__
                 raise ValueError(
-                    f"{name}: fixed once a {kind} is made, since other parts follow from it; got "
-                    f"{value!r}. Make a new {kind}: layers given to it keep their weights."
+                    f"{name}: cannot be changed after the {kind} is created, got {value!r}. Create "
+                    f"a new {kind}; layers passed to it keep their weights."
                 )
         super().__setattr__(name, value)
 

@@ -55,7 +55,7 @@ def opened(source: str, split: str | None) -> dict[str, Any]:
         import datasets  # Imported here: optional, and not needed for reading files.
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{source}: Hugging Face datasets need a package that is not installed: "
+            f"{source}: reading Hugging Face datasets requires a package that is not installed: "
             "pip install 'tf_savae[hf]'."
         ) from error
     name, config, _, _ = parse(source)
@@ -65,7 +65,7 @@ def opened(source: str, split: str | None) -> dict[str, Any]:
         first = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
         raise ValueError(
             f"{source}: the dataset could not be read ({first}). Check the name, the split and the "
-            "network, or give a file instead."
+            "network connection, or use a file instead."
         ) from error
     return dict(found) if isinstance(found, Mapping) else {split or "train": found}
 
@@ -77,7 +77,9 @@ def _load(datasets, name, config, split):
         if isinstance(found, Mapping):
             return found[split] if split else found
         if split not in (None, "train", str(found.split)):
-            raise ValueError(f"the folder holds one split, {found.split}, and none named {split}")
+            raise ValueError(
+                f"the folder contains a single split, {found.split}, and no split named {split}"
+            )
         return found
     if path.is_file() and path.suffix in _DATA:
         return datasets.load_dataset(_DATA[path.suffix], data_files=str(path), split=split)
@@ -98,8 +100,8 @@ def chosen_column(source: str, features: Mapping, possible: list[str], kind: str
         return wanted
     if wanted is None and (kind in possible or len(possible) == 1):
         return kind if kind in possible else possible[0]
-    which = f"named {wanted!r}" if wanted else "to choose by itself"
+    which = f"named {wanted!r}" if wanted else "that can be chosen automatically"
     raise ValueError(
-        f"{source}: expected a column of {kind} {which}, got {', '.join(possible) or 'none'} of "
+        f"{source}: expected a column of {kind} {which}, got {', '.join(possible) or 'none'} among "
         f"the columns {', '.join(features)}. Name one, as in {PREFIX}NAME:SPLIT@COLUMN."
     )

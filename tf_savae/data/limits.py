@@ -17,9 +17,8 @@ def check_expansion(path, expanded, stored):
     """
     if expanded > largest(stored):
         raise ValueError(
-            f"{path}: its {stored:,} bytes expand to {expanded:,} or more, which no text or images "
-            "do: expected a file that was not made to fill the memory. Expand it by hand if you "
-            "trust it."
+            f"{path}: its {stored:,} bytes expand to {expanded:,} or more, far more than text or "
+            "images do, as in a decompression bomb. Decompress it by hand if you trust it."
         )
 
 

@@ -71,6 +71,7 @@ def _checked(name, rows, count, vocabulary_size):
         )
     if rows.min() < 0 or rows.max() >= vocabulary_size:
         raise ValueError(
-            f"sample: expected words 0 to {vocabulary_size - 1}, got {rows.min()} to {rows.max()}."
+            f"sample: expected token ids from 0 to {vocabulary_size - 1}, got {rows.min()} to "
+            f"{rows.max()}."
         )
     return rows.astype(np.int32)

@@ -48,13 +48,13 @@ def spread(count: int, total: int) -> np.ndarray:
 def _counts(total: int, sizes: Sequence[int | float | None]) -> list[int]:
     given = [None if size is None else _count(total, size) for size in sizes]
     if given.count(None) > 1:
-        raise ValueError(f"at most one size may be None (the rest), got sizes {tuple(sizes)}")
+        raise ValueError(f"sizes: expected at most one None (the rest), got {tuple(sizes)}.")
     rest = total - sum(count or 0 for count in given)
     counts = [rest if count is None else count for count in given]
     if rest < 0 or not counts or min(counts) < 1:
         raise ValueError(
-            f"cannot split {total:,} lines into parts of sizes {tuple(sizes)}: every part needs at "
-            f"least one line and they may need {total:,} together, got {counts}"
+            f"sizes: expected parts of at least one and together at most {total:,} lines, got "
+            f"{counts} from sizes {tuple(sizes)}."
         )
     return counts
 
@@ -66,6 +66,6 @@ def _count(total: int, size: int | float) -> int:
     if isinstance(size, int) and not isinstance(size, bool) and size > 0:
         return size
     raise ValueError(
-        "a size must be a positive count (int), a fraction strictly between 0 and 1 (float), or "
-        f"None, got {size!r}"
+        "size: expected a positive int (a count), a float between 0 and 1 (a fraction) or None "
+        f"(the rest), got {size!r}."
     )

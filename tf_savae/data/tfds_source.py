@@ -31,8 +31,8 @@ def parse(source: str, example: str) -> tuple[str, str | None, str | None]:
     match = _NAME.fullmatch(source.removeprefix(PREFIX))
     if match is None:
         raise ValueError(
-            f"cannot read the TFDS name {source!r}: expected "
-            f"{PREFIX}NAME[/CONFIG][:VERSION][:SPLIT][@FIELD], such as {example}"
+            f"cannot parse the TFDS name {source!r}: expected "
+            f"{PREFIX}NAME[/CONFIG][:VERSION][:SPLIT][@FIELD], such as {example}."
         )
     return match["name"], match["split"], match["field"]
 
@@ -51,7 +51,7 @@ def find_builder(name: str, data_dir: str | os.PathLike | None, instead: str):
     except Exception as error:  # TFDS raises many types; the message gives the cause.
         raise ValueError(
             f"TFDS has no dataset {name!r} here ({cause(error)}); check the name at "
-            f"https://www.tensorflow.org/datasets, or give {instead} instead"
+            f"https://www.tensorflow.org/datasets, or use {instead} instead"
         ) from error
 
 

@@ -8,30 +8,9 @@ import tensorflow as tf
 
 from tf_savae.core import seeds
 from tf_savae.core.progress import stages
-from tf_savae.models.trace_cache import FollowsSettings, compiled_once
 from tf_savae.objectives.lookup import has_latent
 
-__all__ = ["check_latent", "compiled_for", "one_pass"]
-
-
-def compiled_for(model, function, key=None):
-    """Returns `function` as a tf.function, with XLA if the model was compiled with it.
-
-    Args:
-      model: a keras.Model.
-      function: a function of tensors.
-      key: hashable tuple that identifies `function`, or None. With a key, a model of this package
-        caches the compiled function until its settings change, so that a callback that evaluates
-        after each epoch compiles once.
-
-    >>> model = keras.Sequential([keras.layers.Dense(2)])
-    >>> compiled_for(model, lambda x: x + 1.0)(tf.zeros([2])).numpy().tolist()
-    [1.0, 1.0]
-    """
-    jit = model.compiled and model.jit_compile is True
-    if key is None or not isinstance(model, FollowsSettings):
-        return tf.function(function, jit_compile=jit, autograph=False)
-    return compiled_once(model, ("evaluation", *key), function, jit)
+__all__ = ["check_latent", "one_pass"]
 
 
 def check_latent(model):

@@ -24,7 +24,7 @@ from tf_savae.models.row_sampling import (
 )
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability.posterior_mean import posterior_mean
-from tf_savae.samplers.row_seeds import row_seeds
+from tf_savae.samplers.per_row import row_seeds
 
 __all__ = ["Drawn", "decode", "posterior_means", "reconstruct", "sample"]
 

@@ -61,13 +61,13 @@ class Adjoint:
         """Raises ValueError for what `refine` can do only where no gradient crosses."""
         if tf.is_tensor(steps):
             raise ValueError(
-                'steps: a tensor is possible only with adjoint="stop" and return_trace=False; pass '
-                "a Python int."
+                'steps: a tensor is supported only with adjoint="stop" and return_trace=False. '
+                "Pass a Python int."
             )
         if early_stopping is not None:
             raise ValueError(
-                "early_stopping: is for inference, where no gradient crosses the refinement; "
-                f'expected adjoint="stop", got {self!r}.'
+                'early_stopping: expected adjoint="stop", since early stopping is for inference, '
+                f"without gradients through refinement; got {self!r}."
             )
 
     def for_steps(self, steps: int) -> Self:
@@ -88,6 +88,15 @@ class Adjoint:
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
         """The steps: (refined flat list, `Seen`), differentiable as this adjoint says."""
+        initial = initial if self.crosses else [tf.stop_gradient(p) for p in initial]
+        if differentiable_loop.takes_none(settings):
+            return differentiable_loop.no_steps(initial)
+        return self.take_steps(objective, initial, theta, settings, probe)
+
+    def take_steps(
+        self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
+    ) -> tuple[list[tf.Tensor], Any]:
+        """As `run`, where there are steps to take: the loops below it need not ask."""
         raise NotImplementedError
 
     def get_config(self) -> Config:
@@ -131,11 +140,9 @@ class TakesProducts(Adjoint):
         """The function that takes the products, as those of `tf_savae.svi.hvp`."""
         return hvps.resolve(self.hvp)
 
-    def run(
+    def take_steps(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
-        if settings.steps == 0:
-            return differentiable_loop.no_steps(initial)
         return differentiable_loop.with_custom_gradient(
             objective, initial, theta, settings, probe, self
         )
@@ -144,8 +151,8 @@ class TakesProducts(Adjoint):
 def refuse_residuals(name, got):
     """Raises ValueError: only exact products can use what steps keep."""
     raise ValueError(
-        f'{name}: is for adjoint "exact" or "truncated" with hvp "forward_over_reverse", or "all" '
-        f'with "reverse_over_reverse"; got {got}. Change that, or leave it "auto".'
+        f'{name}: requires adjoint "exact" or "truncated" with hvp="forward_over_reverse", or '
+        f'"all" with hvp="reverse_over_reverse"; got {got}. Change these, or use "auto".'
     )
 
 
@@ -283,13 +290,11 @@ class Unrolled(Adjoint):
     [[0.25]]
     """
 
-    def run(
+    def take_steps(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
-        """As `Adjoint.run`; the probe receives no gradient."""
+        """As `Adjoint.take_steps`; the probe receives no gradient."""
         del probe
-        if settings.steps == 0:
-            return differentiable_loop.no_steps(initial)
         return differentiable_loop.unrolled(objective, initial, theta, settings)
 
 
@@ -327,9 +332,9 @@ class Stop(Adjoint):
         if tf.is_tensor(steps) and return_trace:
             super().check_request(steps, return_trace, early_stopping)
 
-    def run(
+    def take_steps(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
-        """As `Adjoint.run`; the probe receives no gradient."""
+        """As `Adjoint.take_steps`; the probe receives no gradient."""
         del probe
         return differentiable_loop.detached(objective, initial, theta, settings)

@@ -56,14 +56,14 @@ def fastest_hvp(
         raise RuntimeError(
             "hvp='auto': no exact Hessian-vector product can be computed for this decoder: "
             + "; ".join(f"{name}: {error}" for name, error in times.items())
-            + ' Where it has first derivatives, hvp="finite_difference" works.'
+            + ' If it has first derivatives, use hvp="finite_difference".'
         )
     best = min(possible, key=lambda name: possible[name])
     if len(possible) == len(hvps.EXACT) and _disagree(*products.values()):
         best = "reverse_over_reverse"
         logging.warning(
-            "hvp='auto': the two exact products disagree for this decoder; using %s. Operations "
-            "with gradients of their own may be the cause.",
+            "hvp='auto': the two exact Hessian-vector products differ for this decoder; using %s. "
+            "Operations with custom gradients may be the cause.",
             best,
         )
     shown = ", ".join(

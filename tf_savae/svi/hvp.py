@@ -47,9 +47,9 @@ def forward_over_reverse(objective, parameters, theta, seed, vector):
         if "variant" not in str(error):
             raise
         raise ValueError(
-            'hvp: "forward_over_reverse" cannot pass through a while loop of the decoder (a Keras '
-            "LSTM, tf.scan, tf.while_loop) or a tf.cond inside a tf.function; expected loops "
-            'written with tf_savae.svi.scan. Use it, or hvp="reverse_over_reverse" with keep=None.'
+            'hvp: "forward_over_reverse" does not support a while loop in the decoder (a Keras '
+            "LSTM, tf.scan, tf.while_loop) or a tf.cond inside a tf.function. Write loops with "
+            'tf_savae.svi.scan, or use hvp="reverse_over_reverse" with keep=None.'
         ) from error
 
 
@@ -131,8 +131,8 @@ def automatic(objective, parameters, theta, seed, vector):
     except CANNOT as error:
         logging.log_first_n(
             logging.WARNING,
-            "hvp='auto': forward mode cannot pass through this decoder (%s: %s); using "
-            "reverse_over_reverse. Write its time loop with tf_savae.svi.scan to use both.",
+            "hvp='auto': forward mode does not support this decoder (%s: %s); using "
+            "reverse_over_reverse. Write its time loop with tf_savae.svi.scan to support both.",
             1,
             type(error).__name__,
             str(error).splitlines()[0] if str(error) else "",

@@ -55,7 +55,9 @@ class LearnedSteps(keras.layers.Layer):
         self.step_size = validation.positive("step_size", step_size)
         self.momentum = validation.unit_interval("momentum", momentum, closed=False)
         if not self.momentum:
-            raise ValueError("momentum: expected a number in (0, 1), whose logit is trained; got 0")
+            raise ValueError(
+                "momentum: expected a number in (0, 1), since its logit is trained; got 0."
+            )
         self.clip_norm = validation.positive("clip_norm", clip_norm, optional=True)
 
     def build(self, parameters_shape: Nest) -> None:

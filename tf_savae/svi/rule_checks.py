@@ -33,13 +33,16 @@ def as_rule(update, defaults, **short):
     """
     if update is None:
         if short["step_size"] is None:
-            raise ValueError("step_size: expected a number, or an update rule (update=); got none.")
+            raise ValueError(
+                "step_size: expected a number, or an update rule as update=; got neither."
+            )
         return Momentum(**short)
     given = [name for name, value in short.items() if not _same(value, defaults.get(name))]
     if given:
         raise ValueError(
-            f"{', '.join(given)}: expected nothing beside update=, whose rule has its own; got "
-            f"{', '.join(f'{name}={short[name]!r}' for name in given)}. Give them to the rule."
+            f"{', '.join(given)}: expected None together with update=, since the rule has its own "
+            f"settings; got {', '.join(f'{name}={short[name]!r}' for name in given)}. Pass them "
+            "to the rule."
         )
     missing = [name for name in ("init", "update") if not callable(getattr(update, name, None))]
     if missing or isinstance(update, type):
@@ -84,8 +87,8 @@ def check_rule(rule, initial):
             except tf.errors.OpError as error:
                 shapes = [leaf.shape.as_list() for leaf in leaves]
                 raise ValueError(
-                    f"update: {type(rule).__name__} cannot step on parameters of shapes {shapes}: "
-                    f"{error.message} A rule with weights belongs to one latent size."
+                    f"update: {type(rule).__name__} does not support parameters of shapes "
+                    f"{shapes}: {error.message} A rule with weights is built for one latent size."
                 ) from error
             known.add(key)
 
@@ -96,8 +99,8 @@ def _build(rule, initial):
     if not all(leaf.shape[1:].is_fully_defined() for leaf in tf.nest.flatten(initial)):
         shapes = [leaf.shape.as_list() for leaf in tf.nest.flatten(initial)]
         raise ValueError(
-            f"update: {type(rule).__name__} makes weights for parameters of known sizes, got "
-            f"shapes {shapes}. Call its build first."
+            f"update: {type(rule).__name__} expected parameters of known sizes to create its "
+            f"weights, got shapes {shapes}. Call its build method first."
         )
     if not private_keras.is_default_build(rule):
         rule.build(tf.nest.map_structure(lambda p: tuple(p.shape), initial))
@@ -125,9 +128,9 @@ def _try(rule, initial):
         for index, (left, right) in enumerate(zip(before, after, strict=True)):
             if not np.allclose(left[1:], right[1:], rtol=1e-5, atol=1e-7, equal_nan=True):
                 raise ValueError(
-                    f"update: {type(rule).__name__} mixes examples: another gradient of one row "
-                    f"changes {name} (leaf {index}) of other rows; expected each row [b, ...] to "
-                    "depend on the same row of gradient, state and parameters alone."
+                    f"update: {type(rule).__name__} mixes examples: changing the gradient of one "
+                    f"row changes {name} (leaf {index}) of other rows. Expected each row [b, ...] "
+                    "to depend only on the same row of gradient, state and parameters."
                 )
 
 
@@ -157,8 +160,8 @@ def _check_like(name, what, got, expected):
     shapes = [[(t.dtype.name, t.shape.as_list()) for t in part] for part in (got, expected)]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            f"update: {name}.update: expected {what} of the structure it was given, "
-            f"{shapes[1]}, got {shapes[0]}."
+            f"update: {name}.update: expected {what} with the structure of its input, {shapes[1]}, "
+            f"got {shapes[0]}."
         )
 
 

@@ -124,7 +124,7 @@ def _from_short_forms(adjoint, given):
     kind = _KINDS[adjoint]
     if kind is not Truncated and "truncate" in given:
         raise ValueError(
-            f'truncate: is for adjoint="truncated", got adjoint={adjoint!r}; leave it None.'
+            f'truncate: requires adjoint="truncated", got adjoint={adjoint!r}. Use None.'
         )
     settings = {SHORT_FORMS[name]: value for name, value in given.items()}
     if issubclass(kind, TakesProducts):
@@ -133,8 +133,8 @@ def _from_short_forms(adjoint, given):
         refuse_residuals("keep", f"keep={given['keep']!r}, adjoint={adjoint!r}")
     if kind is Unrolled and "adjoint_clip_norm" in given:
         raise ValueError(
-            'adjoint_clip_norm: is for adjoint "exact" or "truncated", got adjoint="unrolled", '
-            "which TensorFlow differentiates without bounding anything; leave it None."
+            'adjoint_clip_norm: requires adjoint="exact" or "truncated", got adjoint="unrolled", '
+            "where TensorFlow differentiates the loop without clipping. Use None."
         )
     Exact(**settings)  # What the other strings would use has to be right all the same.
     return kind()
@@ -143,8 +143,8 @@ def _from_short_forms(adjoint, given):
 def _refuse_beside(adjoint, name, value):
     own = SHORT_FORMS[name]
     owns = own in {field.name for field in dataclasses.fields(adjoint)}
-    remedy = f"Write {own}={value!r} there" if owns else "It has no such setting"
+    remedy = f"Pass {own}={value!r} to it" if owns else "It has no such setting"
     raise ValueError(
-        f"{name}: expected nothing beside adjoint={adjoint!r}, which owns its settings; got "
+        f"{name}: expected None together with adjoint={adjoint!r}, which has its own settings; got "
         f"{value!r}. {remedy}."
     )

@@ -50,7 +50,7 @@ def _check_structure(step_size, initial):
         tf.nest.assert_same_structure(step_size, initial, check_types=False)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"step_size: expected one number, or a nest of the structure of initial; got "
+            "step_size: expected one number, or a nest with the structure of initial; got "
             f"{step_size!r}."
         ) from error
 

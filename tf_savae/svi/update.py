@@ -113,8 +113,8 @@ def _plain_size(size):
     size = getattr(size, "value", size)
     if tf.is_tensor(size) and not hasattr(size, "numpy") or np.ndim(size):
         raise ValueError(
-            f"step_size: expected numbers in a rule that is saved, got {size!r}. Use "
-            "svi.LearnedSteps for one size in each dimension."
+            f"step_size: expected numbers in a rule to be saved, got {size!r}. Use "
+            "svi.LearnedSteps for one step size per dimension."
         )
     return float(size)
 

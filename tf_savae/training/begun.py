@@ -22,5 +22,5 @@ def as_begun(config, folder):
     keep = found.get("keep", EARLIER["keep"])
     if keep == "auto" or keep not in KEEPS:
         return config
-    logging.info("the run in %s was begun with keep=%r, and goes on so", folder.path, keep)
+    logging.info("the run in %s was started with keep=%r and resumes with it", folder.path, keep)
     return dataclasses.replace(config, keep=keep)

@@ -82,9 +82,9 @@ class RunState(keras.callbacks.Callback):
         row |= {name: float(value) for name, value in (logs or {}).items()}
         if not math.isfinite(row["val_bound"]):
             raise NonFiniteError(
-                f"the bound on the validation data is {row['val_bound']} after epoch {epoch + 1}. "
-                "Expected a finite number: look for NaN in the data, or a learning rate that is "
-                "too large. The checkpoint before this epoch's end stays."
+                f"val_bound: expected a finite number, got {row['val_bound']} after epoch "
+                f"{epoch + 1}. Check for NaN in the data, or a learning rate that is too large. "
+                "The checkpoint before the end of this epoch was kept."
             )
         row |= {"step_seconds": statistics.median(self._durations)}
         row |= {"seconds": self._state["seconds"]}

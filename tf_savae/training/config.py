@@ -77,63 +77,68 @@ class RunConfig:
     system: str = setting(
         "savae", "which system to train", choices=SYSTEM_NAMES, group="System and sizes"
     )
-    batch_size: int = setting(32, "examples per step (B)")
-    latent_size: int = setting(32, "dimensions of the latent code (Z)")
+    batch_size: int = setting(32, "batch size (B)")
+    latent_size: int = setting(32, "number of latent dimensions (Z)")
     svi_steps: int = setting(20, "refinement steps per example (K)", group="Refinement")
-    svi_step_size: float = setting(1 / 32, "length of a refinement step, per example")
+    svi_step_size: float = setting(1 / 32, "step size of refinement, per example")
     svi_schedule: str = setting(
-        "", "K by epoch instead of svi_steps: 0:0,10:5 is a VAE for ten epochs, then K = 5"
+        "", "K by epoch, instead of svi_steps: 0:0,10:5 is a VAE for ten epochs, then K = 5"
     )
-    svi_samples: int = setting(1, "samples of z in a refinement step, averaged (S)")
-    svi_antithetic: bool = setting(False, "samples of z in pairs mirrored at the mean; S even")
+    svi_samples: int = setting(1, "samples of z averaged in a refinement step (S)")
+    svi_antithetic: bool = setting(False, "antithetic samples: pairs of z mirrored at the mean; S "
+                                          "must be even")
     svi_rule: str = setting("momentum", "update rule of the refinement steps", choices=RULES)
     svi_momentum: float = setting(0.5, "momentum of the refinement steps")
-    svi_clip_norm: float = setting(5.0, "bound on an example's SVI gradient; 0: none")
-    adjoint: str = setting("exact", "how gradients cross the refinement steps", choices=ADJOINTS)
-    adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
+    svi_clip_norm: float = setting(5.0, "norm to which the SVI gradient of each example is "
+                                        "clipped; 0: no clipping")
+    adjoint: str = setting("exact", "how gradients pass through refinement", choices=ADJOINTS)
+    adjoint_clip_norm: float = setting(0.0, "norm to which the adjoint of each example is clipped; "
+                                            "0: no clipping")
     truncate: int = setting(
         0,
-        "refinement steps that gradients cross, for --adjoint=truncated; 0: none, straight to the "
-        "encoder",
+        "number of last refinement steps to differentiate with --adjoint=truncated; 0: pass "
+        "gradients straight to the encoder",
     )
     hvp: str = setting(
         "auto", "how Hessian-vector products of refinement are computed", choices=HVPS
     )
     keep: str = setting(
         "auto",
-        "what steps keep for the products, for less time and more memory; auto: what fits into it, "
-        "chosen once for a run",
+        "residuals to store for the Hessian-vector products, which saves time and costs memory; "
+        "auto: as much as fits, chosen once per run",
         choices=KEEPS,
     )
     keep_budget: int = setting(
-        0, "bytes that --keep=auto may take; 0: half of what is free", affects_results=False
+        0, "memory for --keep=auto in bytes; 0: half of the free memory", affects_results=False
     )
-    learn_step_size: bool = setting(False, "train the sizes of the refinement steps, too")
+    learn_step_size: bool = setting(False, "train the step sizes of refinement, too")
     amortized_weight: float = setting(
-        0.0, "weight of the encoder's own ELBO in its training, for --system=savae"
+        0.0, "weight of the ELBO at lambda_0 in the gradient of the encoder, with --system=savae"
     )
     start_from: str = setting(
-        "", "folder of a finished run whose networks this one begins with", affects_results=False
+        "", "workdir of a finished run whose weights initialise the networks", affects_results=False
     )
-    epochs: int = setting(30, "passes over the training data, at most", group="Training")
+    epochs: int = setting(30, "maximum number of epochs", group="Training")
     optimizer: str = setting("sgd", "optimizer of the networks", choices=("sgd", "adam"))
-    learning_rate: float = setting(1.0, "learning rate at the start")
-    clip_norm: float = setting(5.0, "bound on the norm of the whole gradient; 0: none")
+    learning_rate: float = setting(1.0, "initial learning rate")
+    clip_norm: float = setting(5.0, "norm to which the whole gradient is clipped; 0: no clipping")
     decay_from_epoch: int = setting(
         15, "after this epoch, once validation stops improving, halve the learning rate each epoch"
     )
-    min_learning_rate: float = setting(0.03, "stop when the learning rate is below")
-    kl_start: float = setting(0.1, "KL weight at the start")
-    kl_anneal_epochs: float = setting(10.0, "epochs until the KL weight is 1; 0: 1 from the start")
-    free_bits: float = setting(0.0, "nats of KL per example that cost nothing more")
-    seed: int = setting(0, "seed of weights, order of the data and noise")
+    min_learning_rate: float = setting(0.03, "stop training when the learning rate falls below "
+                                             "this")
+    kl_start: float = setting(0.1, "initial KL weight")
+    kl_anneal_epochs: float = setting(10.0, "epochs of KL annealing up to weight 1; 0: no "
+                                            "annealing")
+    free_bits: float = setting(0.0, "free bits: nats of KL per example that are not penalised")
+    seed: int = setting(0, "seed of weights, data order and noise")
     jit_compile: str = setting(
         "auto", "compile training with XLA", choices=("auto", "true", "false")
     )
     strategy: str = setting(
         "none",
-        "tf.distribute: none, mirrored (the devices of this machine), multiworker (the processes "
-        "that TF_CONFIG names) or tpu; batch_size is that of all replicas together",
+        "tf.distribute strategy: none, mirrored (the devices of this machine), multiworker (the "
+        "processes in TF_CONFIG) or tpu; batch_size is the global batch size",
         choices=STRATEGIES,
         # The results do not depend on the number of replicas, up to rounding. Batch normalisation
         # is the exception; for it, tasks/image/task.py records and checks the number of replicas.
@@ -147,15 +152,15 @@ class RunConfig:
     )
     skip_limit: int = setting(
         10,
-        "most batches of an epoch that may give a loss or gradient that is not finite; they are "
+        "maximum number of batches per epoch with a loss or gradient that is not finite; they are "
         "skipped and counted",
         affects_results=False,  # It only affects whether a run stops.
     )
     board_samples: int = setting(
         10,
-        "samples, and as many reconstructions, that TensorBoard shows at each epoch's end beside "
-        "the figures so far; 10 take 1% to 4% of an epoch's time with --config=small; 0: none, "
-        "and no figures",
+        "number of samples, and of reconstructions, shown in TensorBoard after each epoch, with "
+        "plots; 10 take 1% to 4% of the time of an epoch with --config=small; 0: none, and no "
+        "plots",
         affects_results=False,  # It only affects what is shown.
     )
 
@@ -192,14 +197,14 @@ class RunConfig:
             )
         if self.adjoint != "truncated" and self.truncate:
             raise ValueError(
-                "truncate: expected 0 but with adjoint='truncated', got "
-                f"truncate={self.truncate} with adjoint={self.adjoint!r}."
+                f"truncate: expected 0 unless adjoint='truncated', got truncate={self.truncate} "
+                f"with adjoint={self.adjoint!r}."
             )
 
         if self.adjoint == "unrolled" and self.adjoint_clip_norm:
             raise ValueError(
-                "adjoint_clip_norm: expected 0 with adjoint='unrolled', which TensorFlow "
-                f"differentiates without bounding anything; got {self.adjoint_clip_norm}."
+                "adjoint_clip_norm: expected 0 with adjoint='unrolled', where TensorFlow "
+                f"differentiates the loop without clipping; got {self.adjoint_clip_norm}."
             )
 
     @property
@@ -218,41 +223,42 @@ class RunConfig:
         counts, objective = every(self.steps(10**6)), self.objective
         if self.svi_schedule and not objective.refines:
             raise ValueError(
-                f"svi_schedule: system={self.system!r} takes no refinement steps; got "
-                f"{self.svi_schedule!r}. Leave it out."
+                f"svi_schedule: expected none with system={self.system!r}, which has no "
+                f"refinement; got {self.svi_schedule!r}. Leave it out."
             )
         if objective.needs_steps and not all(counts):
             raise ValueError(
-                f"svi_steps: expected at least 1 with system={self.system!r}, whose encoder learns "
-                f"from what the steps find; got {counts}. For none use system='vae'."
+                f"svi_steps: expected at least 1 with system={self.system!r}, whose encoder is "
+                f"trained on refined parameters; got {counts}. For no refinement use system='vae'."
             )
         if self.truncate > max(counts):
             raise ValueError(
                 f"truncate: expected at most the largest K, {max(counts)}, got {self.truncate}."
             )
         if self.learn_step_size and objective.crosses_refinement and not any(counts):
-            raise ValueError("learn_step_size: expected a K above 0 that teaches it, got none.")
+            raise ValueError("learn_step_size: expected at least one refinement step to learn "
+                             "from, got none.")
         own = (self.svi_momentum, self.svi_clip_norm) == (0.5, 5.0)
         if self.svi_rule == "learned_update" and not own:
             raise ValueError(
-                "svi_rule: 'learned_update' has no momentum and clips each entry by itself; "
-                "expected svi_momentum and svi_clip_norm left out, got "
-                f"{self.svi_momentum} and {self.svi_clip_norm}."
+                "svi_rule: 'learned_update' has no momentum and clips each entry; expected no "
+                f"svi_momentum and no svi_clip_norm, got {self.svi_momentum} and "
+                f"{self.svi_clip_norm}."
             )
         if self.amortized_weight and objective.amortized_weight is None:
             raise ValueError(
-                "amortized_weight: is for system='savae', whose encoder learns from the ELBO at "
-                f"lambda_K; got {self.amortized_weight} with system={self.system!r}."
+                "amortized_weight: requires system='savae', whose encoder is trained on the ELBO "
+                f"at lambda_K; got {self.amortized_weight} with system={self.system!r}."
             )
         if self.svi_rule.startswith("learned") and not objective.crosses_refinement:
             raise ValueError(
-                f"svi_rule: {self.svi_rule!r} learns through the steps, which only system='savae' "
-                f"crosses; got system={self.system!r}."
+                f"svi_rule: {self.svi_rule!r} is trained through refinement, which requires "
+                f"system='savae'; got system={self.system!r}."
             )
         if self.svi_rule != "momentum" and self.learn_step_size:
             raise ValueError(
-                "learn_step_size: expected False with svi_rule="
-                f"{self.svi_rule!r}, got True. 'learned_steps' has step sizes that are learned."
+                f"learn_step_size: expected False with svi_rule={self.svi_rule!r}, got True. "
+                "'learned_steps' already learns its step sizes."
             )
 
     def steps(self, steps_per_epoch: int) -> Steps:

@@ -46,8 +46,8 @@ class WorkerGroup:
         """Raises ValueError if the batch size is not a multiple of the number of replicas."""
         if batch_size % self.size:
             raise ValueError(
-                f"batch_size: it is that of all replicas together; expected a multiple of their "
-                f"number, {self.size}, got {batch_size}."
+                f"batch_size: expected a multiple of the number of replicas, {self.size}, since it "
+                f"is the global batch size; got {batch_size}."
             )
 
     def workdir(self, path):
@@ -80,7 +80,7 @@ class WorkerGroup:
         if expected != value:
             raise ValueError(
                 f"{name}: the chief has {expected:g}, this process {value:g}. Expected all "
-                "processes to read one workdir: give a folder that all machines share."
+                "processes to use one workdir. Use a folder that all machines share."
             )
 
 
@@ -123,7 +123,7 @@ def worker_group(name):
     made = WorkerGroup(_MAKERS[name]())
     if name != "none":
         tf.get_logger().setLevel("WARNING")  # It logs a line per all-reduce.
-        logging.info("strategy %s: %d replicas train together", name, made.size)
+        logging.info("strategy %s: training on %d replicas", name, made.size)
     yield made
     made.wait()  # A process that exits early looks dead to the others.
 
@@ -136,9 +136,9 @@ def _mirrored():
 def _multiworker():
     if not os.environ.get("TF_CONFIG"):
         raise ValueError(
-            "strategy: multiworker expects the environment variable TF_CONFIG, which says which "
-            "processes there are and which of them this is; got none. bin/launch_workers.py sets "
-            "it, or see docs/scale.md."
+            "strategy: multiworker expects the environment variable TF_CONFIG, which lists the "
+            "workers and the index of this one; got none. bin/launch_workers.py sets it, or see "
+            "docs/scale.md."
         )
     return tf.distribute.MultiWorkerMirroredStrategy()
 
@@ -152,7 +152,7 @@ def _tpu():
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise ValueError(
-            f"strategy: tpu expects a TPU of this machine, or TPU_NAME to name one; got: {error}"
+            f"strategy: tpu expects a local TPU, or the name of one in TPU_NAME; got: {error}"
         ) from error
     return tf.distribute.TPUStrategy(resolver)
 

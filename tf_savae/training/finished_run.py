@@ -85,7 +85,7 @@ def _task_of(folder, record, tasks):
             return task
     kinds = " or ".join(task.kind for task in tasks)
     raise ValueError(
-        f"workdir {folder}: expected a run of kind {kinds}, got one of kind {kind}. Give the "
+        f"workdir {folder}: expected a run of kind {kinds}, got one of kind {kind}. Use the "
         "workdir of such a run."
     )
 
@@ -94,21 +94,21 @@ def _record(folder):
     """Returns the content of run.json, the first file that a run writes."""
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"workdir {folder}: expected the folder of a finished run, and there is no such "
-            "folder. Give the --workdir that the training was given."
+            f"workdir {folder}: expected the folder of a finished run, but it does not exist. Use "
+            "the --workdir of the training command."
         )
     path = inside(folder, "run.json")
     if not path.is_file():
         raise FileNotFoundError(
-            f"workdir {folder}: expected the folder of a finished run, found no run.json in it. "
-            "Give the --workdir that the training was given."
+            f"workdir {folder}: expected the folder of a finished run, but it has no run.json. Use "
+            "the --workdir of the training command."
         )
     record = read_json(path)
     configuration = record.get("configuration") if isinstance(record, dict) else None
     if not isinstance(configuration, dict) or "system" not in configuration:
         raise ValueError(
             f"{path}: expected the record of a run with one system (train_text.py, "
-            "train_image.py), got something else. Give the workdir of such a run."
+            "train_image.py), got something else. Use the workdir of such a run."
         )
     if not isinstance(record.get("data", {}), dict):
         raise ValueError(f"{path}: expected digests of the run's data, got {record['data']!r}.")
@@ -136,19 +136,20 @@ def _complete(path, configuration, known):
 def _model(path):
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: the run has no model yet: it is written when training ends. Call the "
-            "training command again, with the same flags, until it has printed its report."
+            f"{path}: the run has no model yet; it is written when training ends. Run the training "
+            "command again with the same flags until it prints its report."
         )
     if not zipfile.is_zipfile(path):
         raise ValueError(
-            f"{path}: expected a Keras model file, got a damaged or other file. Call the training "
-            "command again, with the same flags: it writes the model anew, from the best weights."
+            f"{path}: expected a Keras model file, got a damaged or different file. Run the "
+            "training command again with the same flags to write the model again from the best "
+            "weights."
         )
     model = load_model_file(path)
     if not isinstance(model, (SemiAmortizedVAE, AutoregressiveModel)):
         raise ValueError(
             f"{path}: expected a SemiAmortizedVAE or AutoregressiveModel, got a "
-            f"{type(model).__name__}. Give the workdir of a tf_savae run."
+            f"{type(model).__name__}. Use the workdir of a tf_savae run."
         )
     return model
 
@@ -158,5 +159,6 @@ def _check_vocabulary(folder, model, vocabulary):
     if vocabulary is not None and size is not None and size != len(vocabulary):
         raise ValueError(
             f"workdir {folder}: expected model and vocabulary of one size, got a model of {size:,} "
-            f"tokens and a vocabulary of {len(vocabulary):,}. One of the files is another run's."
+            f"tokens and a vocabulary of {len(vocabulary):,}. One of the files belongs to another "
+            "run."
         )

@@ -131,15 +131,15 @@ class _Supervisor:
             began = time.monotonic()
             status = self._attempt(failures)
             if self._signal is not None:
-                self._log(f"ended by {signal.Signals(self._signal).name}")
+                self._log(f"terminated by {signal.Signals(self._signal).name}")
                 return 128 + self._signal
             if status == 0:
-                self._log("all workers ended well")
+                self._log("all workers succeeded")
                 return 0
             lasted = time.monotonic() - began
             failures = 1 if lasted > self._limits.healthy else failures + 1
             if failures > self._limits.restarts:
-                self._log(f"giving up after {failures} failures in a row; status {status}")
+                self._log(f"giving up after {failures} consecutive failures; status {status}")
                 return status
             self._pause(failures)
 
@@ -147,7 +147,7 @@ class _Supervisor:
         seconds = min(60.0, self._limits.pause * 2 ** (failures - 1))
         self._log(
             f"restart {failures} of at most {self._limits.restarts} in {seconds:g} s; the run "
-            "resumes at its latest checkpoint"
+            "resumes from its latest checkpoint"
         )
         end = time.monotonic() + seconds
         while self._signal is None and time.monotonic() < end:

@@ -120,7 +120,7 @@ def check_digest(run: Any, config: Any, digest: str) -> None:
         of = [name for name, theirs in run.data.items() if theirs == digest]
         found = f"the run's {of[0]} data" if of else "none of the run's splits"
         raise ValueError(
-            f"file: expected the {config.split} data that the run in {run.workdir} knows, but "
-            f"{config.file} holds {found}. Give the right --split or --file, or --split=other for "
-            "data that the run does not know."
+            f"file: expected the {config.split} data of the run in {run.workdir}, but "
+            f"{config.file} contains {found}. Give the right --split or --file, or --split=other "
+            "for data that the run was not given."
         )

@@ -79,7 +79,7 @@ class Board(keras.callbacks.Callback):
                 self._write(epoch, tag, value)
         except Exception as error:  # noqa: BLE001 Must not interrupt training.
             logging.warning(
-                "%s could not show epoch %d in TensorBoard, and training goes on: %s: %s",
+                "%s could not show epoch %d in TensorBoard; training continues: %s: %s",
                 type(self).__name__,
                 epoch + 1,
                 type(error).__name__,
@@ -151,7 +151,7 @@ class BoardSamples(Board):
 def _sound(drawn, what):
     """Returns `drawn` if z is finite; ids and pixels sampled from NaN would look valid."""
     if not np.isfinite(drawn.z).all():
-        raise NonFiniteError(f"the latent codes of the {what} hold NaN or infinite numbers")
+        raise NonFiniteError(f"the latent codes of the {what} contain NaN or infinite values")
     return drawn
 
 

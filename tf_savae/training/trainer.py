@@ -83,8 +83,8 @@ def _claim(config, folder, task, data):
     identity["kind"] = task.kind
     if not folder.writes and folder.read_json("run.json") is None:
         raise ValueError(
-            f"workdir {folder.path}: expected the run that the chief has begun there, found none. "
-            "Give a folder that all machines share."
+            f"workdir {folder.path}: expected the run that the chief has started there, got none. "
+            "Use a folder that all machines share."
         )
     _check(config, folder)
     folder.check("data", identity["data"])
@@ -114,8 +114,8 @@ def _mention_other_versions(folder):
     began_with = folder.read_json("run.json").get("versions")
     if began_with != versions():
         logging.warning(
-            "this run began with %s and goes on with %s: its numbers may differ in the last digits "
-            "from those of an uninterrupted run",
+            "this run was started with %s and resumes with %s: its numbers may differ in the last "
+            "digits from those of an uninterrupted run",
             began_with,
             versions(),
         )
@@ -130,9 +130,9 @@ def _train_and_report(config, folder, data, task, processes):
         write_history(folder, checkpoints.state.get("history", []))
     elif folder.read_json("history.json"):  # It is written after the first checkpoint.
         raise ValueError(
-            f"workdir {folder.path}: expected the checkpoints of a run that has trained, and they "
-            "are gone; training from the start would write over it. Restore the folder "
-            "checkpoints, or delete the workdir to train anew."
+            f"workdir {folder.path}: expected the checkpoints of a trained run, but they are "
+            "missing; training from the start would overwrite it. Restore the folder checkpoints, "
+            "or delete the workdir to train from scratch."
         )
     else:
         with processes.scope():
@@ -160,8 +160,8 @@ def _report(config, folder, data, model, checkpoints, count):
 def _take_best(folder, checkpoints):
     if not checkpoints.restore_best():
         raise ValueError(
-            f"{folder.path}: expected the weights of the best epoch in its folder best, and they "
-            "are gone. Restore them, or delete the workdir to train anew."
+            f"{folder.path}: expected the weights of the best epoch in its folder best, but they "
+            "are missing. Restore them, or delete the workdir to train from scratch."
         )
 
 
@@ -171,9 +171,9 @@ def _restore_model_file(config, folder, data, task):
     if _is_whole(path):
         return
     logging.warning(
-        "%s is %s: it is written anew, from the weights of the best epoch",
+        "%s is %s: writing it again from the weights of the best epoch",
         path,
-        "damaged" if path.exists() else "gone",
+        "damaged" if path.exists() else "missing",
     )
     # Outside the group's scope, in which the other processes would have to build a model, too.
     model = task.build(config, data, folder.path)
@@ -280,7 +280,7 @@ def _save_model(folder, model):
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OSError(
-            f"{path}: could not be written ({error.strerror or error}). Make room and call the "
-            "same command again: nothing is trained twice."
+            f"{path}: could not be written ({error.strerror or error}). Free disk space and run "
+            "the same command again; training is not repeated."
         ) from error
     sync_folder(folder.path)

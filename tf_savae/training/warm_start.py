@@ -24,8 +24,8 @@ def check_start(config):
         )
     if config.kl_anneal_epochs:
         logging.info(
-            "start_from: the KL weight is annealed anew over %g epochs; --kl_anneal_epochs=0 goes "
-            "on at 1",
+            "start_from: the KL weight is annealed again over %g epochs; --kl_anneal_epochs=0 "
+            "keeps it at 1",
             config.kl_anneal_epochs,
         )
 
@@ -56,4 +56,4 @@ def start(config, model, data, task):
     source = load_run(config.start_from, [task])
     task.check_start(source, data, config.start_from)
     model.start_from(source.model)
-    logging.info("start_from: begins with the weights of %s", config.start_from)
+    logging.info("start_from: initialised with the weights of %s", config.start_from)

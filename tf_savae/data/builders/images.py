@@ -61,7 +61,7 @@ class StaticMnist(_Images):
     def _parts(self, folder):
         parts = _one_npz(folder) or read_folder(folder)
         if set(parts) != set(_TFDS_NAMES):
-            raise ValueError(f"{folder}: expected train, valid and test, got {', '.join(parts)}")
+            raise ValueError(f"{folder}: expected train, valid and test, got {', '.join(parts)}.")
         return {_TFDS_NAMES[part]: array for part, array in parts.items()}
 
 

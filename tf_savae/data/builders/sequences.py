@@ -16,7 +16,7 @@ class LineText(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
-    Place train.txt in manual_dir, and valid.txt and test.txt if there are such, each plain or
+    Place train.txt in manual_dir, and optionally valid.txt and test.txt, each plain or
     compressed (.txt.gz, .txt.xz, .txt.bz2).
     """
 
@@ -28,7 +28,9 @@ class LineText(tfds.core.GeneratorBasedBuilder):
         files = {part: _text_file(dl_manager.manual_dir, part) for part in _SPLITS}
         if files["train"] is None:
             folder = dl_manager.manual_dir
-            raise FileNotFoundError(f"{folder}: expected train.txt, .gz, .xz or .bz2")
+            raise FileNotFoundError(
+                f"{folder}: expected train.txt, plain or compressed (.gz, .xz, .bz2)"
+            )
         found = {part: path for part, path in files.items() if path is not None}
         return {_SPLITS[part]: self._generate_examples(path) for part, path in found.items()}
 
@@ -66,7 +68,9 @@ class OracleWords(tfds.core.GeneratorBasedBuilder):
             rows = parts.get(name)
             if rows is None or rows.ndim != 2 or rows.dtype.kind not in "iu":
                 got = "nothing" if rows is None else f"{rows.dtype} {list(rows.shape)}"
-                raise ValueError(f"{path}: expected integer rows [N, T] as {name}, got {got}")
+                raise ValueError(
+                    f"{path}: expected integer rows [N, T] in field {name}, got {got}."
+                )
         names = ("train", "validation", "test")
         return {name: self._generate_examples(parts[name]) for name in names}
 

@@ -118,7 +118,7 @@ def _checked_part(source, known, kind):
     name, _, part = source.removeprefix(PREFIX).partition(":")
     if name != known or part not in ("", *_PARTS):
         raise ValueError(
-            f"{source}: expected {PREFIX}{known}, the {kind} that come with the package, or "
+            f"{source}: expected {PREFIX}{known}, the {kind} included in the package, or "
             f"{PREFIX}{known}:PART with PART one of {', '.join(_PARTS)}."
         )
     return part

@@ -57,8 +57,8 @@ def from_matlab(array, source):
     if by_rows and (longer < 0 or not by_columns):
         return array.reshape(-1, by_rows, by_rows)
     raise ValueError(
-        f"{source}: expected images [H, W, N] or [H*W, N] as MATLAB keeps them, or rows [N, H*W], "
-        f"of square images; got shape {list(array.shape)}. Save them as .npz with shape [N, H, W]."
+        f"{source}: expected images [H, W, N] or [H*W, N], the MATLAB layout, or rows [N, H*W], of "
+        f"square images; got shape {list(array.shape)}. Save them as .npz with shape [N, H, W]."
     )
 
 

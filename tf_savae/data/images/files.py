@@ -70,10 +70,10 @@ def _npz(path):
             fields = {name: archive[name] for name in archive.files}
         for name, value in fields.items():
             if not isinstance(value, np.ndarray):  # NumPy returns unknown members as bytes.
-                raise ValueError(f"{name} is no array")
+                raise ValueError(f"{name} is not an array")
         return fields
     except Exception as error:  # noqa: BLE001 NumPy and zipfile raise many types here.
-        raise ValueError(f"{path} is not a whole, valid .npz file: {error}") from error
+        raise ValueError(f"{path} is not a complete, valid .npz file: {error}") from error
 
 
 def _npy(path):
@@ -83,10 +83,10 @@ def _npy(path):
         mapped = np.load(path, allow_pickle=False, mmap_mode="r")
         if not isinstance(mapped, np.ndarray):
             mapped.close()
-            raise ValueError("it is an archive: give it a name that ends in .npz")
+            raise ValueError("it is an archive; its name must end in .npz")
         return {"images": np.array(mapped)}
     except Exception as error:  # noqa: BLE001 NumPy raises many types here.
-        raise ValueError(f"{path} is not a whole, valid .npy file: {error}") from error
+        raise ValueError(f"{path} is not a complete, valid .npy file: {error}") from error
 
 
 def _mat(path):
@@ -94,7 +94,7 @@ def _mat(path):
         import scipy.io  # noqa: F401 Imported here: only .mat files need it.
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{path}: reading a .mat file needs scipy: pip install scipy, or save the images as "
+            f"{path}: reading a .mat file requires scipy: pip install scipy, or save the images as "
             ".npz"
         ) from error
     with tempfile.TemporaryDirectory() as folder:
@@ -107,11 +107,11 @@ def _mat(path):
                 reader, capture_output=True, text=True, env=environment, timeout=_MAT_SECONDS
             )
         except subprocess.TimeoutExpired as error:
-            raise ValueError(f"{path}: it took over {_MAT_SECONDS} seconds to read") from error
+            raise ValueError(f"{path}: reading it took more than {_MAT_SECONDS} seconds") from error
         if done.returncode or not output.is_file():
             words = done.stderr.strip() if done.returncode == 1 else "its reader crashed"
             words = words or "its reader failed"
-            raise ValueError(f"{path} is not a whole, valid .mat file: {words.splitlines()[-1]}")
+            raise ValueError(f"{path} is not a complete, valid .mat file: {words.splitlines()[-1]}")
         return {name.removeprefix("field_"): value for name, value in _npz(output).items()}
 
 
@@ -123,13 +123,13 @@ def _amat(path):
     others = set(words) - _BITS  # Checked before NumPy's fixed width truncates 255 to 25.
     if others:
         raise ValueError(
-            f"{path}: expected rows of 0 and 1 separated by blanks, got "
-            f"{ascii(min(others)[:20].decode('latin-1'))} among them. Save grey images as .npz."
+            f"{path}: expected rows of 0 and 1 separated by spaces, got "
+            f"{ascii(min(others)[:20].decode('latin-1'))}. Save greyscale images as .npz."
         )
     rows = np.array(words, dtype="S2").astype(np.uint8)
     if not lines or len(rows) % lines:
         raise ValueError(
-            f"{path}: expected rows of one length, got {len(rows):,} numbers in {lines:,} lines"
+            f"{path}: expected rows of equal length, got {len(rows):,} numbers in {lines:,} lines."
         )
     return {"images": rows.reshape(lines, -1)}
 
@@ -139,11 +139,13 @@ def _chosen(path, fields, field):
     possible = {n: a for n, a in fields.items() if _can_be_images(a)}
     if field is not None:
         if field not in fields:
-            raise ValueError(f"{path} has no field {field!r}: it has {_listed(fields)}")
+            raise ValueError(
+                f"{path}: expected a field {field!r}, got the fields {_listed(fields)}."
+            )
         if field not in possible:
             raise ValueError(
                 f"{path}: expected numbers [N, H, W] in field {field!r}, got {fields[field].dtype} "
-                f"{list(fields[field].shape)}"
+                f"{list(fields[field].shape)}."
             )
         return {"all": field}
     parts = {part: _first(names, possible) for part, names in _PARTS.items()}
@@ -152,8 +154,8 @@ def _chosen(path, fields, field):
     single = _first(_SINGLE, possible) or (next(iter(possible)) if len(possible) == 1 else None)
     if single is None:
         raise ValueError(
-            f"{path}: expected fields train and test, or one array of images, found "
-            f"{_listed(fields)}; name the one to take, as in {path}@{next(iter(fields), 'images')}"
+            f"{path}: expected fields train and test, or one array of images, got "
+            f"{_listed(fields)}; select one, as in {path}@{next(iter(fields), 'images')}."
         )
     return {"all": single}
 

@@ -60,8 +60,8 @@ class Fit(NamedTuple):
             )
         if coloured and self.colours == "refuse":
             raise ValueError(
-                f"{name}: expected grey or black-and-white pixels, got colours. Convert it to grey "
-                "levels first, or take their brightness with grey=True (--to_grey)."
+                f"{name}: expected greyscale or black-and-white pixels, got colours. Convert the "
+                "images to greyscale first, or use grey=True (--to_grey)."
             )
         if self.colours == "keep" and not coloured:
             pictures = np.repeat(pictures[..., None], 3, axis=3)

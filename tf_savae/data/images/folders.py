@@ -49,16 +49,17 @@ def read_folder(path, fit=AS_THEY_ARE):
         missing = sorted(set(_MNIST) - set(present))
         if missing:
             raise ValueError(
-                f"{path}: expected {', '.join(_MNIST.values())}, found none for "
-                f"{', '.join(missing)}"
+                f"{path}: expected the files {', '.join(_MNIST.values())}, but "
+                f"{', '.join(missing)} are missing."
             )
         _files(path, {".amat"})
         return {p: fit.many(read_arrays(file)["all"], file) for p, file in present.items()}
     files = _files(path, set(_DECODERS))
     if not files:
         raise ValueError(
-            f"{path}: expected .png or .jpg images in it or below it ({' and '.join(_OMNIGLOT)} "
-            f"for Omniglot), or {', '.join(_MNIST.values())}; found neither"
+            f"{path}: expected .png or .jpg images in this folder or its subfolders "
+            f"({' and '.join(_OMNIGLOT)} for Omniglot), or {', '.join(_MNIST.values())}; got "
+            "neither."
         )
     _check_sizes(path, files)
     drawings = any(name in files[0].relative_to(path.parent).parts for name in _OMNIGLOT)
@@ -80,8 +81,9 @@ def _files(folder, suffixes):
         kinds = ", ".join(sorted({file.suffix for file in left}))
         known = " or ".join(sorted(suffixes - {".jpeg"}))
         raise ValueError(
-            f"{folder}: expected images as {known} alone, got {len(left):,} files as {kinds} too, "
-            f"such as {left[0]}, which would be left out. Convert them, or move them elsewhere."
+            f"{folder}: expected only {known} images, got also {len(left):,} files of type "
+            f"{kinds}, such as {left[0]}, which would be ignored. Convert them, or move them "
+            "elsewhere."
         )
     return kept
 
@@ -122,8 +124,8 @@ def _pictures(files, shape, fit):
         if image.shape != shape:
             raise ValueError(
                 f"{file}: expected images of one size, {list(shape)} as the first one, got "
-                f"{list(image.shape)}. Give a folder of one kind of image, or a size for all of "
-                "them (--image_size)."
+                f"{list(image.shape)}. Use a folder of images of one size, or resize all of them "
+                "(--image_size)."
             )
     return np.stack(images)
 

@@ -42,7 +42,7 @@ def _images(source, rows, fit):
     if len(shapes) != 1:
         sizes = f"{shapes[0]} to {shapes[-1]}" if shapes else "none"
         raise ValueError(
-            f"{source}: expected images of one size, got {sizes}. Give a size for all of them "
+            f"{source}: expected images of one size, got {sizes}. Resize all of them "
             "(--image_size)."
         )
     return np.stack(images)
@@ -51,13 +51,13 @@ def _images(source, rows, fit):
 def _pixels(source, picture):
     """Converts a Pillow image to uint8 [H, W] or [H, W, 3]."""
     if picture is None:
-        raise ValueError(f"{source}: expected a picture in each row, got one without.")
+        raise ValueError(f"{source}: expected an image in each row, got one without.")
     if picture.mode in ("1", "L"):
         return np.asarray(picture.convert("L"))
     if picture.mode not in ("RGB", "P") or "transparency" in picture.info:
         raise ValueError(
-            f"{source}: expected opaque pictures of 8 bits, grey or in three colours, got mode "
-            f"{picture.mode}. Convert them first."
+            f"{source}: expected opaque 8-bit images, greyscale or RGB, got mode {picture.mode}. "
+            "Convert them first."
         )
     colours = np.asarray(picture.convert("RGB"))
     grey = np.all(colours == colours[..., :1])

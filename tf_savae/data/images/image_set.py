@@ -16,7 +16,7 @@ _NARROW = 4
 _HALF = 128  # If no pixel reaches this value, the range is not 0..255.
 _DARK = 32  # The same limit for uint8 arrays, whose dtype implies 0..255.
 
-_OF_COLOURS = " Take the brightness of colours with load_images(grey=True) or --to_grey."
+_OF_COLOURS = " Convert colours to greyscale with load_images(grey=True) or --to_grey."
 
 Rows: TypeAlias = Sequence[int] | np.ndarray | slice  # Indices of images.
 
@@ -105,10 +105,13 @@ class ImageSet:
 
     def summary(self) -> str:
         """Returns a one-line description."""
-        kind = "binary" if self.binary else f"grey 0..{self.full:g}"
+        kind = "binary" if self.binary else f"greyscale 0..{self.full:g}"
         ink = float(np.mean(self.levels, dtype=np.float64)) / self.full
         height, width = self.shape
-        return f"{self.source}: {len(self):,} images {height}x{width}, {kind}, {ink:.1%} ink"
+        return (
+            f"{self.source}: {len(self):,} images {height}x{width}, {kind}, mean intensity "
+            f"{ink:.1%}"
+        )
 
 
 def _three_axes(array, source):
@@ -140,7 +143,7 @@ def _highest(array, source):
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = int(np.count_nonzero(~np.isfinite(array)))
         raise ValueError(
-            f"{source}: expected finite numbers, got {bad:,} NaN or infinite pixels of "
+            f"{source}: expected finite numbers, got {bad:,} NaN or infinite pixels out of "
             f"{array.size:,}. Clean the images first."
         )
     if low < 0 or high > 255:
@@ -150,7 +153,7 @@ def _highest(array, source):
         )
     if 1 < high < (_DARK if array.dtype == np.uint8 else _HALF):
         raise ValueError(
-            f"{source}: expected pixels from 0 to 1 or from 0 to 255, got none above {high:g}, so "
-            "that their range is another one. Divide them by the level of full ink first."
+            f"{source}: expected pixels from 0 to 1 or from 0 to 255, got a maximum of {high:g}, "
+            "which suggests another range. Divide the pixels by their maximum level first."
         )
     return float(high)

@@ -67,14 +67,14 @@ def _frame(path, kind, body, turn):
     bits, height, width, channels = struct.unpack_from(">BHHB", body)
     if kind not in _FRAMES or bits != 8 or channels not in (1, 3) or not height or not width:
         raise ValueError(
-            f"{path}: expected a JPEG picture of 8 bits, grey or in three colours, got one of "
-            f"{bits} bits and {channels} channels, or of a kind that is rarely read. Convert it."
+            f"{path}: expected an 8-bit JPEG image, greyscale or RGB, got one with {bits} bits and "
+            f"{channels} channels, or in a rare format. Convert it."
         )
     return height, width, channels, turn
 
 
 def _damaged(path):
-    return ValueError(f"{path} is not a whole, valid .jpg image")
+    return ValueError(f"{path} is not a complete, valid .jpg image")
 
 
 def _upright(picture, turn):

@@ -23,7 +23,7 @@ def main(path, output, mebibytes):
     try:
         fields = scipy.io.loadmat(path)
     except NotImplementedError:
-        sys.exit("it is a MATLAB 7.3 file, which is HDF5: save it with '-v7', or as .npz")
+        sys.exit("it is a MATLAB 7.3 file (HDF5): save it with '-v7', or as .npz")
     except Exception as error:  # noqa: BLE001 scipy raises many types for damaged files.
         sys.exit(str(error) or type(error).__name__)
     kept = {

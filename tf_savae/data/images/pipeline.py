@@ -34,8 +34,8 @@ def image_batches(images: ImageSet, batch_size: int) -> tf.data.Dataset:
     validation.positive_int("batch_size", batch_size)
     if not images.binary:
         raise ValueError(
-            f"{images.source}: expected binary images for evaluation, got grey ones; draw them "
-            "once, with images.binarized(seed)."
+            f"{images.source}: expected binary images for evaluation, got greyscale ones. Binarize "
+            "them once, with images.binarized(seed)."
         )
     count = -(-len(images) // batch_size)
 
@@ -103,7 +103,7 @@ def image_steps_per_epoch(images: ImageSet, batch_size: int) -> int:
     if len(images) < batch_size:
         raise ValueError(
             f"{images.source}: expected at least batch_size={batch_size} images to train on, got "
-            f"{len(images):,}. Give more images, or a smaller batch_size."
+            f"{len(images):,}. Provide more images, or use a smaller batch_size."
         )
     return len(images) // batch_size
 

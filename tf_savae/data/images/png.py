@@ -27,11 +27,11 @@ def pixel_count(path, content):
         before, width, height, bits = b"", 0, 0, 0
     # decode_png also accepts other formats, which store their size elsewhere.
     if before != _BEFORE_SIZE:
-        raise ValueError(f"{path} is not a whole, valid .png image")
+        raise ValueError(f"{path} is not a complete, valid .png image")
     if bits > 8:
         raise ValueError(
-            f"{path}: expected at most 8 bits a channel, got {bits}, of which the lower half would "
-            "be lost. Convert it to 8 bits first."
+            f"{path}: expected at most 8 bits per channel, got {bits}, of which the lower half "
+            "would be lost. Convert it to 8 bits first."
         )
     return width * height
 
@@ -46,7 +46,7 @@ def pixels(path, content):
     try:
         picture = tf.io.decode_png(content, channels=_channels(content, chunks)).numpy()
     except tf.errors.InvalidArgumentError as error:
-        raise ValueError(f"{path} is not a whole, valid .png image") from error
+        raise ValueError(f"{path} is not a complete, valid .png image") from error
     *levels, alpha = np.moveaxis(picture, 2, 0)
     if picture.shape[2] % 2:
         levels, alpha = [*levels, alpha], np.full_like(alpha, 255)
@@ -54,7 +54,7 @@ def pixels(path, content):
     if clear:
         raise ValueError(
             f"{path}: expected opaque pixels, got {clear:,} transparent ones of {alpha.size:,}, "
-            "whose grey level depends on what lies behind them. Flatten it onto its background "
+            "whose grey level depends on the background. Flatten the image onto its background "
             "first."
         )
     if any(np.any(levels[0] != other) for other in levels[1:]):
@@ -78,11 +78,12 @@ def _checked_chunks(path, content):
         start = place + _CHUNK.size
         kinds.add(kind)
         if kind == b"acTL":
-            raise ValueError(f"{path}: expected one picture, got an animation. Save its frames.")
+            raise ValueError(f"{path}: expected a single image, got an animation. Save its frames.")
         if kind == b"eXIf" and orientation(content[start : start + length]) != 1:
             raise ValueError(
-                f"{path}: its EXIF data say that it is to be turned or mirrored, which the pixels "
-                "are not. Turn the pixels, and leave that out."
+                f"{path}: expected pixels in display orientation, got an image whose EXIF data "
+                "rotate or mirror it. Apply the rotation to the pixels and remove the EXIF "
+                "orientation."
             )
         place = start + length + 4
     return kinds

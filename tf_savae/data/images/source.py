@@ -103,7 +103,7 @@ def _name(source, part):
 def _check_one_size(source, parts):
     shapes = {part: images.shape for part, images in parts.items()}
     if len(set(shapes.values())) > 1:
-        raise ValueError(f"{source}: expected parts of one image size, got {shapes}")
+        raise ValueError(f"{source}: expected splits with one image size, got {shapes}.")
 
 
 def split_images(
@@ -150,6 +150,6 @@ def _check_sizes(pool, sizes):
     if any(size < 1 for size in sizes.values()) or sum(sizes.values()) >= len(pool):
         wanted = " and ".join(f"{size:,} for {part}" for part, size in sizes.items())
         raise ValueError(
-            f"{pool.source}: expected more than enough images for {wanted}, at least one each, got "
-            f"{len(pool):,}. Give other sizes, or files of their own."
+            f"{pool.source}: expected enough images for {wanted}, at least one each, and for "
+            f"training, got {len(pool):,}. Use other sizes, or separate files."
         )

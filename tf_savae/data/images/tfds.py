@@ -29,7 +29,7 @@ def tfds_parts(source, data_dir=None, fit=AS_THEY_ARE):
     splits = {part: split for part, split in _SPLITS.items() if split in builder.info.splits}
     if "train" not in splits:
         raise ValueError(
-            f"the TFDS dataset {name!r} has no split train: name one of "
+            f"the TFDS dataset {name!r} has no split train: select one of "
             f"{', '.join(builder.info.splits)}, as in {PREFIX}{name}:SPLIT"
         )
     return {part: _images(builder, split, field, fit) for part, split in splits.items()}
@@ -43,8 +43,8 @@ def _prepared(name, data_dir):
         builder.download_and_prepare()
     except Exception as error:  # Network, disk, checksum or other.
         raise ValueError(
-            f"the TFDS dataset {name!r} could not be prepared ({cause(error)}); check the "
-            "network, or give a file of images instead"
+            f"the TFDS dataset {name!r} could not be prepared ({cause(error)}); check the network "
+            "connection, or use a file of images instead"
         ) from error
     return builder
 
@@ -59,7 +59,7 @@ def _image_field(name, features, wanted):
     missing = f"no image feature {wanted!r}" if wanted else "no feature named image"
     raise ValueError(
         f"the TFDS dataset {name!r} has {missing}: images are {', '.join(fields) or 'none'} of its "
-        f"features {', '.join(sorted(leaves))}; name one as in {PREFIX}{name}@FIELD"
+        f"features {', '.join(sorted(leaves))}; select one, as in {PREFIX}{name}@FIELD"
     )
 
 
@@ -76,8 +76,8 @@ def _images(builder, split, field, fit):
         images = list(select(dataset, field))
     except Exception as error:  # An unknown split, or files damaged after preparation.
         raise ValueError(
-            f"split {split!r} of the TFDS dataset {name!r} could not be read ({cause(error)}); it "
-            f"has {', '.join(builder.info.splits)}"
+            f"split {split!r} of the TFDS dataset {name!r} could not be read ({cause(error)}); its "
+            f"splits are {', '.join(builder.info.splits)}"
         ) from error
     if fit != AS_THEY_ARE:
         images = [fit.one(image, name) for image in images]
@@ -85,6 +85,6 @@ def _images(builder, split, field, fit):
     if len(shapes) > 1:
         raise ValueError(
             f"the TFDS dataset {name!r}: expected images of one size, got {shapes[0]} to "
-            f"{shapes[-1]}. Give a size for all of them (--image_size)."
+            f"{shapes[-1]}. Resize all of them (--image_size)."
         )
     return np.stack(images) if images else np.zeros([0, 1, 1])

@@ -41,10 +41,11 @@ def bucket_lengths(
     """
     sequences = np.asarray(lengths)
     if sequences.size == 0 or sequences.min() < 1:
-        raise ValueError("bucket lengths need at least one sequence, and none shorter than 1 token")
+        raise ValueError("lengths: expected at least one sequence, each of at least 1 token.")
     if buckets < 1 or multiple < 1:
         raise ValueError(
-            f"buckets and multiple must be at least 1, got buckets={buckets}, multiple={multiple}"
+            f"buckets, multiple: expected integers >= 1, got buckets={buckets}, "
+            f"multiple={multiple}."
         )
     rounded = np.minimum(-(-sequences // multiple) * multiple, sequences.max())
     sizes, counts = np.unique(rounded, return_counts=True)
@@ -135,17 +136,17 @@ def _check_plan(
     lengths: np.ndarray, batch_size: int, boundaries: Sequence[int], seed: int = 0, epoch: int = 0
 ) -> None:
     if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        raise ValueError(f"batch_size: expected an integer >= 1, got {batch_size}.")
     if min(seed, epoch) < 0:
-        raise ValueError(f"seed and epoch must not be negative, got seed={seed}, epoch={epoch}")
+        raise ValueError(f"seed, epoch: expected integers >= 0, got seed={seed}, epoch={epoch}.")
     if len(boundaries) == 0 or boundaries[0] < 1 or np.any(np.diff(np.asarray(boundaries)) <= 0):
         raise ValueError(
-            f"boundaries must be ascending bucket lengths of at least 1, got {tuple(boundaries)}"
+            f"boundaries: expected ascending bucket lengths >= 1, got {tuple(boundaries)}."
         )
     too_long = int(np.count_nonzero(lengths > boundaries[-1]))
     if too_long:
         raise ValueError(
-            f"{too_long:,} sequences are longer (up to {lengths.max()} tokens, <s> and </s> "
-            f"counted) than the last bucket length {boundaries[-1]}: raise it, or read the text "
-            f"with max_words={boundaries[-1] - 2}"
+            f"boundaries: {too_long:,} sequences are longer (up to {lengths.max()} tokens, "
+            f"including <s> and </s>) than the last bucket length {boundaries[-1]}. Raise it, or "
+            f"read the text with max_words={boundaries[-1] - 2}."
         )

@@ -46,10 +46,10 @@ class TextCorpus:
             ValueError: there are no lines.
         """
         if isinstance(lines, str):
-            raise ValueError("lines must be a sequence of lines, got one string: pass [text]")
+            raise ValueError("lines: expected a sequence of lines, got one string. Pass [text].")
         lines = list(lines)
         if not lines:
-            raise ValueError("a corpus needs at least one line, got none")
+            raise ValueError("lines: expected at least one line, got none.")
         sequences = tuple(np.array(vocabulary.encode(line), np.int32) for line in lines)
         unknown = sum(int(np.count_nonzero(row == UNK)) for row in sequences)
         reserved = sum(_reserved(line) for line in lines)
@@ -83,7 +83,9 @@ class TextCorpus:
         """
         predicted = self.predicted_tokens(end_marks=end_marks)
         if not predicted:
-            raise ValueError("perplexity needs at least one predicted token, got only empty lines")
+            raise ValueError(
+                "perplexity: expected at least one predicted token, got only empty lines."
+            )
         with np.errstate(over="ignore"):
             return float(np.exp(total_nll / predicted))
 
@@ -94,7 +96,7 @@ class TextCorpus:
         share = self.unknown_words / max(words, 1)
         parts.append(f"{self.unknown_words:,} words ({share:.2%}) <unk>")
         if self.reserved_words:
-            parts.append(f"{self.reserved_words:,} of them written <pad>, <s> or </s>")
+            parts.append(f"{self.reserved_words:,} of them written as <pad>, <s> or </s>")
         return ", ".join(parts)
 
 

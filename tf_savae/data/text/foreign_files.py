@@ -4,15 +4,15 @@ import re
 
 __all__ = ["check_no_nul", "check_start"]
 
-_UNPACK = "unpack it, and give the text file in it"
-_EXPORT = "export its text, one document a line"
-_UTF8 = "convert it to UTF-8, as `iconv -f {} -t UTF-8` does"
+_UNPACK = "extract it, and use the text file inside"
+_EXPORT = "export its text, one document per line"
+_UTF8 = "convert it to UTF-8 with `iconv -f {} -t UTF-8`"
 # Patterns of the first bytes. Signatures of letters only ("PAR1", "ID3"), with which a text may
 # also begin, are matched together with further bytes.
 _SIGNATURES = {
-    rb"\x1f\x8b": "gzip data: give it a name that ends in .gz",
-    rb"\xfd7zXZ\x00": "xz data: give it a name that ends in .xz",
-    rb"BZh[1-9](1AY&SY|\x17rE8P\x90)": "bzip2 data: give it a name that ends in .bz2",
+    rb"\x1f\x8b": "gzip data: its name must end in .gz",
+    rb"\xfd7zXZ\x00": "xz data: its name must end in .xz",
+    rb"BZh[1-9](1AY&SY|\x17rE8P\x90)": "bzip2 data: its name must end in .bz2",
     rb"PK(\x03\x04|\x05\x06|\x07\x08)": f"a zip archive (.zip, .docx, .xlsx, .npz): {_UNPACK}",
     rb"\x28\xb5\x2f\xfd": "Zstandard data (.zst): decompress it first",
     rb"\x04\x22\x4d\x18": "lz4 data: decompress it first",
@@ -30,12 +30,12 @@ _SIGNATURES = {
     rb"\x89HDF\r\n\x1a\n": f"an HDF5 file: {_EXPORT}",
     rb"\x93NUMPY": f"a NumPy array: {_EXPORT}",
     rb"\x80[\x02-\x05][\x8a\x95}\]c(X]": f"a Python pickle: {_EXPORT}",
-    rb"\x89PNG\r\n": "a PNG picture: expected text",
-    rb"\xff\xd8\xff": "a JPEG picture: expected text",
-    rb"GIF8[79]a": "a GIF picture: expected text",
-    rb"\x7fELF": "a program: expected text",
+    rb"\x89PNG\r\n": "a PNG image: expected text.",
+    rb"\xff\xd8\xff": "a JPEG image: expected text.",
+    rb"GIF8[79]a": "a GIF image: expected text.",
+    rb"\x7fELF": "an executable: expected text.",
     rb"version https://git-lfs\.github\.com/spec/": (
-        "a pointer of Git LFS and not the file itself: fetch it with `git lfs pull`"
+        "a Git LFS pointer instead of the file itself: fetch it with `git lfs pull`"
     ),
     rb"\xff\xfe\x00\x00|\x00\x00\xfe\xff": f"UTF-32 text: {_UTF8.format('UTF-32')}",
     rb"\xff\xfe|\xfe\xff": f"UTF-16 text: {_UTF8.format('UTF-16')}",
@@ -54,7 +54,7 @@ def check_start(path, start):
     """
     for pattern, what in _PATTERNS.items():
         if pattern.match(start):
-            raise ValueError(f"{path} holds {what}")
+            raise ValueError(f"{path} contains {what}")
 
 
 def check_no_nul(path, number, line):
@@ -64,6 +64,6 @@ def check_no_nul(path, number, line):
     """
     if "\x00" in line:
         raise ValueError(
-            f"{path}: line {number:,} holds a NUL byte, as binary files and UTF-16 text do; "
-            "expected UTF-8 text, one document a line. Convert it, or give another file"
+            f"{path}: expected UTF-8 text, one document per line, got a NUL byte in line "
+            f"{number:,}, as in binary files and UTF-16 text. Convert it, or use another file."
         )

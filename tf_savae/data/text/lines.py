@@ -51,7 +51,7 @@ class LineReport(NamedTuple):
         if self.empty:
             parts.append(f"{self.empty:,} empty skipped")
         if self.long:
-            done = {"truncate": "cut there", "skip": "skipped"}[self.long_lines]
+            done = {"truncate": "truncated", "skip": "skipped"}[self.long_lines]
             parts.append(f"{self.long:,} over {self.max_words} words {done}")
         if self.bad_bytes:
             parts.append(f"{self.bad_bytes:,} bytes that are not UTF-8 replaced")
@@ -117,9 +117,11 @@ def _documents(source: str | os.PathLike, data_dir: str | os.PathLike | None):
 
 def _check_policy(max_words: int | None, long_lines: str) -> None:
     if max_words is not None and max_words < 1:
-        raise ValueError(f"max_words must be at least 1, or None for no limit, got {max_words}")
+        raise ValueError(
+            f"max_words: expected an integer >= 1, or None for no limit, got {max_words}."
+        )
     if long_lines not in ("truncate", "skip"):
-        raise ValueError(f"long_lines must be 'truncate' or 'skip', got {long_lines!r}")
+        raise ValueError(f"long_lines: expected 'truncate' or 'skip', got {long_lines!r}.")
 
 
 def _keep(
@@ -160,9 +162,9 @@ def _check_encoding(source: str, bad_bytes: int, good: int) -> None:
     """
     if bad_bytes >= _LATIN and bad_bytes > good:
         raise ValueError(
-            f"{source} holds {bad_bytes:,} bytes that are not UTF-8 and only {good:,} characters "
-            "beyond ASCII that are, as text in Latin-1 or Windows-1252 does: convert it to UTF-8, "
-            "as `iconv -f WINDOWS-1252 -t UTF-8` does"
+            f"{source} contains {bad_bytes:,} bytes that are not UTF-8 and only {good:,} valid "
+            "non-ASCII characters, which suggests Latin-1 or Windows-1252. Convert it with `iconv "
+            "-f WINDOWS-1252 -t UTF-8`."
         )
 
 
@@ -171,8 +173,9 @@ def _check_any_kept(report: LineReport) -> None:
         raise ValueError(f"{report.source} is empty: expected at least one line of text")
     if not report.kept:
         raise ValueError(
-            f"no line of {report.source} can be used: of {report.lines:,} lines {report.empty:,} "
-            f"have no words and {report.long:,} have more than max_words={report.max_words}"
+            f"{report.source}: expected at least one usable line; of {report.lines:,} lines "
+            f"{report.empty:,} have no words and {report.long:,} have more than "
+            f"max_words={report.max_words}."
         )
 
 
@@ -181,7 +184,7 @@ def _file_lines(
 ) -> Iterator[str]:
     """Yields the lines of a file, or the documents that `documents` reads from its stream."""
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: expected a file with one document a line")
+        raise ValueError(f"{path} is a folder: expected a file with one document per line.")
     suffix = path.suffix.lower()
     try:
         with _OPENERS.get(suffix, open)(path, "rb") as binary:
@@ -198,8 +201,8 @@ def _file_lines(
             yield from documents(text) if documents else text
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"no file at {path}: expected UTF-8 text, one document a line (plain, .gz, .xz or "
-            ".bz2), or FILE@COLUMN of a .csv, .tsv or .jsonl table"
+            f"no file at {path}: expected UTF-8 text, one document per line (plain, .gz, .xz or "
+            ".bz2), or FILE@COLUMN of a .csv, .tsv or .jsonl table."
         ) from None
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise _damaged(path, suffix, error) from error
@@ -210,4 +213,4 @@ def _file_lines(
 
 
 def _damaged(path: Path, suffix: str, error: Exception) -> ValueError:
-    return ValueError(f"{path} is not a whole, valid {suffix} file: {error}; fetch it again")
+    return ValueError(f"{path} is not a complete, valid {suffix} file: {error}. Download it again.")

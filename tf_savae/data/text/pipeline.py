@@ -66,7 +66,9 @@ def batches(
         epoch=epoch,
     )
     if not 0 <= skip <= len(plan):
-        raise ValueError(f"skip must be from 0 to the {len(plan)} batches of a pass, got {skip}")
+        raise ValueError(
+            f"skip: expected 0 to {len(plan)}, the number of batches of a pass, got {skip}."
+        )
     return _dataset(corpus, batch_size, lambda: plan[skip:], len(plan) - skip)
 
 
@@ -100,7 +102,7 @@ def training_stream(
     [[2, 4], [2, 4], [2, 4]]
     """
     if start_step < 0:
-        raise ValueError(f"start_step must not be negative, got {start_step}")
+        raise ValueError(f"start_step: expected an integer >= 0, got {start_step}.")
     lengths, chosen = corpus.lengths, _boundaries(corpus, boundaries, buckets)
     each = count_batches(lengths, batch_size, chosen)
 

@@ -62,15 +62,14 @@ def _separated(path, column, stream):
                 continue
             if len(row) != len(header):
                 raise ValueError(
-                    f"{path}: expected {len(header)} cells in each row, as the first one names, "
-                    f"got {len(row)} in the one that ends in line {rows.line_num:,}. Quote cells "
-                    "that hold the separator."
+                    f"{path}: expected {len(header)} cells in each row, as in the header, got "
+                    f"{len(row)} in the row that ends in line {rows.line_num:,}. Quote cells that "
+                    "contain the separator."
                 )
             yield row[chosen]
     except csv.Error as error:
         raise ValueError(
-            f"{path}: expected a table with quotes and separators in order, got line "
-            f"{rows.line_num:,}: {error}."
+            f"{path}: expected a valid table, got line {rows.line_num:,}: {error}."
         ) from error
 
 
@@ -83,11 +82,11 @@ def _json_lines(path, column, stream):
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ValueError(
-                f"{path}: expected a JSON object a line, got line {number:,}: {error}."
+                f"{path}: expected one JSON object per line, got line {number:,}: {error}."
             ) from error
         if not isinstance(row, dict):
             raise ValueError(
-                f"{path}: expected a JSON object a line, got {type(row).__name__} in line "
+                f"{path}: expected one JSON object per line, got {type(row).__name__} in line "
                 f"{number:,}."
             )
         known = known or _chosen(path, column, list(row))

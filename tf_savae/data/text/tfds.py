@@ -35,18 +35,18 @@ def _text_field(name: str, features, wanted: str | None) -> str:
     fields = [field for field, feature in leaves if _is_text(feature)]
     if not fields:
         raise ValueError(
-            f"the TFDS dataset {name!r} has no text feature: it has "
-            f"{', '.join(field for field, _ in leaves)}"
+            f"the TFDS dataset {name!r} has no text feature: its features are "
+            f"{', '.join((field for field, _ in leaves))}"
         )
     # The first feature is not used: a dataset prepared on disk has no fixed order of features.
     if wanted is None and len(fields) > 1 and "text" not in fields:
         raise ValueError(
-            f"the TFDS dataset {name!r} has several text features: name one of "
+            f"the TFDS dataset {name!r} has several text features: select one of "
             f"{', '.join(sorted(fields))}, as in {PREFIX}{name}@{min(fields)}"
         )
     if wanted is not None and wanted not in fields:
         raise ValueError(
-            f"the TFDS dataset {name!r} has no text feature {wanted!r}: it has "
+            f"the TFDS dataset {name!r} has no text feature {wanted!r}: its text features are "
             f"{', '.join(sorted(fields))}"
         )
     return wanted or ("text" if "text" in fields else fields[0])
@@ -62,8 +62,8 @@ def _prepared(builder, name: str, split: str):
         return builder.as_dataset(split=split, shuffle_files=False)
     except Exception as error:  # Network, disk, checksum, unknown split or other.
         raise ValueError(
-            f"the TFDS dataset {name!r}, split {split!r}, could not be prepared "
-            f"({cause(error)}); check the split and the network, or give a text file instead"
+            f"the TFDS dataset {name!r}, split {split!r}, could not be prepared ({cause(error)}); "
+            "check the split and the network connection, or use a text file instead"
         ) from error
 
 

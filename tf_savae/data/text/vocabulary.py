@@ -39,7 +39,7 @@ class Vocabulary:
 
     def __init__(self, words: Iterable[str]) -> None:
         if isinstance(words, str):
-            raise ValueError(f"words must be a sequence of words, got the one string {words!r}")
+            raise ValueError(f"words: expected a sequence of words, got the string {words!r}.")
         self._tokens = (*SPECIALS, *words)
         _check_words(self._tokens)
         self._fingerprint = _digest(self._tokens)
@@ -64,7 +64,7 @@ class Vocabulary:
         ('b', 'c')
         """
         if isinstance(lines, str):
-            raise ValueError("lines must be a sequence of lines, got one string: pass [text]")
+            raise ValueError("lines: expected a sequence of lines, got one string. Pass [text].")
         _check_limits(max_size, min_count)
         counts = Counter(word for line in lines for word in line.split())
         for special in SPECIALS:
@@ -74,8 +74,8 @@ class Vocabulary:
         words = [word for word, count in ranked[:room] if count >= min_count]
         if not words:
             raise ValueError(
-                f"the vocabulary would be empty: {len(counts):,} word types were seen and none of "
-                f"them {min_count} times or more; check the text and lower min_count"
+                f"lines: expected words that occur at least min_count={min_count} times, got none "
+                f"among {len(counts):,} word types. Check the text or lower min_count."
             )
         return cls(words)
 
@@ -98,9 +98,7 @@ class Vocabulary:
         words = []
         for token_id in ids:
             if not 0 <= token_id < len(self):
-                raise ValueError(
-                    f"id {token_id} is outside the vocabulary, whose ids are 0 to {len(self) - 1}"
-                )
+                raise ValueError(f"id: expected 0 to {len(self) - 1}, got {token_id}.")
             if token_id == END:
                 break
             if token_id not in (PAD, START):
@@ -124,8 +122,8 @@ class Vocabulary:
             write_whole(path, "\n".join((header, *self._tokens)) + "\n")
         except OSError as error:
             raise OSError(
-                f"cannot write the vocabulary to {path}: {error}; give a path in a folder that "
-                "exists and can be written"
+                f"{path}: the vocabulary could not be written: {error}. Use a path in an existing, "
+                "writable folder."
             ) from error
 
     @classmethod
@@ -139,8 +137,8 @@ class Vocabulary:
         header, tokens = _read_tokens(path)
         if tuple(tokens[: len(SPECIALS)]) != SPECIALS:
             raise ValueError(
-                f"{path}: ids 0 to 3 must be {' '.join(SPECIALS)}, found "
-                f"{' '.join(tokens[: len(SPECIALS)]) or 'nothing'}; build the vocabulary again"
+                f"{path}: expected ids 0 to 3 to be {' '.join(SPECIALS)}, got "
+                f"{' '.join(tokens[: len(SPECIALS)]) or 'nothing'}. Build the vocabulary again."
             )
         try:
             vocabulary = cls(tokens[len(SPECIALS) :])
@@ -165,20 +163,20 @@ class Vocabulary:
 def _check_limits(max_size: int | None, min_count: int) -> None:
     if max_size is not None and max_size <= len(SPECIALS):
         raise ValueError(
-            f"max_size counts the {len(SPECIALS)} special tokens and must be at least "
-            f"{len(SPECIALS) + 1}, got {max_size}"
+            f"max_size: expected at least {len(SPECIALS) + 1}, including the {len(SPECIALS)} "
+            f"special tokens, got {max_size}."
         )
     if min_count < 1:
-        raise ValueError(f"min_count must be at least 1, got {min_count}")
+        raise ValueError(f"min_count: expected an integer >= 1, got {min_count}.")
 
 
 def _check_words(tokens: Sequence[str]) -> None:
     seen: set[str] = set()
     for token_id, token in enumerate(tokens):
         if not isinstance(token, str) or token.split() != [token]:
-            raise ValueError(f"id {token_id} must be one word without blanks, got {token!r}")
+            raise ValueError(f"id {token_id}: expected one word without whitespace, got {token!r}.")
         if token in seen:
-            raise ValueError(f"id {token_id} repeats the token {token!r}; each may occur once")
+            raise ValueError(f"id {token_id}: expected each token once, got {token!r} again.")
         seen.add(token)
 
 
@@ -188,8 +186,8 @@ def _digest(tokens: Sequence[str]) -> str:
         return hashlib.sha256("\n".join(tokens).encode("utf-8")).hexdigest()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"a word holds a lone surrogate, which UTF-8 cannot express ({error}); read the text "
-            "with read_lines, which replaces bad bytes"
+            f"words: expected text that can be encoded as UTF-8, got a lone surrogate ({error}). "
+            "Read the text with read_lines, which replaces bad bytes."
         ) from error
 
 
@@ -199,7 +197,7 @@ def _read_tokens(path: str | os.PathLike) -> tuple[list[str], list[str]]:
         text = Path(path).read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"no vocabulary file at {path}: build one with Vocabulary.build(lines).save(path)"
+            f"no vocabulary file at {path}: create one with Vocabulary.build(lines).save(path)"
         ) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text, so not a vocabulary: {error}") from error
@@ -208,12 +206,13 @@ def _read_tokens(path: str | os.PathLike) -> tuple[list[str], list[str]]:
     fields = header.split(" ")
     if fields[0] != _MAGIC or len(fields) != 4:
         raise ValueError(
-            f"{path}: not a vocabulary: the first line must be '{_MAGIC} {_FORMAT} SIZE SHA256', "
-            f"found {header[:80]!r}; for a word list of your own use Vocabulary(words).save(path)"
+            f"{path}: expected a vocabulary, whose first line is '{_MAGIC} {_FORMAT} SIZE SHA256', "
+            f"got {header[:80]!r}. For your own word list use Vocabulary(words).save(path)"
         )
     if fields[1] != str(_FORMAT):
         raise ValueError(
-            f"{path}: vocabulary format {fields[1]} is unknown, this version reads {_FORMAT}"
+            f"{path}: expected vocabulary format {_FORMAT}, got format {fields[1]}, which this "
+            "version cannot read."
         )
     return fields, tokens
 
@@ -221,11 +220,11 @@ def _read_tokens(path: str | os.PathLike) -> tuple[list[str], list[str]]:
 def _check_header(path: str | os.PathLike, header: list[str], tokens: list[str]) -> None:
     if header[2] != str(len(tokens)):
         raise ValueError(
-            f"{path}: damaged vocabulary: the header promises {header[2]} tokens, the file holds "
-            f"{len(tokens)}; restore it or build it again"
+            f"{path}: damaged vocabulary: expected {header[2]} tokens, as its header says, got "
+            f"{len(tokens)}. Restore it or build it again."
         )
     if header[3] != _digest(tokens):
         raise ValueError(
-            f"{path}: damaged vocabulary: the tokens were changed since it was saved (their "
-            "SHA-256 differs from the header's); restore it or build it again"
+            f"{path}: damaged vocabulary: its tokens do not match the SHA-256 in its header. "
+            "Restore it or build it again."
         )

@@ -31,7 +31,7 @@ class HasAdjoint(MixedIn):
     def __setattr__(self, name, value):
         if name in SHORT_FORMS and isinstance(self.__dict__.get("adjoint"), Adjoint):
             raise ValueError(
-                f"{name}: the adjoint, {self.adjoint!r}, owns its settings; got {value!r}. Assign "
+                f"{name}: the adjoint {self.adjoint!r} has its own settings; got {value!r}. Assign "
                 "another object to adjoint instead."
             )
         super().__setattr__(name, value)

@@ -72,8 +72,8 @@ def checked_prior(prior):
     if prior is None or isinstance(prior, Prior):
         return prior
     raise ValueError(
-        f"prior: expected a tf_savae.networks.Prior, got {prior!r}. Make a distribution one by a "
-        "subclass whose method distribution() returns it."
+        f"prior: expected a tf_savae.networks.Prior, got {prior!r}. To use a distribution, "
+        "subclass Prior and return it from distribution()."
     )
 
 

@@ -138,8 +138,9 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
     def __setattr__(self, name, value):
         if name in self._changeable and self.__dict__.get("_is_traced"):
             raise ValueError(
-                f"{name}: this layer is part of a compiled step of a Keras model, which goes on "
-                f"with the old value; got {value!r}. Make a new layer with the same decoder."
+                f"{name}: cannot be changed once this layer is part of a compiled step of a Keras "
+                f"model, which would use the old value; got {value!r}. Create a new layer with the "
+                "same decoder."
             )
         super().__setattr__(name, value)
 
@@ -218,8 +219,8 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
             self.__dict__["_is_traced"] = True
         if isinstance(self.steps, dict):
             raise ValueError(
-                f"steps: a schedule, {self.steps!r}, is for a SemiAmortizedVAE, which counts its "
-                "training steps; expected an integer here."
+                f"steps: expected an integer, got the schedule {self.steps!r}, which requires a "
+                "SemiAmortizedVAE that counts its training steps."
             )
         precise = self.variable_dtype
         parameters = tf.nest.map_structure(lambda p: tf.cast(p, precise), parameters)

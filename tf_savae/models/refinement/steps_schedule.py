@@ -32,8 +32,8 @@ def as_steps(steps):
     if not isinstance(steps, dict):
         return validation.non_negative_int("steps", steps)
     for first, count in steps.items():
-        validation.non_negative_int("steps: of a schedule, the training step", _as_int(first))
-        validation.non_negative_int(f"steps: of a schedule, K from training step {first}", count)
+        validation.non_negative_int("steps: training step of a schedule", _as_int(first))
+        validation.non_negative_int(f"steps: K from training step {first}", count)
     found = {int(first): int(count) for first, count in steps.items()}
     if 0 not in found:
         raise ValueError(
@@ -87,8 +87,9 @@ def check_executions(steps, steps_per_execution):
     wrong = [first for first in steps if first % steps_per_execution]
     if wrong:
         raise ValueError(
-            "steps: expected a schedule that changes at multiples of steps_per_execution="
-            f"{steps_per_execution}, since K is that of a whole execution; got {wrong[0]}."
+            "steps: expected a schedule that changes at multiples of "
+            f"steps_per_execution={steps_per_execution}, since K is constant during an execution; "
+            f"got {wrong[0]}."
         )
 
 

@@ -43,8 +43,8 @@ class HasUpdateRule(MixedIn):
     def __setattr__(self, name, value):
         if name in _SHORT_FORMS and value is not None and self.__dict__.get("update") is not None:
             raise ValueError(
-                f"{name}: the update rule, {type(self.update).__name__}, has settings of its own; "
-                f"got {value!r}. Assign another rule to update instead."
+                f"{name}: the update rule {type(self.update).__name__} has its own settings; got "
+                f"{value!r}. Assign another rule to update instead."
             )
         if name == "update" and "update" in self.__dict__:
             self._check_exchange(value)
@@ -52,8 +52,8 @@ class HasUpdateRule(MixedIn):
             self._check_update(value)
         if name == "step_size" and self.__dict__.get("log_step_size") is not None:
             raise ValueError(
-                f"step_size: learned, in the weight log_step_size; got {value!r}. Assign its "
-                "logarithm to that."
+                f"step_size: is learned as the weight log_step_size; got {value!r}. Assign the "
+                "logarithm to that weight."
             )
         super().__setattr__(name, value)
         if name == "update" and value is not None:
@@ -67,9 +67,10 @@ class HasUpdateRule(MixedIn):
             return
         if isinstance(old, keras.layers.Layer) or isinstance(rule, keras.layers.Layer):
             raise ValueError(
-                "update: fixed once the layer is made where a rule has weights, which a model's "
-                f"optimizer knows; got {type(rule).__name__} for {type(old).__name__}. Make a new "
-                "SemiAmortizedRefinement and a new model, which `start_from` gives the weights."
+                "update: a rule with weights cannot be changed after the layer is created, since "
+                f"the optimizer tracks these weights; got {type(rule).__name__} for "
+                f"{type(old).__name__}. Create a new SemiAmortizedRefinement and a new model, and "
+                "copy the weights with `start_from`."
             )
         if rule is None:
             raise ValueError("update: expected another update rule, got None.")
@@ -78,8 +79,8 @@ class HasUpdateRule(MixedIn):
         as_rule(rule, {}, step_size=None)
         if self.learn_step_size:
             raise ValueError(
-                "learn_step_size: expected False with update=, whose rule has its own step sizes; "
-                "got True. Use update=svi.LearnedSteps()."
+                "learn_step_size: expected False with update=, since the rule has its own step "
+                "sizes; got True. Use update=svi.LearnedSteps()."
             )
 
     def build(self, parameters_shape: Any = None, x_shape: Any = None) -> None:
@@ -168,8 +169,8 @@ def _refuse_variables(rule):
         for leaf in tf.nest.flatten(value):
             if isinstance(leaf, (tf.Variable, keras.Variable)) and leaf.trainable:
                 raise ValueError(
-                    f"update: {type(rule).__name__}.{name} holds a variable, which no model would "
-                    "train; expected numbers or tensors. Make the rule a keras.layers.Layer with "
+                    f"update: {type(rule).__name__}.{name} is a variable that no model would "
+                    "train. Use numbers or tensors, or make the rule a keras.layers.Layer with "
                     "add_weight."
                 )
 
@@ -177,7 +178,7 @@ def _refuse_variables(rule):
 def _serialized_rule(rule):
     if not hasattr(rule, "get_config"):
         raise ValueError(
-            f"update: {type(rule).__name__} cannot be saved, since it has no get_config; give it "
-            "one, and register it with keras.saving.register_keras_serializable."
+            f"update: {type(rule).__name__} cannot be saved without get_config. Define get_config, "
+            "and register the class with keras.saving.register_keras_serializable."
         )
     return keras.saving.serialize_keras_object(rule)

@@ -12,7 +12,7 @@ __all__ = ["check_arrays", "refuse_sparse"]
 _NOT_DENSE = {
     "SparseTensor": "tf.sparse.to_dense(x)",
     "SparseTensorSpec": "dataset.map(tf.sparse.to_dense)",
-    "RaggedTensor": "x.to_tensor(), with the padding that the model knows",
+    "RaggedTensor": "x.to_tensor() with the padding value that the model expects",
     "RaggedTensorSpec": "dataset.map(lambda x: x.to_tensor()), or dataset.padded_batch",
 }
 
@@ -106,7 +106,7 @@ def _check_range(array, low, high):
     if least < low or largest > high:
         wrong = least if least < low else largest
         raise ValueError(
-            f"x: expected numbers from {low} to {high}, which the decoder's likelihood is of, got "
-            f"{wrong}. Scale the data (pixels of 0 to 255: divide them by 255), or choose another "
+            f"x: expected numbers from {low} to {high}, the support of the decoder's likelihood, "
+            f"got {wrong}. Scale the data (divide pixels from 0 to 255 by 255), or use another "
             "likelihood."
         )

@@ -58,7 +58,7 @@ def check_amortized_weight(weight, objective):
     """
     if weight and objective.amortized_weight is None:
         raise ValueError(
-            'amortized_weight: is for objective="savae", whose encoder learns from the ELBO at '
+            'amortized_weight: requires objective="savae", whose encoder is trained on the ELBO at '
             f"lambda_K; got {weight} with objective={objective.name!r}. Leave it out."
         )
 
@@ -72,8 +72,8 @@ def check_encoder(encoder, objective):
     if objective.uses_encoder == (encoder is None):
         raise ValueError(
             f"objective: {objective.name!r} trains {'an' if objective.uses_encoder else 'no'} "
-            f"encoder, and the model has {'none' if encoder is None else 'one'}. Make a new "
-            "SemiAmortizedVAE: layers given to it keep their weights."
+            f"encoder, and the model has {'none' if encoder is None else 'one'}. Create a new "
+            "SemiAmortizedVAE; layers passed to it keep their weights."
         )
 
 
@@ -140,15 +140,15 @@ def check_refinement(refinement, objective):
         )
     if objective.needs_steps and not all(steps):
         raise ValueError(
-            f'refinement: expected steps >= 1 with objective="{objective.name}", whose encoder '
-            'learns from what the steps find; got 0. For none use objective="vae".'
+            f'refinement: expected steps >= 1 with objective="{objective.name}", whose encoder is '
+            'trained on refined parameters; got 0. For no refinement use objective="vae".'
         )
     lost = objective.refines and not objective.crosses_refinement
     if lost and _learns(refinement.update):
         raise ValueError(
             f"refinement: its update rule {type(refinement.update).__name__} has weights, which "
-            f"no gradient reaches with objective={objective.name!r}, where lambda_K is a constant; "
-            'expected a rule without, such as svi.Momentum, or objective="savae".'
+            f"receive no gradient with objective={objective.name!r}, where lambda_K is a constant; "
+            'expected a rule without weights, such as svi.Momentum, or objective="savae".'
         )
     if refinement.learn_step_size and not (objective.crosses_refinement and any(steps)):
         raise ValueError(

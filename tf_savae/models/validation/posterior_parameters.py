@@ -60,7 +60,7 @@ def _expected(family, parameters, latent_size, shapes):
         return None
     except ValueError as error:
         raise ValueError(
-            f"encoder: its outputs, of shapes {shapes}, are no parameters of "
+            f"encoder: its outputs, of shapes {shapes}, are not parameters of "
             f"{type(family).__name__}: {error} An encoder with one output tensor needs "
             "latent_size=Z."
         ) from error

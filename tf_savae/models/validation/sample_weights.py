@@ -65,7 +65,7 @@ def check_sample_weight(sample_weight, x):
     if values.size and values.min() < 0:
         raise ValueError(f"sample_weight: expected numbers >= 0, got {values.min()}.")
     if not np.any(values):
-        raise ValueError("sample_weight: expected a weight above 0, got nothing but 0.")
+        raise ValueError("sample_weight: expected a weight above 0, got only zeros.")
     return sample_weight if tf.is_tensor(sample_weight) else values
 
 

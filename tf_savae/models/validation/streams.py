@@ -99,7 +99,7 @@ class BatchChecks:
         """
         first = [_as_tuple(batch) for batch in itertools.islice(batches, 2)]
         if not first:
-            raise ValueError("x: expected a generator of batches, got one that gives none.")
+            raise ValueError("x: expected a generator of batches, got one that yields none.")
         for index, batch in enumerate(first):
             self.batch(batch, not (skips and index))
         spec = tf.nest.map_structure(_common_spec, first[0], first[-1])

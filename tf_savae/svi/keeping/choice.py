@@ -90,9 +90,9 @@ def _asked_for(objective, initial, theta, adjoint, eager):
             return program
     if level != "all":
         raise ValueError(
-            f"keep, residuals: expected a decoder with operations that keep something at {level!r} "
-            "(networks.token_nll), got one without, for which nothing would change. Leave it "
-            '"auto", or take "all", with which any decoder keeps.'
+            "keep, residuals: expected a decoder with operations that store residuals at "
+            f"{level!r} (such as networks.token_nll), got one without, so the setting would have "
+            'no effect. Use "auto", or "all", which works with any decoder.'
         )
     if eager:
         return Taped(objective, theta)
@@ -100,9 +100,9 @@ def _asked_for(objective, initial, theta, adjoint, eager):
         return Whole(objective, theta, initial)
     except NotImplementedError as error:
         raise ValueError(
-            'keep, residuals: expected a decoder whose steps can be kept for "all", got one in '
-            f"which {error} (a loop, such as a Keras LSTM or tf_savae.svi.scan). Leave it "
-            '"auto", or write its loop with networks.lstm.'
+            'keep, residuals: expected a decoder whose steps can be stored with "all", got one '
+            f'where {error} (in a loop, such as a Keras LSTM or tf_savae.svi.scan). Use "auto", or '
+            "write its loop with networks.lstm."
         ) from error
 
 
@@ -111,7 +111,7 @@ def _fitting(objective, initial, theta, steps, adjoint, free):
     budget, given = adjoint.budget, adjoint.budget is not None
     if budget is None and free is not None:
         budget = free // _SHARE
-    whose = "the budget" if given else "half of what is free"
+    whose = "the budget" if given else "half of the free memory"
     within = "no known limit" if budget is None else f"{whose}, {memory.in_words(budget)}"
     sizes = []
     for program in _candidates(objective, initial, theta, adjoint):
@@ -125,7 +125,7 @@ def _fitting(objective, initial, theta, steps, adjoint, free):
         if budget is None or steps * size <= budget:
             logging.info(_CHOSE, program.level, f"{', '.join(sizes)}, within {within}")
             return program
-    why = f"{', '.join(sizes)}, not within {within}" if sizes else "no step of it can be kept"
+    why = f"{', '.join(sizes)}, not within {within}" if sizes else "its steps cannot be stored"
     logging.info(_CHOSE, "none", why)
     return Recomputed(objective, theta, adjoint.product())
 
@@ -144,7 +144,7 @@ def _candidates(objective, initial, theta, adjoint):
         try:
             yield Whole(objective, theta, initial)
         except _CANNOT as error:
-            logging.debug("keep='auto': a step cannot be kept whole: %s", error)
+            logging.debug("keep='auto': a whole step cannot be stored: %s", error)
 
 
 def _operations(objective, initial, theta, adjoint, level):
@@ -156,7 +156,7 @@ def _operations(objective, initial, theta, adjoint, level):
             program.check(initial)
             return program
     except _CANNOT as error:
-        logging.debug("keep='auto': %s is impossible for this decoder: %s", level, error)
+        logging.debug("keep='auto': %s is not supported for this decoder: %s", level, error)
     return None
 
 
@@ -176,8 +176,8 @@ def _refuse_too_large_a_step(size, free):
     if free is not None and size > free:
         raise ValueError(
             "keep: expected one refinement step whose tensors fit into memory, got one that "
-            f"computes {memory.in_words(size)} where {memory.in_words(free)} are free. Take a "
-            "smaller batch, or a smaller decoder."
+            f"computes {memory.in_words(size)} with {memory.in_words(free)} free. Use a smaller "
+            "batch or a smaller decoder."
         )
 
 
@@ -185,7 +185,7 @@ def _refuse_too_much(program, steps, free, level):
     size = size_of(program.specs)
     if level is not None and None not in (free, size) and steps * size > free:
         raise ValueError(
-            f"keep: expected what fits into memory, got {level!r}, with which {steps} steps keep "
-            f"{memory.in_words(steps * size)} where {memory.in_words(free)} are free. Leave it "
-            '"auto", or take a smaller batch.'
+            f"keep: expected residuals that fit into memory, got {level!r}, which stores "
+            f"{memory.in_words(steps * size)} for {steps} steps with {memory.in_words(free)} free. "
+            'Use "auto" or a smaller batch.'
         )

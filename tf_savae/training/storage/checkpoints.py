@@ -68,9 +68,9 @@ class Checkpoints:
         for variable in self._model.trainable_variables:
             if not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
                 raise NonFiniteError(
-                    f"weight {variable.path} holds NaN or infinite numbers; it was not saved, and "
-                    "the checkpoint before it stays. Look for a learning rate or svi_step_size "
-                    "that is too large."
+                    f"weight {variable.path} contains NaN or infinite values; it was not saved, "
+                    "and the previous checkpoint was kept. Check for a learning rate or "
+                    "svi_step_size that is too large."
                 )
 
     def save_last_good(self, error, steps_per_epoch):
@@ -87,8 +87,8 @@ class Checkpoints:
           A `NonFiniteError` whose message also contains the path of the last good state.
         """
         again = (
-            "Nothing was saved after the latest checkpoint, from which the same command meets the "
-            "same batches again."
+            "Nothing was saved after the latest checkpoint, from which the same command resumes "
+            "with the same batches."
         )
         skipped = isinstance(error, TooManySkippedError)
         if not skipped or not int(self._model.optimizer.iterations.numpy()) % steps_per_epoch:
@@ -98,8 +98,8 @@ class Checkpoints:
         except (NonFiniteError, OSError) as problem:
             return NonFiniteError(f"{error} They were not saved: {problem} {again}")
         return NonFiniteError(
-            f"{error} {where} The same command goes on after these batches; --skip_limit says how "
-            "many of an epoch may be skipped."
+            f"{error} {where} The same command resumes after these batches; --skip_limit sets how "
+            "many may be skipped per epoch."
         )
 
     def save_best(self):
@@ -152,7 +152,7 @@ def _checked(state, folder):
     if not whole:
         raise ValueError(
             f"{folder}: expected the state of a run in its checkpoint (history, metrics), got "
-            "something else. Delete the workdir to train anew."
+            "something else. Delete the workdir to train from scratch."
         )
     return state
 

@@ -22,8 +22,8 @@ def write_whole(path, text):
         atomic_files.write_whole(path, text)
     except OSError as error:
         raise OSError(
-            f"{path}: could not be written ({error.strerror or error}). What was there stays. "
-            "Free disk space, or repair the folder, and run the same command again."
+            f"{path}: could not be written ({error.strerror or error}). The previous file was "
+            "kept. Free disk space, or repair the folder, and run the same command again."
         ) from error
 
 
@@ -35,7 +35,7 @@ def inside(folder, name):
 
     >>> inside("run", "../other")
     Traceback (most recent call last):
-    ValueError: run: expected files and folders of its own, got ../other, which leads to ...
+    ValueError: run: expected no links to other folders, got ../other, which points to ...
     """
     folder = Path(folder)
     path = folder / name
@@ -45,8 +45,8 @@ def inside(folder, name):
         raise ValueError(f"{path}: expected a file or folder, got {error}.") from error
     if own != target and own not in target.parents:
         raise ValueError(
-            f"{folder}: expected files and folders of its own, got {name}, which leads to "
-            f"{target}. Nothing out there was read or written; remove the link."
+            f"{folder}: expected no links to other folders, got {name}, which points to {target}. "
+            "Nothing was read or written there. Remove the link."
         )
     return path
 
@@ -61,12 +61,14 @@ def read_json(path):
     try:
         size = os.path.getsize(path)
         if size > _LARGEST_JSON:
-            raise ValueError(f"{size:,} bytes, and no more than {_LARGEST_JSON:,} are read")
+            raise ValueError(f"{size:,} bytes, more than the limit of {_LARGEST_JSON:,}")
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except (ValueError, RecursionError, OSError) as error:
-        raise ValueError(f"{path}: expected JSON, got {error}. Is it a run's file?") from error
+        raise ValueError(
+            f"{path}: expected JSON, got {error}. Does the file belong to a run?"
+        ) from error
 
 
 def digest(path):

@@ -42,9 +42,9 @@ def load_model_file(path):
         raise ValueError(f"{path}: expected a Keras model, got one too large to load.") from error
     except Exception as error:  # noqa: BLE001 Keras raises many types here.
         raise ValueError(
-            f"{path}: expected the model of a tf_savae run, and Keras cannot load it: "
-            f"{type(error).__name__}: {_first_line(error)}. It is damaged (then call the "
-            "training command again, which repairs it), or of another version."
+            f"{path}: expected the model of a tf_savae run, but Keras cannot load it: "
+            f"{type(error).__name__}: {_first_line(error)}. It is damaged (run the training "
+            "command again to repair it), or was saved by another version."
         ) from error
 
 
@@ -62,13 +62,13 @@ def _check_archive(path):
             )
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"expected {member.filename} as it is, got it compressed")
+                raise ValueError(f"expected {member.filename} uncompressed, got it compressed")
         for name in ("metadata.json", "config.json"):
             if archive.getinfo(name).file_size > _LARGEST_TEXT:
                 raise ValueError(f"expected a small {name}, got {archive.getinfo(name).file_size}")
         damaged = archive.testzip()
         if damaged is not None:
-            raise ValueError(f"the checksum of {damaged} is another one than when it was written")
+            raise ValueError(f"the checksum of {damaged} does not match")
         most = archive.getinfo("model.weights.h5").file_size // 2 + _SPARE  # Numbers of 2 bytes.
         _check_config(json.loads(archive.read("config.json")), most)
         return most
@@ -106,8 +106,8 @@ def _check_latent_size(size, most, square):
         raise ValueError(f"expected a latent_size that is an integer >= 0, got {size!r}")
     if (size**2 if square else size) > most:
         raise ValueError(
-            f"expected a latent code of a size that can be, got latent_size={size:,}, which the "
-            "file is too small to hold"
+            f"expected a plausible latent size, got latent_size={size:,}, more than the file can "
+            "hold"
         )
 
 
@@ -116,15 +116,15 @@ def _check_windows(part, most):
     for name in ("frame_length", "fft_length"):
         if isinstance(part.get(name), int) and part[name] > most:
             raise ValueError(
-                f"expected a window of a size that can be, got {name}={part[name]:,}, which the "
-                "file is too small to hold"
+                f"expected a plausible window, got {name}={part[name]:,}, more than the file can "
+                "hold"
             )
 
 
 def _check_class(part):
     name, module = part["class_name"], part.get("module")
     if name in _REFUSED:
-        raise ValueError(f"a model file may not hold a {name}, which runs code or reads files")
+        raise ValueError(f"a model file may not contain a {name}, which runs code or reads files")
     registered = part.get("registered_name")
     if isinstance(registered, str) and keras.saving.get_registered_object(registered) is not None:
         return
@@ -133,7 +133,7 @@ def _check_class(part):
     if foreign or not (of_keras or module in (None, "builtins")):
         raise ValueError(
             f"expected classes of Keras and registered ones, got {name!r} of "
-            f"{module or registered!r}; import what registers it first"
+            f"{module or registered!r}; import the module that registers it first"
         )
 
 
@@ -147,7 +147,7 @@ def _check_spec(spec):
         elif isinstance(part, list):
             sizes = [n for n in part if isinstance(n, int)]
             if math.prod(sizes) > _LARGEST_EXAMPLE or any(n < 0 for n in sizes):
-                raise ValueError(f"expected examples of a size that can be, got shape {part}")
+                raise ValueError(f"expected a plausible shape of examples, got {part}")
             left += part
 
 
@@ -164,8 +164,7 @@ def _counted(most):
         left -= math.prod(max(n, 1) for n in shape)
         if left < 0:
             raise ValueError(
-                f"its layers want weights of shape {shape} and more, which the file is too small "
-                "to hold"
+                f"its layers need weights of shape {shape} and more, more than the file can hold"
             )
         return make(**kwargs)
 

@@ -63,9 +63,9 @@ class Snapshots:
                 self._remove(number)
                 self._remove_unfinished()
             raise OSError(
-                f"checkpoint {prefix}: could not be written ({_reason(error)}). Expected room on "
-                "the disk and leave to write; the checkpoint before it stays. Make room and call "
-                "the same command again: it goes on from there."
+                f"checkpoint {prefix}: could not be written ({_reason(error)}). The previous "
+                "checkpoint was kept. Free disk space or repair the folder, and run the same "
+                "command again to resume."
             ) from error
         for old in self.numbers()[self._keep :]:
             self._remove(old)
@@ -92,17 +92,18 @@ class Snapshots:
             if problem is None:
                 return True
             problems.append(f"checkpoint {self._path(number, '')} is damaged: {problem}")
-            logging.error("%s; the one before it is used, if there is one", problems[-1])
+            logging.error("%s; using the previous one, if any", problems[-1])
         if problems:
             raise ValueError(
-                f"{self.folder}: expected a whole checkpoint that fits this model, got none: "
-                f"{'; '.join(problems)}. Restore its files, or delete the workdir to train anew."
+                f"{self.folder}: expected a complete checkpoint that matches this model, got none: "
+                f"{'; '.join(problems)}. Restore its files, or delete the workdir to train from "
+                "scratch."
             )
         if os.path.lexists(self.folder / "checkpoint"):
             raise ValueError(
                 f"{self.folder}: expected checkpoints with checksums, got those of an earlier "
                 "version, which this one cannot read. Finish the run with that version, or delete "
-                "the workdir to train anew."
+                "the workdir to train from scratch."
             )
         return False
 
@@ -130,11 +131,11 @@ class Snapshots:
                 wanted = manifest[part]
                 size = path.stat().st_size
                 if size != wanted["bytes"]:
-                    return f"{path.name} has {size:,} bytes, and had {wanted['bytes']:,}"
+                    return f"{path.name} has {size:,} bytes, expected {wanted['bytes']:,}"
                 if digest(path) != wanted["sha256"]:
-                    return f"the checksum of {path.name} is another one than when it was written"
+                    return f"the checksum of {path.name} does not match"
         except FileNotFoundError as error:
-            return f"there is no {os.path.basename(error.filename)}"
+            return f"{os.path.basename(error.filename)} is missing"
         except (ValueError, TypeError, KeyError, IndexError, OSError) as error:
             return f"{type(error).__name__}: {error}"
         return None
@@ -146,8 +147,8 @@ class Snapshots:
             self._checkpoint.read(prefix).assert_consumed()
         except (ValueError, AssertionError, TypeError, KeyError) as error:
             raise ValueError(
-                f"checkpoint {prefix}: expected one that fits this model, got: {error}. It is of "
-                "another version; delete the workdir to train anew."
+                f"checkpoint {prefix}: expected one that matches this model, got: {error}. It was "
+                "written by another version; delete the workdir to train from scratch."
             ) from error
         except Exception as error:  # noqa: BLE001 TensorFlow raises many types here.
             return _reason(error)

@@ -54,7 +54,7 @@ class Workdir:
 
     def _unwritable(self, error):
         return ValueError(
-            f"workdir {self.path}: expected a folder that can be made and written, got "
+            f"workdir {self.path}: expected a folder that can be created and written, got "
             f"{type(error).__name__}: {error.strerror}. Give another --workdir."
         )
 
@@ -127,15 +127,16 @@ class Workdir:
         if names:
             lines = [f"  {n}: {theirs.get(n)!r} there, {identity.get(n)!r} now" for n in names]
             raise ValueError(
-                f"workdir {self.path} holds a run with other {kind}:\n" + "\n".join(lines) + "\n"
-                "Expected the same, to resume it, or another --workdir; nothing was changed."
+                f"workdir {self.path} contains a run with different {kind}:\n"
+                + "\n".join(lines)
+                + "\nUse the same ones to resume it, or another --workdir; nothing was changed."
             )
 
     def _refuse_foreign_files(self):
         names = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
         if names:
             raise ValueError(
-                f"workdir {self.path} holds files but no run ({', '.join(names[:5])}): expected "
+                f"workdir {self.path} contains files but no run ({', '.join(names[:5])}): expected "
                 "an empty or new folder, or that of a run to resume. Give another --workdir."
             )
 

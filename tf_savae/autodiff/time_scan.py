@@ -64,9 +64,9 @@ def _refuse_moving_captures(cell, initial, inputs):
     captured = [tensor for tensor in captured if tensor.dtype.is_floating]
     if forward_mode.tangents_of(captured) is not None:
         raise ValueError(
-            "scan: the cell uses a tensor from outside that depends on the variational parameters "
-            "(z, say), whose part of the derivative would be lost; expected it in `initial` (as "
-            "state that stays as it is) or in `inputs`."
+            "scan: the cell captures a tensor that depends on the variational parameters (such as "
+            "z), so part of the derivative would be lost. Pass it in `initial` (as constant state) "
+            "or in `inputs`."
         )
 
 

@@ -95,9 +95,9 @@ def _refuse_captures(pointwise, inputs, state):
     captured = [tensor for tensor in captured if tf.get_static_value(tensor) is None]
     if captured:
         raise ValueError(
-            f"recurrence: pointwise uses {captured[0].name} from outside, and no derivative would "
-            "reach it; expected a function of the gates and the state alone. Multiply weights "
-            "into inputs and kernel, or write the loop with tf_savae.svi.scan."
+            f"recurrence: pointwise captures {captured[0].name}, which would receive no gradient; "
+            "expected a function of the gates and the state only. Fold weights into inputs and "
+            "kernel, or write the loop with tf_savae.svi.scan."
         )
 
 
