@@ -37,22 +37,23 @@ def _bounds(model, x):
 
 @pytest.mark.e2e
 def test_shapes():
-    """Far below independent pixels, 250 nats, and refinement gains what an encoder misses."""
+    """Recorded: 98.6 nats by the encoder alone, 84.8 after refinement."""
     model, x = presets.from_preset("shapes"), data.load_shapes()["test"].x[:200]
     assert model.compiled and model.beta == 1.0 and model.refinement.last_steps == 2
     encoder, refined = _bounds(model, x)
-    assert 80 < refined < 110 and refined < encoder - 3, (encoder, refined)
+    assert (encoder, refined) == pytest.approx((98.6, 84.8), abs=0.5)
     assert model.sample(2).shape == (2, 28, 28, 1) == model.reconstruct(x[:2]).shape
 
 
 @pytest.mark.e2e
 def test_sentences():
+    """Recorded: 44.6 nats by the encoder alone, 43.7 after refinement."""
     made, texts = presets.from_preset("sentences"), data.load_sentences()["test"].x[:200]
     assert len(made.x) == 6000 and made.lines(made.x[:3]) == data.load_sentences()["train"].x[:3]
     assert made.lines(made.rows(texts)) == texts  # No word of them is unknown.
     encoder, refined = _bounds(made.model, made.rows(texts))
-    assert 25 < refined < 45 and refined < encoder, (encoder, refined)
-    assert np.mean(made.model.encode(made.rows(texts)).stddev()) < 0.95  # The code is used.
+    assert (encoder, refined) == pytest.approx((44.6, 43.7), abs=0.3)
+    assert np.mean(made.model.encode(made.rows(texts)).stddev()) < 0.8  # The code is used.
 
 
 @pytest.mark.e2e

@@ -171,7 +171,7 @@ class FollowsSettings(MixedIn):
         steps = getattr(self, "inference_steps", 0)
         how = [f"K = {steps}"] if steps else []
         slow = self.jit_compile is True
-        took = "up to some minutes" if slow else "some seconds"
+        took = "up to a few minutes" if slow else "some seconds"
         how = f" ({', '.join([*how, *(['XLA'] if slow else [])])})" if how or slow else ""
         what = "training" if name == "train_function" else "evaluation"
         announced = what == "training" or not stages.under_way()  # Not inside a progress bar.
