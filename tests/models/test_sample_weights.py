@@ -177,7 +177,7 @@ def test_one_weight_of_a_stream_is_not_broadcast(rows):
 
 def test_class_weights_mean_nothing_here():
     for call in (_model().fit, _model().train_on_batch):
-        with pytest.raises(ValueError, match="class_weight: expected None, since the data are"):
+        with pytest.raises(ValueError, match="class_weight: expected None, since the targets are"):
             call(X, class_weight={0: 2.0})
 
 

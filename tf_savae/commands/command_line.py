@@ -8,7 +8,7 @@ import sys
 
 from absl import app, flags, logging
 
-from tf_savae.commands.quiet_start import start_tensorflow
+from tf_savae.commands.quiet_start import started
 
 __all__ = ["define_command", "define_flags", "errors_in_one_line", "run", "start"]
 
@@ -35,7 +35,7 @@ def define_flags(configuration, note=" (default: {default})"):
     >>> delattr(flags.FLAGS, "size")
     """
     if "show_all_logs" not in flags.FLAGS:
-        flags.DEFINE_boolean("show_all_logs", False, "show what TensorFlow's libraries say, too")
+        flags.DEFINE_boolean("show_all_logs", False, "also show the logs of TensorFlow's libraries")
     for field in dataclasses.fields(configuration):
         text = field.metadata["help"]
         if field.default is not None:
@@ -80,12 +80,12 @@ def run(argv, command):
       absl.app.UsageError: argv has arguments that are not flags.
     """
     if argv[1:]:
-        raise app.UsageError(f"expected only flags, got {' '.join(argv[1:])}")
+        raise app.UsageError(f"expected only options, got {' '.join(argv[1:])}")
     fields = [field.name for field in dataclasses.fields(command.configuration)]
     given = {name: flags.FLAGS[name].value for name in fields}
     own = {option.name: flags.FLAGS[option.name].value for option in command.own}
-    start_tensorflow(flags.FLAGS.show_all_logs)
-    with errors_in_one_line(command, os.path.basename(argv[0])):
+    program = os.path.basename(argv[0])
+    with started(flags.FLAGS.show_all_logs), errors_in_one_line(command, program):
         settings = {name: value for name, value in given.items() if value is not None}
         command.work(command.made(settings, own), own)
 
@@ -101,7 +101,7 @@ def errors_in_one_line(command, program):
     try:
         yield
     except command.errors as error:
-        logging.debug("where it happened", exc_info=True)
+        logging.debug("traceback", exc_info=True)
         sys.exit(f"{program}: {error}")
 
 

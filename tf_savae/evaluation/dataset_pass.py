@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.progress import stages
 from tf_savae.objectives.lookup import has_latent
 
 __all__ = ["check_latent", "one_pass"]
@@ -50,6 +51,15 @@ def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
             f"{list(dataset.shape)}. Use tf.data.Dataset.from_tensor_slices(x).batch(32)."
         )
     bar = None if label is None else _Bar(dataset, label)
+    with stages.stage(label or "Evaluating", announced=False):
+        parts = _parts(function, dataset, seed, model, bar, shows)
+    if not parts or not len(tf.nest.flatten(parts[0])[0]):
+        raise ValueError("dataset: expected at least one example of weight above 0, got none.")
+    return tf.nest.map_structure(lambda *columns: np.concatenate(columns), *parts)
+
+
+def _parts(function, dataset, seed, model, bar, shows):
+    """Returns the results of all batches."""
     batches = None if model is None else model.batch_checks()
     parts = []
     for index, batch in enumerate(dataset):
@@ -61,9 +71,8 @@ def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
         parts.append(tf.nest.map_structure(lambda t, r=rows: np.asarray(t, np.float64)[r], answer))
         if bar is not None:
             bar.update(index + 1, parts[-1], shows)
-    if not parts or not len(tf.nest.flatten(parts[0])[0]):
-        raise ValueError("dataset: expected at least one example of weight above 0, got none.")
-    return tf.nest.map_structure(lambda *columns: np.concatenate(columns), *parts)
+        stages.detail(f"{index + 1} batches done")
+    return parts
 
 
 def _kept(weights):
@@ -82,7 +91,7 @@ class _Bar:
     """A progress bar with means over all examples so far; Keras' bar ends on the last batch's."""
 
     def __init__(self, dataset, label):
-        print(label)
+        print(label, flush=True)
         count = int(dataset.cardinality())
         target = count if count > 0 else None
         self._bar = keras.utils.Progbar(target, unit_name="batch", stateful_metrics=[])

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.progress import stages
 from tf_savae.core.typing import Nest, Seed, TensorLike
 from tf_savae.models.row_sampling import (
     check_built,
@@ -199,7 +200,7 @@ def decode(
 def _checked(model, x):
     if not has_latent(model):
         raise ValueError(
-            f"model: expected one with a latent code, got {type(model).__name__}, which can "
+            f"model: expected one with latent variables, got {type(model).__name__}, which can "
             "generate but not reconstruct."
         )
     return model.checked_data(x)
@@ -223,15 +224,19 @@ def _in_batches(function, x, batch_size, label):
     size, rows = validation.positive_int("batch_size", batch_size), len(tf.nest.flatten(x)[0])
     bar = None
     if label is not None:
-        print(label)
+        print(label, flush=True)
         bar = keras.utils.Progbar(-(-rows // size), unit_name="batch")
     parts = []
-    for first in range(0, rows, size):
-        short = max(0, first + size - rows)
-        batch = tf.nest.map_structure(lambda part, at=first: _filled(part[at : at + size], size), x)
-        parts.append(np.asarray(function(batch, first))[: size - short])
-        if bar is not None:
-            bar.update(len(parts))
+    with stages.stage(label or "Generating", announced=False):
+        for first in range(0, rows, size):
+            short = max(0, first + size - rows)
+            batch = tf.nest.map_structure(
+                lambda part, at=first: _filled(part[at : at + size], size), x
+            )
+            parts.append(np.asarray(function(batch, first))[: size - short])
+            stages.detail(f"{min(first + size, rows)} of {rows} rows")
+            if bar is not None:
+                bar.update(len(parts))
     return np.concatenate(parts)
 
 

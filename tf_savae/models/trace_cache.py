@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_savae.core import private_keras
 from tf_savae.core.function_cache import FunctionCache
+from tf_savae.core.progress import stages
 from tf_savae.core.typing import MixedIn
 
 __all__ = ["FollowInEpochs", "FollowsSettings", "compiled_for", "settings_of"]
@@ -154,11 +155,27 @@ class FollowsSettings(MixedIn):
         def following(iterator):
             self._follow_own_settings()
             if getattr(self, name) is following:
-                return made(iterator)
+                if following.called:
+                    return made(iterator)
+                following.called = True
+                with self._compiling(name):
+                    return made(iterator)
             self._make_following(name, make, False)
             return getattr(self, name)(iterator)
 
+        following.called = False
         setattr(self, name, following)
+
+    def _compiling(self, name):
+        """Returns the stage of the first call of a function, which traces and compiles it."""
+        steps = getattr(self, "inference_steps", 0)
+        how = [f"K = {steps}"] if steps else []
+        slow = self.jit_compile is True
+        took = "up to a few minutes" if slow else "some seconds"
+        how = f" ({', '.join([*how, *(['XLA'] if slow else [])])})" if how or slow else ""
+        what = "training" if name == "train_function" else "evaluation"
+        announced = what == "training" or not stages.under_way()  # Not inside a progress bar.
+        return stages.stage(f"Compiling the {what} step{how}: {took}", announced=announced)
 
 
 def compiled_for(model, function, key=None):

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tf_savae.core import validation
+from tf_savae.core.progress import stages
 from tf_savae.core.typing import PathLike
 from tf_savae.data import Vocabulary
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
@@ -96,8 +97,9 @@ def export(
         archive = keras.export.ExportArchive()
         if words is not None:
             archive.track(words.table)
-        functions = {s.name: archive.add_endpoint(s.name, s.function(), s.specs()) for s in chosen}
-        archive.write_out(str(written["path"]), verbose=False)
+        functions = _traced(archive, chosen)
+        with stages.stage("Writing the SavedModel"):
+            archive.write_out(str(written["path"]), verbose=False)
         extra = written["path"] / "assets.extra"
         extra.mkdir()
         described = {s.name: describe(s, functions[s.name]) for s in chosen}
@@ -106,6 +108,16 @@ def export(
         requests = {s.name: s.example() for s in chosen if s.joins()}
         write_warmup(extra / "tf_serving_warmup_requests", Path(path).resolve().name, requests)
     return written["path"]
+
+
+def _traced(archive, signatures):
+    """Adds the signatures to the archive; returns {name: function}."""
+    functions = {}
+    with stages.stage(f"Tracing {len(signatures)} signatures"):
+        for s in signatures:
+            stages.detail(s.name)
+            functions[s.name] = archive.add_endpoint(s.name, s.function(), s.specs())
+    return functions
 
 
 def _checked(model, vocabulary, limits):
@@ -119,11 +131,11 @@ def _checked(model, vocabulary, limits):
         raise ValueError(f"limits: expected tf_savae.serving.Limits(...), got {limits!r}.")
     if not model.built or model.data_spec is None:
         raise ValueError(
-            "model: expected one with weights, got one that has not seen data. Call fit, or call "
-            "the model on one batch, or load a trained one."
+            "model: expected a built model, got one without weights. Call fit, call the model on "
+            "one batch, or load a trained model."
         )
     for variable in model.weights:
-        remedy = "Export a checkpoint of before they went wrong."
+        remedy = "Export an earlier checkpoint."
         validation.finite(f"weights {variable.path}", variable.numpy(), remedy)
     if vocabulary is None:
         return None
@@ -157,7 +169,7 @@ def _signatures(model, words, limits, fixed, jit, chosen):
     taken = [s.name for s in own if s.name in known or [o.name for o in own].count(s.name) > 1]
     if taken:
         raise ValueError(
-            f"signatures: expected new names for those of your own, got {', '.join(taken)}."
+            f"signatures: expected new names for custom signatures, got {', '.join(taken)}."
         )
     kept = [*(known[name] for name in known if name in names), *own]
     return kept if words is None else [*kept, *(text_signature(s, inputs, words) for s in kept)]
@@ -187,7 +199,7 @@ def _facts(model, vocabulary, limits, fixed, xla):
         "keras": keras.__version__,
     }
     if fixed is not None:
-        facts |= {"of examples alone": vars(fixed)}
+        facts |= {"fixed settings": vars(fixed)}
     if vocabulary is not None:
         facts |= {"vocabulary": vocabulary.fingerprint()}
     return facts

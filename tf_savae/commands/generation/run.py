@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tf_savae import generation
 from tf_savae.commands.generation.config import GenerateConfig
+from tf_savae.core.progress.stages import stage
 from tf_savae.core.typing import PathLike
 from tf_savae.tasks import load_run
 
@@ -36,8 +37,8 @@ def generate(config: GenerateConfig, workdir: PathLike) -> list[str] | Path:
     mode = config.mode_or_default()
     if not run.latent and mode != "sample":
         raise ValueError(
-            f"mode: the run is an {run.system} model without a latent code, which can only "
-            f"sample; got {mode}."
+            f"mode: expected sample for the system {run.system}, which has no latent variables; "
+            f"got {mode}."
         )
     options = run.task.generation_options(config, run, files)
     x = run.task.read_examples(config, run) if config.file else None
@@ -72,7 +73,8 @@ def _draw(config, model, x, options):
     settings = {"batch_size": config.batch_size or 32}
     if sys.stderr.isatty():
         settings["label"] = config.mode_or_default()
-    with contextlib.redirect_stdout(sys.stderr):  # Standard output is reserved for generated text.
+    # Standard output is reserved for generated text.
+    with stage("Generating"), contextlib.redirect_stdout(sys.stderr):
         return modes[config.mode_or_default()](config, model, x, {**settings, **options})
 
 

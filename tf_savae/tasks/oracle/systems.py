@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_savae import svi
 from tf_savae.core import seeds
+from tf_savae.core.progress import stages
 from tf_savae.evaluation import importance_weighted_nll
 from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.models.trace_cache import compiled_for
@@ -220,6 +221,7 @@ class _JobProgress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._step += 1
         self._bar.update(self._step, self._values(logs), finalize=False)
+        stages.detail(f"step {self._step} of {self._bar.target}, bound {logs['bound']:.2f}")
 
     def on_epoch_end(self, epoch, logs=None):
         self._validation = [("validation", logs["val_bound"])]
