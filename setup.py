@@ -64,7 +64,14 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["tf_savae", "tf_savae.*"]),
-    package_data={"tf_savae": ["py.typed", "data/builtin/*.npz", "data/builtin/*.xz"]},
+    package_data={
+        "tf_savae": [
+            "py.typed",
+            "data/builtin/*.npz",
+            "data/builtin/*.xz",
+            "presets/shipped/*.keras",
+        ]
+    },
     py_modules=["tf_savae_command"],
     scripts=sorted(glob("bin/*.py")),
     entry_points={"console_scripts": ["tf-savae=tf_savae_command:main"]},

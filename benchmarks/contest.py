@@ -35,11 +35,14 @@ flags.DEFINE_float("seconds", 1.0, "of timing per turn, at least one run")
 flags.DEFINE_float("limit", 600.0, "seconds of timing per contender and event; one turn is had")
 flags.DEFINE_float("timeout", 1800.0, "seconds after which a contender is given up")
 flags.DEFINE_integer("threads", 0, "cores for each contender; 0: those this process may use")
+flags.DEFINE_string("before", None, "another checkout; before:METHOD is ours:METHOD of it")
 flags.DEFINE_string("output", "benchmarks/results/contest.json", "figures; a .png comes beside it")
 
 
 def events():
     """What the flags ask for."""
+    if FLAGS.before and not os.path.isfile(os.path.join(FLAGS.before, "benchmarks/contest.py")):
+        raise app.UsageError(f"--before: expected a checkout of tf_savae, got {FLAGS.before!r}.")
     found = []
     for name in FLAGS.cases:
         if name not in CASES:
@@ -54,6 +57,8 @@ def events():
 def chosen(event):
     """The event's contenders that the flags ask for; our first one always, as the reference."""
     everyone = contenders_for(event.kind, event.steps, CASES[event.case].model)
+    if FLAGS.before:
+        everyone = (*everyone, *(n.replace("ours", "before") for n in everyone if "ours" in n))
     wanted = [n for n in everyone if {n, n.partition(":")[0]} & set(FLAGS.contenders)]
     if not FLAGS.contenders:
         wanted = [n for n in everyone if n != "torch:fd_wide" or event.steps <= 5]
@@ -100,7 +105,8 @@ def measured_rates(rules):
 def main(argv):
     del argv
     threads = FLAGS.threads or len(os.sched_getaffinity(0))
-    rules = Rules(threads, FLAGS.rounds, FLAGS.seconds, FLAGS.limit, FLAGS.timeout)
+    times = FLAGS.rounds, FLAGS.seconds, FLAGS.limit, FLAGS.timeout
+    rules = Rules(threads, *times, before=FLAGS.before)
     planned = events()
     figures = {
         "machine": results.machine(threads),

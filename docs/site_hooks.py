@@ -35,10 +35,18 @@ def _place(target):
     return PAGES.get(path, path.removeprefix("docs/").replace(".ipynb", ".md"))
 
 
+def _caption(cell):
+    """The caption that a cell of text begins with, as alternative text of the picture above it."""
+    first = "".join(cell["source"]).partition("\n\n")[0].replace("\n", " ")
+    captioned = cell["cell_type"] == "markdown" and first.startswith("*")
+    return first.strip("*") if captioned else "output of the cell above"
+
+
 def _page_of(notebook):
     """A notebook as Markdown: its text, its code, and what its cells printed and drew."""
     parts = []
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    for number, cell in enumerate(cells):
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             parts.append(source)
@@ -47,7 +55,8 @@ def _page_of(notebook):
         for output in cell["outputs"]:
             picture = output.get("data", {}).get("image/png")
             if picture:
-                parts.append(f"![what the cell draws](data:image/png;base64,{picture.strip()})")
+                caption = _caption(cells[min(number + 1, len(cells) - 1)])
+                parts.append(f"![{caption}](data:image/png;base64,{picture.strip()})")
             elif "text" in output:
                 parts.append(f"```text\n{''.join(output['text']).rstrip()}\n```")
     return "\n\n".join(parts) + "\n"

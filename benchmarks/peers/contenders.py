@@ -1,6 +1,9 @@
-"""Who takes part: "framework:method", and which of them are exact."""
+"""Who takes part: "framework:method", and which of them are exact.
 
-__all__ = ["contenders_for", "is_exact", "make", "split"]
+"before:METHOD" is "ours:METHOD" of another checkout, see `contest.py --before`.
+"""
+
+__all__ = ["contenders_for", "in_its_checkout", "in_words", "is_exact", "make", "split"]
 
 _TRAIN = (
     "ours:exact_auto",
@@ -20,6 +23,38 @@ _TRAIN = (
     "torch:fd_central",
 )
 _FRAMEWORKS = ("ours", "jax", "torch")
+_BEFORE = "before"
+
+
+_NAMES = {"ours": "tf_savae", "before": "tf_savae, before", "jax": "JAX", "torch": "PyTorch"}
+_METHODS = {
+    "vae": "",
+    "infer": "",
+    "exact_auto": "default",
+    "exact_forward": "nothing kept",
+    "exact_states": "states kept",
+    "exact_all": "all kept",
+    "exact_reverse": "reverse over reverse",
+    "exact": "algorithm 1",
+    "by_hand": "algorithm 1",
+    "by_hand_reverse": "algorithm 1, reverse over reverse",
+    "scan": "through the scan",
+    "checkpoint": "through the scan, checkpoints",
+    "unrolled": "unrolled",
+    "fd": "finite differences of 2018",
+    "fd_wide": "wide finite differences",
+    "fd_central": "central finite differences",
+}
+
+
+def in_words(contender):
+    """The name that readers of a picture see.
+
+    >>> in_words("ours:exact_auto"), in_words("torch:vae")
+    ('tf_savae, default', 'PyTorch')
+    """
+    framework, method = split(contender)
+    return ", ".join(filter(None, (_NAMES[framework], _METHODS[method])))
 
 
 def contenders_for(kind, steps, model):
@@ -52,12 +87,22 @@ def split(contender):
     ('jax', 'scan')
     """
     framework, _, method = contender.partition(":")
-    if framework not in _FRAMEWORKS or not method:
+    if framework not in (*_FRAMEWORKS, _BEFORE) or not method:
         raise ValueError(
             f"contender: expected FRAMEWORK:METHOD with one of {', '.join(_FRAMEWORKS)}, got "
             f"{contender!r}."
         )
     return framework, method
+
+
+def in_its_checkout(contender, checkout):
+    """(name in its own checkout, that checkout or None for this one).
+
+    >>> in_its_checkout("before:exact_all", "/old"), in_its_checkout("jax:scan", "/old")
+    (('ours:exact_all', '/old'), ('jax:scan', None))
+    """
+    framework, method = split(contender)
+    return (f"ours:{method}", checkout) if framework == _BEFORE else (contender, None)
 
 
 def make(contender, case, steps, data, dtype="float32"):

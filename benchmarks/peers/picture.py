@@ -1,11 +1,11 @@
 """The contest as bars: one panel an event, one bar a contender."""
 
-from peers.contenders import split
+from peers.contenders import in_words, split
 from peers.results import event_of, title
 
 __all__ = ["draw"]
 
-_COLOURS = {"ours": "#c03a2b", "jax": "#2b6cc0", "torch": "#8a8a8a"}
+_COLOURS = {"ours": "#c03a2b", "jax": "#2b6cc0", "torch": "#8a8a8a", "before": "#e3a79f"}
 
 
 def draw(rows, path):
@@ -18,7 +18,7 @@ def draw(rows, path):
         return
     columns = min(4, len(events))
     lines = -(-len(events) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.2 * lines), layout="constrained")
+    figure = Figure(figsize=(5 * columns, 3.2 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).flatten()
     for panel, event in zip(panels, events, strict=False):
         _panel(panel, event, [row for row in timed if event_of(row) == event])
@@ -33,7 +33,7 @@ def _panel(panel, event, rows):
     above = [1e3 * (row["upper_quartile"] - row["median"]) for row in rows]
     colours = [_COLOURS[split(row["contender"])[0]] for row in rows]
     panel.barh(range(len(rows)), medians, xerr=[below, above], color=colours, ecolor="black")
-    panel.set_yticks(range(len(rows)), [row["contender"] for row in rows], fontsize=8)
+    panel.set_yticks(range(len(rows)), [in_words(row["contender"]) for row in rows], fontsize=8)
     panel.invert_yaxis()
-    panel.set_xlabel("ms")
-    panel.set_title(title(event))
+    panel.set_xlabel("milliseconds (lower is better)")
+    panel.set_title(title(event), fontsize=10)

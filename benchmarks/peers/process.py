@@ -9,7 +9,7 @@ from pathlib import Path
 
 __all__ = ["Worker", "WorkerError"]
 
-_SCRIPT = Path(__file__).with_name("worker.py")
+_CHECKOUT = Path(__file__).parents[2]
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -23,16 +23,19 @@ class Worker:
     Args:
       threads: cores it may use.
       timeout: seconds that any one request may take.
+      checkout: a checkout of this project whose code it runs; None for this one.
     """
 
-    def __init__(self, threads, timeout):
+    def __init__(self, threads, timeout, checkout=None):
         self._timeout = timeout
+        root = Path(checkout or _CHECKOUT)
+        path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
-            [sys.executable, str(_SCRIPT), str(threads)],
+            [sys.executable, str(root / "benchmarks" / "peers" / "worker.py"), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **_QUIET},
+            env={**os.environ, **_QUIET, "PYTHONPATH": path},
             text=True,
         )
 

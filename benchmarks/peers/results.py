@@ -85,11 +85,12 @@ def table(rows):
 def title(event):
     """An event in words.
 
-    >>> title(("oracle", "infer", 20, 64))
-    'oracle, inference, K = 20, batch 64'
+    >>> title(("text_paper", "infer", 20, 64))
+    "text, paper's size, inference, K = 20, batch 64"
     """
     case, kind, steps, batch = event
-    what = "inference" if kind == "infer" else "step" if steps else "VAE step"
+    case = {"text_paper": "text, paper's size", "text_small": "text, small"}.get(case, case)
+    what = "inference" if kind == "infer" else "training step" if steps else "VAE step"
     return f"{case}, {what}, K = {steps}" + (f", batch {batch}" if batch else "")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from peers import memory
 from peers.agreement import largest_error
 from peers.cases import CASES
-from peers.contenders import is_exact
+from peers.contenders import in_its_checkout, is_exact
 from peers.process import Worker, WorkerError
 
 __all__ = ["Event", "Rules", "run"]
@@ -40,6 +40,7 @@ class Rules:
     limit: float = 600.0  # Of timing per contender in all; one round is always had.
     timeout: float = 1800.0  # For one request, compilation included.
     dtype: str = "float32"
+    before: str | None = None  # Another checkout, whose contenders are "before:METHOD".
 
 
 class _Contender:
@@ -56,11 +57,12 @@ class _Contender:
 
     def start(self):
         """Builds it in a new process, and notes memory and compile time."""
-        self._worker = Worker(self._rules.threads, self._rules.timeout)
+        name, checkout = in_its_checkout(self._name, self._rules.before)
+        self._worker = Worker(self._rules.threads, self._rules.timeout, checkout)
         event = self._event
         figures = self._worker.ask(
             "build",
-            contender=self._name,
+            contender=name,
             case=event.case,
             steps=event.steps,
             kind=event.kind,

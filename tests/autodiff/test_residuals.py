@@ -1,7 +1,6 @@
 """What steps keep for their Hessian-vector products changes cost and memory, never a number."""
 
 import functools
-import importlib
 
 import keras
 import numpy as np
@@ -14,15 +13,12 @@ from executed_products import executed_products
 import tf_savae
 from tf_savae.autodiff import forward_mode, residuals
 from tf_savae.networks import OracleDecoder, OracleEncoder, token_nll
-from tf_savae.ops import layout, time_loop
+from tf_savae.ops import layout, time_loop, token_softmax
 from tf_savae.svi import refine
 from tf_savae.tasks.oracle import systems
 from tf_savae.tasks.oracle.config import OracleConfig
 from tf_savae.tasks.text.config import TextConfig
 from tf_savae.training import build
-
-# The package has a function of this name.
-fused = importlib.import_module("tf_savae.ops.token_nll")
 
 LEVELS = ["states", "all"]
 CLIP = 1.6
@@ -98,7 +94,7 @@ def test_rows_and_steps_of_unknown_number(keep):
 @pytest.mark.parametrize("tokens", [1, 2, 7])
 @pytest.mark.parametrize("keep", LEVELS)
 def test_softmax_in_pieces(keep, tokens, jit_compile, monkeypatch):
-    monkeypatch.setattr(fused, "_KEPT", 1)
+    monkeypatch.setattr(token_softmax, "_KEPT", 1)
     rng = np.random.default_rng(1)
     shapes = [(3, 4), (3, 4), (4, 5), (5,)]
     hidden, moved, kernel, bias = [tf.constant(rng.normal(size=s)) for s in shapes]
@@ -204,7 +200,7 @@ def test_an_error_leaves_nothing_behind():
         with residuals.recording("all"), residuals.replaying([{"softmax": {}}]):
             raise RuntimeError
     assert residuals.slot("softmax") is None and residuals.replayed("softmax") == {}
-    assert fused.token_nll(tf.zeros([1, 2]), tf.zeros([2, 3]), tf.zeros([3]), [0]).shape == [1]
+    assert token_nll(tf.zeros([1, 2]), tf.zeros([2, 3]), tf.zeros([3]), [0]).shape == [1]
 
 
 FLAGS = {"auto": "auto", "none": None, "states": "states", "all": "all"}

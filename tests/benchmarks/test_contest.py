@@ -4,6 +4,7 @@ import doctest
 import importlib
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ sys.path.insert(0, str(BENCHMARKS))
 from peers import ours, results, rounds, weights  # noqa: E402
 from peers.cases import CASES  # noqa: E402
 from peers.contenders import contenders_for, is_exact, make  # noqa: E402
+
+import tf_savae  # noqa: E402
 
 _WITHOUT_PEERS = "agreement batches cases contenders floor memory ours results weights"
 PEERS = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
@@ -111,7 +114,7 @@ def test_results_are_read_back_and_shown(rows, tmp_path):
     assert back["machine"]["tensorflow"] and back["machine"]["threads"] == 1
     assert [p.name for p in path.parent.iterdir()] == ["contest.json"]
     text = results.table([{**row, "counted_seconds": 0.25} for row in rows])
-    assert "### tiny_oracle, step, K = 3" in text
+    assert "### tiny_oracle, training step, K = 3" in text
     assert "| ours:x | eager | 600.00 | 500.00 to 700.00 | 1.00 | 2.40 |" in text
     assert "best exact peer jax:by_hand takes 1.00 times" in text
     assert "| jax:scan | disagrees: weight by 2.0e-04 |" in text
@@ -183,6 +186,36 @@ def test_the_command(tmp_path):
     ]
     assert all("median" in row for row in rows), rows
     assert output.with_suffix(".png").exists()
+
+
+@pytest.mark.e2e
+def test_another_checkout_takes_part(tmp_path):
+    """Its code runs in its processes, under names of its own; the wrong folder is refused."""
+    output, checkout = tmp_path / "contest.json", tmp_path / "checkout"
+    checkout.mkdir()
+    for folder in (BENCHMARKS, Path(tf_savae.__file__).parent):
+        shutil.copytree(folder, checkout / folder.name)
+    worker = checkout / "benchmarks" / "peers" / "worker.py"
+    text = worker.read_text().replace('"mode": peer.mode', '"mode": "of before"')
+    worker.write_text(text)
+    flags = ["--cases=tiny_oracle", "--steps=2", "--infer=0", "--rounds=1", "--seconds=0.01"]
+    command = [sys.executable, str(BENCHMARKS / "contest.py"), *flags, f"--output={output}"]
+    names = "--contenders=ours:exact_all,before:exact_all"
+    done = subprocess.run(
+        [*command, names, f"--before={checkout}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(output.read_text())["rows"]
+    assert [(row["contender"], row["mode"]) for row in rows] == [
+        ("ours:exact_auto", "XLA"),
+        ("ours:exact_all", "XLA"),
+        ("before:exact_all", "of before"),
+    ]
+    assert all("median" in row for row in rows), rows
+    refused = subprocess.run(
+        [*command, f"--before={tmp_path}"], capture_output=True, text=True, check=False
+    )
+    assert "--before: expected a checkout of tf_savae" in refused.stderr + refused.stdout
 
 
 def test_growth_of_curves(tmp_path):

@@ -30,11 +30,13 @@ def _run(monkeypatch, *arguments):
     return ended.value.code
 
 
-def test_a_run_becomes_a_saved_model(workdir, tmp_path, monkeypatch, capsys):
+def test_a_run_becomes_a_saved_model(workdir, tmp_path, monkeypatch, capsys, caplog):
     before = text_runs.contents(workdir)
     output = tmp_path / "models" / "baseline"
     flags = [f"--workdir={workdir}", f"--output={output}"]
     assert not _run(monkeypatch, *flags, "--version=3", "--signatures=log_likelihood")
+    said = [f"Loading the model of {workdir}", "Tracing 2 signatures", "Writing the SavedModel"]
+    assert [record.message for record in caplog.records if record.message in said] == said
     shown = capsys.readouterr().out
     assert "exported autoregressive to" in shown
     assert f"Next: saved_model_cli show --dir={output / '3'} --all" in shown

@@ -19,6 +19,13 @@ LOGGED = re.compile(r"[IWEF]\d{4} [\d:.]+ +\d+ ([\w.]+):\d+\] ")
 TRAIN = ["--config=tiny", "--jit_compile=false", "--svi_steps=1", "--epochs=1", "--iw_samples=2"]
 TRAIN += ["--train_file=builtin:sentences", "--max_train_lines=16", "--max_eval_lines=8"]
 TRAIN += ["--board_samples=0", "--workdir=run"]
+STAGES = [
+    "] Importing TensorFlow",
+    "] Building the model",
+    "] Choosing what the refinement steps keep in memory",
+    "] Compiling the training step (K = 1): some seconds",
+    "] Evaluating the best weights on the test data",
+]
 
 
 def _lines(folder, *command):
@@ -33,6 +40,11 @@ def _lines(folder, *command):
     return done.stdout, done.stderr.splitlines()
 
 
+def _order(lines, wanted):
+    """Those of the wanted texts that lines end with, in the order of the lines."""
+    return [text for line in lines for text in wanted if line.endswith(text)]
+
+
 def _foreign(lines):
     found = [(LOGGED.match(line), line) for line in lines]
     return [line for match, line in found if not match or match[1] not in OWN]
@@ -43,6 +55,7 @@ def test_a_command_shows_its_own_lines_alone(tmp_path):
     program = str(PROJECT / "tf_savae_command.py")
     out, lines = _lines(tmp_path, program, "train-text", *TRAIN)
     assert _foreign(lines) == [] and any("data.py" in line for line in lines)
+    assert _order(lines, STAGES) == STAGES  # A line before each work that has no progress bar.
     assert "\nFiles:\n  run/vocabulary.txt " in out
     assert out.endswith("\nNext: tf-savae evaluate --workdir=run --file=builtin:sentences:test\n")
     # The finished run is reported again, by the script and with all that libraries say.

@@ -8,6 +8,7 @@ from keras_models import compiled, data, dense_model, text_model, tokens
 
 import tf_savae
 from tf_savae import generation
+from tf_savae.core.devices import accelerators
 from tf_savae.networks import Decoder, DistributionDecoder, TextDecoder
 
 
@@ -73,6 +74,28 @@ def test_xla_draws_the_same_texts():
     np.testing.assert_array_equal(plain.generate(8, **options), xla.generate(8, **options))
     options = {"length": 6, "decoding": "beam", "beam_size": 3}
     np.testing.assert_array_equal(plain.generate(8, **options), xla.generate(8, **options))
+
+
+def test_auto_leaves_greedy_decoding_on_a_cpu_to_a_plain_graph(monkeypatch):
+    """Greedy decoding is faster there, all other decoding under XLA; an explicit choice stands."""
+    from tf_savae.models import row_sampling
+
+    asked, made = [], row_sampling._compiled
+
+    def spy(model, key, function, xla=True):
+        if key[0] == "decode":
+            asked.append(xla)
+        return made(model, key, function, xla)
+
+    monkeypatch.setattr(row_sampling, "_compiled", spy)
+    drawn = {}
+    for jit_compile in ("auto", True):
+        model = _text(jit_compile=jit_compile)[0]
+        assert model.jit_compile is True
+        drawn[jit_compile] = model.generate(4, length=5, decoding="greedy")
+        model.generate(4, length=5)
+    assert asked == [bool(accelerators()), True, True, True]
+    np.testing.assert_array_equal(drawn["auto"], drawn[True])
 
 
 def test_noise_by_row_changes_no_posterior_on_average():

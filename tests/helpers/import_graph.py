@@ -81,7 +81,7 @@ def _module(target, sources):
 
 
 def part(module):
-    """The floor's package a module belongs to: "svi" for "tf_savae.svi.refine"."""
+    """The floor's package a module belongs to: "svi" for "tf_savae.svi.refinement"."""
     return module.split(".")[1] if "." in module else ""
 
 

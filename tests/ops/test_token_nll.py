@@ -2,7 +2,6 @@
 
 import collections
 import functools
-import importlib
 import re
 
 import numpy as np
@@ -11,9 +10,7 @@ import tensorflow as tf
 
 from tf_savae.autodiff import forward_mode
 from tf_savae.networks import token_nll
-
-# The package has a function of this name.
-token_nll_module = importlib.import_module("tf_savae.ops.token_nll")
+from tf_savae.ops import token_softmax
 
 
 def _inputs(rows=3, width=4, vocabulary_size=5):
@@ -186,14 +183,14 @@ def test_an_unknown_number_of_rows_is_not_filled_up_to_a_whole_piece():
     seen = []
 
     def counted(hidden):
-        tokens = token_nll_module._cross_entropy
+        tokens = token_softmax._cross_entropy
 
         def spy(logits, targets):
             tf.py_function(lambda n: seen.append(int(n)), [tf.shape(logits)[0]], [])
             return tokens(logits, targets)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(token_nll_module, "_cross_entropy", spy)
+            patch.setattr(token_softmax, "_cross_entropy", spy)
             return _forward_then_reverse(token_nll, [hidden, *tensors[1:]], targets, hidden)
 
     spec = tf.TensorSpec([None, 4], tf.float64)

@@ -2,7 +2,9 @@
 
 import importlib
 import inspect
+import pkgutil
 import re
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -147,6 +149,23 @@ def test_every_package_is_looked_at():
     assert {"tf_savae", *found - {"tf_savae.core"}} == set(PACKAGES)
 
 
+def test_no_public_name_hides_a_module():
+    """`package.name` is either what the package exports or its module of that name, not both."""
+    assert _hidden_modules(tf_savae) == []
+
+
+def test_the_look_for_hidden_modules_itself(tmp_path, monkeypatch):
+    folder = tmp_path / "example"
+    folder.mkdir()
+    (folder / "hidden.py").write_text("def hidden(): ...\n")
+    (folder / "seen.py").write_text("def other(): ...\n")
+    (folder / "__init__.py").write_text(
+        "from example import seen\nfrom example.hidden import hidden\n__all__ = ['hidden', 'seen']"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert _hidden_modules(importlib.import_module("example")) == ["example.hidden"]
+
+
 def test_the_look_for_annotations_itself():
     def partly(self, x: int, y, *rest, **options): ...
 
@@ -160,6 +179,24 @@ def test_the_look_for_annotations_itself():
 
 def test_type_checkers_are_told_of_the_annotations():
     assert (Path(tf_savae.__file__).parent / "py.typed").is_file()
+
+
+def _hidden_modules(root):
+    """Dotted names of the modules in `root` whose package has something else by their name."""
+    found = pkgutil.walk_packages(root.__path__, f"{root.__name__}.")
+    names = [info.name for info in found]
+    hidden = []
+    for name in names:
+        package, _, last = name.rpartition(".")
+        listed = importlib.import_module(package)
+        if last not in {*vars(listed), *getattr(listed, "__all__", [])}:
+            continue
+        value = getattr(listed, last)
+        # A package that imports late has the module by that name once anything imported it.
+        takes_turns = last in getattr(listed, "__all__", []) and hasattr(value, last)
+        if value is not sys.modules.get(name) or takes_turns:
+            hidden.append(name)
+    return hidden
 
 
 def _functions(value):

@@ -1,26 +1,24 @@
 """The tutorials run as they stand, at toy size: the numbers in capitals are made small."""
 
 import re
-import runpy
 import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl import flags
 from keras_models import compiled, data, dense_model
 
 from tf_savae import evaluation, svi
+from tf_savae.commands import program
 from tf_savae.commands.written import FILES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 # Flags that make the commands of both tutorials run in seconds.
 SHORT = ["--config=tiny", "--jit_compile=false", "--svi_steps=1", "--epochs=1"]
 TOY = {
-    "train_text": [*SHORT, "--max_train_lines=60", "--max_eval_lines=12"],
-    "train_image": [*SHORT, "--max_train_images=24", "--max_eval_images=12", "--image_size=7"]
+    "train-text": [*SHORT, "--max_train_lines=60", "--max_eval_lines=12"],
+    "train-image": [*SHORT, "--max_train_images=24", "--max_eval_images=12", "--image_size=7"]
     + ["--board_samples=0"],
     "evaluate": ["--samples=3", "--gap_steps=10", "--gap_noises=2", "--gap_examples=4"]
     + ["--curve_steps=0,1", "--curve_tolerances=0.1", "--curve_noises=2", "--curve_examples=4"],
@@ -105,19 +103,10 @@ def _commands(page):
     return [shlex.split(line) for line in lines]
 
 
-def _run(command, monkeypatch, *more):
-    """`python bin/NAME.py ...` in this process: starting TensorFlow anew takes seconds."""
-    script = DOCS.parent / command[1]
-    monkeypatch.setattr(sys, "argv", [str(script), *command[2:], *TOY[script.stem], *more])
-    before = set(flags.FLAGS)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(script), run_name="__main__")
-    finally:
-        for name in set(flags.FLAGS) - before:
-            delattr(flags.FLAGS, name)
-        flags.FLAGS.unparse_flags()
-    assert not ended.value.code, f"{' '.join(command)}: {ended.value.code}"
+def _run(command, *more):
+    """`tf-savae ...` in this process: starting TensorFlow anew takes seconds."""
+    assert command[0] == "tf-savae"
+    program.main([*command[1:], *TOY[command[1]], *more])  # SystemExit where it fails.
 
 
 def _check_files(command, folder, absent=()):
@@ -131,10 +120,10 @@ def test_own_text(tmp_path, monkeypatch, capsys):
     """In an empty folder: the sentences are the package's."""
     monkeypatch.chdir(tmp_path)
     commands = _commands("tutorial_text.md")
-    assert {Path(c[1]).stem for c in commands if c[0] == "python"} == set(TOY) - {"train_image"}
+    assert {c[1] for c in commands if c[0] == "tf-savae"} == set(TOY) - {"train-image"}
     for command in commands:
-        if command[0] == "python":
-            _run(command, monkeypatch, *["--length=6"] * ("generate" in command[1]))
+        if command[0] == "tf-savae":
+            _run(command, *["--length=6"] * (command[1] == "generate"))
         else:
             assert command == ["tensorboard", "--logdir=savae_run/tensorboard"]
     run = tmp_path / "savae_run"
@@ -153,9 +142,9 @@ def test_images(tmp_path, monkeypatch):
     """In an empty folder: the drawings are the package's."""
     monkeypatch.chdir(tmp_path)
     commands = _commands("tutorial_image.md")
-    assert {Path(c[1]).stem for c in commands} == set(TOY) - {"train_text"}
+    assert {c[1] for c in commands} == set(TOY) - {"train-text"}
     for command in commands:
-        _run(command, monkeypatch)
+        _run(command)
     for name in ("report.json", "history.csv", "evaluation", "analysis"):
         assert (tmp_path / "image_run" / name).exists(), name
     _check_files("train-image", tmp_path / "image_run", ["figures/"])  # --board_samples=0.

@@ -103,6 +103,32 @@ def test_closed_form(adjoint, factor):
     np.testing.assert_allclose(tape.gradient(refined, start), [[factor, factor]], rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("adjoint", "factor"),
+    [(svi.Exact(), 1.0), (svi.Truncated(0), 1.0), (svi.Unrolled(), 1.0), (svi.Stop(), None)],
+    ids=str,
+)
+def test_no_steps_are_the_identity(adjoint, factor):
+    """K = 0 reaches no loop: the value is the start, and its gradient 1, or none."""
+    start = tf.constant([[4.0, 0.0]], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(start)
+        refined, trace = _refine(start, 0, adjoint=adjoint, return_trace="path")
+    np.testing.assert_array_equal(refined, start)
+    assert trace.negative_elbo.shape == [0, 1] and trace.gradient_norm.shape == [0, 1]
+    gradient = tape.gradient(refined, start)
+    assert gradient is None if factor is None else gradient.numpy().tolist() == [[factor, factor]]
+
+
+def test_no_steps_may_stop_early():
+    """The ELBO at lambda_0 is known then, as after any other number of steps."""
+    start = tf.constant([[4.0, 0.0]], tf.float64)
+    options = {"adjoint": svi.Stop(), "early_stopping": 1e-3, "return_trace": True}
+    refined, trace = _refine(start, 0, **options)
+    np.testing.assert_array_equal(refined, start)
+    assert (trace.negative_elbo.numpy().tolist(), trace.steps.numpy().tolist()) == ([[8.0]], [0])
+
+
 def _refine(initial=None, steps=3, **options):
     initial = tf.ones([1, 2], tf.float64) if initial is None else initial
     settings = {"step_size": 0.5, "momentum": 0.0, "seed": 0, **options}

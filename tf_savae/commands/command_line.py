@@ -8,7 +8,7 @@ import sys
 
 from absl import app, flags, logging
 
-from tf_savae.commands.quiet_start import start_tensorflow
+from tf_savae.commands.quiet_start import started
 
 __all__ = ["define_command", "define_flags", "errors_in_one_line", "run", "start"]
 
@@ -84,8 +84,8 @@ def run(argv, command):
     fields = [field.name for field in dataclasses.fields(command.configuration)]
     given = {name: flags.FLAGS[name].value for name in fields}
     own = {option.name: flags.FLAGS[option.name].value for option in command.own}
-    start_tensorflow(flags.FLAGS.show_all_logs)
-    with errors_in_one_line(command, os.path.basename(argv[0])):
+    program = os.path.basename(argv[0])
+    with started(flags.FLAGS.show_all_logs), errors_in_one_line(command, program):
         settings = {name: value for name, value in given.items() if value is not None}
         command.work(command.made(settings, own), own)
 

@@ -18,7 +18,7 @@ from tf_savae.commands.parser import (
     program_parser,
     unknown,
 )
-from tf_savae.commands.quiet_start import start_tensorflow
+from tf_savae.commands.quiet_start import started
 from tf_savae.training.config import shown_only
 
 __all__ = ["main"]
@@ -110,8 +110,8 @@ def _work(command, settings, own, common):
     flags.FLAGS(["tf-savae"])  # absl's logging requires parsed flags.
     logging.use_absl_handler()
     logging.set_verbosity(common["verbosity"])
-    start_tensorflow(common["show_all_logs"])
-    with errors_in_one_line(command, f"tf-savae {command.name}"):
+    program = f"tf-savae {command.name}"
+    with started(common["show_all_logs"]), errors_in_one_line(command, program):
         config = command.made(settings, own)
         if common["print_config"]:
             given = {name: value for name, value in own.items() if value is not None}

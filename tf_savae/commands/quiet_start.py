@@ -9,10 +9,23 @@ from pathlib import Path
 
 from absl import logging
 
-__all__ = ["start_tensorflow"]
+from tf_savae.core.progress.heartbeat import Heartbeat
+from tf_savae.core.progress.stages import stage
+
+__all__ = ["start_tensorflow", "started"]
 
 _LIBRARIES = {"keras", "tensorflow", "tensorflow_datasets", "tensorflow_probability"}
 _CHATTER = ("Sharding callback duration", "jit_compile='auto' chose")
+
+
+@contextlib.contextmanager
+def started(show_all_logs: bool = False):
+    """Context of a command: TensorFlow is imported, and no ten seconds pass without a line."""
+    if hasattr(sys.stdout, "reconfigure"):  # A pipe would keep lines back.
+        sys.stdout.reconfigure(line_buffering=True)
+    with Heartbeat():
+        start_tensorflow(show_all_logs)
+        yield
 
 
 def start_tensorflow(show_all_logs: bool = False) -> None:
@@ -37,7 +50,7 @@ def start_tensorflow(show_all_logs: bool = False) -> None:
         if _is_ours not in logger.filters:
             logger.addFilter(_is_ours)
     if "tensorflow" not in sys.modules:
-        with _held_back():
+        with stage("Importing TensorFlow"), _held_back():
             import tensorflow  # noqa: F401
 
 
@@ -51,7 +64,10 @@ def _is_ours(record):
 
 @contextlib.contextmanager
 def _held_back():
-    """Context that redirects file descriptor 2 to a file; its text is shown if the body raises."""
+    """Context that redirects file descriptor 2 to a file; its text is shown if the body raises.
+
+    The log of this package is shown as always.
+    """
     if sys.stderr is None:  # Closed by the parent process.
         yield
         return
@@ -59,6 +75,8 @@ def _held_back():
     with tempfile.TemporaryFile() as held:
         kept = os.dup(2)
         os.dup2(held.fileno(), 2)
+        handler, shown = logging.get_absl_handler().python_handler, os.fdopen(os.dup(kept), "w")
+        before = handler.setStream(shown)
         try:
             yield
         except BaseException:
@@ -67,5 +85,7 @@ def _held_back():
             raise
         finally:
             sys.stderr.flush()
+            handler.setStream(before or sys.stderr)
+            shown.close()
             os.dup2(kept, 2)
             os.close(kept)

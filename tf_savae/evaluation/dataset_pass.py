@@ -7,30 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds
-from tf_savae.models.trace_cache import FollowsSettings, compiled_once
+from tf_savae.core.progress import stages
 from tf_savae.objectives.lookup import has_latent
 
-__all__ = ["check_latent", "compiled_for", "one_pass"]
-
-
-def compiled_for(model, function, key=None):
-    """Returns `function` as a tf.function, with XLA if the model was compiled with it.
-
-    Args:
-      model: a keras.Model.
-      function: a function of tensors.
-      key: hashable tuple that identifies `function`, or None. With a key, a model of this package
-        caches the compiled function until its settings change, so that a callback that evaluates
-        after each epoch compiles once.
-
-    >>> model = keras.Sequential([keras.layers.Dense(2)])
-    >>> compiled_for(model, lambda x: x + 1.0)(tf.zeros([2])).numpy().tolist()
-    [1.0, 1.0]
-    """
-    jit = model.compiled and model.jit_compile is True
-    if key is None or not isinstance(model, FollowsSettings):
-        return tf.function(function, jit_compile=jit, autograph=False)
-    return compiled_once(model, ("evaluation", *key), function, jit)
+__all__ = ["check_latent", "one_pass"]
 
 
 def check_latent(model):
@@ -71,6 +51,15 @@ def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
             f"{list(dataset.shape)}. Use tf.data.Dataset.from_tensor_slices(x).batch(32)."
         )
     bar = None if label is None else _Bar(dataset, label)
+    with stages.stage(label or "Evaluating", announced=False):
+        parts = _parts(function, dataset, seed, model, bar, shows)
+    if not parts or not len(tf.nest.flatten(parts[0])[0]):
+        raise ValueError("dataset: expected at least one example of weight above 0, got none.")
+    return tf.nest.map_structure(lambda *columns: np.concatenate(columns), *parts)
+
+
+def _parts(function, dataset, seed, model, bar, shows):
+    """Returns the results of all batches."""
     batches = None if model is None else model.batch_checks()
     parts = []
     for index, batch in enumerate(dataset):
@@ -82,9 +71,8 @@ def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
         parts.append(tf.nest.map_structure(lambda t, r=rows: np.asarray(t, np.float64)[r], answer))
         if bar is not None:
             bar.update(index + 1, parts[-1], shows)
-    if not parts or not len(tf.nest.flatten(parts[0])[0]):
-        raise ValueError("dataset: expected at least one example of weight above 0, got none.")
-    return tf.nest.map_structure(lambda *columns: np.concatenate(columns), *parts)
+        stages.detail(f"{index + 1} batches done")
+    return parts
 
 
 def _kept(weights):
@@ -103,7 +91,7 @@ class _Bar:
     """A progress bar with means over all examples so far; Keras' bar ends on the last batch's."""
 
     def __init__(self, dataset, label):
-        print(label)
+        print(label, flush=True)
         count = int(dataset.cardinality())
         target = count if count > 0 else None
         self._bar = keras.utils.Progbar(target, unit_name="batch", stateful_metrics=[])

@@ -6,11 +6,11 @@ import keras
 import tensorflow as tf
 
 from tf_savae.core import validation
-from tf_savae.evaluation.active_units import active_units
 from tf_savae.evaluation.bounds import evaluate_bounds
 from tf_savae.evaluation.dataset_pass import check_latent
 from tf_savae.evaluation.importance import importance_weighting
-from tf_savae.evaluation.mutual_information import mutual_information
+from tf_savae.evaluation.information import mutual_information
+from tf_savae.evaluation.unit_activity import active_units
 
 __all__ = ["EvaluatePosterior"]
 

@@ -5,12 +5,13 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
-from tf_savae.evaluation.dataset_pass import compiled_for, one_pass
+from tf_savae.evaluation.dataset_pass import one_pass
 from tf_savae.evaluation.importance_weights import (
     ImportanceWeighting,
     log_weights_function,
     weighting_of,
 )
+from tf_savae.models.trace_cache import compiled_for
 from tf_savae.objectives.lookup import has_latent
 
 __all__ = ["ImportanceWeighting", "importance_weighted_nll", "importance_weighting"]

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.progress import stages
 from tf_savae.core.typing import Nest, Seed, TensorLike
 from tf_savae.models.row_sampling import (
     check_built,
@@ -23,7 +24,7 @@ from tf_savae.models.row_sampling import (
 )
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability.posterior_mean import posterior_mean
-from tf_savae.samplers.row_seeds import row_seeds
+from tf_savae.samplers.per_row import row_seeds
 
 __all__ = ["Drawn", "decode", "posterior_means", "reconstruct", "sample"]
 
@@ -223,15 +224,19 @@ def _in_batches(function, x, batch_size, label):
     size, rows = validation.positive_int("batch_size", batch_size), len(tf.nest.flatten(x)[0])
     bar = None
     if label is not None:
-        print(label)
+        print(label, flush=True)
         bar = keras.utils.Progbar(-(-rows // size), unit_name="batch")
     parts = []
-    for first in range(0, rows, size):
-        short = max(0, first + size - rows)
-        batch = tf.nest.map_structure(lambda part, at=first: _filled(part[at : at + size], size), x)
-        parts.append(np.asarray(function(batch, first))[: size - short])
-        if bar is not None:
-            bar.update(len(parts))
+    with stages.stage(label or "Generating", announced=False):
+        for first in range(0, rows, size):
+            short = max(0, first + size - rows)
+            batch = tf.nest.map_structure(
+                lambda part, at=first: _filled(part[at : at + size], size), x
+            )
+            parts.append(np.asarray(function(batch, first))[: size - short])
+            stages.detail(f"{min(first + size, rows)} of {rows} rows")
+            if bar is not None:
+                bar.update(len(parts))
     return np.concatenate(parts)
 
 

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_savae.core import private_keras, seeds, validation
+from tf_savae.core.progress import stages
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.core.typing import Config, Nest, PathLike, TensorLike
 from tf_savae.data.array_batches import batches_of, with_array_batches
@@ -221,7 +222,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
                 callbacks, self._beta_at, int(apply_if_finite.batches(self.optimizer).numpy())
             )
         batches = self.batch_checks()
-        with batches.original_errors(), explained():
+        with batches.original_errors(), explained(), stages.printed(kwargs, "Training"):
             x = batches.source(x, skips=True)
             if kwargs.get("validation_data") is not None:
                 kwargs["validation_data"] = self._validation(kwargs["validation_data"], batches)
@@ -265,7 +266,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
         batches = self.batch_checks()
         callbacks = [NoEmptyPass(), *keras.tree.flatten(kwargs.pop("callbacks", None) or [])]
-        with batches.original_errors(), explained():
+        with batches.original_errors(), explained(), stages.printed(kwargs):
             x = self._with_weights(batches.source(x), kwargs.get("batch_size"))
             data = self._source(x), y, kwargs["sample_weight"]
             batches = batches_of(data, kwargs.get("batch_size"), kwargs.get("steps"))

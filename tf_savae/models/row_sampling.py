@@ -9,9 +9,10 @@ import inspect
 import tensorflow as tf
 
 from tf_savae.core import batch_shard
+from tf_savae.models.jit import xla_for_decoding
 from tf_savae.models.trace_cache import FollowsSettings
 from tf_savae.probability import Family
-from tf_savae.samplers.row_seeds import map_rows, row_seeds
+from tf_savae.samplers.per_row import map_rows, row_seeds
 
 __all__ = [
     "SamplingOverride",
@@ -145,7 +146,8 @@ def decode_rows(model, z, seed, first=0, **options):
 
     # The key includes types: 5.0 and True equal 5 and 1, but may be invalid where these are valid.
     chosen = ((name, type(value), value) for name, value in sorted(common.items()))
-    run = _compiled(model, ("decode", *chosen), sample)
+    asked = getattr(model, "_asked", {}).get("jit_compile")
+    run = _compiled(model, ("decode", *chosen), sample, xla_for_decoding(asked, common))
     return run(z, row_seeds(seed, tf.shape(z)[0], first), by_row)
 
 

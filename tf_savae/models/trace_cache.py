@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from tf_savae.core import private_keras
 from tf_savae.core.function_cache import FunctionCache
+from tf_savae.core.progress import stages
 from tf_savae.core.typing import MixedIn
 
-__all__ = ["FollowInEpochs", "FollowsSettings", "compiled_once", "settings_of"]
+__all__ = ["FollowInEpochs", "FollowsSettings", "compiled_for", "settings_of"]
 
 # Public attributes that are Keras' own state, or set by Keras' callbacks.
 _NO_SETTINGS = {
@@ -154,27 +155,51 @@ class FollowsSettings(MixedIn):
         def following(iterator):
             self._follow_own_settings()
             if getattr(self, name) is following:
-                return made(iterator)
+                if following.called:
+                    return made(iterator)
+                following.called = True
+                with self._compiling(name):
+                    return made(iterator)
             self._make_following(name, make, False)
             return getattr(self, name)(iterator)
 
+        following.called = False
         setattr(self, name, following)
 
+    def _compiling(self, name):
+        """Returns the stage of the first call of a function, which traces and compiles it."""
+        steps = getattr(self, "inference_steps", 0)
+        how = [f"K = {steps}"] if steps else []
+        slow = self.jit_compile is True
+        took = "up to a few minutes" if slow else "some seconds"
+        how = f" ({', '.join([*how, *(['XLA'] if slow else [])])})" if how or slow else ""
+        what = "training" if name == "train_function" else "evaluation"
+        announced = what == "training" or not stages.under_way()  # Not inside a progress bar.
+        return stages.stage(f"Compiling the {what} step{how}: {took}", announced=announced)
 
-def compiled_once(model, key, function, jit_compile):
-    """Returns `function` as a tf.function, created once per key and settings of the model.
+
+def compiled_for(model, function, key=None):
+    """Returns `function` as a tf.function, with XLA if the model was compiled with it.
 
     Args:
-      model: a model that `FollowsSettings`.
-      key: tuple that identifies the function; if it is not hashable, the result is not cached.
+      model: a keras.Model.
       function: a function of tensors.
-      jit_compile: whether with XLA, as the model is.
+      key: tuple that identifies `function`, or None. With a key that can be hashed, a model of
+        this package caches the compiled function until its settings change, so that a callback
+        that evaluates after each epoch compiles once.
+
+    >>> model = keras.Sequential([keras.layers.Dense(2)])
+    >>> compiled_for(model, lambda x: x + 1.0)(tf.zeros([2])).numpy().tolist()
+    [1.0, 1.0]
     """
-    # The key includes types: 5.0 and True equal 5 and 1.
-    made = model._compiled((key, *map(type, key)), function)
-    if isinstance(made, types.FunctionType):  # The key cannot be hashed.
-        return tf.function(made, jit_compile=jit_compile, autograph=False)
-    return made
+    made = function
+    if key is not None and isinstance(model, FollowsSettings):
+        # The key includes types: 5.0 and True equal 5 and 1.
+        made = model._compiled(("compiled_for", *key, *map(type, key)), function)
+    if isinstance(made, tf.types.experimental.PolymorphicFunction):
+        return made
+    jit = model.compiled and model.jit_compile is True
+    return tf.function(made, jit_compile=jit, autograph=False)  # Nothing to cache it by.
 
 
 def settings_of(model, owners=None):

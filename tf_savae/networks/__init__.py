@@ -8,8 +8,8 @@ from tf_savae.networks.pixelcnn import PixelCNNDecoder
 from tf_savae.networks.prior import Prior, StandardNormalPrior
 from tf_savae.networks.residual import ResidualEncoder
 from tf_savae.networks.text import TextDecoder, TextEncoder, predicted_tokens
-from tf_savae.ops.recurrence import lstm, recurrence
-from tf_savae.ops.token_nll import token_nll
+from tf_savae.ops.recurrences import lstm, recurrence
+from tf_savae.ops.token_softmax import token_nll
 
 __all__ = [
     "LSTM",

@@ -9,8 +9,8 @@ from tf_savae.core import validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
 from tf_savae.core.typing import Config, Nest, TensorLike
-from tf_savae.ops.recurrence import lstm, lstm_step
-from tf_savae.ops.token_nll import token_nll
+from tf_savae.ops.recurrences import lstm, lstm_step
+from tf_savae.ops.token_softmax import token_nll
 from tf_savae.probability import Family
 
 __all__ = ["LSTM", "ParameterHead", "TokenSoftmax", "last_state"]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_savae.core.function_cache import FunctionCache
 from tf_savae.networks.gated_conv import gate
 from tf_savae.samplers.decoding import checked_temperature, tempered
-from tf_savae.samplers.row_seeds import row_seeds, row_uniforms
+from tf_savae.samplers.per_row import row_seeds, row_uniforms
 
 __all__ = ["pixel_noise", "sample_pixels"]
 

@@ -1,6 +1,6 @@
 """Tangents of a recurrence whose states were saved by the refinement step.
 
-The recurrence of `recurrence.py` in forward mode steps primal and tangent rows together. Where a
+The recurrence of `recurrences.py` in forward mode steps primal and tangent rows together. Where a
 refinement step kept its states and pre-activations, and the adjoints that its own backward loop
 met, half of both is known: the adjoint of the tangents in <grad f, v> is the gradient of f.
 """

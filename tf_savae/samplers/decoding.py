@@ -8,7 +8,7 @@ import tensorflow as tf
 from tf_savae.core import seeds, validation
 from tf_savae.core.tokens import END, PAD, START
 from tf_savae.core.typing import Seed, TensorLike
-from tf_savae.samplers.row_seeds import row_seeds, row_uniforms
+from tf_savae.samplers.per_row import row_seeds, row_uniforms
 
 __all__ = [
     "checked_temperature",

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tf_savae.core import validation
+from tf_savae.core.progress import stages
 from tf_savae.core.typing import PathLike
 from tf_savae.data import Vocabulary
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
@@ -96,8 +97,9 @@ def export(
         archive = keras.export.ExportArchive()
         if words is not None:
             archive.track(words.table)
-        functions = {s.name: archive.add_endpoint(s.name, s.function(), s.specs()) for s in chosen}
-        archive.write_out(str(written["path"]), verbose=False)
+        functions = _traced(archive, chosen)
+        with stages.stage("Writing the SavedModel"):
+            archive.write_out(str(written["path"]), verbose=False)
         extra = written["path"] / "assets.extra"
         extra.mkdir()
         described = {s.name: describe(s, functions[s.name]) for s in chosen}
@@ -106,6 +108,16 @@ def export(
         requests = {s.name: s.example() for s in chosen if s.joins()}
         write_warmup(extra / "tf_serving_warmup_requests", Path(path).resolve().name, requests)
     return written["path"]
+
+
+def _traced(archive, signatures):
+    """Adds the signatures to the archive; returns {name: function}."""
+    functions = {}
+    with stages.stage(f"Tracing {len(signatures)} signatures"):
+        for s in signatures:
+            stages.detail(s.name)
+            functions[s.name] = archive.add_endpoint(s.name, s.function(), s.specs())
+    return functions
 
 
 def _checked(model, vocabulary, limits):

@@ -13,7 +13,7 @@ from tf_savae.core import seeds
 from tf_savae.models.row_sampling import SamplingOverride, decode_rows, prior_codes
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability import importance_weighted_log_likelihood
-from tf_savae.samplers.row_seeds import row_seeds
+from tf_savae.samplers.per_row import row_seeds
 
 __all__ = ["Alone", "decoding", "prior_rows"]
 

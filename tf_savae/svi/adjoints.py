@@ -88,6 +88,15 @@ class Adjoint:
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
         """The steps: (refined flat list, `Seen`), differentiable as this adjoint says."""
+        initial = initial if self.crosses else [tf.stop_gradient(p) for p in initial]
+        if differentiable_loop.takes_none(settings):
+            return differentiable_loop.no_steps(initial)
+        return self.take_steps(objective, initial, theta, settings, probe)
+
+    def take_steps(
+        self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
+    ) -> tuple[list[tf.Tensor], Any]:
+        """As `run`, where there are steps to take: the loops below it need not ask."""
         raise NotImplementedError
 
     def get_config(self) -> Config:
@@ -131,11 +140,9 @@ class TakesProducts(Adjoint):
         """The function that takes the products, as those of `tf_savae.svi.hvp`."""
         return hvps.resolve(self.hvp)
 
-    def run(
+    def take_steps(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
-        if settings.steps == 0:
-            return differentiable_loop.no_steps(initial)
         return differentiable_loop.with_custom_gradient(
             objective, initial, theta, settings, probe, self
         )
@@ -283,13 +290,11 @@ class Unrolled(Adjoint):
     [[0.25]]
     """
 
-    def run(
+    def take_steps(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
-        """As `Adjoint.run`; the probe receives no gradient."""
+        """As `Adjoint.take_steps`; the probe receives no gradient."""
         del probe
-        if settings.steps == 0:
-            return differentiable_loop.no_steps(initial)
         return differentiable_loop.unrolled(objective, initial, theta, settings)
 
 
@@ -327,9 +332,9 @@ class Stop(Adjoint):
         if tf.is_tensor(steps) and return_trace:
             super().check_request(steps, return_trace, early_stopping)
 
-    def run(
+    def take_steps(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
-        """As `Adjoint.run`; the probe receives no gradient."""
+        """As `Adjoint.take_steps`; the probe receives no gradient."""
         del probe
         return differentiable_loop.detached(objective, initial, theta, settings)

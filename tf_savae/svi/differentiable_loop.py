@@ -1,7 +1,7 @@
 """The refinement loop with its gradient: a custom gradient, unrolled autodiff, or none.
 
 Each function maps (objective, initial, theta, settings) to (refined, `Seen`), flat lists. The
-adjoints of `tf_savae.svi.adjoints` say which one runs.
+adjoints of `tf_savae.svi.adjoints` say which one runs; K = 0 is theirs, and the loops take K >= 1.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,14 @@ from tf_savae.svi.exact_adjoint import pull_back
 from tf_savae.svi.keeping.choice import program_for
 from tf_savae.svi.objective import floating, with_floats
 
-__all__ = ["Seen", "detached", "no_steps", "unrolled", "with_custom_gradient"]
+__all__ = [
+    "Seen",
+    "detached",
+    "no_steps",
+    "takes_none",
+    "unrolled",
+    "with_custom_gradient",
+]
 
 
 class Seen(NamedTuple):
@@ -24,6 +31,12 @@ class Seen(NamedTuple):
     norms: Any  # [K, B], of the SVI gradient before clipping.
     first: Any  # Flat list of [B, ...]: the SVI gradient at lambda_0, before clipping.
     taken: Any = None  # [B] int32, steps taken where that may be fewer than K.
+
+
+def takes_none(settings):
+    """Whether K is known to be 0; early stopping evaluates lambda_0 even then."""
+    known = settings.early_stopping is None and not tf.is_tensor(settings.steps)
+    return known and settings.steps == 0
 
 
 def no_steps(initial):
@@ -114,8 +127,12 @@ def unrolled(objective, initial, theta, settings):
 
 
 def detached(objective, initial, theta, settings):
-    """No gradient crosses: the refined parameters are constants (SVI, VAE + SVI)."""
-    initial = [tf.stop_gradient(p) for p in initial]
+    """No gradient crosses: the refined parameters are constants (SVI, VAE + SVI).
+
+    Args:
+      objective, theta, settings: as in the plain loop, flat lists.
+      initial: the same, constants already.
+    """
     if settings.early_stopping is not None:
         best, value, taken = descend_until(
             objective, initial, theta, settings, settings.early_stopping
@@ -124,8 +141,6 @@ def detached(objective, initial, theta, settings):
     if not isinstance(settings.steps, int):  # K as a tensor: nothing is stored.
         final = loop.descend(objective, initial, theta, settings)
         return [tf.stop_gradient(p) for p in final], Seen(None, None, None)
-    if settings.steps == 0:
-        return no_steps(initial)
     theta = [tf.stop_gradient(t) for t in theta]
     settings = settings._replace(weights=[tf.stop_gradient(w) for w in settings.weights])
     final, path = loop.stacked_path(objective, initial, theta, settings)

@@ -9,6 +9,7 @@ import time
 
 import keras
 
+from tf_savae.core.progress import stages
 from tf_savae.models import NonFiniteError
 from tf_savae.training.learning_rate import learning_rate_rule
 from tf_savae.training.storage.json_files import write_whole
@@ -135,11 +136,27 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
     {'bound': 3.0, 'val_gain': 0.5}
     """
 
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        self._epoch = epoch + 1
+
     def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, shown(logs or {}))
+        now = shown(logs or {})
+        super().on_train_batch_end(batch, now)
+        stages.detail(progress(self._epoch, batch + 1, self.target, now))
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, shown(logs or {}))
+
+
+def progress(epoch, step, steps, logs):
+    """Returns how far training is, for logs that go to a file.
+
+    >>> progress(2, 57, 188, {"bound": 33.21, "K": 5})
+    'epoch 2, step 57 of 188, bound 33.2, K 5'
+    """
+    numbers = [f"{name} {value:.3g}" for name, value in logs.items()]
+    return ", ".join([f"epoch {epoch}, step {step} of {steps}", *numbers])
 
 
 def shown(logs):

@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tf_savae.core.progress.stages import stage
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.training.config import EARLIER, RunConfig
@@ -64,7 +65,8 @@ def load_run(workdir, tasks):
     configuration = _complete(folder / "run.json", record["configuration"], task.configuration)
     identity = record.get("data", {})
     vocabulary = task.kept(folder, identity)
-    model = _model(inside(folder, "model.keras"))
+    with stage(f"Loading the model of {folder}"):
+        model = _model(inside(folder, "model.keras"))
     _check_vocabulary(folder, model, vocabulary)
     return Run(folder, task, model, configuration, identity, vocabulary)
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 from tf_savae.core.atomic_files import sync_file, sync_folder
+from tf_savae.core.progress.stages import stage
 from tf_savae.core.typing import PathLike
 from tf_savae.models import NonFiniteError
 from tf_savae.models.build import first_batch
@@ -121,7 +122,7 @@ def _mention_other_versions(folder):
 
 
 def _train_and_report(config, folder, data, task, processes):
-    with processes.scope():
+    with stage("Building the model"), processes.scope():
         model = task.build(config, data, folder.path)
     checkpoints = Checkpoints(folder, model)
     if checkpoints.restore():
@@ -150,7 +151,8 @@ def _train_and_report(config, folder, data, task, processes):
 def _report(config, folder, data, model, checkpoints, count):
     """Evaluates the best weights on the test data, and writes the model and the report."""
     _take_best(folder, checkpoints)
-    report = test_report(config, data, model, checkpoints.state)
+    with stage("Evaluating the best weights on the test data"):
+        report = test_report(config, data, model, checkpoints.state)
     _save_model(folder, model)
     folder.write_json(_REPORT, {**report, "replicas": count})
 
@@ -198,7 +200,9 @@ def _resolve_programs(config, model, data, checkpoints):
     if not config.objective.crosses_refinement or not chosen:
         return
     if any(name not in state for name in chosen):
-        model.prepare_fit(_large_batch(data.stream(config.seed, 0), config.batch_size))
+        batch = _large_batch(data.stream(config.seed, 0), config.batch_size)
+        with stage("Choosing what the refinement steps keep in memory"):
+            model.prepare_fit(batch)
         now = {"hvp": model.hvp, "keep": model.keep or "none"}
         state |= {name: now[name] for name in chosen if name not in state}
     if "hvp" in chosen:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tf_savae import generation
 from tf_savae.commands.generation.config import GenerateConfig
+from tf_savae.core.progress.stages import stage
 from tf_savae.core.typing import PathLike
 from tf_savae.tasks import load_run
 
@@ -72,7 +73,8 @@ def _draw(config, model, x, options):
     settings = {"batch_size": config.batch_size or 32}
     if sys.stderr.isatty():
         settings["label"] = config.mode_or_default()
-    with contextlib.redirect_stdout(sys.stderr):  # Standard output is reserved for generated text.
+    # Standard output is reserved for generated text.
+    with stage("Generating"), contextlib.redirect_stdout(sys.stderr):
         return modes[config.mode_or_default()](config, model, x, {**settings, **options})
 
 

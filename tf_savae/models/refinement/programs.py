@@ -2,6 +2,7 @@
 
 from tf_savae.autodiff import residuals
 from tf_savae.core import seeds
+from tf_savae.core.progress import stages
 from tf_savae.models import distribution
 from tf_savae.models.refinement.steps_schedule import every
 from tf_savae.svi import choose_residuals, fastest_hvp
@@ -125,7 +126,8 @@ def choose_programs(adjoint, negative_elbo, initial, theta, *, steps, samples, j
     keep = LEVELS[distribution.least(LEVELS.index(keep), len(LEVELS))]
     hvp = adjoint.hvp
     if keep is None and hvp == "auto":
-        fastest = fastest_hvp(negative_elbo, initial, theta, jit_compile=jit_compile)
+        with stages.stage("Measuring which Hessian-vector product is faster"):
+            fastest = fastest_hvp(negative_elbo, initial, theta, jit_compile=jit_compile)
         # Measured times differ between processes.
         names = sorted(METHODS)
         hvp = names[int(distribution.agreed(names.index(fastest)))]

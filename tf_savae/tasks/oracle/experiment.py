@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from tf_savae.core.progress.stages import stage
 from tf_savae.core.typing import PathLike
 from tf_savae.data.oracle import draw_oracle_data
 from tf_savae.plots.landscape import save_landscape
@@ -79,7 +80,8 @@ def _run(config, identity, folder):
             models, found = _study(config, study, seed, oracle, data, identity["seeds"])
             runs += found
             if study == "oracle":
-                oracles.append({"seed": seed, **_true_nll(config, models["savae"], data.test)})
+                with stage("Estimating the NLL of the test set under the oracle"):
+                    oracles.append({"seed": seed, **_true_nll(config, models["savae"], data.test)})
                 if folder.writes and seed == identity["seeds"][0]:
                     _picture(config, models, data.test, folder)
     results = {
@@ -134,9 +136,10 @@ def _header(config, study, system, seed, seeds):
 
 
 def _row(config, study, system, seed, model, data, history, seconds):
-    test = systems.test_numbers(config, model, data.test)
-    if study == "learned" and system in systems.TRAINED:  # Other systems share a generator.
-        test["iw_nll"] = float(systems.importance_nll(config, model, data.test).mean())
+    with stage(f"Testing {systems.LABELS[system]}"):
+        test = systems.test_numbers(config, model, data.test)
+        if study == "learned" and system in systems.TRAINED:  # Other systems share a generator.
+            test["iw_nll"] = float(systems.importance_nll(config, model, data.test).mean())
     bounds = history.get("val_bound", [])
     return {
         "study": study,
@@ -165,5 +168,6 @@ def _true_nll(config, model, test):
 def _picture(config, models, test, folder):
     point = test[config.landscape_point : config.landscape_point + 1]
     models = {system: models[system] for system in systems.TRAINED}
-    shown = landscape(models, point, size=config.landscape_size, draws=config.landscape_draws)
-    save_landscape(shown, folder)
+    with stage("Drawing the landscape of one test point"):
+        shown = landscape(models, point, size=config.landscape_size, draws=config.landscape_draws)
+        save_landscape(shown, folder)

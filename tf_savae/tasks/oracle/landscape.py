@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.models.trace_cache import compiled_for
 
 __all__ = ["Landscape", "Window", "landscape", "refinement_path"]
 
@@ -101,7 +102,7 @@ def _surface(model, x, noise):
         totals = tf.scan(add, noise, initializer=tf.zeros_like(kl))
         return totals[-1] / float(len(noise)) + kl
 
-    return tf.function(negative_elbo, jit_compile=model.jit_compile is True, autograph=False)
+    return compiled_for(model, negative_elbo)
 
 
 def _window(surface, low, high, log_variance, size):

@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from tf_savae import svi
 from tf_savae.core import seeds
+from tf_savae.core.progress import stages
 from tf_savae.evaluation import importance_weighted_nll
 from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
+from tf_savae.models.trace_cache import compiled_for
 from tf_savae.networks import OracleDecoder, OracleEncoder
 from tf_savae.objectives import OBJECTIVES
 from tf_savae.probability import importance_weighted_log_likelihood, linear_kl_weight
@@ -219,6 +221,7 @@ class _JobProgress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._step += 1
         self._bar.update(self._step, self._values(logs), finalize=False)
+        stages.detail(f"step {self._step} of {self._bar.target}, bound {logs['bound']:.2f}")
 
     def on_epoch_end(self, epoch, logs=None):
         self._validation = [("validation", logs["val_bound"])]
@@ -270,5 +273,5 @@ def prior_nll(config, model, rows, seed=0):
             seed,
         )
 
-    run = tf.function(estimate, jit_compile=model.jit_compile is True, autograph=False)
+    run = compiled_for(model, estimate)
     return -run(tf.constant(rows), seeds.as_seed(seed)).numpy()

@@ -1,0 +1,3 @@
+"""What a program shows of its progress, beside progress bars."""
+
+__all__: list[str] = []

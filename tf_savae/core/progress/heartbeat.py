@@ -1,0 +1,77 @@
+"""Lines that show that a silent program is at work."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from absl import logging
+
+from tf_savae.core.progress import stages
+
+__all__ = ["Heartbeat"]
+
+_SILENCE = 8.0  # Seconds without output after which a line is shown.
+
+
+class Heartbeat:
+    """Context in which no ten seconds pass without a line, for programs.
+
+    When nothing was written to standard output and standard error for eight seconds, the innermost
+    `stage` is logged with the time that it has taken.
+
+    >>> with Heartbeat():
+    ...     print("shown")
+    shown
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._last = clock, clock()
+        self._ended = threading.Event()
+        self._at_line_start = True
+
+    def __enter__(self) -> "Heartbeat":
+        self._kept = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = (s and _Watched(s, self._wrote) for s in self._kept)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join(2.0)  # A thread that writes while Python ends would end it with an error.
+        sys.stdout, sys.stderr = self._kept
+
+    def _wrote(self, text):
+        self._last = self._clock()
+        self._at_line_start = text[-1:] in ("\n", "")
+
+    def _run(self):
+        while not self._ended.wait(1.0):
+            with contextlib.suppress(OSError, ValueError):  # The stream was closed.
+                self.beat()
+
+    def beat(self) -> None:
+        """Logs the current stage, if nothing was shown for long."""
+        now = self._clock()
+        if now - self._last < _SILENCE or self._ended.is_set() or not logging.level_info():
+            return
+        self._last = now
+        if not self._at_line_start:  # A progress bar has not ended its line.
+            print(flush=True)
+        logging.info("%s", stages.line(now))
+
+
+class _Watched:
+    """A stream that reports what is written to it."""
+
+    def __init__(self, stream, report):
+        self._stream, self._report = stream, report
+
+    def write(self, text):
+        self._report(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)

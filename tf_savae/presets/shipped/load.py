@@ -1,0 +1,53 @@
+"""Loads the trained models that ship with the package."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tf_savae.data import Vocabulary, load_sentences
+from tf_savae.presets.texts import TextModel
+
+__all__ = ["PRESETS", "from_preset"]
+
+PRESETS = {
+    "shapes": "SA-VAE of the drawings `data.load_shapes()`",
+    "sentences": "SA-VAE of the sentences `data.load_sentences()`",
+}
+_FOLDER = Path(__file__).parent
+
+
+def from_preset(name: str) -> Any:
+    """Returns a small trained model that ships with the package.
+
+    `"shapes"` is a `SemiAmortizedVAE` of the drawings of `tf_savae.data.load_shapes()`, float
+    [N, 28, 28, 1] of zeros and ones. `"sentences"` is a `TextModel` of
+    `tf_savae.data.load_sentences()`: the model of token ids, its vocabulary and the encoded
+    training sentences. Both refine with K = 2, which lowers the bound of 200 test examples from 98.6
+    to 84.8 nats per drawing, and from 44.6 to 43.7 nats per sentence. Both are compiled, so that
+    `fit` trains them further. They were trained by `tf_savae/presets/shipped/make.py`, and are under
+    the licence of the package.
+
+    Args:
+      name: a name in `tf_savae.presets.PRESETS`, which says what each model is.
+
+    Raises:
+      ValueError: there is no model of this name.
+
+    >>> model = from_preset("shapes")
+    >>> model.sample(2).shape.as_list()
+    [2, 28, 28, 1]
+    """
+    if name not in PRESETS:
+        known = ", ".join(map(repr, PRESETS))
+        close = difflib.get_close_matches(str(name), PRESETS, 1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"name: expected one of {known}, got {name!r}.{hint}")
+    model = keras.saving.load_model(_FOLDER / f"{name}.keras")
+    model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    if name != "sentences":
+        return model
+    train = load_sentences()["train"].x
+    made = TextModel(model, Vocabulary.build(train), None)
+    return made._replace(x=made.rows(train))
