@@ -309,7 +309,7 @@ def test_a_loaded_run_is_what_was_saved(texts, workdir):
         ("run.json", b"{", "expected JSON"),
         ("run.json", b'{"configuration": {"seeds": [0]}}', "record of a run with one system"),
         ("vocabulary.txt", None, "no vocabulary file"),
-        ("vocabulary.txt", b"words", "not a vocabulary"),
+        ("vocabulary.txt", b"words", "expected a vocabulary"),
         ("model.keras", None, "has no model yet"),
         ("model.keras", b"PK", "damaged or different file"),
     ],

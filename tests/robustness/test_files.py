@@ -54,7 +54,7 @@ _DATA = "ckpt-3.data-00000-of-00001"
     [
         (_DATA, _flip_a_bit, f"the checksum of {_DATA} does not match"),
         (_DATA, _shorten, f"{_DATA} has 2,098 bytes, expected 2,107"),
-        (_DATA, os.unlink, f"there is no {_DATA}"),
+        (_DATA, os.unlink, f"{_DATA} is missing"),
         ("ckpt-3.index", _flip_a_bit, "the checksum of ckpt-3.index does not match"),
         ("ckpt-3.json", _shorten, "expected JSON"),
         ("ckpt-3.json", lambda p: p.write_text("[]"), "TypeError"),

@@ -67,7 +67,7 @@ class _Negative(keras.layers.Layer):
             lambda c: _with_layer(c, _layer("StringLookup", vocabulary="/etc/passwd")),
             "may not contain a StringLookup, which runs code or reads files",
         ),
-        (lambda c: _with_layer(c, _layer("TFSMLayer", filepath="/tmp")), "hold a TFSMLayer"),
+        (lambda c: _with_layer(c, _layer("TFSMLayer", filepath="/tmp")), "contain a TFSMLayer"),
         (lambda c: _with_layer(c, _layer("system", "os")), "got 'system' of 'os'"),
         (lambda c: _with_layer(c, _layer("Mine", None, "mine>Mine")), "got 'Mine' of 'mine>Mine'"),
         (
