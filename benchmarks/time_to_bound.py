@@ -2,7 +2,7 @@
 """Bound and importance-weighted NLL against training time, for every system and the recipe.
 
 A job is one of JOBS for one seed; those that the output has already are skipped, so the same
-command goes on after an interruption, and with --image alone it draws what is there:
+command goes on after an interruption, and with --image alone it draws what is there and prints it:
 
     python benchmarks/time_to_bound.py --data=pairs,mnist --seeds=0 --budget=120
     python benchmarks/time_to_bound.py --image=docs/images/time_to_bound.png
@@ -32,8 +32,9 @@ JOBS = {
     "savae K=5": "SA-VAE, K = 5, of the paper",
     "savae K=5 weight=0.3": "SA-VAE, K = 5",
     "savae rule=network K=5 step=0.03 weight=0.3": "SA-VAE, LearnedUpdate",
-    "savae K=5 weight=0.3 after=15": "VAE first, then SA-VAE",
-    "savae rule=network K=5 step=0.03 weight=0.3 after=15": "VAE first, then LearnedUpdate",
+    "savae K=5 weight=0.3 after=15": "15 epochs of VAE, then SA-VAE",
+    "savae rule=network K=5 step=0.03 weight=0.3 after=15": "15 epochs of VAE, then LearnedUpdate",
+    "savae rule=network K=5 step=0.03 weight=0.3 after=60": "60 epochs of VAE, then LearnedUpdate",
     "torch savae K=5": "PyTorch's SA-VAE, of the paper",
 }
 TITLES = {
@@ -134,6 +135,31 @@ def _torch_curve(study, objective, settings, seed, budget):
     return curve
 
 
+def table(jobs):
+    """Markdown: bound / NLL of each job at an eighth, a quarter, half and all of the budget.
+
+    Means over the seeds that all jobs of the data set have, at its largest budget.
+    """
+    budget = max(job["budget"] for job in jobs)
+    by_job = {name: {} for name in JOBS}
+    for job in jobs:
+        if job["budget"] == budget:
+            by_job[job["job"]][job["seed"]] = job["curve"]
+    by_job = {name: curves for name, curves in by_job.items() if curves}
+    seeds = sorted(set.intersection(*map(set, by_job.values())))
+    times = [budget * share for share in (0.125, 0.25, 0.5, 1.02)]
+    heads = [f"{budget * share:g} s" for share in (0.125, 0.25, 0.5, 1)]
+    lines = [f"| system, {len(seeds)} seeds | {' | '.join(heads)} |", "|---" * 5 + "|"]
+    for name, curves in by_job.items():
+        found = [
+            np.mean([best_at(curves[seed], times, q) for seed in seeds], 0)
+            for q in ("bound", "iw_nll")
+        ]
+        cells = [f"{bound:.2f} / {nll:.2f}" for bound, nll in zip(*found, strict=True)]
+        lines.append(f"| {JOBS[name]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def read(path):
     """The finished jobs of an output file."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -194,12 +220,16 @@ def parsed(arguments):
     parser.add_argument("--data", default="", help=f"data sets, of {', '.join(TITLES)}")
     parser.add_argument("--seeds", default="0", help="seeds, separated by commas")
     parser.add_argument("--budget", type=float, default=120.0, help="CPU seconds of a job")
+    parser.add_argument("--jobs", default=";".join(JOBS), help="which of JOBS, separated by ;")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="gets one line a job")
     parser.add_argument("--image", type=Path, help="draws the output's jobs")
     flags = parser.parse_args(arguments)
     unknown = set(filter(None, flags.data.split(","))) - set(TITLES)
     if unknown:
         parser.error(f"--data: expected some of {', '.join(TITLES)}, got {sorted(unknown)}.")
+    flags.jobs = [job.strip() for job in flags.jobs.split(";")]
+    if unknown := set(flags.jobs) - set(JOBS):
+        parser.error(f"--jobs: expected some of {'; '.join(JOBS)}, got {sorted(unknown)}.")
     return flags
 
 
@@ -208,7 +238,7 @@ def main(arguments=None):
     done = read(flags.output)
     for data in filter(None, flags.data.split(",")):
         for seed in map(int, flags.seeds.split(",")):
-            for job in JOBS:
+            for job in flags.jobs:
                 key = {"data": data, "seed": seed, "job": job, "budget": flags.budget}
                 peer = job.startswith("torch ")
                 if (peer and data not in DENSE) or any(key.items() <= d.items() for d in done):
@@ -218,7 +248,10 @@ def main(arguments=None):
                     file.write(json.dumps(found) + "\n")
                 print(data, seed, job, found["curve"][-1], flush=True)
     if flags.image:
-        draw(read(flags.output), flags.image)
+        jobs = read(flags.output)
+        for data in dict.fromkeys(job["data"] for job in jobs):
+            print(f"\n{TITLES[data]}\n\n{table([j for j in jobs if j['data'] == data])}")
+        draw(jobs, flags.image)
 
 
 if __name__ == "__main__":

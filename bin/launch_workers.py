@@ -18,12 +18,21 @@ from tf_savae.training import launcher  # noqa: E402
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_integer("workers", 2, "processes of this machine", lower_bound=1)
+flags.DEFINE_integer("workers", 2, "number of processes on this machine", lower_bound=1)
 flags.DEFINE_list("hosts", [], "host:port of the workers of all machines, instead of --workers")
-flags.DEFINE_integer("index", None, "which of --hosts to run here, from 0", lower_bound=0)
-flags.DEFINE_integer("restarts", 5, "at most so many in a row", lower_bound=0)
-flags.DEFINE_float("healthy", 600.0, "a run of so many seconds begins a new row", lower_bound=0.0)
-flags.DEFINE_float("grace", 20.0, "seconds for the others to end once one has", lower_bound=0.0)
+flags.DEFINE_integer(
+    "index", None, "index in --hosts of the worker to run here, from 0", lower_bound=0
+)
+flags.DEFINE_integer("restarts", 5, "maximum number of consecutive restarts", lower_bound=0)
+flags.DEFINE_float(
+    "healthy",
+    600.0,
+    "seconds after which a run counts as healthy and resets the restarts",
+    lower_bound=0.0,
+)
+flags.DEFINE_float(
+    "grace", 20.0, "seconds for the other workers to end after one has ended", lower_bound=0.0
+)
 
 
 def main(argv):

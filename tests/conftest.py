@@ -51,6 +51,7 @@ E2E = (
     "presets",
     "probability/test_user_distributions.py",
     "project/test_api_reference.py",
+    "project/test_site.py",
     "project/test_tutorials.py",
     "robustness",
     "serving",
@@ -65,14 +66,29 @@ E2E = (
 )
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Leaves the files of `E2E` unread in the default selection: importing them takes seconds.
+
+    A file that is named on the command line is read all the same.
+    """
+    if config.option.markexpr == "not e2e" and _place(collection_path).startswith(E2E):
+        return True
+    return None  # As pytest decides.
+
+
+def _place(path):
+    """A path below tests/, or as it is."""
+    folder = PROJECT / "tests"
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+
+
 @pytest.hookimpl(tryfirst=True)  # Before -m is looked at.
 def pytest_collection_modifyitems(items):
-    """Marks as e2e the tests of `E2E`, slow ones, and those that compile with XLA."""
+    """Marks as e2e the tests of `E2E`, slow ones, and those that say xla or jit_compile=True."""
     for item in items:
-        place = Path(item.path).relative_to(PROJECT / "tests").as_posix()
         chosen = getattr(item, "callspec", None)
-        compiled = chosen and (chosen.params.get("jit_compile") is True or "xla" in chosen.id)
-        if place.startswith(E2E) or item.get_closest_marker("slow") or compiled:
+        compiled = "xla" in item.name or (chosen and chosen.params.get("jit_compile") is True)
+        if _place(item.path).startswith(E2E) or item.get_closest_marker("slow") or compiled:
             item.add_marker("e2e")
 
 

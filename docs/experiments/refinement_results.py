@@ -101,7 +101,8 @@ def name_of(job):
     if settings["encoder"] != "full":
         parts.append(f"{settings['encoder']} encoder")
     if settings["S"] > 1:
-        parts.append(f"S = {settings['S']}")
+        mirrored = ", antithetic" if settings["mirrored"] else ""
+        parts.append(f"S = {settings['S']}{mirrored}")
     if settings["epochs"]:
         parts.append(f"{settings['epochs']} epochs")
     return ", ".join(filter(None, parts))

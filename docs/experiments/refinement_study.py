@@ -7,13 +7,14 @@ command goes on after an interruption:
     python docs/experiments/refinement_study.py --data=pairs --seeds=0,1,2 --output=study.jsonl \\
         --jobs='vae; vae_svi K=5 step=0.02; savae rule=network K=3 weight=0.3'
 
-A job is an objective and its settings: K (steps), S (samples of z a step), step (size), rule
-(plain, natural, steps or network), weight (of the amortized term), after (epochs of a VAE first),
-until (training step from which K is 0, at test time too), rate (factor of the learning rate),
-epochs (at most), encoder (linear, small, full), through (which part of the total derivative trains:
-all, encoder, theta, identity or reference, as partial_derivatives.py says). A model is trained
-until the validation bound has not improved for some epochs, and the best epoch's weights are
-tested. Time is CPU time of training on one thread, compilation and validation left out. One line of
+A job is an objective and its settings: K (steps), S (samples of z a step), mirrored (1: S samples
+are antithetic pairs), step (size), rule (plain, natural, steps or network), weight (of the
+amortized term), after (epochs of a VAE first), until (training step from which K is 0, at test time
+too), rate (factor of the learning rate), epochs (at most), encoder (linear, small, full), through
+(which part of the total derivative trains: all, encoder, theta, identity or reference, as
+partial_derivatives.py says). A model is trained until the validation bound has not improved for
+some epochs, and the best epoch's weights are tested. Time is CPU time of training on one thread,
+compilation and validation left out. One line of
 JSON a job: test bound, KL, importance-weighted NLL (200 samples) and the encoder's own bound, in
 nats per example.
 """
@@ -97,7 +98,7 @@ def build(study, objective, settings, seed, start=None):
     count = 0 if objective == "vae" else settings["K"]
     steps = {0: count, settings["until"]: 0} if settings["until"] else count
     refinement = SemiAmortizedRefinement(
-        steps=steps, samples=settings["S"],
+        steps=steps, samples=settings["S"], antithetic=bool(settings["mirrored"]),
         adjoint=ADJOINTS.get(settings["through"], EXACT), **rule_of(settings))
     model = SemiAmortizedVAE(
         None if objective == "svi" else study.encoder(), study.decoder(),

@@ -27,7 +27,7 @@ flags.DEFINE_string("name", None, "of the data, as the files are to be called", 
 flags.DEFINE_string("output", "docs", "folder that gets results/NAME.json and images/NAME_*.png")
 
 NAMES = {
-    "autoregressive": "no latent code",
+    "autoregressive": "no latent variables",
     "vae": "VAE",
     "svi": "SVI",
     "vae_svi": "VAE + SVI",

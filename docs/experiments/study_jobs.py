@@ -5,6 +5,7 @@ __all__ = ["settings_of"]
 _DEFAULTS = {
     "K": 5, "S": 1, "step": 0.02, "rule": "plain", "weight": 0.0, "after": 0, "until": 0,
     "rate": 1.0, "epochs": 0, "encoder": "full", "through": "all",
+    "mirrored": 0,
 }
 
 

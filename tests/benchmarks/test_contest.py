@@ -19,6 +19,8 @@ from peers import ours, results, rounds, weights  # noqa: E402
 from peers.cases import CASES  # noqa: E402
 from peers.contenders import contenders_for, is_exact, make  # noqa: E402
 
+import tf_savae  # noqa: E402
+
 _WITHOUT_PEERS = "agreement batches cases contenders floor memory ours results weights"
 PEERS = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
 needs_peers = pytest.mark.skipif(
@@ -191,8 +193,8 @@ def test_another_checkout_takes_part(tmp_path):
     """Its code runs in its processes, under names of its own; the wrong folder is refused."""
     output, checkout = tmp_path / "contest.json", tmp_path / "checkout"
     checkout.mkdir()
-    for name in ("benchmarks", "tf_savae"):
-        shutil.copytree(BENCHMARKS.parent / name, checkout / name)
+    for folder in (BENCHMARKS, Path(tf_savae.__file__).parent):
+        shutil.copytree(folder, checkout / folder.name)
     worker = checkout / "benchmarks" / "peers" / "worker.py"
     text = worker.read_text().replace('"mode": peer.mode', '"mode": "of before"')
     worker.write_text(text)

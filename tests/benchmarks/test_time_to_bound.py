@@ -60,6 +60,17 @@ def test_finished_jobs_are_not_run_again(script, tmp_path, monkeypatch):
     assert image.stat().st_size > 0
 
 
+def test_jobs_are_some_of_the_known(script, tmp_path, monkeypatch, capsys):
+    ran = []
+    monkeypatch.setattr(script, "curve_of", lambda *asked: ran.append(asked[2]) or _curve((1,) * 4))
+    output = f"--output={tmp_path / 'out.jsonl'}"
+    script.main(["--data=pairs", "--jobs=vae; vae_svi K=5", output])
+    assert ran == ["vae", "vae_svi K=5"]
+    with pytest.raises(SystemExit):
+        script.main(["--data=pairs", "--jobs=vae;gan", output])
+    assert "--jobs: expected some of vae; " in capsys.readouterr().err
+
+
 @pytest.mark.e2e
 def test_the_peer_takes_our_step(script):
     """Loss and gradient of PyTorch's SA-VAE are ours, for the same weights and noise."""

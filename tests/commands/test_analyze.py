@@ -160,5 +160,5 @@ def test_a_model_without_a_latent_code_is_refused(texts, tmp_path, monkeypatch):
     run = evaluate_runs.text_run(texts, tmp_path / "run", "autoregressive", max_train_lines=16)
     command = [str(SCRIPT), f"--workdir={run}", f"--file={texts / 'test.txt'}"]
     monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit, match="analyze.py: .*latent code to analyze"):
+    with pytest.raises(SystemExit, match="analyze.py: .*latent variables to analyze"):
         runpy.run_path(str(SCRIPT), run_name="__main__")

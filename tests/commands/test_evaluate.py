@@ -241,7 +241,7 @@ def test_a_folder_with_files_is_refused(texts, workdir, tmp_path, no_long_work):
     (tmp_path / "mine.txt").write_text("kept")
     with pytest.raises(ValueError, match="expected a new or empty folder"):
         evaluate.evaluate_run(_config(texts), workdir, tmp_path)
-    with pytest.raises(ValueError, match="expected a folder that can be made"):
+    with pytest.raises(ValueError, match="expected a folder that can be created"):
         Output(workdir, "evaluation", tmp_path / "mine.txt" / "below")
     assert (tmp_path / "mine.txt").read_text() == "kept"
 
@@ -249,7 +249,7 @@ def test_a_folder_with_files_is_refused(texts, workdir, tmp_path, no_long_work):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"file": ""}, "since a run does not keep its data; got nothing. Give --file"),
+        ({"file": ""}, "since a run does not store its data; got nothing. Give --file"),
         ({"file": "none.txt"}, "file that can be read, got none.txt"),
     ],
 )
@@ -262,9 +262,9 @@ def test_a_missing_file_is_named(texts, workdir, no_long_work, flags, message):
     ("changes", "message"),
     [
         ({"samples": 0}, "samples: expected an integer >= 1, got 0"),
-        ({"steps": -2}, r"steps \(-1: the run's own\)"),
+        ({"steps": -2}, r"steps \(-1: as in training\)"),
         ({"split": "testing"}, "split: expected one of train, valid, test, other"),
-        ({"curve_steps": "1,x"}, "curve_steps: expected numbers with commas"),
+        ({"curve_steps": "1,x"}, "curve_steps: expected comma-separated numbers"),
         ({"curve_steps": ""}, "curve_steps: expected at least one K"),
         ({"gap_step_size": 0.0}, "gap_step_size: expected a finite number > 0"),
     ],

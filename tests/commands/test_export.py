@@ -65,7 +65,7 @@ def test_a_run_becomes_a_saved_model(workdir, tmp_path, monkeypatch, capsys, cap
         (["--workdir={run}", "--max_steps=0"], "max_steps: expected an integer >= 1, got 0"),
         (["--workdir={run}", "--version=-2"], "version: expected an integer >= 0, got -2"),
         (["--workdir={run}", "--signatures=infer"], "expected some of log_likelihood, generate"),
-        (["--workdir={run}", "--output={file}"], "expected a folder that can be made"),
+        (["--workdir={run}", "--output={file}"], "expected a folder that can be created"),
     ],
 )
 def test_what_cannot_be_exported(workdir, tmp_path, monkeypatch, flags, message):

@@ -150,7 +150,9 @@ def test_a_model_without_a_latent_code_can_sample(tmp_path):
     run = _text_folder(tmp_path / "run", model, **{"system": "autoregressive"})
     rows = model.generate(4, seed=1, length=6).numpy()
     assert _generate(run, n=4, seed=1) == [WORDS.decode(row) for row in rows]
-    with pytest.raises(ValueError, match="autoregressive model without a latent code, which can"):
+    with pytest.raises(
+        ValueError, match="mode: expected sample for the system autoregressive, which has no"
+    ):
         _generate(run, mode="traverse")
 
 
@@ -217,15 +219,18 @@ def test_where_images_stand_in_a_grid():
         ({"seed": -1}, "seed: expected an integer >= 0"),
         ({"top_p": 0.0}, r"top_p: expected a number in \(0, 1\]"),
         ({"temperature": -1.0}, "temperature: expected a finite number >= 0"),
-        ({"mode": "reconstruct"}, "file: mode=reconstruct expects data"),
-        ({"file": "a.txt"}, "file: mode=sample draws from the prior"),
-        ({"steps": 3}, "steps: means something with mode=reconstruct or interpolate or traverse"),
-        ({"mode": "traverse", "rows": "1"}, "file: rows and steps belong to data"),
+        ({"mode": "reconstruct"}, "file: expected text or images with mode=reconstruct"),
+        ({"file": "a.txt"}, "file: expected none with mode=sample"),
+        ({"steps": 3}, "steps: requires mode=reconstruct or interpolate or traverse"),
+        ({"mode": "traverse", "rows": "1"}, "file: expected a --file for rows and steps"),
         ({"mode": "interpolate", "file": "a", "rows": "1"}, "expects 2 of the examples"),
         ({"mode": "interpolate", "file": "a", "rows": "0,1"}, "counted from 1, got '0,1'"),
-        ({"mode": "interpolate", "file": "a", "rows": "a,b"}, "rows: expected numbers as in 1,2"),
+        (
+            {"mode": "interpolate", "file": "a", "rows": "a,b"},
+            "rows: expected comma-separated numbers",
+        ),
         ({"mode": "interpolate", "file": "a", "n": 1}, "n: mode=interpolate expects at least"),
-        ({"mode": "traverse", "dimensions": "x"}, "dimensions: expected numbers as in 1,2"),
+        ({"mode": "traverse", "dimensions": "x"}, "dimensions: expected comma-separated numbers"),
     ],
     ids=str,
 )
@@ -237,12 +242,14 @@ def test_settings_out_of_range(settings, message):
 def test_what_does_not_fit_a_run_on_text(text, tmp_path):
     run, _, file = text
     cases = {
-        "top_k: means something with decoding=sample only, got decoding=beam": {
+        "top_k: requires decoding=sample, got decoding=beam": {
             "decoding": "beam",
             "top_k": 3,
         },
-        "beam_size: means something with decoding=beam only": {"beam_size": 3},
-        "a run on text makes text, got the image": {"output": str(tmp_path / "a.png")},
+        "beam_size: requires decoding=beam": {"beam_size": 3},
+        "expected a text file for a run on text, got the image": {
+            "output": str(tmp_path / "a.png")
+        },
         "in a folder that can be written": {"output": str(tmp_path / "no" / "a.txt")},
         "up to the 4 lines with words of": {"mode": "traverse", "file": file, "rows": "5"},
         "dimensions: expected one or more of 0 to 1, got": {"mode": "traverse", "dimensions": "2"},
@@ -262,9 +269,9 @@ def test_what_does_not_fit_a_run_on_images(pictures, tmp_path):
     np.savez(tmp_path / "large.npz", images=np.zeros([3, 7, 7]))
     large = {"mode": "reconstruct", "file": str(tmp_path / "large.npz")}
     cases = {
-        "a run on images expects a .png to write, got None": {},
-        "top_k: for text; this run is one of images": {"top_k": 3, **output},
-        r"trained on images of shape \[4, 5, 1\], and those of": {**large, **output},
+        "expected a .png file for a run on images, got None": {},
+        "top_k: for text only, got a run on images": {"top_k": 3, **output},
+        r"trained on images of shape \[4, 5, 1\], but those of": {**large, **output},
         "up to the 6 images of": {"mode": "traverse", "file": file, "rows": "7", **output},
     }
     for message, settings in cases.items():
@@ -301,5 +308,5 @@ def test_the_command_line(text, script, capfd):
     )
     assert shown == "".join(f"{line}\n" for line in _generate(run, **settings))
     script["FLAGS"].rows = "1"
-    with pytest.raises(SystemExit, match="generate.py: rows: means something with mode=interpol"):
+    with pytest.raises(SystemExit, match="generate.py: rows: requires mode=interpol"):
         script["main"](["generate.py"])

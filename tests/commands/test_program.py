@@ -62,7 +62,7 @@ def _defaults(capsys, *words):
 def test_help_shows_the_values_of_the_chosen_configuration(capsys, tmp_path):
     small, out = _defaults(capsys, "train-text")
     assert (small["batch_size"], small["units"], small["epochs"]) == ("32", "64", "7")
-    assert "examples per step (B)" in out and "\nRefinement:\n" in out and "\nTraining:\n" in out
+    assert "batch size (B)" in out and "\nRefinement:\n" in out and "\nTraining:\n" in out
     tiny, _ = _defaults(capsys, "train-text", "--config=tiny")
     assert (tiny["batch_size"], tiny["units"], tiny["epochs"]) == ("8", "8", "2")
     assert _defaults(capsys, "train-oracle", "--quick")[0]["units"] == "16"
@@ -93,7 +93,7 @@ def test_every_option_is_in_a_group_and_says_what_it_is(name):
         (["train-text"], 1, "workdir: expected a value, got none. Give --workdir."),
         (["train-text", "--workdir={0}", "--epochs=0"], 1, "epochs: expected an integer >= 1"),
         (["train-oracle", "--seeds=0"], 1, "seeds: expected an integer >= 1, got 0."),
-        (["generate", "--workdir={0}", "--path=linear"], 1, "path: means something with mode="),
+        (["generate", "--workdir={0}", "--path=linear"], 1, "path: requires mode="),
         (["evaluate", "--workdir={0}", "--config_file=a.ini"], 1, "a .json or .toml file, got a."),
     ],
 )

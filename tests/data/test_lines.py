@@ -88,7 +88,7 @@ def test_summary_names_what_happened_and_nothing_else(tmp_path):
     )
     cut = read_lines(path, max_words=3)[1].summary()
     skipped = read_lines(path, max_words=3, long_lines="skip")[1].summary()
-    assert "2 kept, 4 words, 1 empty skipped, 1 over 3 words cut there" in cut
+    assert "2 kept, 4 words, 1 empty skipped, 1 over 3 words truncated" in cut
     assert "1 kept, 1 words, 1 empty skipped, 1 over 3 words skipped" in skipped
     good = _write(tmp_path, b"a\n", ".gz")
     assert read_lines(good)[1].summary() == f"{good}: 1 lines read, 1 kept, 1 words"

@@ -64,7 +64,7 @@ def test_a_model_without_a_latent_code():
     drawn = generation.sample(model, 5, 3, batch_size=2, length=4)
     assert drawn.z.shape == (5, 0)
     np.testing.assert_array_equal(drawn.x, model.generate(5, seed=3, length=4))
-    with pytest.raises(ValueError, match="expected one with a latent code, got Autoregressive"):
+    with pytest.raises(ValueError, match="expected one with latent variables, got Autoregressive"):
         generation.reconstruct(model, tokens(2))
 
 
@@ -117,7 +117,7 @@ def test_traversals_change_one_dimension_at_a_time():
         (lambda: generation.interpolate([np.nan], [2.0], 3), "start: expected finite numbers"),
         (lambda: generation.traverse([1.0], dimensions=[1]), "expected one or more of 0 to 0, got"),
         (lambda: generation.traverse([1.0], dimensions=[]), "expected one or more of 0 to 0, got"),
-        (lambda: generation.traverse([[1.0]]), r"center: expected one latent code \[Z\]"),
+        (lambda: generation.traverse([[1.0]]), r"center: expected one latent vector \[Z\]"),
         (lambda: generation.traverse([1.0], extent=0.0), "extent: expected a finite number > 0"),
     ],
 )

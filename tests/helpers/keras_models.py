@@ -70,13 +70,19 @@ def compiled(model, x, *, jit_compile=False, optimizer=None, **options):
     return model
 
 
-def step_gradients(model, x, weights=None, jit_compile=None):
-    """What train step number 0 takes off each trainable weight at rate 1: a list of gradients."""
+def step_gradients(model, x, weights=None, jit_compile=None, eager=False):
+    """What train step number 0 takes off each trainable weight at rate 1: a list of gradients.
+
+    One eager step costs a tenth of a traced one: for what another step is compared with.
+    """
     model.optimizer.iterations.assign(0)  # The noise depends on it.
     before = [v.numpy() for v in model.trainable_variables]
     x = tf.convert_to_tensor(x)
     batch = (x,) if weights is None else (x, None, tf.constant(weights))
-    tf.function(model.train_step, autograph=False, jit_compile=jit_compile)(batch)
+    step = model.train_step
+    if not eager:
+        step = tf.function(step, autograph=False, jit_compile=jit_compile)
+    step(batch)
     return [b - v.numpy() for b, v in zip(before, model.trainable_variables, strict=True)]
 
 

@@ -261,7 +261,9 @@ def test_arguments_that_weights_follow_from_are_fixed():
         ValueError, match="likelihood: cannot be changed after the DistributionDecoder is created"
     ):
         dense_decoder().likelihood = "bernoulli"
-    with pytest.raises(ValueError, match="learn_step_size: fixed once a SemiAmortizedRefinement"):
+    with pytest.raises(
+        ValueError, match="learn_step_size: cannot be changed after the SemiAmortizedRefinement"
+    ):
         model.refinement.learn_step_size = True
 
 

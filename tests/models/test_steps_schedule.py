@@ -101,7 +101,7 @@ def test_a_rule_that_learns_rests_while_k_is_zero():
         ({}, "begins at training step 0"),
         ({5: 2}, "begins at training step 0"),
         ({0: 0, 5: -1}, "K from training step 5: expected an integer >= 0, got -1"),
-        ({0: 2, -5: 1}, "the training step: expected an integer >= 0, got -5"),
+        ({0: 2, -5: 1}, "training step of a schedule: expected an integer >= 0, got -5"),
         ({0: 2.5}, "K from training step 0: expected an integer >= 0, got 2.5"),
         (-1, "steps: expected an integer >= 0, got -1"),
     ],

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from executed_products import executed_products
 from image_models import LATENT, SHAPE, all_images, codes, decoder, images, model
+from keras_models import compiled, step_gradients
 
 import tf_savae
 from tf_savae.models.jit import resolve_jit_compile
@@ -113,21 +114,19 @@ def test_half_precision_ends_in_float32():
     np.testing.assert_allclose(log_prob, decoder()(images(), codes()), rtol=0.05)
 
 
-def _gradients(x, **settings):
-    """Of one training step's loss, in all weights: what SGD of rate 1 takes off them."""
-    net = model(**settings)
-    net.compile(keras.optimizers.SGD(1.0), jit_compile=False)
-    net.infer(x, steps=0)
+def _gradients(x, eager=False, **settings):
+    """Of one training step's loss, in all weights, and what it takes off batch statistics."""
+    net = compiled(model(**settings), x)
     before = net.get_weights()
-    net.fit(x, batch_size=len(x), verbose=0)
+    step_gradients(net, x, eager=eager)
     return [old - new for old, new in zip(before, net.get_weights(), strict=True)]
 
 
 def test_exact_gradients_agree(float64):
     """Two Hessian-vector products and autodiff through the stored loop: one total derivative."""
     x = images(3)
-    amortized = _gradients(x, objective="vae")
-    expected = _gradients(x, adjoint="unrolled")
+    amortized = _gradients(x, eager=True, objective="vae")
+    expected = _gradients(x, eager=True, adjoint="unrolled")
     for hvp in ("reverse_over_reverse", "forward_over_reverse"):
         for ours, plain in zip(_gradients(x, hvp=hvp), expected, strict=True):
             np.testing.assert_allclose(ours, plain, rtol=1e-8, atol=1e-11)
@@ -176,7 +175,7 @@ def test_encoder_serves_any_family():
 
 def test_batch_statistics_move_in_training_only():
     net = model("vae")
-    net.compile("sgd", jit_compile=False)
+    net.compile("sgd", run_eagerly=True)
     x = images(8)
     net.infer(x)
     norm = net.encoder.blocks[0].norms[0]
@@ -197,7 +196,7 @@ def test_inference_is_per_example():
 
 def test_saved_and_loaded(tmp_path):
     net, x = model("vae"), images()
-    net.compile("adam", jit_compile=False)
+    net.compile("adam", run_eagerly=True)
     net.fit(x, batch_size=3, verbose=0)
     net.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -205,7 +204,7 @@ def test_saved_and_loaded(tmp_path):
     np.testing.assert_array_equal(loaded.generate(2, seed=1), net.generate(2, seed=1))
 
 
-def test_no_xla_for_convolutions_on_a_cpu():
+def test_convolutions_are_not_compiled_on_a_cpu():
     if tf.config.list_physical_devices("GPU"):
         assert resolve_jit_compile("auto", [decoder()]) is True
     else:

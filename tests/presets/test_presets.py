@@ -19,7 +19,7 @@ KINDS = {
     "bernoulli of booleans": BINARY > 0,
     "discretized logistic": RNG.integers(256, size=(40, 16)).astype(np.uint8),
     "poisson": RNG.poisson(3.0, size=(40, 16)),
-    "normal of learned scale": RNG.normal(50.0, 4.0, size=(40, 16)),
+    "normal with learned scale": RNG.normal(50.0, 4.0, size=(40, 16)),
 }
 
 
@@ -128,8 +128,8 @@ def test_text(caplog):
         (presets.dense, [[np.nan]], "x: expected finite numbers, got 1 NaN"),
         (presets.image, np.zeros([3, 4]), r"x: expected numbers \[N, H, W\] or .*, got shape"),
         (presets.image, np.zeros([3, 4, 3]), "x: expected images of at least 4 x 4 pixels"),
-        (presets.text, "a cat", "texts: expected a list of strings, got something else"),
-        (presets.text, ["a cat", 3], "texts: expected a list of strings, got something else"),
+        (presets.text, "a cat", "texts: expected a list of strings, got other items"),
+        (presets.text, ["a cat", 3], "texts: expected a list of strings, got other items"),
         (presets.text, ["a cat", " "], "texts: expected at least one word in each, got none in t"),
         (presets.text, [], "texts: expected at least one word in each, got no texts"),
     ],
@@ -153,7 +153,9 @@ def test_options_that_are_refused(options, message):
 
 
 def test_estimator_asks_to_be_fitted():
-    with pytest.raises(ValueError, match=r"VAETransformer: expected a fitted one. Call fit\(X\)"):
+    with pytest.raises(
+        ValueError, match=r"VAETransformer: expected a fitted transformer. Call fit\(X\)"
+    ):
         presets.VAETransformer().transform(BINARY)
 
 

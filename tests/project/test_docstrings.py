@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tf_savae
+from tf_savae.models import jit
 
 MODULES = sorted(
     ["tf_savae"] + [m.name for m in pkgutil.walk_packages(tf_savae.__path__, "tf_savae.")]
@@ -75,8 +76,14 @@ def test_top_level_names_have_examples():
     assert not bare, f"no example in the docstring of {bare}"
 
 
+@pytest.fixture
+def no_xla(monkeypatch):
+    """jit_compile="auto" chooses graphs: compiling takes seconds, and shows nothing here."""
+    monkeypatch.setattr(jit, "_choose", lambda inner, blocking: (False, "of a fixture"))
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_examples_run(module):
+def test_examples_run(module, no_xla):
     """Runs each example, and sees to it that none is missed: doctest skips what is wrapped."""
     loaded = importlib.import_module(module)
     runner = doctest.DocTestRunner(optionflags=OPTIONS)

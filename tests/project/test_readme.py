@@ -18,6 +18,7 @@ def _run(example):
     return names
 
 
+@pytest.mark.e2e
 def test_own_model_in_25_lines():
     assert len([line for line in EXAMPLES[0].splitlines() if line.strip()]) <= 25
     names = _run(EXAMPLES[0])

@@ -291,7 +291,9 @@ def test_a_link_in_place_of_the_file_is_replaced(tmp_path):
 @pytest.mark.parametrize("content", ["[]", "3", '{"configuration": [1]}', "null"])
 def test_a_run_file_that_is_no_record(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(ValueError, match="run.json: expected the record of a run|holds files but"):
+    with pytest.raises(
+        ValueError, match="run.json: expected the record of a run|contains files but"
+    ):
         Workdir(tmp_path).check("configuration", {"units": 8})
 
 

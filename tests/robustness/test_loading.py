@@ -65,7 +65,7 @@ class _Negative(keras.layers.Layer):
         (lambda c: _with_layer(c, _layer("Lambda", function="code")), "may not contain a Lambda"),
         (
             lambda c: _with_layer(c, _layer("StringLookup", vocabulary="/etc/passwd")),
-            "may not hold a StringLookup, which runs code or reads files",
+            "may not contain a StringLookup, which runs code or reads files",
         ),
         (lambda c: _with_layer(c, _layer("TFSMLayer", filepath="/tmp")), "hold a TFSMLayer"),
         (lambda c: _with_layer(c, _layer("system", "os")), "got 'system' of 'os'"),

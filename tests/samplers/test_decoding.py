@@ -155,11 +155,12 @@ def test_the_nucleus_is_the_sorted_one(top_p, jit_compile):
     np.testing.assert_array_equal(found, np.where(inside, probabilities, 0.0))
 
 
-def test_a_beam_as_wide_as_there_are_sequences_finds_the_best():
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_beam_as_wide_as_there_are_sequences_finds_the_best(jit_compile):
     decoder = _decoder()
     z = tf.random.stateless_normal([4, 2], [0, 1])
     width = V**T
-    search = tf.function(decoder.beam_search, jit_compile=True, autograph=False)
+    search = tf.function(decoder.beam_search, jit_compile=jit_compile, autograph=False)
     for penalty in (0.0, 1.0):
         rows, scores = search(z, length=T, beam_size=width, length_penalty=penalty)
         for index in range(4):

@@ -140,7 +140,7 @@ HOSTILE_ROWS = {
 # Answered by signatures of x alone: a server that joins rows fills them up with their first id.
 AFTER_THE_END = ("</s> twice", "</s> inside", "</s> after <pad>")
 LONG_TEXT = "text: expected at most 12 words in at most 4096 bytes"
-BAD_TEXT = "text: expected UTF-8, got other bytes"
+BAD_TEXT = "text: expected UTF-8, got invalid bytes"
 HOSTILE_TEXTS = {
     "13 words": ([b"w1 " * 13], "text: expected at most 12 words(?! in)"),
     "13 words of two texts": ([b"w1", b"w1 " * 13], "text: expected at most 12 words(?! in)"),

@@ -86,7 +86,7 @@ def test_rows_joined_are_rows_apart(exported):
 def test_their_settings_are_documented(exported):
     """That they answer what the full signatures do is tested with the C program."""
     documented = json.loads((exported[2] / "assets.extra" / "signatures.json").read_text("utf-8"))
-    assert documented["of examples alone"] == SETTINGS
+    assert documented["fixed settings"] == SETTINGS
     assert "K = 5, S = 7, seed = 3" in documented["signatures"]["score"]["about"]
 
 
@@ -104,9 +104,9 @@ def test_bad_settings(tmp_path):
     limits = Limits(steps=20, samples=50)
     for settings, message in (
         ({"steps": -1}, "^steps: expected an integer >= 0, got -1.$"),
-        ({"steps": 21}, "^steps: expected at most 20, as limits.steps says, got 21. Raise the lim"),
+        ({"steps": 21}, "^steps: expected at most limits.steps=20, got 21. Raise the lim"),
         ({"samples": 0}, "^samples: expected an integer >= 1, got 0.$"),
-        ({"samples": 51}, "^samples: expected at most 50, as limits.samples says, got 51."),
+        ({"samples": 51}, "^samples: expected at most limits.samples=50, got 51."),
         ({"seed": 2**31}, r"^seed: expected an integer below 2\*\*31, got 2147483648.$"),
         ({"seed": 0.5}, "^seed: expected an integer >= 0, got 0.5.$"),
     ):
@@ -130,7 +130,7 @@ def test_the_encoder_in_tf_lite(kind, tmp_path):
     assert got.keys() == {"mean", "log_variance"}
     for name, value in zip(("mean", "log_variance"), wanted, strict=True):
         np.testing.assert_allclose(got[name], value, rtol=1e-5, atol=1e-5)
-    with pytest.raises(ValueError, match="^path: .*encoder.tflite exists, and is not overwritten"):
+    with pytest.raises(ValueError, match="^path: .*encoder.tflite exists and is not overwritten"):
         export_lite(model, file, **length)
     wrong = {} if length else {"length": 3}
     with pytest.raises(ValueError, match="^length: expected "):

@@ -40,7 +40,7 @@ def test_it_is_served_beside_the_others(model, tmp_path):
 def test_what_cannot_be_one(model, tmp_path):
     for wrong, message in (
         ([lambda m, i: "elbo"], "to return a tf_savae.serving.Signature, got str"),
-        ([code_length, code_length], "expected new names for those of your own, got code_length"),
+        ([code_length, code_length], "expected new names for custom signatures, got code_length"),
         (["length"], r"or functions \(model, inputs\) -> Signature; got length"),
     ):
         with pytest.raises(ValueError, match=f"^signatures: .*{message}"):

@@ -1,5 +1,6 @@
 """Cost is a contract: K gradients without weight gradients, K products, one trace."""
 
+import functools
 import re
 
 import pytest
@@ -110,53 +111,56 @@ def test_evaluations_that_run_in_a_graph():
     assert len(runs) == 5 + 5
 
 
-def decoder_cost(model):
+@functools.cache
+def decoder_cost(name):
+    """Matrix products and convolutions of one evaluation."""
+    model = svi_models.MODELS[name]()
     evaluate = tf.function(
         lambda initial, theta: model.objective(initial, theta, tf.constant([0, 0])),
         autograph=False,
     )
-    return executed_products(evaluate, model.initial, model.theta)
+    return executed_products(evaluate, model.initial, model.theta).total()
+
+
+@functools.cache
+def steps_cost(name):
+    """Those of five steps, counted by kind."""
+    model = svi_models.MODELS[name]()
+    run = tf.function(forward(model, steps=5), autograph=False)
+    return executed_products(run, model.initial, model.theta)
 
 
 @pytest.mark.parametrize("name", ["dense", "convolutional", "recurrent"])
 def test_a_step_costs_two_forward_passes(name):
     """A gradient in the parameters alone: no weight gradient is formed."""
-    model = svi_models.MODELS[name]()
-    run = tf.function(forward(model, steps=5), autograph=False)
-    counted = executed_products(run, model.initial, model.theta)
-    assert counted.total() == 5 * 2 * decoder_cost(model).total() > 0
+    counted = steps_cost(name)
+    assert counted.total() == 5 * 2 * decoder_cost(name) > 0
     assert counted["Conv2DBackpropFilter"] == 0
 
 
 def test_a_step_of_a_late_code_does_not_differentiate_the_recurrence():
     """Where z joins behind the recurrence, its backward loop is not run at all."""
-    model = svi_models.late_code()
-    run = tf.function(forward(model, steps=5), autograph=False)
-    counted = executed_products(run, model.initial, model.theta)
-    assert counted.total() == 5 * (decoder_cost(model).total() + 1)
+    assert steps_cost("late_code").total() == 5 * (decoder_cost("late_code") + 1)
 
 
 @pytest.mark.parametrize("name", ["dense", "convolutional"])
 @pytest.mark.parametrize("hvp", HVPS)
 def test_a_product_costs_what_is_promised(name, hvp):
-    model = svi_models.MODELS[name]()
-    assert product_cost(model, hvp) == COST * decoder_cost(model).total()
+    assert product_cost(name, hvp) == COST * decoder_cost(name)
 
 
 @pytest.mark.parametrize("name", ["dense", "convolutional"])
 def test_a_product_of_what_a_step_has_kept_costs_four_passes(name):
-    model = svi_models.MODELS[name]()
-    assert product_cost(model, None, keep="all") == (COST - 2) * decoder_cost(model).total()
+    assert product_cost(name, None, keep="all") == (COST - 2) * decoder_cost(name)
 
 
-def product_cost(model, hvp, **options):
+def product_cost(name, hvp, **options):
     """Matrix products and convolutions executed per step of the backward loop."""
+    model = svi_models.MODELS[name]()
     exact = gradient(model, model.objective, hvp=hvp, **options)
     exact = tf.function(exact, autograph=False)
-    stop = tf.function(forward(model, steps=5), autograph=False)
     through = executed_products(exact, model.initial, model.theta)
-    steps = executed_products(stop, model.initial, model.theta)
-    return (through.total() - steps.total()) / 5
+    return (through.total() - steps_cost(name).total()) / 5
 
 
 def test_products_through_a_scan():
@@ -164,10 +168,9 @@ def test_products_through_a_scan():
 
     TensorFlow differentiates a loop's backward loop in everything it captures.
     """
-    model = svi_models.recurrent()
-    cost = decoder_cost(model).total()
-    assert product_cost(model, "forward_over_reverse") <= COST * cost + 1
-    assert product_cost(model, "reverse_over_reverse") <= (COST + 2) * cost
+    cost = decoder_cost("recurrent")
+    assert product_cost("recurrent", "forward_over_reverse") <= COST * cost + 1
+    assert product_cost("recurrent", "reverse_over_reverse") <= (COST + 2) * cost
 
 
 @pytest.mark.parametrize("hvp", HVPS)
@@ -223,9 +226,8 @@ def test_graphs_do_not_grow_with_the_steps(name):
     model = svi_models.MODELS[name]()
     keep = {"dense": "all", "recurrent": None}[name]
     assert _nodes(model, steps=40, keep=keep) == _nodes(model, steps=5, keep=keep)
-    assert _nodes(model, steps=4, adjoint="unrolled") > 1.5 * _nodes(
-        model, steps=2, adjoint="unrolled"
-    )
+    three, one = (_nodes(model, steps=steps, adjoint="unrolled") for steps in (3, 1))
+    assert three > 5 / 3 * one
 
 
 def _nodes(model, **options):

@@ -1,5 +1,6 @@
 """Update rules: the derivative through each against a plain taped loop, in float64; bad rules."""
 
+import functools
 import typing
 
 import keras
@@ -153,12 +154,17 @@ def total(refined, model, name):
     return run
 
 
+@functools.cache
+def wanted(name, model, exact_from):
+    """`total` of the plain loop, eagerly: the same for each mode."""
+    made = svi_models.MODELS[model]()
+    run = total(lambda rule, *point: plain(made, rule, *point, exact_from=exact_from), made, name)
+    return run(made.initial, made.theta)
+
+
 def check(name, mode, model="dense", exact_from=0, **options):
     """`refine` with a rule equals the plain loop, to 1e-9 of each part's norm."""
-    made = svi_models.MODELS[model]()
-    expected = total(
-        lambda rule, *point: plain(made, rule, *point, exact_from=exact_from), made, name
-    )(made.initial, made.theta)
+    made, expected = svi_models.MODELS[model](), wanted(name, model, exact_from)
 
     def refined(rule, initial, theta):
         return refine(made.objective, initial, theta, steps=STEPS, update=rule, seed=9, **options)

@@ -209,7 +209,7 @@ def test_another_number_of_replicas_is_refused_once_a_run_has_trained(
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "ckpt-1.json").write_text("{}")
     before = text_runs.contents(tmp_path)
-    with pytest.raises(ValueError, match="has trained on 2 replicas, and now there are 4. Expect"):
+    with pytest.raises(ValueError, match="was trained on 2 replicas, and now there are 4. Expect"):
         _go_on(monkeypatch, images, tmp_path, 4)
     assert text_runs.contents(tmp_path) == before
     with pytest.raises(_Built):
@@ -237,7 +237,7 @@ def test_a_run_of_an_earlier_version_does_not_say_its_replicas(
     (tmp_path / "history.json").write_text("[]")
     with caplog.at_level("WARNING"), pytest.raises(_Built):
         _go_on(monkeypatch, images, tmp_path, 2)
-    assert "does not say on how many replicas it began; it goes on with 2" in caplog.text
+    assert "does not record its number of replicas; it resumes with 2" in caplog.text
     assert json.loads(record.read_text())["replicas"] == 2
 
 
@@ -281,7 +281,7 @@ def test_no_images_given(tmp_path):
     [
         ({"system": "gan"}, "system: expected one of autoregressive"),
         ({"kernels": "9,4"}, r"kernels: expected odd integers >= 3, got \(9, 4\)"),
-        ({"kernels": "9;4"}, "kernels: expected integers with commas between them, got '9;4'"),
+        ({"kernels": "9;4"}, "kernels: expected comma-separated integers, got '9;4'"),
         ({"encoder_channels": "8,0"}, "encoder_channels: expected an integer >= 1, got 0"),
         ({"channels": 0}, "channels: expected an integer >= 1"),
         ({"data_seed": -1}, "data_seed: expected an integer >= 0"),

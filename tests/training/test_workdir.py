@@ -32,7 +32,7 @@ def test_its_owner_may_come_back(run):
 
 def test_others_are_told_what_differs(run):
     folder = Workdir(run)
-    with pytest.raises(ValueError, match="other configuration") as error:
+    with pytest.raises(ValueError, match="different configuration") as error:
         folder.check("configuration", {"units": 9, "system": "vae", "latent_size": 2})
     message = str(error.value)
     assert "units: 8 there, 9 now" in message

@@ -140,8 +140,8 @@ def log_probs_of_parts(decoder: keras.layers.Layer) -> Callable[[Nest, tf.Tensor
     if hasattr(decoder, "distribution"):
         return lambda x, z: decoder.distribution(z).log_prob(x)
     raise ValueError(
-        "decoder: expected one that tells the log probability of each part of x, by "
-        f"token_log_probs(x, z) -> [B, ...]; {type(decoder).__name__} has no such method."
+        "decoder: expected a method token_log_probs(x, z) -> [B, ...], the log probabilities of "
+        f"the parts of x; {type(decoder).__name__} has no such method."
     )
 
 

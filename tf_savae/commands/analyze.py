@@ -68,8 +68,8 @@ def _check_run(run):
     """Raises ValueError if the run's networks do not support the analysis."""
     if not run.latent:
         raise ValueError(
-            f"workdir {run.workdir}: expected a run with a latent code to analyze, got the system "
-            f"{run.system}."
+            f"workdir {run.workdir}: expected a run with latent variables to analyze, got the "
+            f"system {run.system}."
         )
     log_probs_of_parts(run.model.decoder)
     run.task.check_networks(run)

@@ -109,14 +109,20 @@ def _export(config, own):
 
 
 _WORKDIR = Option(
-    "workdir", "folder of the run, made if needed; resumed if it holds it", required=True
+    "workdir", "folder of the run, created if needed; an existing run is resumed", required=True
 )
-_FINISHED = Option("workdir", "folder of the finished run; nothing in it is changed", required=True)
+_FINISHED = Option(
+    "workdir", "folder of a finished run, whose files are not changed", required=True
+)
 
 
 def _named(configs):
     return Option(
-        "config", "named settings; options override them", str, "small", tuple(sorted(configs))
+        "config",
+        "named configuration; options override its values",
+        str,
+        "small",
+        tuple(sorted(configs)),
     )
 
 
@@ -129,7 +135,7 @@ COMMANDS = {
     for command in (
         Command(
             "train-text",
-            "train one of the six systems on text and test it; resume a killed run",
+            "train one of the six systems on text and test it; resumes an interrupted run",
             TextConfig,
             (_WORKDIR, _named(TEXT_CONFIGS)),
             _text,
@@ -137,7 +143,7 @@ COMMANDS = {
         ),
         Command(
             "train-image",
-            "train one of the six systems on images and test it; resume a killed run",
+            "train one of the six systems on images and test it; resumes an interrupted run",
             ImageConfig,
             (_WORKDIR, _named(IMAGE_CONFIGS)),
             _image,
@@ -145,13 +151,13 @@ COMMANDS = {
         ),
         Command(
             "train-oracle",
-            "VAE, SVI and SA-VAE against a known generator, and with a learned one",
+            "compare VAE, SVI and SA-VAE on data of a known generator, with that and a learned one",
             OracleConfig,
             (
-                Option("workdir", "folder of the results, made if needed", default="oracle_run"),
-                Option("quick", "a small experiment, under a minute", bool, False),
-                Option("seeds", "how many oracles to draw", int, 1, least=1),
-                Option("first_seed", "the first of the seeds, which count up", int, 0, least=0),
+                Option("workdir", "folder of the results, created if needed", default="oracle_run"),
+                Option("quick", "a small experiment of under a minute", bool, False),
+                Option("seeds", "number of oracles", int, 1, least=1),
+                Option("first_seed", "first seed; the others follow it", int, 0, least=0),
             ),
             _oracle,
             lambda own: ORACLE_CONFIGS["quick" if own["quick"] else "full"](),
@@ -174,7 +180,7 @@ COMMANDS = {
         ),
         Command(
             "analyze",
-            "what the latent code of a run carries, and what refinement does to it",
+            "saliency of the latent code of a run, and the effect of refinement",
             AnalyzeConfig,
             (_FINISHED, _results("analysis")),
             _analyze,
@@ -182,13 +188,13 @@ COMMANDS = {
         ),
         Command(
             "export",
-            "make a SavedModel for TF Serving of a run, with the vocabulary inside",
+            "export a run as a SavedModel for TF Serving, with its vocabulary",
             ExportConfig,
             (
                 _FINISHED,
                 Option(
                     "output",
-                    "folder of the model's versions: 1, 2, ... are made in it",
+                    "folder in which versions of the model (1, 2, ...) are created",
                     required=True,
                 ),
             ),

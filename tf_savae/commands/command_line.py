@@ -35,7 +35,7 @@ def define_flags(configuration, note=" (default: {default})"):
     >>> delattr(flags.FLAGS, "size")
     """
     if "show_all_logs" not in flags.FLAGS:
-        flags.DEFINE_boolean("show_all_logs", False, "show what TensorFlow's libraries say, too")
+        flags.DEFINE_boolean("show_all_logs", False, "also show the logs of TensorFlow's libraries")
     for field in dataclasses.fields(configuration):
         text = field.metadata["help"]
         if field.default is not None:
@@ -80,7 +80,7 @@ def run(argv, command):
       absl.app.UsageError: argv has arguments that are not flags.
     """
     if argv[1:]:
-        raise app.UsageError(f"expected only flags, got {' '.join(argv[1:])}")
+        raise app.UsageError(f"expected only options, got {' '.join(argv[1:])}")
     fields = [field.name for field in dataclasses.fields(command.configuration)]
     given = {name: flags.FLAGS[name].value for name in fields}
     own = {option.name: flags.FLAGS[option.name].value for option in command.own}
@@ -101,7 +101,7 @@ def errors_in_one_line(command, program):
     try:
         yield
     except command.errors as error:
-        logging.debug("where it happened", exc_info=True)
+        logging.debug("traceback", exc_info=True)
         sys.exit(f"{program}: {error}")
 
 

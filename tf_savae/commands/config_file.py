@@ -38,7 +38,7 @@ def read_options(path, kinds):
             raise ValueError(f"{path}: there is no option {name}.{nearest(name, kinds)}")
         if name == "seeds" and isinstance(value, list) and value:  # From train-oracle's run.json.
             if value != list(range(value[0], value[0] + len(value))):
-                raise ValueError(f"{path}: seeds: expected seeds that count up, got {value}.")
+                raise ValueError(f"{path}: seeds: expected consecutive seeds, got {value}.")
             values["first_seed"], value = value[0], len(value)
         if value is not None:
             values[name] = _of_kind(path, name, value, kinds[name])

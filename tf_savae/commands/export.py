@@ -28,30 +28,31 @@ class ExportConfig:
     """
 
     version: int = setting(
-        0, "number of the folder in --output; 0: one more than the largest", group="Model"
+        0, "version number, the folder in --output; 0: one more than the largest", group="Model"
     )
-    max_rows: int = setting(256, "examples of one request, at most")
-    max_steps: int = setting(100, "refinement steps of one request (K), at most")
-    max_samples: int = setting(1000, "importance samples of one request, at most")
+    max_rows: int = setting(256, "maximum number of examples per request")
+    max_steps: int = setting(100, "maximum number of refinement steps per request (K)")
+    max_samples: int = setting(1000, "maximum number of importance samples per request")
     max_words: int = setting(
-        0, "words of a text in a request, and of a generated one, at most; 0: as in training"
+        0,
+        "maximum number of words of a text in a request and of a generated text; 0: as in training",
     )
     steps: int = setting(
         -1,
-        "refinement steps (K) of the signatures that take examples alone; -1: as in training, at "
+        "refinement steps (K) of the signatures that take only examples; -1: as in training, at "
         "most max_steps",
     )
     samples: int = setting(
         0, "importance samples of the signature score (S); 0: 100, at most max_samples"
     )
-    seed: int = setting(0, "seed of the noise of the signatures that take examples alone")
+    seed: int = setting(0, "seed of the noise of the signatures that take only examples")
     signatures: tuple = setting(
-        (), "names of those to export, with commas between them; none: all that the model has"
+        (), "comma-separated names of the signatures to export; none: all of the model"
     )
     xla: bool = setting(
         False,
-        "compile with XLA; the server must then be started with --xla_cpu_compilation_enabled, "
-        "and compiles anew for each shape of a request",
+        "compile with XLA; the server must then be started with --xla_cpu_compilation_enabled, and "
+        "compiles again for each request shape",
     )
 
     def __post_init__(self):

@@ -18,7 +18,7 @@ def read_split(run, config):
     """
     if not config.file:
         raise ValueError(
-            f"file: expected the data of --split={config.split}, since a run does not keep its "
+            f"file: expected the data of --split={config.split}, since a run does not store its "
             "data; got nothing. Give --file."
         )
     if not readable(config.file):

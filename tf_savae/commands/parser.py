@@ -15,9 +15,9 @@ __all__ = ["COMMON", "command_parser", "kinds", "normal", "program_parser"]
 # The options that every command of `tf-savae` has.
 COMMON = (
     Option("config_file", "options from a .json or .toml file, such as run.json"),
-    Option("print_config", "print all settings as JSON, and do nothing else", bool, False),
-    Option("show_all_logs", "show what TensorFlow's libraries say, too", bool, False),
-    Option("verbosity", "-1: warnings, 0: and notes, 1: and where errors happened", int, 0),
+    Option("print_config", "print all settings as JSON and exit", bool, False),
+    Option("show_all_logs", "also show the logs of TensorFlow's libraries", bool, False),
+    Option("verbosity", "-1: warnings, 0: also notes, 1: also tracebacks", int, 0),
 )
 _PARSERS = {int: flags.IntegerParser(), float: flags.FloatParser(), bool: flags.BooleanParser()}
 _KINDS = {int: "an integer", float: "a number", bool: "true or false"}
@@ -128,14 +128,14 @@ def _add(group, name, kind, choices, text):
 
 def program_parser():
     """Returns the parser of the whole program, for its help and for shell completion."""
-    parser = _Parser(prog="tf-savae", description="Semi-amortized VAEs: train, look, serve.")
+    parser = _Parser(prog="tf-savae", description="Semi-amortized VAEs: train, analyze, serve.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for command in COMMANDS.values():
         below = commands.add_parser(command.name, help=command.summary, **_SETTINGS)
         command_parser(command, parser=below)
-    below = commands.add_parser("completion", help="print a script for your shell's completion")
+    below = commands.add_parser("completion", help="print a completion script for your shell")
     below.add_argument("shell", choices=("bash", "zsh", "tcsh"))
-    parser.add_argument("--version", action="store_true", help="show the version, and exit")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
     parser.epilog = "tf-savae COMMAND --help shows a command's options with their defaults."
     return parser
 

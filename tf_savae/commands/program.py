@@ -64,7 +64,9 @@ def _completion(words):
     try:
         import shtab
     except ImportError:
-        sys.exit("tf-savae completion: expected the package shtab. pip install shtab brings it.")
+        sys.exit(
+            "tf-savae completion: expected the package shtab. Install it with pip install shtab."
+        )
     print(shtab.complete(parser, shell=shell))
 
 

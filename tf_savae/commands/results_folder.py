@@ -28,7 +28,7 @@ class Output:
             self.path = _given(Path(path)) if path else _numbered(Path(workdir), name)
         except OSError as error:
             raise ValueError(
-                f"output: expected a folder that can be made in {path or workdir}, got "
+                f"output: expected a folder that can be created in {path or workdir}, got "
                 f"{type(error).__name__}: {error.strerror}. Give another --output."
             ) from error
 
@@ -58,8 +58,8 @@ class Output:
 def _given(path):
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(
-            f"output {path}: expected a new or empty folder, and there is something in it already. "
-            "Nothing was changed; give another --output."
+            f"output {path}: expected a new or empty folder, got one that contains files. Nothing "
+            "was changed; give another --output."
         )
     path.mkdir(parents=True, exist_ok=True)
     return path

@@ -7,60 +7,60 @@ from pathlib import Path
 __all__ = ["FILES", "ending", "markdown"]
 
 _RUN = {
-    "report.json": "test figures, settings and versions: the end of a finished run",
+    "report.json": "test metrics, settings and versions; written last",
     "model.keras": "the model with the weights of the best epoch",
-    "history.csv": "the figures of every epoch, for spreadsheets",
-    "history.json": "the same, for programs",
-    "run.json": "the resolved settings (--config_file takes it) and what the data were",
-    "figures/": "pictures of the training curves and of refinement, with their arrays (.npz)",
+    "history.csv": "metrics of each epoch, as CSV",
+    "history.json": "metrics of each epoch, as JSON",
+    "run.json": "the resolved settings (for --config_file) and digests of the data",
+    "figures/": "plots of the training curves and of refinement, with their arrays (.npz)",
     "tensorboard/": "curves, samples and reconstructions: tensorboard --logdir shows them",
     "best/": "weights of the best epoch",
     "checkpoints/": "the latest checkpoints, from which the same command resumes",
 }
-_TENSORBOARD = {"tensorboard/": "the same figures and pictures for TensorBoard"}
+_TENSORBOARD = {"tensorboard/": "the same metrics and plots for TensorBoard"}
 # By command: {file, folder/ or pattern in the command's folder: description}. Some files are
 # written only for images, only for texts or only with some settings. Missing files are not listed.
 FILES = {
-    "train-text": {"vocabulary.txt": "the words of the model, by their numbers", **_RUN},
+    "train-text": {"vocabulary.txt": "the words of the model, in the order of their ids", **_RUN},
     "train-image": _RUN,
     "train-oracle": {
-        "results.json": "settings, versions and the numbers of every system",
-        "landscape.png": "the ELBO of one test point, with the paths of the steps",
-        "landscape.npz": "the arrays of that picture",
+        "results.json": "settings, versions and the metrics of every system",
+        "landscape.png": "the ELBO of one test point, with the refinement paths",
+        "landscape.npz": "the arrays of that plot",
         "run.json": "the resolved settings and seeds",
     },
     "evaluate": {
-        "report.txt": "the report, as it was shown",
-        "report.json": "all its numbers, the settings and versions",
-        "gap.png": "the inference gap taken apart",
-        "gap.npz": "the arrays of that picture",
+        "report.txt": "the report, as printed",
+        "report.json": "all its metrics, settings and versions",
+        "gap.png": "the components of the inference gap",
+        "gap.npz": "the arrays of that plot",
         "steps.png": "bound, KL and time against the number of refinement steps",
-        "steps.npz": "the arrays of that picture",
+        "steps.npz": "the arrays of that plot",
         **_TENSORBOARD,
     },
     "analyze": {
-        "analysis.json": "all numbers, the settings and versions",
+        "analysis.json": "all metrics, settings and versions",
         "corpus.png": "saliency of words by frequency and position (texts)",
-        "corpus.npz": "the arrays of that picture",
+        "corpus.npz": "the arrays of that plot",
         "sentence.png": "saliency of one text, word by word (texts)",
-        "sentence.npz": "the arrays of that picture",
+        "sentence.npz": "the arrays of that plot",
         "pixels.png": "saliency of pixels (images)",
-        "pixels.npz": "the arrays of that picture",
-        "refinement.png": "how bound and posterior move along the refinement steps",
-        "refinement.npz": "the arrays of that picture",
+        "pixels.npz": "the arrays of that plot",
+        "refinement.png": "bound and posterior after each refinement step",
+        "refinement.npz": "the arrays of that plot",
         **_TENSORBOARD,
     },
     "generate": {
         "*.png": "the images, with labels",
         "*.npz": "the images, their codes and the data, as arrays",
-        "*": "the texts, one a line",
+        "*": "the texts, one per line",
     },
     "export": {
         "saved_model.pb": "the signatures, for TensorFlow Serving",
         "variables/": "the weights",
         "assets/": "the vocabulary, where a signature takes texts",
-        "assets.extra/": "signatures.md says how to call them; requests to warm up with",
-        "fingerprint.pb": "TensorFlow's own mark of the model",
+        "assets.extra/": "signatures.md describes how to call them; requests for warm-up",
+        "fingerprint.pb": "TensorFlow's fingerprint of the model",
     },
 }
 

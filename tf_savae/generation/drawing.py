@@ -200,7 +200,7 @@ def decode(
 def _checked(model, x):
     if not has_latent(model):
         raise ValueError(
-            f"model: expected one with a latent code, got {type(model).__name__}, which can "
+            f"model: expected one with latent variables, got {type(model).__name__}, which can "
             "generate but not reconstruct."
         )
     return model.checked_data(x)

@@ -43,7 +43,8 @@ def interpolate(
     start, end = _code("start", start), _code("end", end)
     if start.shape != end.shape:
         raise ValueError(
-            f"end: expected a code like start, shape {list(start.shape)}, got {list(end.shape)}."
+            f"end: expected a latent vector like start, shape {list(start.shape)}, got "
+            f"{list(end.shape)}."
         )
     share = np.linspace(0.0, 1.0, points)[:, None]
     first, second = _weights(start, end, share) if path == "spherical" else (1 - share, share)
@@ -104,5 +105,5 @@ def traverse(
 def _code(name, code):
     code = np.asarray(code, np.float64)
     if code.ndim != 1 or not code.size:
-        raise ValueError(f"{name}: expected one latent code [Z], got shape {list(code.shape)}.")
-    return validation.finite(name, code, "The model's weights are broken.")
+        raise ValueError(f"{name}: expected one latent vector [Z], got shape {list(code.shape)}.")
+    return validation.finite(name, code, "Check the weights of the model.")

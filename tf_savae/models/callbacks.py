@@ -24,7 +24,7 @@ _AHEAD = [10**n for n in range(7)]  # Training steps at which a schedule is eval
 _EFFECTS = {
     keras.callbacks.EarlyStopping: "stops training early",
     keras.callbacks.ReduceLROnPlateau: "lowers the learning rate early",
-    keras.callbacks.ModelCheckpoint: "takes the weights of an early epoch for the best",
+    keras.callbacks.ModelCheckpoint: "selects the weights of an early epoch as the best",
 }
 
 
@@ -198,7 +198,7 @@ def idle_encoder(logs):
 
     >>> idle_encoder(
     ...     {"amortized_bound": 40.0, "bound": 25.0, "encoder_signal": 0.05, "steps": 5.0})
-    'they lower the bound by 15 nats (60%), and the gradient that reaches it through them has ...'
+    'they lower the negative ELBO by 15 nats (60%), and the gradient that reaches the encoder ...'
     """
     if "encoder_signal" not in logs or not logs.get("steps", 1.0):
         return None
@@ -207,8 +207,8 @@ def idle_encoder(logs):
     if share < _LARGE_GAIN or signal > _WEAK_SIGNAL:
         return None
     return (
-        f"they lower the bound by {gain:.3g} nats ({share:.0%}), and the gradient that reaches it "
-        f"through them has a cosine of {signal:.2g} with that of its own ELBO"
+        f"they lower the negative ELBO by {gain:.3g} nats ({share:.0%}), and the gradient that "
+        f"reaches the encoder through them has a cosine of {signal:.2g} with that of its own ELBO"
     )
 
 

@@ -107,6 +107,6 @@ def _search(axes, gap, unit):
     done = np.linspace(0, 100, len(history))
     axes.plot(done, history - history[-1], "o-", color=_COLOURS["left"], ms=4)
     axes.set_title("the search for λ*")
-    axes.set_xlabel("share of the search done (%)")
-    axes.set_ylabel(f"nats per {unit} above its end\nlower is better")
+    axes.set_xlabel("progress of the search (%)")
+    axes.set_ylabel(f"nats per {unit} above its final value\nlower is better")
     axes.set_ylim(bottom=0.0)

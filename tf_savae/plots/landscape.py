@@ -17,9 +17,9 @@ __all__ = ["plot_landscape", "save_landscape"]
 
 _MARKERS = {"vae": "s", "svi": "^", "savae": "o"}
 _NOTE = (
-    "A marker stands where a system's means end; the number in the legend is its bound, with the "
-    "variances that it found itself.\nThe map has SA-VAE's variances: the bound of a system with "
-    "others, SVI above all, is not what the map shows at its marker."
+    "Markers show the final means of each system; the legend gives its bound with its own "
+    "variances.\nThe map uses the variances of SA-VAE: bounds of other systems, SVI above all, "
+    "differ from the map at their markers."
 )
 _STEPS_ABOVE = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)  # nats above the optimum
 
@@ -44,20 +44,20 @@ def plot_landscape(shown: Any, file: PathLike | None = None) -> "Figure":
       shown: `Landscape` of the oracle experiment.
       file: PNG file to write; None for no file.
     """
-    validation.finite("landscape", shown.whole.values, "The trained model's weights are broken.")
+    validation.finite("landscape", shown.whole.values, "Check the weights of the trained model.")
     figure = new_figure(12, 6.9)
     left, right = figure.subplots(1, 2)
     best = min(shown.whole.optimum[1], shown.near.optimum[1])
     _draw(left, shown, shown.whole, best)
     contours = _draw(right, shown, shown.near, best)
-    left.set_title("all of the prior and every path")
+    left.set_title("prior and all paths")
     right.set_title("around the optimum")
     bar = figure.colorbar(
         contours, ax=[left, right], label="nats above the optimum, lower is better", pad=0.01
     )
     bar.set_ticks(contours.levels, labels=[f"{level:g}" for level in contours.levels])
     start = {"marker": "o", "mfc": "none", "mec": "black", "mew": 2, "ls": "none"}
-    left.plot([], [], ms=8, label="before the steps (open)", **start)
+    left.plot([], [], ms=8, label="before refinement (open)", **start)
     handles, labels = left.get_legend_handles_labels()
     place = {"loc": "outside lower center", "ncols": 5, "frameon": False}
     figure.legend(handles, labels, title=_NOTE, title_fontsize=9, **place)

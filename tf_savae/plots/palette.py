@@ -18,7 +18,7 @@ SYSTEM_NAMES = {
     "vae_svi": "VAE + SVI",
     "vae_svi_exact": "VAE + SVI, theta exact",
     "vae_svi_kl": "VAE + SVI + KL",
-    "autoregressive": "no latent code",
+    "autoregressive": "no latent variables",
 }
 # Colours in plots of one model: the main result, its comparison, and context.
 MAIN, SECOND, NEUTRAL = "#0f6e78", "#b45309", "#9aa3ad"

@@ -57,5 +57,5 @@ def save_pixels(
     mean.set_xlabel("column (pixels)")
     mean.set_ylabel("row (pixels)")
     figure.colorbar(drawn, ax=mean, shrink=0.7, label="nats per unit of z")
-    figure.suptitle("Where the latent code matters")
+    figure.suptitle("Where the latent variables matter")
     figure.savefig(folder / f"{name}.png")

@@ -74,5 +74,5 @@ class VAETransformer(*_BASES):  # type: ignore[misc]
 
     def _fitted(self):
         if not hasattr(self, "model_"):
-            raise ValueError("VAETransformer: expected a fitted one. Call fit(X) first.")
+            raise ValueError("VAETransformer: expected a fitted transformer. Call fit(X) first.")
         return self.model_

@@ -46,7 +46,7 @@ def choose(x: np.ndarray) -> Choice:
         return Choice("counts: poisson", Rates(), 1, [Log1p()])
     mean, scale = float(x.mean(dtype=np.float64)), float(x.std(dtype=np.float64)) or 1.0
     scaled = [_rescaling(1 / scale, -mean / scale)]
-    return Choice("real numbers: normal of learned scale", LearnedNormal(mean, scale), 2, scaled)
+    return Choice("real numbers: normal with learned scale", LearnedNormal(mean, scale), 2, scaled)
 
 
 def _rescaling(scale, offset):

@@ -111,7 +111,7 @@ def text(
 
 def _check(texts):
     if isinstance(texts, str) or not all(isinstance(line, str) for line in texts):
-        raise ValueError("texts: expected a list of strings, got something else in it.")
+        raise ValueError("texts: expected a list of strings, got other items in it.")
     empty = [number for number, line in enumerate(texts) if not line.split()]
     if empty or not len(texts):
         got = f"none in text {empty[0]}" if empty else "no texts"

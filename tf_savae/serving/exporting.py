@@ -131,11 +131,11 @@ def _checked(model, vocabulary, limits):
         raise ValueError(f"limits: expected tf_savae.serving.Limits(...), got {limits!r}.")
     if not model.built or model.data_spec is None:
         raise ValueError(
-            "model: expected one with weights, got one that has not seen data. Call fit, or call "
-            "the model on one batch, or load a trained one."
+            "model: expected a built model, got one without weights. Call fit, call the model on "
+            "one batch, or load a trained model."
         )
     for variable in model.weights:
-        remedy = "Export a checkpoint of before they went wrong."
+        remedy = "Export an earlier checkpoint."
         validation.finite(f"weights {variable.path}", variable.numpy(), remedy)
     if vocabulary is None:
         return None
@@ -169,7 +169,7 @@ def _signatures(model, words, limits, fixed, jit, chosen):
     taken = [s.name for s in own if s.name in known or [o.name for o in own].count(s.name) > 1]
     if taken:
         raise ValueError(
-            f"signatures: expected new names for those of your own, got {', '.join(taken)}."
+            f"signatures: expected new names for custom signatures, got {', '.join(taken)}."
         )
     kept = [*(known[name] for name in known if name in names), *own]
     return kept if words is None else [*kept, *(text_signature(s, inputs, words) for s in kept)]
@@ -199,7 +199,7 @@ def _facts(model, vocabulary, limits, fixed, xla):
         "keras": keras.__version__,
     }
     if fixed is not None:
-        facts |= {"of examples alone": vars(fixed)}
+        facts |= {"fixed settings": vars(fixed)}
     if vocabulary is not None:
         facts |= {"vocabulary": vocabulary.fingerprint()}
     return facts

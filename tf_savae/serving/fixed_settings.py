@@ -72,8 +72,7 @@ def fixed_settings(
         most = getattr(limits, name)
         if value > most:
             raise ValueError(
-                f"{name}: expected at most {most}, as limits.{name} says, got {value}. Raise the "
-                "limit too."
+                f"{name}: expected at most limits.{name}={most}, got {value}. Raise the limit, too."
             )
     if validation.non_negative_int("seed", seed) >= _INT32:
         raise ValueError(f"seed: expected an integer below 2**31, got {seed}.")
@@ -110,7 +109,7 @@ def score(elbo: Signature, likelihood: Signature, x: Any, fixed: FixedSettings) 
 
     return Signature(
         "score",
-        "Bounds on log p(x) of each example, as elbo and log_likelihood give them. "
+        "Bounds on log p(x) of each example: the outputs of elbo and log_likelihood. "
         f"{fixed.about('steps', 'samples', 'seed')}.",
         (x,),
         (*elbo.outputs, *likelihood.outputs),

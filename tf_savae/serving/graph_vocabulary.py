@@ -69,7 +69,7 @@ class GraphVocabulary:
 
     def _checked(self, text):
         clean = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
-        return after(text, tf.reduce_all(clean == text), "text: expected UTF-8, got other bytes")
+        return after(text, tf.reduce_all(clean == text), "text: expected UTF-8, got invalid bytes")
 
     def decode(self, ids):
         """Maps int32 [B, T] to strings [B]: words before the first </s>, without <s> and <pad>."""

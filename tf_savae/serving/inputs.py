@@ -51,7 +51,7 @@ class SharedInputs:
 
     def x(self) -> Input:
         """Returns the input of a batch of examples as tensors."""
-        about = "examples as the model was trained on"
+        about = "examples in the format of the training data"
         if self.takes_text:
             size, words = self._model.decoder.vocabulary_size, self._limits.words
             about = f"token rows <s> words </s> <pad>, ids 0 to {size - 1}, at most {words} words"
@@ -69,7 +69,7 @@ class SharedInputs:
         x = self.x()
         if not self.takes_text:
             return x
-        about = f"{x.about}; what follows </s> is taken for <pad>"
+        about = f"{x.about}; tokens after </s> are treated as <pad>"
         return dataclasses.replace(x, about=about, prepare=closed_rows)
 
     def _example(self):
@@ -84,8 +84,8 @@ class SharedInputs:
             "text",
             tf.string,
             [None],
-            "UTF-8, words with blanks between them, unknown ones are <unk>; at most "
-            f"{most.words} words in {text_bytes(most.words)} bytes, B from 1 to {most.rows}",
+            f"UTF-8, words separated by spaces, unknown ones become <unk>; at most {most.words} "
+            f"words in {text_bytes(most.words)} bytes, B from 1 to {most.rows}",
             (rows_within(most.rows),),
             np.array([b"the"], object),
         )
@@ -94,13 +94,13 @@ class SharedInputs:
         """Returns the input K, the number of refinement steps."""
         most = self._limits.steps
         own = min(getattr(self._model, "inference_steps", 0), most)
-        about = f"K, refinement steps, 0 to {most}; in training {own}"
+        about = f"number of refinement steps K, 0 to {most}; {own} in training"
         return _scalar("steps", about, 0, most, own)
 
     def samples(self) -> Input:
         """Returns the input S, the number of importance samples."""
         most = self._limits.samples
-        return _scalar("samples", f"S, importance samples, 1 to {most}", 1, most, 1)
+        return _scalar("samples", f"number of importance samples S, 1 to {most}", 1, most, 1)
 
     def length(self) -> int:
         """Returns T of `generate`'s and `reconstruct`'s outputs, for decoders that require it."""
@@ -111,11 +111,11 @@ class SharedInputs:
     def count(self) -> Input:
         """Returns the input n of `generate`."""
         most = self._limits.rows
-        return _scalar("n", f"how many, 1 to {most}", 1, most, 1)
+        return _scalar("n", f"number of samples, 1 to {most}", 1, most, 1)
 
     def seed(self) -> Input:
         """Returns the input for the seed of all noise."""
-        about = "of all noise, any int32; the same seed, the same answer"
+        about = "seed of all noise, any int32; equal seeds give equal answers"
         return Input("seed", tf.int32, [], about, (), np.int32(0))
 
     def temperature(self) -> Input:
@@ -125,7 +125,7 @@ class SharedInputs:
             possible = (value == 0) | ((value >= _COLDEST) & (value <= _HOTTEST))
             return possible, f"expected 0, or a number from {_COLDEST} to {_HOTTEST}"
 
-        about = f"divides the logits: 0 (the likeliest), or {_COLDEST} to {_HOTTEST}"
+        about = f"divides the logits: 0 (the most probable), or {_COLDEST} to {_HOTTEST}"
         return Input("temperature", tf.float32, [], about, (known,), np.float32(1.0))
 
 

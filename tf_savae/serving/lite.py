@@ -54,14 +54,14 @@ def export_lite(
         raise ValueError("model: expected a SemiAmortizedVAE with an encoder, got one without.")
     if not model.built or model.data_spec is None:
         raise ValueError(
-            "model: expected one with weights, got one that has not seen data. Call fit, or call "
-            "the model on one batch, or load a trained one."
+            "model: expected a built model, got one without weights. Call fit, call the model on "
+            "one batch, or load a trained model."
         )
     inputs = SharedInputs(model, Limits())
     spec = _spec(inputs, rows, length)
     path = Path(path)
     if path.exists():
-        raise ValueError(f"path: {path} exists, and is not overwritten. Give another one.")
+        raise ValueError(f"path: {path} exists and is not overwritten. Use another path.")
     content = _converted(model, spec, parameter_names(model, inputs))
     incoming = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -104,6 +104,6 @@ def _converted(model, spec, names):
         except Exception as error:  # ConverterError is not a public class.
             last = str(error).strip().splitlines()[-1:]
             raise ValueError(
-                f"model: expected an encoder that TF Lite's converter takes, got "
+                "model: expected an encoder that the TF Lite converter supports, got "
                 f"{type(model.encoder).__name__}: {' '.join(last)[:200]}"
             ) from error

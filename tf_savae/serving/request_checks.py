@@ -106,7 +106,7 @@ def example_checks(model, limits):
     if isinstance(decoder, PixelCNNDecoder):
         checks.append(_is_binary)
     elif isinstance(decoder, DistributionDecoder) and decoder.likelihood == "bernoulli":
-        checks.append(within(0, 1, ", what a Bernoulli likelihood is of"))
+        checks.append(within(0, 1, ", the support of a Bernoulli likelihood"))
     return checks
 
 

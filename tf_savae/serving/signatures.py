@@ -188,7 +188,7 @@ def _generate(model, inputs, jit):
 
     return Signature(
         "generate",
-        "n samples of x from the model; sample i depends on (seed, i) alone.",
+        "n samples of x from the model; sample i depends only on (seed, i).",
         (inputs.count(), inputs.seed(), *takes),
         (Output("sample", "", "n examples"),),
         compute,

@@ -43,8 +43,8 @@ def new_version(base, version=None):
         written["path"] = _place(incoming, base, version)
     except (OSError, tf.errors.OpError) as error:
         raise ValueError(
-            f"path {base}: the export could not be written: {type(error).__name__}: {error}. "
-            "Nothing is left of it."
+            f"path {base}: the export could not be written: {type(error).__name__}: {error}. Its "
+            "files were removed."
         ) from error
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
@@ -57,15 +57,15 @@ def _make(base):
         base.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
-            f"path {base}: expected a folder that can be made, got {type(error).__name__}: "
-            f"{error.strerror}. Give another one."
+            f"path {base}: expected a folder that can be created, got {type(error).__name__}: "
+            f"{error.strerror}. Use another path."
         ) from error
     if not os.access(base, os.W_OK | os.X_OK):
-        raise ValueError(f"path {base}: expected a folder that can be written. Give another one.")
+        raise ValueError(f"path {base}: expected a folder that can be written. Use another path.")
     if (base / "saved_model.pb").exists():
         raise ValueError(
-            f"path {base}: expected the folder that holds versions (1, 2, ...), and it is itself "
-            "a SavedModel. Give its parent."
+            f"path {base}: expected the folder that holds versions (1, 2, ...), got a SavedModel. "
+            "Use its parent."
         )
 
 
@@ -76,8 +76,8 @@ def _numbers(base):
 def _refuse_taken(base, version):
     if version in _numbers(base):
         raise ValueError(
-            f"version: {base / str(version)} exists, and is not overwritten: a server may be "
-            "reading it. Give another version, or none for the next one."
+            f"version: {base / str(version)} exists and is not overwritten, since a server may be "
+            "reading it. Use another version, or none for the next one."
         )
 
 

@@ -85,15 +85,18 @@ class RunConfig:
         "", "K by epoch, instead of svi_steps: 0:0,10:5 is a VAE for ten epochs, then K = 5"
     )
     svi_samples: int = setting(1, "samples of z averaged in a refinement step (S)")
-    svi_antithetic: bool = setting(False, "antithetic samples: pairs of z mirrored at the mean; S "
-                                          "must be even")
+    svi_antithetic: bool = setting(
+        False, "antithetic samples: pairs of z mirrored at the mean; S must be even"
+    )
     svi_rule: str = setting("momentum", "update rule of the refinement steps", choices=RULES)
     svi_momentum: float = setting(0.5, "momentum of the refinement steps")
-    svi_clip_norm: float = setting(5.0, "norm to which the SVI gradient of each example is "
-                                        "clipped; 0: no clipping")
+    svi_clip_norm: float = setting(
+        5.0, "norm to which the SVI gradient of each example is clipped; 0: no clipping"
+    )
     adjoint: str = setting("exact", "how gradients pass through refinement", choices=ADJOINTS)
-    adjoint_clip_norm: float = setting(0.0, "norm to which the adjoint of each example is clipped; "
-                                            "0: no clipping")
+    adjoint_clip_norm: float = setting(
+        0.0, "norm to which the adjoint of each example is clipped; 0: no clipping"
+    )
     truncate: int = setting(
         0,
         "number of last refinement steps to differentiate with --adjoint=truncated; 0: pass "
@@ -125,11 +128,13 @@ class RunConfig:
     decay_from_epoch: int = setting(
         15, "after this epoch, once validation stops improving, halve the learning rate each epoch"
     )
-    min_learning_rate: float = setting(0.03, "stop training when the learning rate falls below "
-                                             "this")
+    min_learning_rate: float = setting(
+        0.03, "stop training when the learning rate falls below this"
+    )
     kl_start: float = setting(0.1, "initial KL weight")
-    kl_anneal_epochs: float = setting(10.0, "epochs of KL annealing up to weight 1; 0: no "
-                                            "annealing")
+    kl_anneal_epochs: float = setting(
+        10.0, "epochs of KL annealing up to weight 1; 0: no annealing"
+    )
     free_bits: float = setting(0.0, "free bits: nats of KL per example that are not penalised")
     seed: int = setting(0, "seed of weights, data order and noise")
     jit_compile: str = setting(
@@ -175,8 +180,7 @@ class RunConfig:
         validation.positive_int("svi_samples", self.svi_samples)
         if validation.boolean("svi_antithetic", self.svi_antithetic) and self.svi_samples % 2:
             raise ValueError(
-                "svi_samples: expected an even number with svi_antithetic, got "
-                f"{self.svi_samples}."
+                f"svi_samples: expected an even number with svi_antithetic, got {self.svi_samples}."
             )
         validation.positive("amortized_weight", self.amortized_weight, zero=True)
         self._check_refinement()
@@ -236,8 +240,9 @@ class RunConfig:
                 f"truncate: expected at most the largest K, {max(counts)}, got {self.truncate}."
             )
         if self.learn_step_size and objective.crosses_refinement and not any(counts):
-            raise ValueError("learn_step_size: expected at least one refinement step to learn "
-                             "from, got none.")
+            raise ValueError(
+                "learn_step_size: expected at least one refinement step to learn from, got none."
+            )
         own = (self.svi_momentum, self.svi_clip_norm) == (0.5, 5.0)
         if self.svi_rule == "learned_update" and not own:
             raise ValueError(

@@ -21,25 +21,23 @@ class FinishedRunConfig:
     'test'
     """
 
-    file: str = setting(
-        "", "the data: what the training command was given for this split", group="Data"
-    )
+    file: str = setting("", "data of the split, as given to the training command", group="Data")
     split: str = setting(
         "test",
-        "which of the run's splits the file is; it must be that one. other: any data",
+        "split of the run that the file contains, which is checked; other: any data",
         choices=_SPLITS,
     )
-    max_examples: int = setting(0, "use only the first examples of the file; 0: all")
-    batch_size: int = setting(0, "examples at a time (B); 0: as in training")
-    seed: int = setting(0, "seed of all noise; the same seed, the same numbers")
-    steps: int = setting(-1, "refinement steps (K); -1: the run's own")
+    max_examples: int = setting(0, "number of first examples of the file to use; 0: all")
+    batch_size: int = setting(0, "batch size (B); 0: as in training")
+    seed: int = setting(0, "seed of all noise; equal seeds give equal numbers")
+    steps: int = setting(-1, "refinement steps (K); -1: as in training")
 
     def __post_init__(self):
         validation.choice("split", self.split, _SPLITS)
         for name in ("max_examples", "batch_size"):
             validation.non_negative_int(name, getattr(self, name))
         if self.steps != -1:
-            validation.non_negative_int("steps (-1: the run's own)", self.steps)
+            validation.non_negative_int("steps (-1: as in training)", self.steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,26 +55,27 @@ class EvaluateConfig(FinishedRunConfig):
         100, "samples of the importance-weighted NLL (S)", group="Bounds and likelihood"
     )
     chunk: int = setting(1, "importance samples evaluated at once; memory grows with it")
-    information_samples: int = setting(4, "draws per example for the mutual information")
+    information_samples: int = setting(4, "samples of z per example for the mutual information")
     gap_examples: int = setting(
         100,
-        "how many examples, spread evenly, to search lambda* for; 0: no gap",
+        "number of examples, spread evenly, for the inference gap; 0: none",
         group="Inference gap",
     )
     gap_steps: int = setting(500, "steps of the search for lambda*")
-    gap_step_size: float = setting(0.1, "first step size of that search")
+    gap_step_size: float = setting(0.1, "initial step size of the search for lambda*")
     gap_noises: int = setting(100, "samples of z in each ELBO of the gap")
     curve_examples: int = setting(
         200,
-        "how many examples, spread evenly, for the curve against K; 0: none",
+        "number of examples, spread evenly, for the curve over K; 0: none",
         group="Refinement steps at test time",
     )
-    curve_steps: tuple = setting((0, 1, 2, 5, 10, 20, 40), "the Ks of the curve")
+    curve_steps: tuple = setting((0, 1, 2, 5, 10, 20, 40), "values of K on the curve")
     curve_tolerances: tuple = setting(
-        (0.1, 0.01), "stop an example after a step that gains less than this, in nats"
+        (0.1, 0.01),
+        "early stopping: stop an example after a step that gains less than this, in nats",
     )
     curve_stopping_samples: int = setting(
-        8, "samples of z in each step where examples stop by themselves; fewer fit their noise"
+        8, "samples of z per step with early stopping; fewer overfit their noise"
     )
     curve_noises: int = setting(50, "samples of z in each ELBO of the curve")
 
@@ -118,11 +117,11 @@ class AnalyzeConfig(FinishedRunConfig):
     200
     """
 
-    max_examples: int = setting(200, "use only the first examples of the file; 0: all")
+    max_examples: int = setting(200, "number of first examples of the file to use; 0: all")
     tags: str = setting(
-        "", "text runs: a file with one line of tags for each line of the file, one tag a word"
+        "", "text runs: a file with one line of tags for each line of the file, one tag per word"
     )
-    example: int = setting(1, "which example has its own picture, counted from 1")
+    example: int = setting(1, "example that is plotted separately, counted from 1")
     noises: int = setting(50, "samples of z in each ELBO along the refinement")
 
     def __post_init__(self):
@@ -144,6 +143,4 @@ def numbers(name, value, kind):
     try:
         return tuple(kind(part) for part in parts if str(part).strip())
     except ValueError:
-        raise ValueError(
-            f"{name}: expected numbers with commas between them, got {value!r}."
-        ) from None
+        raise ValueError(f"{name}: expected comma-separated numbers, got {value!r}.") from None

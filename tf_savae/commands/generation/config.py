@@ -42,61 +42,70 @@ class GenerateConfig:
 
     mode: str = setting(
         None,
-        "samples from the prior; reconstructions of the examples in --file; codes between two of "
-        "them; changes of one latent dimension at a time around one of them, or around the prior's "
-        "mean without --file (default: sample)",
+        "samples from the prior; reconstructions of the examples in --file; interpolation between "
+        "two of them; traversal of single latent dimensions around one of them, or around the "
+        "prior mean without --file (default: sample)",
         choices=_MODES,
         group="What to generate",
     )
     n: int = setting(
         None,
-        "how many: samples, first examples of --file, codes on the way, changes per dimension "
-        "(default: 10; changes: 7)",
+        "number of samples, of first examples of --file, of points on the path, or of values per "
+        "dimension (default: 10; values: 7)",
     )
-    seed: int = setting(None, "seed of all noise; the same seed, the same output (default: 0)")
-    file: str = setting(None, "data, as the run was trained on: text or images")
+    seed: int = setting(None, "seed of all noise; equal seeds give equal output (default: 0)")
+    file: str = setting(None, "data in the format of the training data: text or images")
     output: str = setting(
         None,
         "file to write, which must not exist: text (default: standard output), or .png for images, "
-        "with all arrays in an .npz beside it",
+        "with all arrays in an .npz next to it",
     )
     batch_size: int = setting(
-        None, "rows at a time; decides memory and speed, not what comes out (default: 32)"
+        None, "batch size; affects memory and speed, not the output (default: 32)"
     )
     decoding: str = setting(
         None,
-        "how text is decoded (default: sample with --mode=sample, else greedy)",
+        "decoding method of text (default: sample with --mode=sample, else greedy)",
         choices=_DECODINGS,
         group="Text",
     )
-    temperature: float = setting(None, "divides the logits; below 1: surer words (default: 1)")
-    top_k: int = setting(None, "draw from this many most probable words only (default: all)")
-    top_p: float = setting(
-        None, "draw from the fewest most probable words with this share only (default: 1)"
+    temperature: float = setting(
+        None, "divides the logits; values below 1 favour probable words (default: 1)"
     )
-    beam_size: int = setting(None, "sequences that beam search keeps (default: 5)")
+    top_k: int = setting(None, "sample only from this many most probable words (default: all)")
+    top_p: float = setting(
+        None,
+        "sample only from the fewest most probable words with this total probability (default: 1)",
+    )
+    beam_size: int = setting(None, "number of beams of beam search (default: 5)")
     length_penalty: float = setting(
         None, "exponent of the length normalisation of beams, 0: none (default: 0.6)"
     )
-    length: int = setting(None, "longest text, in words (default: that of the run's training)")
-    labels: bool = setting(None, "begin each line of text with what it is and a tab")
+    length: int = setting(
+        None, "maximum length of text, in words (default: that of the run's training)"
+    )
+    labels: bool = setting(None, "begin each line of text with a label and a tab")
     latent: str = setting(
         None,
-        "what is decoded of each posterior (default: mean)",
+        "decode the mean of each posterior, or a sample (default: mean)",
         choices=("mean", "sample"),
         group="Latent codes",
     )
     steps: int = setting(None, "refinement steps (K) (default: those of the run)")
     path: str = setting(
-        None, "between two codes (default: spherical)", choices=("linear", "spherical")
+        None,
+        "interpolation between latent vectors (default: spherical)",
+        choices=("linear", "spherical"),
     )
     rows: str = setting(
         None,
-        "which examples of --file, counted from 1: two to interpolate, one to traverse (default: "
-        "the first)",
+        "numbers of the examples of --file, counted from 1: two to interpolate, one to traverse "
+        "(default: the first)",
     )
     extent: float = setting(None, "largest change of a dimension (default: 3)")
-    dimensions: str = setting(None, "which ones to change, from 0, as in 0,3,5 (default: all)")
+    dimensions: str = setting(
+        None, "latent dimensions to traverse, from 0, as in 0,3,5 (default: all)"
+    )
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -128,17 +137,17 @@ class GenerateConfig:
         for name, wanted in _OF_MODES.items():
             if getattr(self, name) is not None and mode not in wanted:
                 raise ValueError(
-                    f"{name}: means something with mode={' or '.join(wanted)} only, got "
-                    f"mode={mode}. Leave it out, or give another --mode."
+                    f"{name}: requires mode={' or '.join(wanted)}, got mode={mode}. Leave it out, "
+                    "or give another --mode."
                 )
         if mode == "interpolate" and self.count() < 2:
             raise ValueError(f"n: mode=interpolate expects at least the 2 ends, got {self.n}.")
         if mode in ("reconstruct", "interpolate") and not self.file:
-            raise ValueError(f"file: mode={mode} expects data, text or images; got no --file.")
+            raise ValueError(f"file: expected text or images with mode={mode}, got no --file.")
         if mode == "sample" and self.file:
-            raise ValueError("file: mode=sample draws from the prior and reads no data.")
+            raise ValueError("file: expected none with mode=sample, which samples from the prior.")
         if mode == "traverse" and not self.file and (self.rows or self.steps is not None):
-            raise ValueError("file: rows and steps belong to data, got no --file.")
+            raise ValueError("file: expected a --file for rows and steps, got none.")
 
     def mode_or_default(self) -> str:
         """Returns the mode, "sample" by default."""
@@ -200,8 +209,8 @@ class GenerateConfig:
         for name, wanted in _OF_DECODING.items():
             if getattr(self, name) is not None and wanted != decoding:
                 raise ValueError(
-                    f"{name}: means something with decoding={wanted} only, got "
-                    f"decoding={decoding}. Leave it out, or give --decoding={wanted}."
+                    f"{name}: requires decoding={wanted}, got decoding={decoding}. Leave it out, "
+                    f"or give --decoding={wanted}."
                 )
         return {"length": self.length or longest, "decoding": decoding, **self._given(_OF_DECODING)}
 
@@ -214,7 +223,7 @@ class GenerateConfig:
         of_text = {name for name in _OF_DECODING if name != "temperature"}
         wrong = self._given(of_text | {"decoding", "length", "labels"})
         if wrong:
-            raise ValueError(f"{', '.join(sorted(wrong))}: for text; this run is one of images.")
+            raise ValueError(f"{', '.join(sorted(wrong))}: for text only, got a run on images.")
         return self._given(["temperature"])
 
     def _given(self, names):
@@ -226,4 +235,4 @@ def _integers(name, text):
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"{name}: expected numbers as in 1,2, got {text!r}.") from None
+        raise ValueError(f"{name}: expected comma-separated numbers, got {text!r}.") from None

@@ -37,8 +37,8 @@ def generate(config: GenerateConfig, workdir: PathLike) -> list[str] | Path:
     mode = config.mode_or_default()
     if not run.latent and mode != "sample":
         raise ValueError(
-            f"mode: the run is an {run.system} model without a latent code, which can only "
-            f"sample; got {mode}."
+            f"mode: expected sample for the system {run.system}, which has no latent variables; "
+            f"got {mode}."
         )
     options = run.task.generation_options(config, run, files)
     x = run.task.read_examples(config, run) if config.file else None

@@ -76,8 +76,8 @@ def check_no_class_weight(class_weight):
     """
     if class_weight is not None:
         raise ValueError(
-            "class_weight: expected None, since the data are their own target and have no classes; "
-            f"got {class_weight!r}. Give each example its weight: sample_weight=[...]."
+            "class_weight: expected None, since the targets are the data themselves and have no "
+            f"classes; got {class_weight!r}. Give each example its weight: sample_weight=[...]."
         )
 
 

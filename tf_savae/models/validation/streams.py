@@ -16,7 +16,7 @@ from tf_savae.models.validation.arrays import check_arrays, refuse_sparse
 __all__ = ["NO_TARGETS", "BatchChecks", "is_torch_loader", "look", "peek"]
 
 NO_TARGETS = (
-    "expected x alone, or (x, None, sample_weight), since the data are their own target; got "
+    "expected x alone, or (x, None, sample_weight), since the targets are the data themselves; got "
     "targets too. Leave them out: fit(x), or dataset.map(lambda x, y: x)."
 )
 _PYTHON = {"PyFunc", "EagerPyFunc"}  # Operations that call Python, with state outside tf.data.

@@ -26,36 +26,53 @@ class ImageConfig(RunConfig):
 
     images: str = setting(
         "",
-        "all images, or those to train on: .npz, .npy, .mat, .amat, a folder of .png or .jpg, "
+        "images, all or for training: .npz, .npy, .mat, .amat, a folder of .png or .jpg, "
         "builtin:shapes, tfds:NAME or hf:NAME",
         affects_results=False,
         group="Images",
     )
-    valid_images: str = setting("", "validation images, if in another place", affects_results=False)
-    test_images: str = setting("", "test images, if in another place", affects_results=False)
-    valid_size: int = setting(2000, "images drawn for validation where there is no such part")
-    test_size: int = setting(8070, "images drawn for the test where there is no such part")
-    data_seed: int = setting(0, "seed of the split, and of the ink of grey images in evaluation")
-    image_size: int = setting(
-        0, "side that every image is resized to: its middle square; 0: as they are, of one size"
+    valid_images: str = setting(
+        "", "validation images, if stored separately", affects_results=False
     )
-    to_grey: bool = setting(False, "take the brightness of colours, which are refused otherwise")
-    max_train_images: int = setting(0, "train on only so many images, drawn by data_seed; 0: all")
-    max_eval_images: int = setting(0, "validation and test images, drawn alike, at most; 0: all")
-    batch_size: int = setting(50, "examples per step (B)")
+    test_images: str = setting("", "test images, if stored separately", affects_results=False)
+    valid_size: int = setting(
+        2000, "number of images split off for validation if there is no such part"
+    )
+    test_size: int = setting(
+        8070, "number of images split off for the test if there is no such part"
+    )
+    data_seed: int = setting(
+        0, "seed of the split, and of the binarisation of greyscale images in evaluation"
+    )
+    image_size: int = setting(
+        0,
+        "height and width to which the centre square of every image is resized; 0: no resizing, "
+        "images of one size",
+    )
+    to_grey: bool = setting(False, "convert colours to greyscale; without it, colours are an error")
+    max_train_images: int = setting(
+        0, "maximum number of training images, sampled with data_seed; 0: all"
+    )
+    max_eval_images: int = setting(
+        0, "maximum number of validation and test images, sampled with data_seed; 0: all"
+    )
+    batch_size: int = setting(50, "batch size (B)")
     encoder_channels: tuple = setting(
-        (64, 64, 64), "channels of the encoder's residual blocks, with commas", group="Networks"
+        (64, 64, 64), "channels of the encoder's residual blocks, comma-separated", group="Networks"
     )
     kernels: tuple = setting(
-        (9, 9, 9, 7, 7, 7, 5, 5, 5, 3, 3, 3), "odd sizes of the decoder's layers, with commas"
+        (9, 9, 9, 7, 7, 7, 5, 5, 5, 3, 3, 3),
+        "odd kernel sizes of the decoder's layers, comma-separated",
     )
     channels: int = setting(32, "channels of the decoder (C)")
-    latent_maps: int = setting(4, "feature maps of z in the decoder's first layer")
-    svi_step_size: float = setting(1 / 50, "length of a refinement step, per example")
+    latent_maps: int = setting(4, "feature maps of z in the first layer of the decoder")
+    svi_step_size: float = setting(1 / 50, "step size of refinement, per example")
     optimizer: str = setting("adam", "optimizer of the networks", choices=("sgd", "adam"))
-    learning_rate: float = setting(0.001, "learning rate at the start")
-    min_learning_rate: float = setting(0.0001, "stop when the learning rate is below")
-    epochs: int = setting(100, "passes over the training data, at most", group="Training")
+    learning_rate: float = setting(0.001, "initial learning rate")
+    min_learning_rate: float = setting(
+        0.0001, "stop training when the learning rate falls below this"
+    )
+    epochs: int = setting(100, "maximum number of epochs", group="Training")
     decay_from_epoch: int = setting(
         30, "after this epoch, once validation stops improving, halve the learning rate each epoch"
     )
@@ -79,9 +96,7 @@ def _sizes(name, value):
     try:
         sizes = tuple(int(part) for part in parts)
     except (TypeError, ValueError):
-        raise ValueError(
-            f"{name}: expected integers with commas between them, got {value!r}."
-        ) from None
+        raise ValueError(f"{name}: expected comma-separated integers, got {value!r}.") from None
     if not sizes:
         raise ValueError(f"{name}: expected at least one integer, got {value!r}.")
     return tuple(validation.positive_int(name, size) for size in sizes)

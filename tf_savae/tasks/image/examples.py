@@ -37,8 +37,8 @@ def _as_trained_on(x, run, source):
     shape, dtype = run.model.data_spec
     if None not in shape and math.prod(shape) != math.prod(x.shape[1:]):
         raise ValueError(
-            f"file: the run was trained on images of shape {list(shape)}, and those of {source} "
-            f"have {list(x.shape[1:])}. Give images of that size."
+            f"file: the run was trained on images of shape {list(shape)}, but those of {source} "
+            f"have shape {list(x.shape[1:])}. Use images of that shape."
         )
     return (x if None in shape else x.reshape(len(x), *shape)).astype(dtype)
 
@@ -68,17 +68,17 @@ def grid_of(mode, pictures, labels, x, title):
     if mode == "interpolate":
         ends = np.full_like(pictures, np.nan)
         ends[[0, -1]] = as_pictures(x)
-        title = f"between two examples, {title}"
+        title = f"interpolation between two examples, {title}"
         return Grid(
-            np.stack([ends, pictures]), title, ["data", "model"], labels, "share of the way"
+            np.stack([ends, pictures]), title, ["data", "model"], labels, "position on the path"
         )
     if mode == "traverse":
         names, changes = zip(*[label.split(" ") for label in labels], strict=True)
         rows, columns = list(dict.fromkeys(names)), list(dict.fromkeys(changes))
         tiles = pictures.reshape(len(rows), len(columns), *pictures.shape[1:])
-        center = "prior's mean" if x is None else "mean code of an example"
-        title = f"one latent dimension at a time around the {center}, {title}"
-        return Grid(tiles, title, rows, columns, "change of the dimension")
+        center = "prior mean" if x is None else "posterior mean of an example"
+        title = f"traversal of latent dimensions around the {center}, {title}"
+        return Grid(tiles, title, rows, columns, "change in the dimension")
     if mode == "reconstruct":
         pairs = zip(_bands(as_pictures(x)), _bands(pictures), strict=True)
         rows = [row for pair in pairs for row in pair]

@@ -85,7 +85,7 @@ class ImageTask(Task):
     ) -> dict[str, Any]:
         if not files or len(files) < 2:
             raise ValueError(
-                f"output: a run on images expects a .png to write, got {config.output!r}."
+                f"output: expected a .png file for a run on images, got {config.output!r}."
             )
         return config.image_options()
 
@@ -118,18 +118,17 @@ def _check_replicas(workdir):
     trained = trained or (folder / "history.json").exists()
     if trained and begun is None:
         logging.warning(
-            "the run in %s does not say on how many replicas it began; it goes on with %d, and "
-            "its numbers are those of an uninterrupted one only if these are as many",
+            "the run in %s does not record its number of replicas; it resumes with %d, and its "
+            "numbers equal those of an uninterrupted run only if that is the same number",
             workdir,
             processes.size,
         )
     elif trained:
         raise ValueError(
-            f"strategy: the run in {workdir} has trained on {begun} replicas, and now there are "
-            f"{processes.size}. Expected the same number: the encoder's batch normalisation takes "
-            "its statistics from the rows of each replica, so another one changes the numbers. "
-            "Give the --strategy and devices that it began with, or another --workdir; nothing was "
-            "changed."
+            f"strategy: the run in {workdir} was trained on {begun} replicas, and now there are "
+            f"{processes.size}. Expected the same number, since batch normalisation in the encoder "
+            "uses the statistics of each replica. Use the original --strategy and devices, or "
+            "another --workdir; nothing was changed."
         )
     if processes.is_chief:
         write_whole(folder / _RUN, json.dumps({**record, "replicas": processes.size}, indent=2))

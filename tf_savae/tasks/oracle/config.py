@@ -32,73 +32,85 @@ class OracleConfig:
     study: str = setting(
         "both", "which study to run", choices=_STUDIES, group="The oracle and its data"
     )
-    vocabulary_size: int = setting(1000, "words of the vocabulary (V)")
+    vocabulary_size: int = setting(1000, "vocabulary size (V)")
     units: int = setting(100, "size of all LSTMs (H), of their inputs and of the MLP")
-    length: int = setting(5, "words of a sentence (T)")
-    train_points: int = setting(5000, "sentences to train on, oracle study")
+    length: int = setting(5, "words per sentence (T)")
+    train_points: int = setting(5000, "training sentences, oracle study")
     learned_train_points: int = setting(
-        100_000, "sentences to train on, learned study, all epochs together: none is seen twice"
+        100_000, "training sentences, learned study, for all epochs together: each is used once"
     )
-    validation_points: int = setting(1000, "sentences that choose the best epoch")
-    test_points: int = setting(1000, "sentences that the table is about")
-    batch_size: int = setting(50, "examples per step (B)")
+    validation_points: int = setting(1000, "validation sentences, which select the best epoch")
+    test_points: int = setting(1000, "test sentences, for the table")
+    batch_size: int = setting(50, "batch size (B)")
     # Refinement: K is the same for all systems of a study.
     steps: int = setting(
         20, "SVI steps in training and at test time, oracle study (K)", group="Refinement"
     )
-    learned_steps: int = setting(5, "SVI steps, learned study, where a step costs more")
-    learned_samples: int = setting(1, "samples of z a step, learned study")
-    learned_svi_samples: int = setting(4, "SVI's own samples of z a step, learned study")
-    momentum: float = setting(0.5, "momentum of the steps")
-    oracle_step_size: float = setting(0.01, "length of a step, oracle study")
-    oracle_clip_norm: float = setting(5.0, "bound on an example's SVI gradient, oracle study")
-    oracle_svi_step_size: float = setting(0.02, "SVI's own step, oracle study")
-    oracle_svi_clip_norm: float = setting(20.0, "SVI's own bound, oracle study")
+    learned_steps: int = setting(5, "SVI steps, learned study, where a step costs more (K)")
+    learned_samples: int = setting(1, "samples of z per step, learned study")
+    learned_svi_samples: int = setting(4, "samples of z per step of SVI, learned study")
+    momentum: float = setting(0.5, "momentum of refinement")
+    oracle_step_size: float = setting(0.01, "step size of refinement, oracle study")
+    oracle_clip_norm: float = setting(
+        5.0, "clipping norm of the SVI gradient of each example, oracle study"
+    )
+    oracle_svi_step_size: float = setting(0.02, "step size of SVI, oracle study")
+    oracle_svi_clip_norm: float = setting(20.0, "clipping norm of SVI, oracle study")
     learned_rule: str = setting(
-        "learned_update", "how SA-VAE steps, learned study; SVI steps by momentum", choices=_RULES
+        "learned_update", "update rule of SA-VAE, learned study; SVI uses momentum", choices=_RULES
     )
-    learned_step_size: float = setting(0.03, "length of a step, learned study: the first one's")
+    learned_step_size: float = setting(0.03, "initial step size of refinement, learned study")
     learned_amortized_weight: float = setting(
-        0.3, "of the encoder's own ELBO in SA-VAE's, learned study"
+        0.3, "weight of the ELBO at lambda_0 in the gradient of SA-VAE's encoder, learned study"
     )
-    learned_clip_norm: float = setting(5.0, "bound on an example's SVI gradient, learned study")
-    learned_svi_step_size: float = setting(0.3, "SVI's own step, learned study")
-    adjoint_clip_norm: float = setting(0.0, "bound on an example's adjoint; 0: none")
+    learned_clip_norm: float = setting(
+        5.0, "clipping norm of the SVI gradient of each example, learned study"
+    )
+    learned_svi_step_size: float = setting(0.3, "step size of SVI, learned study")
+    adjoint_clip_norm: float = setting(
+        0.0, "clipping norm of the adjoint of each example; 0: no clipping"
+    )
     hvp: str = setting(
         "forward_over_reverse", "how Hessian-vector products are computed", choices=HVPS
     )
     keep: str = setting(
         "auto",
-        "what steps keep for the products, for less time and more memory; auto: what fits into it",
+        "residuals to store for the Hessian-vector products, which saves time and costs memory; "
+        "auto: as much as fits",
         choices=KEEPS,
     )
-    jit_compile: str = setting("auto", "XLA for training steps", choices=_JIT)
-    learning_rate: float = setting(
-        1e-3, "learning rate of Adam, oracle study", group="Training"
-    )
+    jit_compile: str = setting("auto", "compile training steps with XLA", choices=_JIT)
+    learning_rate: float = setting(1e-3, "learning rate of Adam, oracle study", group="Training")
     learned_learning_rate: float = setting(3e-3, "learning rate of Adam, learned study")
-    clip_norm: float = setting(5.0, "bound on the norm of the whole gradient")
-    oracle_vae_epochs: int = setting(20, "epochs at most, VAE with the oracle")
-    oracle_savae_epochs: int = setting(4, "epochs at most, SA-VAE with the oracle")
+    clip_norm: float = setting(5.0, "clipping norm of the whole gradient")
+    oracle_vae_epochs: int = setting(20, "maximum number of epochs, VAE with the oracle")
+    oracle_savae_epochs: int = setting(4, "maximum number of epochs, SA-VAE with the oracle")
     learned_epochs: int = setting(
-        5, "epochs into which all sentences are divided, learned study: the best one is kept"
+        5,
+        "number of epochs into which the training sentences are divided, learned study: the "
+        "best one is kept",
     )
-    patience: int = setting(2, "oracle study: stop after so many epochs without a better bound")
-    kl_start: float = setting(0.1, "KL weight at the start, learned study")
-    kl_anneal_epochs: int = setting(2, "epochs until the KL weight is 1, learned study")
-    initial_scale: float = setting(0.1, "learned generator starts from U(-scale, scale)")
+    patience: int = setting(2, "epochs without a better bound before training stops, oracle study")
+    kl_start: float = setting(0.1, "initial KL weight, learned study")
+    kl_anneal_epochs: int = setting(2, "epochs of KL annealing up to weight 1, learned study")
+    initial_scale: float = setting(
+        0.1, "the learned generator is initialised from U(-scale, scale)"
+    )
     initial_latent_scale: float = setting(
-        0.5, "learned generator's weights of z start from U(-scale, scale)"
+        0.5, "weights of z in the learned generator are initialised from U(-scale, scale)"
     )
     strategy: str = setting(
-        "none", "tf.distribute: see docs/scale.md", choices=STRATEGIES, affects_results=False
+        "none",
+        "tf.distribute strategy, see docs/scale.md",
+        choices=STRATEGIES,
+        affects_results=False,
     )
-    test_draws: int = setting(5, "samples of z per test point, averaged", group="Report")
+    test_draws: int = setting(5, "samples of z averaged per test point", group="Report")
     iw_samples: int = setting(200, "samples of the importance-weighted NLL, refined proposal (S)")
     prior_samples: int = setting(1000, "samples from the prior for the oracle's true NLL (S)")
-    landscape_point: int = setting(0, "which test point the picture shows")
-    landscape_size: int = setting(81, "grid points along each axis of the picture")
-    landscape_draws: int = setting(20, "noise samples that each grid point is averaged over")
+    landscape_point: int = setting(0, "test point of the landscape plot")
+    landscape_size: int = setting(81, "grid points along each axis of the landscape plot")
+    landscape_draws: int = setting(20, "noise samples averaged at each grid point")
 
     def __post_init__(self):
         _check_ranges(self)

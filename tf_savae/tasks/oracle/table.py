@@ -38,7 +38,7 @@ def print_results(results):
     several = f", mean ± standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else ""
     print(f"\nTest set, nats per sentence{several}")
     print(table(results["summary"]))
-    print("\nLower is better, but for KL.")
+    print("\nLower is better, except for KL.")
     for study in STUDIES:
         for number in ("bound", "iw_nll"):
             said = verdict(results["runs"], study, number)

@@ -32,31 +32,35 @@ class TextConfig(RunConfig):
     )
     valid_file: str = setting(
         "",
-        "validation text, which decides when to stop; by default that of builtin:sentences where "
-        "it is what trains",
+        "validation text, for early stopping; default: that of builtin:sentences if it is the "
+        "training text",
         affects_results=False,
     )
     test_file: str = setting(
-        "", "test text, for the final report; by default as valid_file", affects_results=False
+        "", "test text, for the final report; default: as for valid_file", affects_results=False
     )
     vocabulary_size: int = setting(
-        20_001, "how many words, the most frequent, with <pad> <unk> <s> </s> (V)"
+        20_001, "vocabulary size, the most frequent words with <pad> <unk> <s> </s> (V)"
     )
-    max_words: int = setting(200, "words of a line at most; longer lines are cut there, or skipped")
+    max_words: int = setting(
+        200, "maximum number of words in a line; longer lines are truncated or skipped"
+    )
     long_lines: str = setting(
-        "truncate", "what becomes of lines longer than max_words", choices=("truncate", "skip")
+        "truncate", "what to do with lines longer than max_words", choices=("truncate", "skip")
     )
-    max_train_lines: int = setting(0, "use only the first lines of the training text; 0: all")
+    max_train_lines: int = setting(0, "number of first lines of the training text to use; 0: all")
     max_eval_lines: int = setting(
-        0, "use only the first lines of validation and test text; 0: all"
+        0, "number of first lines of validation and test text to use; 0: all"
     )
-    buckets: int = setting(4, "how many batch lengths; each is compiled once")
+    buckets: int = setting(4, "number of bucket lengths of batches; each is compiled once")
     embedding_size: int = setting(
-        512, "size of word embeddings of encoder and decoder (E)", group="Networks"
+        512, "size of the word embeddings of encoder and decoder (E)", group="Networks"
     )
     units: int = setting(1024, "size of the LSTMs (H)")
     dropout: float = setting(0.5, "dropout rate on the decoder's inputs and outputs")
-    word_dropout: float = setting(0.0, "share of the decoder's input words that become <unk>")
+    word_dropout: float = setting(
+        0.0, "word dropout: fraction of the decoder's input words replaced by <unk>"
+    )
 
     def __post_init__(self):
         super().__post_init__()

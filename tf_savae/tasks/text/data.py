@@ -115,5 +115,5 @@ def _lines(path, config, limit):
     kept, report = data.read_lines(path, max_words=config.max_words, long_lines=config.long_lines)
     if not limit or limit >= len(kept):
         return kept, report
-    logging.info("%s; the first %d of them are used", report.summary(), limit)
+    logging.info("%s; using the first %d of them", report.summary(), limit)
     return kept[:limit], None  # The report would count all lines.

@@ -70,7 +70,7 @@ class TextTask(Task):
         if source.vocabulary != data.vocabulary:
             raise ValueError(
                 "start_from: expected a run with the vocabulary of this training text, got that of "
-                f"{path}, with another. Train both on the same text."
+                f"{path}, which is different. Train both on the same text."
             )
 
     def view(self, config: Any, data: Any) -> Any:
@@ -95,7 +95,9 @@ class TextTask(Task):
         self, config: Any, run: Any, files: Sequence[Path] | None
     ) -> dict[str, Any]:
         if files and len(files) > 1:
-            raise ValueError(f"output: a run on text makes text, got the image {files[0]}.")
+            raise ValueError(
+                f"output: expected a text file for a run on text, got the image {files[0]}."
+            )
         return config.text_options(run.configuration["max_words"])
 
     def read_examples(self, config: Any, run: Any) -> Nest:
@@ -136,8 +138,9 @@ def _keep_vocabulary(folder, vocabulary):
         vocabulary.save(path)
     elif data.Vocabulary.load(path) != vocabulary:
         raise ValueError(
-            f"{path}: expected the vocabulary of the training text, which the checkpoint's ids "
-            "belong to, got another one. Give the text the run began with, or another --workdir."
+            f"{path}: expected the vocabulary of the training text, to whose ids the checkpoint "
+            "belongs, got a different one. Use the text that the run was started with, or another "
+            "--workdir."
         )
 
 
@@ -147,7 +150,7 @@ def _load_vocabulary(folder, identity):
     if known is not None and known != vocabulary.fingerprint():
         raise ValueError(
             f"{folder / _VOCABULARY}: expected the vocabulary that the run was trained with "
-            f"(fingerprint {str(known)[:12]}), got another one ({vocabulary.fingerprint()[:12]}). "
-            "Restore the run's own."
+            f"(fingerprint {str(known)[:12]}), got a different one "
+            f"({vocabulary.fingerprint()[:12]}). Restore the original file."
         )
     return vocabulary
