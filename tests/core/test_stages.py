@@ -80,7 +80,8 @@ def test_streams_are_what_they_were():
 
 
 @pytest.mark.parametrize(("options", "shown"), [({}, "Tracing\n"), ({"verbose": 0}, "")])
-def test_methods_of_keras_print_beside_their_bar(options, shown, capsys):
+def test_methods_of_keras_print_beside_their_bar(options, shown, capsys, monkeypatch):
+    monkeypatch.setattr(stages.logging, "level_info", lambda: False)
     with stages.printed(options, "Training"), stages.stage("Tracing"):
         assert stages.under_way()
     with stages.stage("Tracing"):

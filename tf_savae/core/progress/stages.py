@@ -37,9 +37,9 @@ def stage(text: str, *, announced: bool = True) -> Iterator[None]:
       text: what is done.
       announced: whether to show it at once.
 
-    >>> with printed({"verbose": 1}), stage("Compiling the training step (K = 5)"):
-    ...     pass
-    Compiling the training step (K = 5)
+    >>> with stage("Compiling the training step (K = 5)", announced=False):
+    ...     under_way()
+    True
     """
     if announced and logging.level_info():
         logging.info("%s", text)
