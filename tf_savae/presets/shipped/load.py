@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_savae.data import Vocabulary, load_sentences
 from tf_savae.presets.texts import TextModel
@@ -48,5 +49,5 @@ def from_preset(name: str) -> Any:
     if name != "sentences":
         return model
     train = load_sentences()["train"].x
-    made = TextModel(model, Vocabulary.build(train), None)
+    made = TextModel(model, Vocabulary.build(train), np.zeros([0, 2], np.int32))
     return made._replace(x=made.rows(train))
