@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tf_savae.data import read_lines, split_lines
@@ -241,6 +241,8 @@ def test_arguments_are_checked_before_the_file(tmp_path, arguments, message):
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".xz", ".bz2"])
 @given(content=st.binary(max_size=60))
+@example(content=b"\xef")
+@example(content=b"\xef\xbb\na")
 def test_any_bytes_are_read_as_utf8_or_refused(tmp_path_factory, suffix, content):
     path = _write(tmp_path_factory.mktemp("bytes"), content, suffix)
     # An independent reading: cut at line ends first, decode after that.

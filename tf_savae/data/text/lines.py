@@ -1,6 +1,7 @@
 """Reads documents, one per line, from plain or compressed files, tables, TFDS or the HF hub."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -191,10 +192,12 @@ def _file_lines(
             if suffix in _OPENERS:
                 binary = bounded(binary, path, path.stat().st_size)
             foreign_files.check_start(path, binary.peek(_START)[:_START])
-            # "-sig" drops a byte order mark at the start of the file.
+            # Not "utf-8-sig": a file that is a part of a byte order mark would be read as empty.
+            if binary.peek(_START).startswith(codecs.BOM_UTF8):
+                binary.read(len(codecs.BOM_UTF8))
             text = io.TextIOWrapper(
                 binary,
-                encoding="utf-8-sig",
+                encoding="utf-8",
                 errors="surrogateescape",
                 newline="" if documents else None,
             )
