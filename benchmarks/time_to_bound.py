@@ -179,26 +179,47 @@ def draw(jobs, path):
             _panel(panel, of_data, quantity)
         column[0].set_title(TITLES[name])
         column[1].set_xlabel("training, CPU seconds on one thread")
-    panels[0, 0].set_ylabel("negative ELBO of test rows, nats")
-    panels[1, 0].set_ylabel("importance-weighted NLL, nats")
+    panels[0, 0].set_ylabel("negative ELBO of test rows, nats\n(lower is better)")
+    panels[1, 0].set_ylabel("importance-weighted NLL, nats\n(lower is better)")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncol=3)
     figure.savefig(path, dpi=100)
 
 
 def _panel(panel, jobs, quantity):
-    lowest, highest = np.inf, -np.inf
-    for index, (job, name) in enumerate(JOBS.items()):
+    from matplotlib import ticker
+
+    finals, longest = [], 0.0
+    for job, name in JOBS.items():
         curves = [j["curve"] for j in jobs if j["job"] == job]
         if not curves:
             continue
         times = np.array([point["seconds"] for point in curves[0]])
         at = [best_at(curve, times, quantity) for curve in curves]
-        style = "--" if "after" in job else ":" if job.startswith("torch") else "-"
-        panel.plot(times, np.mean(at, 0), style, label=name, color=f"C{index}")
-        lowest, highest = min(lowest, np.min(at)), max(highest, np.nanmin(at[0][len(times) // 4 :]))
+        panel.plot(times, np.mean(at, 0), label=name, **_style(job))
+        finals.append(np.mean(at, 0)[-1])
+        longest = max(longest, times[-1])
     panel.set_xscale("log")
-    span = max(highest - lowest, 0.1)
-    panel.set_ylim(lowest - 0.1 * span, highest + 0.6 * span)
+    panel.set_xlim(longest / 20, longest * 1.03)
+    panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(ticker.ScalarFormatter())
+    panel.xaxis.set_minor_formatter(ticker.NullFormatter())
+    span = np.median(finals) - min(finals) + 0.2  # Curves that end far above may leave the panel.
+    panel.set_ylim(min(finals) - 0.3 * span, min(finals) + 3.5 * span)
+
+
+def _style(job):
+    """Line of a job: the colour of its system, heavy with a learned rule, dashed after a VAE."""
+    from tf_savae.plots.palette import SYSTEM_COLOURS
+
+    learned, start = "network" in job, job.partition("after=")[2]
+    system = job.removeprefix("torch ").split()[0]
+    dashes = {"": "-", "15": "--", "60": "-."}[start]
+    if job.startswith("torch "):
+        return {"color": "black", "linestyle": ":"}
+    if job == "savae K=5":  # Of the paper.
+        dashes = ":"
+    width = 2.6 if learned else 1.3
+    return {"color": SYSTEM_COLOURS[system], "linestyle": dashes, "linewidth": width}
 
 
 def best_at(curve, times, quantity):

@@ -34,10 +34,10 @@ def test_seed_from_anything_integer(seed, expected):
         (tf.constant([1.0, 2.0]), TypeError, "got float32"),
         ("one", TypeError, "got string"),
         (True, TypeError, "got bool"),
-        (2**31, ValueError, "32 bits.*got 2147483648"),
-        (-(2**31) - 1, ValueError, "32 bits"),
-        (np.int64(2**40), ValueError, "32 bits"),
-        ([0, 2**40], ValueError, "32 bits"),
+        (2**31, ValueError, "32-bit.*got 2147483648"),
+        (-(2**31) - 1, ValueError, "32-bit"),
+        (np.int64(2**40), ValueError, "32-bit"),
+        ([0, 2**40], ValueError, "32-bit"),
     ],
 )
 def test_no_seed(seed, error, message):

@@ -261,5 +261,5 @@ def test_load_refuses_a_damaged_file(tmp_path, vocabulary, old, new, message):
 def test_load_meets_any_bytes_with_its_own_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("vocabulary") / "v.txt"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="not UTF-8 text|not a vocabulary"):
+    with pytest.raises(ValueError, match="not UTF-8 text|expected a vocabulary"):
         Vocabulary.load(path)

@@ -97,7 +97,7 @@ def markdown(command):
     """Returns the table of docs/commands.md, with a row for each file of a command.
 
     >>> print(markdown("train-oracle").splitlines()[2])
-    | `results.json` | settings, versions and the numbers of every system |
+    | `results.json` | settings, versions and the metrics of every system |
     """
     rows = [f"| `{name}` | {what} |" for name, what in FILES[command].items()]
     return "\n".join(["| file | what it is |", "|---|---|", *rows])

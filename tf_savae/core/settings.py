@@ -29,7 +29,7 @@ class ChecksSettings:
     0.25
     >>> noise.size = 4
     Traceback (most recent call last):
-    ValueError: size: fixed once a Noise is made, ...
+    ValueError: size: cannot be changed after the Noise is created, got 4. ...
     """
 
     _changeable: dict[str, Callable[[Any], Any]] = {}
