@@ -189,7 +189,8 @@ def picture(data, path):
                     means(rows, "seconds"),
                     statistics.mean(r[quantity] - base[seed][quantity] for seed, r in rows.items()),
                     s=90, marker=marker,
-                    facecolors="none" if hollow else color, edgecolors=color, label=name_of(job))
+                    facecolors="none" if hollow else color,
+                    edgecolors="black" if "mirrored=1" in job else color, label=name_of(job))
             panel.axhline(0.0, color="0.8", zorder=0)
             panel.set_xscale("log")
             panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
