@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains one of the six systems on images, reports on the test images; resumes if it was killed.
+"""Trains one system (--system) on images, reports on the test images; resumes if it was killed.
 
 train_image.py --config=small --system=savae --images=omniglot28.npz --workdir=savae_run
 """

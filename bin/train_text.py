@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains one of the six systems on text and reports on the test text; resumes if it was killed.
+"""Trains one system (--system) on text and reports on the test text; resumes if it was killed.
 
 train_text.py --config=small --system=savae --train_file=train.txt --valid_file=valid.txt
 --test_file=test.txt --workdir=savae_run

@@ -135,7 +135,7 @@ COMMANDS = {
     for command in (
         Command(
             "train-text",
-            "train one of the six systems on text and test it; resumes an interrupted run",
+            "train one system (--system) on text and test it; resumes an interrupted run",
             TextConfig,
             (_WORKDIR, _named(TEXT_CONFIGS)),
             _text,
@@ -143,7 +143,7 @@ COMMANDS = {
         ),
         Command(
             "train-image",
-            "train one of the six systems on images and test it; resumes an interrupted run",
+            "train one system (--system) on images and test it; resumes an interrupted run",
             ImageConfig,
             (_WORKDIR, _named(IMAGE_CONFIGS)),
             _image,
