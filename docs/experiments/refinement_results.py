@@ -43,7 +43,8 @@ PARTS = {
 }
 TITLES = {
     "pairs": "Pairs of prototypes, exclusive or",
-    "many_pairs": "The same, 20,000 rows",
+    "pairs_linear": "The same, a linear encoder",
+    "many_pairs": "Pairs of prototypes, 20,000 rows",
     "prototypes": "Prototypes (array tutorial)",
     "mnist": "MNIST, 10,000 images",
     "omniglot": "Omniglot, 10,000 images",
@@ -220,7 +221,7 @@ def main(_):
             data[name] = kept
             print(f"### {title}\n\n{table(kept)}\n\n{verdict(kept)}\n\n{parts}\n")
     if FLAGS.image:
-        picture(data, FLAGS.image)
+        picture({name: found for name, found in data.items() if "vae" in found}, FLAGS.image)
 
 
 if __name__ == "__main__":
