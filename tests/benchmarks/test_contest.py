@@ -62,7 +62,7 @@ def test_the_noise_handed_out_is_the_noise_drawn():
 class _FakeWorker:
     """A contender that answers at once; what it does is in its method's name."""
 
-    def __init__(self, threads, timeout):
+    def __init__(self, threads, timeout, checkout=None):
         self._asked = []
 
     def ask(self, do, **request):

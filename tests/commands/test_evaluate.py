@@ -222,7 +222,7 @@ def no_long_work(monkeypatch):
 
 def test_another_split_is_refused(texts, workdir, tmp_path, no_long_work):
     config = _config(texts, file=str(texts / "valid.txt"))
-    with pytest.raises(ValueError, match="holds the run's valid data.*--split=other"):
+    with pytest.raises(ValueError, match="contains the run's valid data.*--split=other"):
         evaluate.evaluate_run(config, workdir, tmp_path / "out")
     other = text_runs.write_texts(tmp_path, seed=5)
     with pytest.raises(ValueError, match="none of the run's splits"):

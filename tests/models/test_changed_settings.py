@@ -316,7 +316,7 @@ def test_settings_that_do_not_fit_together_are_refused(changes, message, tmp_pat
 def test_an_objective_without_an_encoder_is_another_model():
     model = compiled(dense_model(), data())
     model.objective = "svi"
-    with pytest.raises(ValueError, match="'svi' trains no encoder, and the model has one. Make"):
+    with pytest.raises(ValueError, match="'svi' trains no encoder, and the model has one. Create"):
         model.fit(data(), verbose=0)
 
 

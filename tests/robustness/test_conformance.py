@@ -120,7 +120,7 @@ def test_doors_of_a_model_without_weights(name, tmp_path):
     for door in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
         with pytest.raises(ValueError, match="expected a compiled model. Call compile"):
             door(kind.x)
-    with pytest.raises(ValueError, match="model: expected .* with weights"):
+    with pytest.raises(ValueError, match="model: expected .* without weights"):
         model.export(tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
     with pytest.raises(NotImplementedError, match="compute_loss: .* Use evaluate or test_on_batch"):

@@ -140,7 +140,10 @@ def test_an_operation_without_a_kernel_of_xla_is_named():
     [
         (keras.callbacks.EarlyStopping(), "EarlyStopping stops training early: it monitors"),
         (keras.callbacks.ReduceLROnPlateau(), "ReduceLROnPlateau lowers the learning rate early"),
-        (keras.callbacks.ModelCheckpoint("m.keras", save_best_only=True), "ModelCheckpoint takes"),
+        (
+            keras.callbacks.ModelCheckpoint("m.keras", save_best_only=True),
+            "ModelCheckpoint selects",
+        ),
         (keras.callbacks.ModelCheckpoint("m.keras"), None),
         (keras.callbacks.EarlyStopping("val_bound", mode="min"), None),
         (keras.callbacks.EarlyStopping(start_from_epoch=3), None),

@@ -121,7 +121,7 @@ def test_a_version_is_whole_or_not_there(tmp_path):
         assert not written["path"].name.isdigit()
         raise RuntimeError("power")
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="could not be written: OSError: .*disk full.*Nothing"):
+    with pytest.raises(ValueError, match="could not be written: OSError: .*disk full.*removed"):
         with new_version(tmp_path):
             raise OSError(28, "disk full")
     assert not list(tmp_path.iterdir())

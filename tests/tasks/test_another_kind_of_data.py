@@ -111,7 +111,7 @@ def test_it_trains_resumes_loads_and_is_evaluated(rows, tmp_path, monkeypatch, c
     measured = found["posteriors"]["refined"]["bound"]["mean"]
     assert measured == pytest.approx(report["test"]["bound"], rel=0.1)
     wrong = commands.EvaluateConfig(file=str(rows / "valid.npy"), **settings)
-    with pytest.raises(ValueError, match="holds the run's valid data"):
+    with pytest.raises(ValueError, match="contains the run's valid data"):
         commands.evaluate_run(wrong, tmp_path / "run")
 
 

@@ -170,7 +170,7 @@ def test_another_configuration_is_refused(images, finished, no_long_work):
     workdir, _ = finished
     before = text_runs.contents(workdir)
     config = image_runs.config(images, kernels="5,3", **{**LONG, "system": "savae"})
-    with pytest.raises(ValueError, match="other configuration") as error:
+    with pytest.raises(ValueError, match="different configuration") as error:
         task.train_and_evaluate_images(config, workdir)
     assert "kernels: [3, 3] there, [5, 3] now" in str(error.value)
     assert "system: 'vae' there, 'savae' now" in str(error.value)
@@ -180,7 +180,7 @@ def test_another_configuration_is_refused(images, finished, no_long_work):
 def test_other_images_are_refused(finished, tmp_path, no_long_work):
     workdir, _ = finished
     other = image_runs.write_images(tmp_path, seed=1)
-    with pytest.raises(ValueError, match=r"(?s)other data:.*  train: '\w+' there"):
+    with pytest.raises(ValueError, match=r"(?s)different data:.*  train: '\w+' there"):
         task.train_and_evaluate_images(image_runs.config(other, **LONG), workdir)
 
 

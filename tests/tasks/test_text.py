@@ -166,7 +166,7 @@ def test_a_run_may_start_from_another(texts, tmp_path):
         pairs = zip(getattr(source, part).weights, getattr(model, part).weights, strict=True)
         gaps = [np.abs(a.numpy() - b.numpy()).max() for a, b in pairs]
         assert 0 < max(gaps) < 0.05  # Eight steps of at most 0.001 times a norm of 5.
-    with pytest.raises(ValueError, match="other start"):
+    with pytest.raises(ValueError, match="different start"):
         tasks.train_and_evaluate(dataclasses.replace(still, start_from=""), tmp_path / "run")
     other = dataclasses.replace(still, units=6)
     with pytest.raises(ValueError, match="start_from: weight .* of the encoder"):
@@ -197,7 +197,7 @@ def test_another_configuration_is_refused(texts, finished, no_long_work):
     before = text_runs.contents(workdir)
     plain = {"amortized_weight": 0.0, "svi_rule": "momentum", "svi_schedule": ""}
     config = text_runs.config(texts, units=9, **{**LONG, "system": "vae", **plain})
-    with pytest.raises(ValueError, match="other configuration") as error:
+    with pytest.raises(ValueError, match="different configuration") as error:
         tasks.train_and_evaluate(config, workdir)
     assert "units: 8 there, 9 now" in str(error.value)
     assert "system: 'savae' there, 'vae' now" in str(error.value)
@@ -208,7 +208,7 @@ def test_another_configuration_is_refused(texts, finished, no_long_work):
 def test_another_text_is_refused(finished, tmp_path, no_long_work):
     workdir, _ = finished
     other = text_runs.write_texts(tmp_path, seed=1)
-    with pytest.raises(ValueError, match=r"(?s)other data:.*  train: '\w+' there") as error:
+    with pytest.raises(ValueError, match=r"(?s)different data:.*  train: '\w+' there") as error:
         tasks.train_and_evaluate(text_runs.config(other, **LONG), workdir)
     assert "another --workdir" in str(error.value)
 
