@@ -91,7 +91,7 @@ WRONG = {
         {},
         "expected at most 8 bits per channel, got 16, of which",
     ),
-    "turned": (GREY, {"exif": _rotated()}, "expected pixels in display orientation, got an image whose EXIF data rotate"),
+    "turned": (GREY, {"exif": _rotated()}, "got an image whose EXIF data rotate or mirror it"),
     "animated": (
         GREY,
         {"save_all": True, "append_images": [Image.fromarray(GREY + 1)]},

@@ -127,7 +127,7 @@ class Workdir:
         if names:
             lines = [f"  {n}: {theirs.get(n)!r} there, {identity.get(n)!r} now" for n in names]
             raise ValueError(
-                f"workdir {self.path} contains a run with different {kind}:\n"
+                f"workdir {self.path} contains a run (run.json) with different {kind}:\n"
                 + "\n".join(lines)
                 + "\nUse the same ones to resume it, or another --workdir; nothing was changed."
             )
