@@ -54,7 +54,7 @@ def in_words(contender):
     ('tf_savae, default', 'PyTorch')
     """
     framework, method = split(contender)
-    return ", ".join(filter(None, (_NAMES[framework], _METHODS[method])))
+    return ", ".join(filter(None, (_NAMES[framework], _METHODS.get(method, method))))
 
 
 def contenders_for(kind, steps, model):
