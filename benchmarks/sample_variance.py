@@ -26,6 +26,8 @@ from tf_savae.data import Vocabulary, load_sentences, load_shapes
 
 sys.path.append(str(Path(__file__).parents[1] / "docs" / "experiments"))
 
+from study_data import DATA, token_rows  # noqa: E402 Its folder is known first.
+
 FLAGS = flags.FLAGS
 
 
@@ -37,30 +39,17 @@ def define_flags():
     flags.DEFINE_integer("draws", 200, "gradients of each program", lower_bound=2)
 
 
-def pairs():
-    """Training rows [N, 100]."""
-    from study_data import DATA
-
-    return DATA["pairs"](0).train
-
-
 def sentences():
     """Training tokens [N, 12]; longer sentences are cut."""
     lines = load_sentences()["train"].x
-    vocabulary = Vocabulary.build(lines, max_size=1000)
-    rows = np.zeros([len(lines), 12], "int32")
-    for row, line in zip(rows, lines, strict=True):
-        ids = vocabulary.encode(line)[:12]
-        row[: len(ids)] = ids
-    return rows
+    return token_rows(Vocabulary.build(lines, max_size=1000), lines)
 
 
-def shapes():
-    """Training images [N, 28, 28, 1]."""
-    return load_shapes()["train"].x
-
-
-ROWS = {"dense": pairs, "text": sentences, "image": shapes}
+ROWS = {  # Training rows.
+    "dense": lambda: DATA["pairs"](0).train,
+    "text": sentences,
+    "image": lambda: load_shapes()["train"].x,
+}
 
 
 def trained(name):

@@ -20,7 +20,7 @@ from tf_savae.networks import (
     TextEncoder,
 )
 
-__all__ = ["DATA", "Study"]
+__all__ = ["DATA", "Study", "token_rows"]
 
 
 class Study(NamedTuple):
@@ -143,7 +143,7 @@ def ptb(seed, encoder="full"):
             lines[part] = [line for line in file if 0 < len(line.split()) <= 10]
     train = lines["train"]
     vocabulary = Vocabulary.build(train, max_size=1000)
-    encode = functools.partial(_token_rows, vocabulary)
+    encode = functools.partial(token_rows, vocabulary)
     sizes = {"vocabulary_size": len(vocabulary), "embedding_size": 64, "units": 64}
     return Study(
         encode(train), encode(lines["valid"]), encode(lines["test"]),
@@ -163,17 +163,18 @@ def yahoo(seed, encoder="full"):
     vocabulary = Vocabulary.build(train, max_size=2000)
     sizes = {"vocabulary_size": len(vocabulary), "embedding_size": 100, "units": 100}
     return Study(
-        *(_token_rows(vocabulary, part, 22) for part in (train, valid, test)),
+        *(token_rows(vocabulary, part, 22) for part in (train, valid, test)),
         lambda: TextEncoder(**sizes, latent_size=16),
         lambda: TextDecoder(**sizes, latent_size=16, dropout=0.5), 16, batch_size=50,
         learning_rate=2e-3, anneal_steps=1800, patience=4, epochs=30,
     )
 
 
-def _token_rows(vocabulary, sentences, length=12):
+def token_rows(vocabulary, sentences, length=12):
+    """Tokens [N, length] of sentences; longer ones are cut."""
     rows = np.zeros([len(sentences), length], "int32")
     for row, words in zip(rows, sentences, strict=True):
-        ids = vocabulary.encode(words)
+        ids = vocabulary.encode(words)[:length]
         row[: len(ids)] = ids
     return rows
 

@@ -1,11 +1,12 @@
 """Read options from a .json or .toml file, such as `--print_config`'s output or run.json."""
 
-import difflib
 import json
 import tomllib
 from pathlib import Path
 
-__all__ = ["nearest", "read_options"]
+from tf_savae.core.validation import did_you_mean
+
+__all__ = ["read_options"]
 
 _KINDS = {
     int: "an integer",
@@ -35,7 +36,7 @@ def read_options(path, kinds):
     for name, value in found.items():
         name = name.replace("-", "_")
         if name not in kinds:
-            raise ValueError(f"{path}: there is no option {name}.{nearest(name, kinds)}")
+            raise ValueError(f"{path}: there is no option {name}.{did_you_mean(name, kinds)}")
         if name == "seeds" and isinstance(value, list) and value:  # From train-oracle's run.json.
             if value != list(range(value[0], value[0] + len(value))):
                 raise ValueError(f"{path}: seeds: expected consecutive seeds, got {value}.")
@@ -43,12 +44,6 @@ def read_options(path, kinds):
         if value is not None:
             values[name] = _of_kind(path, name, value, kinds[name])
     return values
-
-
-def nearest(name, names):
-    """Returns the message ending " Did you mean NAME?", or "" if no name is similar."""
-    close = difflib.get_close_matches(name, list(names), 1)
-    return f" Did you mean {close[0]}?" if close else ""
 
 
 def _mapping(path):

@@ -7,7 +7,7 @@ import re
 from absl import flags
 
 from tf_savae.commands.catalogue import COMMANDS, Option
-from tf_savae.commands.config_file import nearest
+from tf_savae.core.validation import did_you_mean
 from tf_savae.training.config import shown_only
 
 __all__ = ["COMMON", "command_parser", "kinds", "normal", "program_parser"]
@@ -146,4 +146,4 @@ def unknown(command, words):
     known = {*kinds(command), *(option.name for option in COMMON)}
     if not words[0].startswith("-"):
         return f"expected only options, got {words[0]!r}."
-    return f"there is no option --{name}.{nearest(name, known)}"
+    return f"there is no option --{name}.{did_you_mean(name, known)}"

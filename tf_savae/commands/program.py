@@ -9,7 +9,7 @@ from absl import flags, logging
 
 from tf_savae.commands.catalogue import COMMANDS
 from tf_savae.commands.command_line import errors_in_one_line
-from tf_savae.commands.config_file import nearest, read_options
+from tf_savae.commands.config_file import read_options
 from tf_savae.commands.parser import (
     COMMON,
     command_parser,
@@ -19,6 +19,7 @@ from tf_savae.commands.parser import (
     unknown,
 )
 from tf_savae.commands.quiet_start import started
+from tf_savae.core.validation import did_you_mean
 from tf_savae.training.config import shown_only
 
 __all__ = ["main"]
@@ -51,7 +52,7 @@ def _main(words):
         _completion(words)
         return
     if words[0] not in COMMANDS:
-        close = nearest(words[0], COMMANDS)
+        close = did_you_mean(words[0], COMMANDS)
         print(f"tf-savae: there is no command {words[0]!r}.{close} See tf-savae --help.",
               file=sys.stderr)  # fmt: skip
         sys.exit(2)

@@ -1,10 +1,13 @@
 """Validate arguments; messages state what was expected, what was given and the remedy."""
 
+import difflib
+
 import numpy as np
 
 __all__ = [
     "boolean",
     "choice",
+    "did_you_mean",
     "finite",
     "floating_nest",
     "non_negative_int",
@@ -84,6 +87,16 @@ def choice(name, value, options):
     if not isinstance(value, (str, type(None))) or value not in options:
         raise ValueError(f"{name}: expected one of {', '.join(map(str, options))}; got {value!r}.")
     return value
+
+
+def did_you_mean(name, names):
+    """Returns the message ending " Did you mean NAME?", or "" if no name is similar.
+
+    >>> did_you_mean("stpes", ["steps", "seed"])
+    ' Did you mean steps?'
+    """
+    close = difflib.get_close_matches(name, list(names), 1)
+    return f" Did you mean {close[0]}?" if close else ""
 
 
 def boolean(name, value):

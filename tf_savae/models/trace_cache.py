@@ -168,11 +168,10 @@ class FollowsSettings(MixedIn):
 
     def _compiling(self, name):
         """Returns the stage of the first call of a function, which traces and compiles it."""
-        steps = getattr(self, "inference_steps", 0)
-        how = [f"K = {steps}"] if steps else []
-        slow = self.jit_compile is True
-        took = "up to a few minutes" if slow else "some seconds"
-        how = f" ({', '.join([*how, *(['XLA'] if slow else [])])})" if how or slow else ""
+        steps, xla = getattr(self, "inference_steps", 0), self.jit_compile is True
+        took = "up to a few minutes" if xla else "some seconds"
+        how = ", ".join([f"K = {steps}"] * bool(steps) + ["XLA"] * xla)
+        how = how and f" ({how})"
         what = "training" if name == "train_function" else "evaluation"
         announced = what == "training" or not stages.under_way()  # Not inside a progress bar.
         return stages.stage(f"Compiling the {what} step{how}: {took}", announced=announced)

@@ -191,9 +191,10 @@ def _file_lines(
         with _OPENERS.get(suffix, open)(path, "rb") as binary:
             if suffix in _OPENERS:
                 binary = bounded(binary, path, path.stat().st_size)
-            foreign_files.check_start(path, binary.peek(_START)[:_START])
+            start = binary.peek(_START)[:_START]
+            foreign_files.check_start(path, start)
             # Not "utf-8-sig": a file that is a part of a byte order mark would be read as empty.
-            if binary.peek(_START).startswith(codecs.BOM_UTF8):
+            if start.startswith(codecs.BOM_UTF8):
                 binary.read(len(codecs.BOM_UTF8))
             text = io.TextIOWrapper(
                 binary,

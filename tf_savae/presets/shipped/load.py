@@ -1,12 +1,12 @@
 """Loads the trained models that ship with the package."""
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from tf_savae.core.validation import did_you_mean
 from tf_savae.data import Vocabulary, load_sentences
 from tf_savae.presets.texts import TextModel
 
@@ -41,8 +41,7 @@ def from_preset(name: str) -> Any:
     """
     if name not in PRESETS:
         known = ", ".join(map(repr, PRESETS))
-        close = difflib.get_close_matches(str(name), PRESETS, 1, cutoff=0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(repr(name), map(repr, PRESETS))
         raise ValueError(f"name: expected one of {known}, got {name!r}.{hint}")
     model = keras.saving.load_model(_FOLDER / f"{name}.keras")
     model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
