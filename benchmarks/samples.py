@@ -3,10 +3,11 @@
 
 A whole training step of three small models, on one thread: `dense` (the pairs of
 docs/experiments/study_data.py: 100 bits, two layers of 64), `text` (vocabulary 1,000, 64 units, 12
-words, batch 32) and `image` (a PixelCNN, 28 x 28, 8 channels, kernels 7, 5 and 3, batch 20). All
-programs of a model take turns in one process, and what is shown is the median of their CPU time and
-its ratio to S = 1 in the same turn, so that other work on the machine matters little. A program is
-S, with `a` for antithetic pairs: `--programs=1,2,2a,4,4a`.
+words, batch 32) and `image` (a PixelCNN, 28 x 28, 8 channels, kernels 7, 5 and 3, batch 20);
+`image_config` has the sizes of `train_image.py --config=small`. All programs of a model take turns
+in one process, and what is shown is the median of their CPU time and its ratio to the first in the
+same turn, so that other work on the machine matters little. A program is S, with `a` for antithetic
+pairs: `--programs=1,2,2a,4,4a`; `vae` is a VAE's step, without refinement.
 
 `--executions=20` runs 20 training steps in one call, Keras' `steps_per_execution`.
 """
@@ -45,21 +46,26 @@ def text():
     return encoder, decoder, 16, tokens
 
 
-def image():
+def image(encoder_channels=(8, 8), batch=20):
     """The same of a small PixelCNN."""
-    encoder = networks.ResidualEncoder(8, channels=(8, 8))
+    encoder = networks.ResidualEncoder(8, channels=encoder_channels)
     decoder = networks.PixelCNNDecoder(latent_size=8, channels=8, kernel_sizes=(7, 5, 3))
-    images = np.random.default_rng(0).random((20, 28, 28, 1)) < 0.3
+    images = np.random.default_rng(0).random((batch, 28, 28, 1)) < 0.3
     return encoder, decoder, 8, images.astype("float32")
 
 
-MODELS = {"dense": dense, "text": text, "image": image}
+def image_config():
+    """The same at the sizes of `train_image.py --config=small`."""
+    return image((8, 16, 16), 25)
+
+
+MODELS = {"dense": dense, "text": text, "image": image, "image_config": image_config}
 
 
 def define_flags():
     """The command's flags; not on import, where other commands have theirs."""
-    flags.DEFINE_list("models", list(MODELS), f"which of {', '.join(MODELS)}")
-    flags.DEFINE_list("programs", ["1", "2", "4"], "numbers of samples, 1 first; a: antithetic")
+    flags.DEFINE_list("models", ["dense", "text", "image"], f"which of {', '.join(MODELS)}")
+    flags.DEFINE_list("programs", ["1", "2", "4"], "numbers of samples; a: antithetic; vae")
     flags.DEFINE_integer("steps", 5, "K")
     flags.DEFINE_integer("executions", 1, "training steps in one call")
     flags.DEFINE_integer("turns", 15, "timed turns of each program")
@@ -71,13 +77,15 @@ def stepper(make, program):
     """A function that runs `--executions` training steps, compiled."""
     keras.utils.set_random_seed(0)
     encoder, decoder, latent_size, rows = make()
-    antithetic = {"antithetic": True} if program.endswith("a") else {}
+    objective, samples = ("vae", "1") if program == "vae" else ("savae", program)
+    antithetic = {"antithetic": True} if samples.endswith("a") else {}
     refinement = tf_savae.SemiAmortizedRefinement(
-        steps=FLAGS.steps, step_size=0.02, samples=int(program.rstrip("a")), keep=FLAGS.keep,
+        steps=FLAGS.steps, step_size=0.02, samples=int(samples.rstrip("a")), keep=FLAGS.keep,
         **antithetic,
     )
     model = tf_savae.SemiAmortizedVAE(
-        encoder, decoder, latent_size=latent_size, refinement=refinement, seed=0
+        encoder, decoder, latent_size=latent_size, objective=objective, refinement=refinement,
+        seed=0,
     )
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -37,6 +37,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_enum("data", "pairs", sorted(DATA), "data set")
 flags.DEFINE_list("seeds", ["0"], "of data, weights and noise")
 flags.DEFINE_string("jobs", "vae", "jobs, separated by ;")
+flags.DEFINE_integer("nll_samples", 200, "importance samples of the NLL", lower_bound=1)
 flags.DEFINE_string("output", "study.jsonl", "file that gets a line for each job")
 
 EXACT = svi.Exact(hvp="forward_over_reverse")
@@ -165,7 +166,7 @@ def measure(model, study, seed):
     """Numbers on the test rows, nats per example."""
     data = batches(study.test)
     bounds = evaluation.evaluate_bounds(model, data.repeat(5), seed=0)  # 5 draws of each.
-    nll = evaluation.importance_weighted_nll(model, data, samples=200, seed=seed)
+    nll = evaluation.importance_weighted_nll(model, data, samples=FLAGS.nll_samples, seed=seed)
     mean = {
         "bound": bounds.bound, "kl": bounds.kl, "iw_nll": nll, "encoder": bounds.amortized_bound}
     return {name: round(float(np.mean(values)), 3) for name, values in mean.items()}
