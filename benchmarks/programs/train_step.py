@@ -101,9 +101,9 @@ class PureStep:
         probe = tf.zeros([x.shape[0], len(STABILITY)], model.variable_dtype)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([weights, probe])
-            noise = model._noise(NoiseStream.TRAINING, step)
+            noise = train_step.noise(model, NoiseStream.TRAINING, step)
             outcome = model._outcome(x, noise, model._beta_at(step), True, probe)
-            loss = model._loss(outcome, tf.ones_like(outcome.loss), None)
+            loss = train_step.weighted_loss(model, outcome, tf.ones_like(outcome.loss), None)
         *gradients, probe = tape.gradient(loss, [*weights, probe])
         gradients = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
         return loss, gradients, probe, outcome

@@ -112,7 +112,7 @@ def compiled(strategy):
     facts, two, _ = compared(
         strategy, lambda: dense_model("vae"), data(16), epochs=1, jit_compile=True
     )
-    programs = [key for key in two.__dict__["_functions"] if key[:2] == ("replica", "train")]
+    programs = [key for key in two._traces.functions if key[:2] == ("replica", "train")]
     return {**facts, "programs": len(programs), "xla": bool(two.jit_compile)}
 
 

@@ -36,7 +36,7 @@ def images(rows=6, shape=SHAPE, seed=0):
 
 
 def codes(rows=6, size=LATENT, seed=1, scale=2.0):
-    """Latent codes [rows, Z] that matter."""
+    """Latent variables [rows, Z] that matter."""
     numbers = scale * np.random.default_rng(seed).normal(size=(rows, size))
     return numbers.astype(keras.config.floatx())
 

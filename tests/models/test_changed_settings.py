@@ -8,6 +8,7 @@ from keras_models import compiled, data, dense_decoder, dense_model, text_model,
 
 import tf_savae
 from tf_savae import AutoregressiveModel, SemiAmortizedRefinement, linear_kl_weight
+from tf_savae.models.compilation import trace_cache
 from tf_savae.networks import Decoder, DistributionDecoder, TextDecoder
 from tf_savae.svi import hvp
 
@@ -116,7 +117,7 @@ def test_the_product_follows():
     model.fit(x, verbose=0)
     assert model.hvp == "finite_difference"
     model.refinement.keep, model.refinement.hvp = "states", "auto"
-    model._follow_settings()
+    trace_cache.follow(model)
     assert model.hvp == "forward_over_reverse"
 
 

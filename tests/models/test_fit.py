@@ -175,7 +175,7 @@ def test_answers_have_shapes_and_seeds(trained):
 
 
 class _OfPair(tf_savae.Decoder):
-    """A likelihood of two parts of x, without a latent code."""
+    """A likelihood of two parts of x, without latent variables."""
 
     def log_prob(self, x, z, seed=None, training=False):
         return -tf.reduce_sum(x["left"], axis=1) - 2 * tf.reduce_sum(x["right"], axis=1)
@@ -238,7 +238,7 @@ def test_answers_follow_the_settings_of_refinement(name, value, answers):
     before = answers(model, x)
     setattr(model.refinement, name, value)
     now = answers(model, x)
-    del model.__dict__["_functions"]
+    model._traces.drop_functions()
     for ours, anew, old in zip(now, answers(model, x), before, strict=True):
         np.testing.assert_array_equal(ours, anew)
         assert np.abs(ours - old).max() > 1e-4
@@ -275,10 +275,10 @@ def test_steps_that_were_asked_for_stay_when_the_layers_own_change():
     """Also for rows of another number, for which the function is traced again."""
     model, x = compiled(dense_model(), data()), data()
     few = model.infer(x[:3], steps=3).mean()
-    del model.__dict__["_functions"]
+    model._traces.drop_functions()
     model.infer(x)
     model.infer(x, steps=3)
-    assert len(model.__dict__["_functions"]) == 1
+    assert len(model._traces.functions) == 1
     model.refinement.steps = 0
     np.testing.assert_array_equal(model.infer(x[:3], steps=3).mean(), few)
 

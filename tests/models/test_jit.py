@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras_models import data, dense_model
 
-from tf_savae.models import jit
+from tf_savae.models.compilation import jit
 
 SCRIPT = """
 import keras, numpy as np, tensorflow as tf

@@ -9,7 +9,7 @@ from image_models import LATENT, SHAPE, all_images, codes, decoder, images, mode
 from keras_models import compiled, step_gradients
 
 import tf_savae
-from tf_savae.models.jit import resolve_jit_compile
+from tf_savae.models.compilation.jit import resolve_jit_compile
 from tf_savae.networks import PixelCNNDecoder, ResidualEncoder
 from tf_savae.probability import FullCovarianceGaussian
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tf_savae
-from tf_savae.models import jit
+from tf_savae.models.compilation import jit
 
 MODULES = sorted(
     ["tf_savae"] + [m.name for m in pkgutil.walk_packages(tf_savae.__path__, "tf_savae.")]

@@ -21,7 +21,8 @@ from keras_models import (
 )
 
 import tf_savae
-from tf_savae.models import NonFiniteError, jit
+from tf_savae.models import NonFiniteError
+from tf_savae.models.compilation import jit
 from tf_savae.models.validation.arrays import check_arrays
 from tf_savae.networks import DistributionDecoder, TextDecoder
 

@@ -23,7 +23,7 @@ import tensorflow as tf
 from tf_savae.autodiff import forward_mode
 from tf_savae.core.typing import Nest, Seed
 from tf_savae.evaluation.dataset_pass import check_latent
-from tf_savae.models.trace_cache import compiled_for
+from tf_savae.models.compilation.trace_cache import compiled_for
 from tf_savae.probability.posterior_mean import posterior_mean
 
 __all__ = ["decoder_saliency", "encoder_saliency", "log_probs_of_parts"]

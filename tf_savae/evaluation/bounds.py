@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.evaluation.dataset_pass import one_pass
-from tf_savae.models.trace_cache import compiled_for
+from tf_savae.models.compilation.trace_cache import compiled_for
 from tf_savae.probability.posterior_mean import posterior_mean
 
 __all__ = ["Bounds", "evaluate_bounds"]

@@ -20,7 +20,7 @@ from tf_savae.evaluation.dataset_pass import check_latent, one_pass
 from tf_savae.evaluation.importance_weights import log_weights_function, weighting_of
 from tf_savae.evaluation.local_optimum import Optimisation
 from tf_savae.evaluation.monte_carlo import average_bound
-from tf_savae.models.trace_cache import compiled_for
+from tf_savae.models.compilation.trace_cache import compiled_for
 
 __all__ = ["InferenceGap", "inference_gap"]
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.evaluation.dataset_pass import check_latent
-from tf_savae.models.trace_cache import compiled_for
+from tf_savae.models.compilation.trace_cache import compiled_for
 from tf_savae.objectives import OBJECTIVES, Objective, as_objective
 from tf_savae.svi.objective import dense
 

@@ -11,7 +11,7 @@ from tf_savae.evaluation.importance_weights import (
     log_weights_function,
     weighting_of,
 )
-from tf_savae.models.trace_cache import compiled_for
+from tf_savae.models.compilation.trace_cache import compiled_for
 from tf_savae.objectives.lookup import has_latent
 
 __all__ = ["ImportanceWeighting", "importance_weighted_nll", "importance_weighting"]

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds
-from tf_savae.models.trace_cache import compiled_for
+from tf_savae.models.compilation.trace_cache import compiled_for
 
 __all__ = ["ImportanceWeighting", "log_weights_function", "weighting_of"]
 

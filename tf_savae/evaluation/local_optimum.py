@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.evaluation.monte_carlo import average_bound
-from tf_savae.models.trace_cache import compiled_for
+from tf_savae.models.compilation.trace_cache import compiled_for
 from tf_savae.svi.per_example import expand_like
 
 __all__ = ["Optimisation", "Optimum"]

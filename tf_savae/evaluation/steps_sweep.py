@@ -12,7 +12,7 @@ import tensorflow as tf
 from tf_savae.core import seeds, validation
 from tf_savae.evaluation.dataset_pass import check_latent, one_pass
 from tf_savae.evaluation.monte_carlo import average_terms
-from tf_savae.models.trace_cache import compiled_for
+from tf_savae.models.compilation.trace_cache import compiled_for
 
 __all__ = ["StepsCurve", "steps_curve"]
 

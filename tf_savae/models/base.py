@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -11,21 +11,22 @@ import tensorflow as tf
 from tf_savae.core import private_keras, seeds, validation
 from tf_savae.core.progress import stages
 from tf_savae.core.settings import ChecksSettings
-from tf_savae.core.typing import Config, Nest, PathLike, TensorLike
+from tf_savae.core.typing import Nest, PathLike, TensorLike
 from tf_savae.data.array_batches import batches_of, with_array_batches
 from tf_savae.models import apply_if_finite, keras_distribution
-from tf_savae.models.build import BuildsFromData, first_batch
+from tf_savae.models import build as building
+from tf_savae.models import train_step as steps_of_batches
 from tf_savae.models.callbacks import (
     NoEmptyPass,
     StopOnNonFinite,
     WarnOfInstability,
     warn_of_monitors,
 )
-from tf_savae.models.jit import resolve_jit_compile
-from tf_savae.models.trace_cache import FollowInEpochs, FollowsSettings
-from tf_savae.models.train_step import Steps
-from tf_savae.models.validation.arrays import check_arrays
+from tf_savae.models.compilation import arguments, trace_cache
+from tf_savae.models.compilation.jit import resolve_jit_compile
+from tf_savae.models.validation.arrays import check_arrays, refuse_sparse
 from tf_savae.models.validation.error_messages import explained
+from tf_savae.models.validation.model_parts import check_weights
 from tf_savae.models.validation.sample_weights import (
     as_pair,
     check_no_class_weight,
@@ -37,7 +38,7 @@ from tf_savae.models.validation.streams import NO_TARGETS, BatchChecks, look
 __all__ = ["BoundModel"]
 
 
-class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.Model):
+class BoundModel(ChecksSettings, keras.Model):
     """Base class of Keras models trained on a bound of log p(x), defined by the subclass.
 
     The loss is the mean over a batch's examples; with sample weights w it is sum(w loss) / sum(w).
@@ -58,10 +59,14 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
     """
 
     _changeable = {"seed": seeds.plain_seed}
+    _data_spec = None
+    _data_spec_is_guess = False  # Of dtypes, which `build` is not told.
+    built: bool  # Set by Keras.
 
     def __init__(self, *, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**{"autocast": False, **kwargs})  # Data keep their precision.
         self.seed = seed
+        self._traces = trace_cache.Traces()
         self._evaluation_step = self.add_weight(
             shape=(),
             initializer="zeros",
@@ -80,7 +85,70 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
     def _beta_at(self, step):
         return tf.ones([])
 
+    def _make_parts(self, x):
+        """Creates all weights by running the parts on x, without refinement."""
+        raise NotImplementedError
+
+    def _part_shapes(self):
+        """Returns [(layer, nest of its output shapes)] of a built model's parts."""
+        return [(self.decoder, (None,))]
+
+    def _weights_without_gradient(self):
+        """Returns weights that may have no gradient in a step; Keras warns of all others."""
+        return []
+
+    def _settings_now(self, owners=None):
+        """Returns the settings of the owners (of all by default) that traces depend on."""
+        return trace_cache.settings_of(self, owners)
+
+    def _settings_changed(self):
+        """Raises ValueError for inconsistent settings, and updates derived attributes."""
+
+    # Methods that are implemented as functions of the model in other modules.
+    build = building.build
+    build_from_config = building.build_from_config
+    compile_from_config = arguments.compile_from_config
+    compute_loss = steps_of_batches.compute_loss
+    ensure_built = building.ensure_built
+    get_build_config = building.get_build_config
+    get_compile_config = arguments.get_compile_config
+    train_step = steps_of_batches.train_step
+    test_step = steps_of_batches.test_step
+    predict_step = steps_of_batches.predict_step
+
+    @property
+    def data_spec(self) -> Nest:
+        """[shape of one example, dtype] for each tensor of the nest x; None until built."""
+        return self._data_spec
+
     # Keras' hooks.
+
+    def __call__(self, x: Nest, *args: Any, **kwargs: Any) -> Nest:
+        building.refuse_symbolic(self, x)
+        refuse_sparse(x)
+        self.ensure_built(x)
+        return super().__call__(x, *args, **kwargs)
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.summary`; a built model also shows the output shapes of its parts."""
+        known: list = self._part_shapes() if self.built and self._data_spec is not None else []
+        with private_keras.shown_shapes(known):
+            super().summary(*args, **kwargs)
+
+    def make_train_function(self, force: bool = False) -> None:
+        trace_cache.make_following(self, "train_function", super().make_train_function, force)
+
+    def make_test_function(self, force: bool = False) -> None:
+        trace_cache.make_following(self, "test_function", super().make_test_function, force)
+
+    def make_predict_function(self, force: bool = False) -> None:
+        trace_cache.follow(self)
+        with keras_distribution.joined_by_graph(self):
+            super().make_predict_function(force)
+
+    def _make_function(self, step_function):
+        with keras_distribution.joined_by_graph(self):
+            return super()._make_function(trace_cache.watched(self, step_function))
 
     def compile(
         self,
@@ -102,40 +170,15 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
           ValueError: a loss was given, a metric is invalid, XLA was requested and is not supported,
             or the optimizer was created outside of the scope of the model's strategy.
         """
-        for name in ("loss", "loss_weights", "weighted_metrics"):
-            if kwargs.get(name) is not None:
-                raise ValueError(
-                    f"{name}: {type(self).__name__} has its own objective; expected None, got "
-                    f"{kwargs[name]!r}."
-                )
-        if not isinstance(metrics, dict | None):
-            raise ValueError(
-                f"metrics: {type(self).__name__} has its own metrics; expected None, or additional "
-                f"ones as {{name: function of the objective's Outcome -> [B]}}, got {metrics!r}."
-            )
-        if kwargs.get("run_eagerly") and jit_compile is True:
-            raise ValueError("jit_compile: expected False with run_eagerly=True, got True.")
-        chosen = resolve_jit_compile(jit_compile, self._layers_to_compile())
-        if kwargs.get("run_eagerly"):
-            chosen = False
-        self.__dict__.pop("_functions", None)  # Compiled with the previous settings.
+        arguments.check(self, jit_compile, metrics, kwargs)
+        xla = resolve_jit_compile(jit_compile, self._layers_to_compile())
+        chosen = xla and not kwargs.get("run_eagerly")
+        self._traces.drop_functions()  # Compiled with the previous settings.
         self.__dict__["_asked"] = {"jit_compile": jit_compile, **kwargs}
         with self.distribute_strategy.scope():
             self._bound_metrics.set_own(metrics or {})
             super().compile(optimizer=optimizer, jit_compile=chosen, **kwargs)
-            self._prepare_strategy(kwargs.get("steps_per_execution", 1))
-
-    def _prepare_strategy(self, steps_per_execution):
-        if private_keras.strategy_of_model(self) is None:
-            return
-        keras_distribution.check_made_in_scope(self, self.optimizer)
-        keras_distribution.sums_beforehand(self.optimizer)
-        if steps_per_execution != 1:
-            raise ValueError(
-                "steps_per_execution: expected 1 under a tf.distribute strategy, where Keras does "
-                f"not support more; got {steps_per_execution}. Leave it out."
-            )
-        keras_distribution.warn_of_layers(self._layers_to_compile())
+            arguments.prepare_strategy(self, kwargs.get("steps_per_execution", 1))
 
     def _assert_compile_called(self, method_name=None):
         if not self.compiled:
@@ -148,26 +191,6 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         """Overrides Keras' build from an averaged batch; `fit` has already built the model."""
         if not self.built:
             super()._maybe_symbolic_build(iterator, data_batch)
-
-    def get_compile_config(self) -> Config | None:
-        """Returns the arguments of `compile` as JSON; "auto" is kept, to be resolved at loading."""
-        if not self.compiled:
-            return None
-        optimizer = keras.saving.serialize_keras_object(self.optimizer)
-        own = {
-            n: keras.saving.serialize_keras_object(f) for n, f in self._bound_metrics.own.items()
-        }
-        return {"optimizer": optimizer, "metrics": own or None, **self._asked}
-
-    def compile_from_config(self, config: Config) -> None:
-        """Compiles a loaded model and creates the optimizer's slots, so that they can be loaded."""
-        config = dict(config)
-        config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
-        own = config.get("metrics") or {}
-        config["metrics"] = {n: keras.saving.deserialize_keras_object(f) for n, f in own.items()}
-        self.compile(**config)
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
 
     def _layers_to_compile(self):
         return [layer for layer in self.layers if isinstance(layer, keras.layers.Layer)]
@@ -215,12 +238,11 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         check_no_class_weight(kwargs.get("class_weight"))
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
         keras_distribution.check_made_in_scope(self, self.optimizer)
-        self._check_weights()
+        check_weights(self)
         callbacks = self._fit_callbacks(skip_limit, keras.tree.flatten(callbacks or []))
         if self.compiled:
-            warn_of_monitors(
-                callbacks, self._beta_at, int(apply_if_finite.batches(self.optimizer).numpy())
-            )
+            step = int(apply_if_finite.batches(self.optimizer).numpy())
+            warn_of_monitors(callbacks, self._beta_at, step)
         batches = self.batch_checks()
         with batches.original_errors(), explained(), stages.printed(kwargs, "Training"):
             x = batches.source(x, skips=True)
@@ -232,13 +254,13 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
 
     def _fit_callbacks(self, skip_limit, given):
         guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
-        return [NoEmptyPass(), *guards, *given, FollowInEpochs()]
+        return [NoEmptyPass(), *guards, *given, trace_cache.FollowInEpochs()]
 
     def _prepared(self, x, batch_size=None):
         """Prepares the first training step: weights, Hessian-vector product, optimizer slots."""
-        self._follow_settings()
+        trace_cache.follow(self)
         if self._needs_batch():
-            x = self._with_first_batch(self.prepare_fit, x, batch_size)
+            x = building.with_first_batch(self, self.prepare_fit, x, batch_size)
         if self.built and self.compiled and not self.optimizer.built:
             # Built here, since building in the first step would cause a second trace.
             with self.distribute_strategy.scope():
@@ -249,14 +271,7 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         """Creates the weights from the first batch if there are none yet; returns the data."""
         if self.built and not self._data_spec_is_guess:
             return x
-        return self._with_first_batch(self.ensure_built, x, batch_size)
-
-    def _with_first_batch(self, function, x, batch_size):
-        batch, x = first_batch(x, batch_size or 32)
-        if batch is not None:
-            with self.distribute_strategy.scope():
-                function(batch)
-        return x
+        return building.with_first_batch(self, self.ensure_built, x, batch_size)
 
     def evaluate(self, x: Nest = None, y: None = None, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate` on x and, for arrays, `sample_weight`; raises as `fit`."""
@@ -325,14 +340,6 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
         self._check_arrays(x)
         return super().predict_on_batch(self._with_weights(x))
 
-    def compute_loss(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raises NotImplementedError: the objective is not a function of outputs and targets."""
-        raise NotImplementedError(
-            f"compute_loss: {type(self).__name__} computes its objective in train_step and "
-            "test_step, from x alone. Use evaluate or test_on_batch, or negative_elbo or "
-            "log_likelihood for each example."
-        )
-
     def export(self, path: PathLike, format: str = "tf_saved_model", **options: Any) -> Path:
         """Exports a SavedModel for TF Serving, as `tf_savae.export(model, path)` does.
 
@@ -386,11 +393,6 @@ class BoundModel(BuildsFromData, ChecksSettings, FollowsSettings, Steps, keras.M
           batch: nest of tensors [B, ...], x of one batch.
         """
         self.ensure_built(batch)
-
-    def _check_weights(self):
-        for variable in self.variables:
-            remedy = "Load an earlier checkpoint."
-            validation.finite(f"weights {variable.path}", variable.numpy(), remedy)
 
     def _tokens(self, x):
         """Returns predicted tokens per example [B], or None for decoders without tokens."""

@@ -116,9 +116,10 @@ def _longer(tensor, rows):
 
 
 def run(model, name, function, shard, *arguments):
-    """Calls `function(*arguments)` for this replica's shard, as a separate XLA program if possible.
+    """Calls `function(model, *arguments)` for this replica's shard.
 
-    The program does not include the all-reduce, which XLA cannot compile on CPU and GPU.
+    If possible, the call is an XLA program of its own. It does not include the
+    all-reduce, which XLA cannot compile on CPU and GPU.
 
     Args:
       model: the `BoundModel`.
@@ -127,18 +128,18 @@ def run(model, name, function, shard, *arguments):
     """
     context = _context()
     if context is None:
-        return function(*arguments)
+        return function(model, *arguments)
 
     def shared(shard, *arguments):
         with batch_shard.shard_scope(shard):
-            return tf.nest.map_structure(_dense, function(*arguments))
+            return tf.nest.map_structure(_dense, function(model, *arguments))
 
     whole = isinstance(context.strategy, tf.distribute.TPUStrategy)  # Compiled already.
     if whole or not model.jit_compile or model.run_eagerly:
         return shared(shard, *arguments)
     # One function per device, since it reads that replica's copies of the weights.
     key = ("replica", name, tf.constant(0).device)
-    return model._functions_kept().get(key, shared, jit_compile=True)(shard, *arguments)
+    return model._traces.functions.get(key, shared, jit_compile=True)(shard, *arguments)
 
 
 def _dense(value):

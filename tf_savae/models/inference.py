@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.core.typing import Distribution, Nest, Seed, TensorLike
+from tf_savae.models.compilation import trace_cache
 from tf_savae.models.row_sampling import (
     check_built,
     decode_rows,
@@ -67,7 +68,7 @@ def infer(
     def run(x, seed):
         return refined_parameters(model, x, steps, seed, *options)
 
-    compiled = model._compiled(("infer", steps, *options), run)
+    compiled = trace_cache.compiled(model, ("infer", steps, *options), run)
     return model.family.distribution(compiled(model.checked_data(x), _seed(seed)))
 
 
@@ -133,7 +134,7 @@ def negative_elbo(
         refined, _ = batch.refined(batch.encode(), adjoint="stop")
         return batch.outcome_at(refined).terms.bound
 
-    compiled = model._compiled(("negative_elbo", steps), run)
+    compiled = trace_cache.compiled(model, ("negative_elbo", steps), run)
     return compiled(model.checked_data(x), _seed(seed))
 
 
@@ -160,7 +161,7 @@ def log_likelihood(
             second,
         )
 
-    compiled = model._compiled(("log_likelihood", samples, steps), run)
+    compiled = trace_cache.compiled(model, ("log_likelihood", samples, steps), run)
     return compiled(model.checked_data(x), _seed(seed))
 
 
@@ -285,7 +286,9 @@ def _decoded_mean(model, z, options):
             f"{', '.join(options)}: expected no sampling options with mean=True, which does not "
             "sample. Leave them out."
         )
-    mean = model._compiled(("decode_mean",), lambda z: model.decoder.distribution(z).mean())
+    mean = trace_cache.compiled(
+        model, ("decode_mean",), lambda z: model.decoder.distribution(z).mean()
+    )
     return mean(z)
 
 

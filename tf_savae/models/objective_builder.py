@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_savae.core import seeds
 from tf_savae.core.typing import Nest, Seed, TensorLike
+from tf_savae.models.build import ensure_built_in_graph
 from tf_savae.models.row_sampling import family_of_shard
 from tf_savae.models.validation.posterior_parameters import check_parameters, is_one_tensor
 from tf_savae.networks import Effects, PureEncoder, PureGenerator
@@ -25,7 +26,7 @@ def encoded_parameters(model: Any, x: Nest, training: bool = False) -> Nest:
     parameters, `refined_parameters` the parameters after K steps.
     """
     x = standardized(model, x)
-    model._ensure_built_in_graph(x)
+    ensure_built_in_graph(model, x)
     return encoded(model, x, seeds.as_seed(0), training)[0]
 
 
@@ -51,7 +52,7 @@ def problem(
     `beta` and `free_bits` are those of the training objective; inference maximises the ELBO.
     """
     x = standardized(model, x)
-    model._ensure_built_in_graph(x)
+    ensure_built_in_graph(model, x)
     pure = model.generator(family)
     outer, inner = seeds.split(seed, 2)
     steps = model._steps(steps)

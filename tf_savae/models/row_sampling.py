@@ -9,8 +9,8 @@ import inspect
 import tensorflow as tf
 
 from tf_savae.core import batch_shard
-from tf_savae.models.jit import xla_for_decoding
-from tf_savae.models.trace_cache import FollowsSettings
+from tf_savae.models.compilation import trace_cache
+from tf_savae.models.compilation.jit import xla_for_decoding
 from tf_savae.probability import Family
 from tf_savae.samplers.per_row import map_rows, row_seeds
 
@@ -260,6 +260,6 @@ class _ByRow(SamplingOverride):
 
 def _compiled(model, key, function, xla=True):
     """Returns `function` as a tf.function cached by the model, or unchanged without a model."""
-    if not isinstance(model, FollowsSettings):  # Parts of a model, already in a graph.
+    if not trace_cache.keeps_traces(model):  # Parts of a model, already in a graph.
         return function
-    return model._compiled(key, function, xla)
+    return trace_cache.compiled(model, key, function, xla)

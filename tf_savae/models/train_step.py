@@ -1,135 +1,139 @@
 """Train, test and predict steps on one batch."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import tensorflow as tf
 
 from tf_savae.core import private_keras, seeds
 from tf_savae.core.noise_streams import NoiseStream
-from tf_savae.core.typing import MixedIn, Nest
+from tf_savae.core.typing import Nest
 from tf_savae.models import apply_if_finite, distribution, keras_distribution
+from tf_savae.models.compilation import trace_cache
 from tf_savae.models.metrics import STABILITY, TRAINING_ONLY
 from tf_savae.models.validation.sample_weights import weights_like
 from tf_savae.models.validation.streams import NO_TARGETS
 
-__all__ = ["Steps"]
+__all__ = ["compute_loss", "noise", "predict_step", "test_step", "train_step", "weighted_loss"]
 
 
-class Steps(MixedIn):
-    """Mixin of `BoundModel` with the steps that Keras calls for each batch and replica."""
+def train_step(model: Any, data: Any) -> dict[str, tf.Tensor]:
+    """Updates all weights once; one XLA program under jit_compile, or one per replica.
 
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Updates all weights once; one XLA program under jit_compile, or one per replica.
+    If loss or gradient is not finite, only the step count changes.
+    """
+    apply_if_finite.check_known(model.optimizer, model.trainable_variables)
+    part = _part(model, data)
+    step = tf.convert_to_tensor(apply_if_finite.batches(model.optimizer).value)
+    beta = model._beta_at(step)
+    loss, gradients, stability, outcome, weights, statistics = distribution.run(
+        model, "train", _differentiate, part.shard, part, step, beta
+    )
+    loss, gradients, statistics = distribution.total((loss, gradients, statistics))
+    finite = apply_if_finite.usable(model.optimizer, loss, gradients)
+    # Before the update, since a layer may set a weight that is also trained.
+    _assign(model.__dict__["_written"], statistics, finite)
+    apply_if_finite.apply_gradients(model.optimizer, gradients, model.trainable_variables, finite)
+    model._bound_metrics.update(
+        outcome,
+        weights,
+        beta,
+        model._tokens(part.x),
+        stability,
+        finite,
+        getattr(model, "inference_steps", None),
+    )
+    return model._bound_metrics.results()
 
-        If loss or gradient is not finite, only the step count changes.
-        """
-        apply_if_finite.check_known(self.optimizer, self.trainable_variables)
-        part = self._part(data)
-        step = tf.convert_to_tensor(apply_if_finite.batches(self.optimizer).value)
-        beta = self._beta_at(step)
-        loss, gradients, stability, outcome, weights, statistics = distribution.run(
-            self, "train", self._differentiate, part.shard, part, step, beta
-        )
-        loss, gradients, statistics = distribution.total((loss, gradients, statistics))
-        finite = apply_if_finite.usable(self.optimizer, loss, gradients)
-        # Before the update, since a layer may set a weight that is also trained.
-        _assign(self.__dict__["_written"], statistics, finite)
-        apply_if_finite.apply_gradients(self.optimizer, gradients, self.trainable_variables, finite)
-        self._bound_metrics.update(
-            outcome,
-            weights,
-            beta,
-            self._tokens(part.x),
-            stability,
-            finite,
-            getattr(self, "inference_steps", None),
-        )
-        return self._bound_metrics.results()
 
-    def _differentiate(self, part, step, beta):
-        """Returns loss and gradients of one shard; pure, so that XLA can compile it separately."""
-        seed = self._noise(NoiseStream.TRAINING, step)
-        probe = tf.zeros([_batch_size(part.x), len(STABILITY)], self.variable_dtype)
-        with tf.GradientTape() as tape:
-            tape.watch(probe)
-            outcome = self._outcome(part.x, seed, beta, True, probe)
-            weights = weights_like(part.sample_weight, outcome.loss)
-            loss = self._loss(outcome, weights, part.weight)
-            scaled = self.optimizer.scale_loss(loss)
-        *gradients, stability = tape.gradient(scaled, [*self.trainable_variables, probe])
-        gradients = self._with_zeros(gradients)
-        if _clips(self.optimizer):
-            gradients = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
-        variables, statistics = _written(outcome.effects.statistics)
-        self.__dict__["_written"] = variables
-        return loss, gradients, stability, outcome._replace(effects=None), weights, statistics
-
-    def _weights_without_gradient(self):
-        """Returns weights that may have no gradient in a step; Keras warns of all others."""
-        return []
-
-    def _with_zeros(self, gradients):
-        optional = {id(v) for v in self._weights_without_gradient()}
-        return [
-            tf.zeros_like(v.value) if g is None and id(v) in optional else g
-            for g, v in zip(gradients, self.trainable_variables, strict=True)
-        ]
-
-    def _loss(self, outcome, weights, weight):
-        """Returns the weighted mean; on a replica, its part of the mean over the global batch."""
-        weight = tf.reduce_sum(weights) if weight is None else tf.cast(weight, weights.dtype)
-        loss = tf.math.divide_no_nan(tf.reduce_sum(outcome.loss * weights), weight)
-        count = distribution.number()
-        for extra in [*outcome.effects.losses, *private_keras.regularization_losses(self)]:
-            loss += tf.cast(extra, loss.dtype) / count
-        return loss
-
-    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Evaluates the bound: beta as in the current training step, dropout off."""
-        part = self._part(data)
-        step = tf.convert_to_tensor(self._evaluation_step.value)
-        self._evaluation_step.assign_add(1)
-        beta = self._evaluation_beta()
-        outcome = distribution.run(
-            self, "test", self._evaluate_part, part.shard, part.x, step, beta
-        )
+def _differentiate(model, part, step, beta):
+    """Returns loss and gradients of one shard; pure, so that XLA can compile it separately."""
+    seed = noise(model, NoiseStream.TRAINING, step)
+    probe = tf.zeros([_batch_size(part.x), len(STABILITY)], model.variable_dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(probe)
+        outcome = model._outcome(part.x, seed, beta, True, probe)
         weights = weights_like(part.sample_weight, outcome.loss)
-        self._bound_metrics.update(outcome, weights, beta, self._tokens(part.x))
-        return self._bound_metrics.results(set(self._bound_metrics.trackers) - set(TRAINING_ONLY))
+        loss = weighted_loss(model, outcome, weights, part.weight)
+        scaled = model.optimizer.scale_loss(loss)
+    *gradients, stability = tape.gradient(scaled, [*model.trainable_variables, probe])
+    gradients = _with_zeros(model, gradients)
+    if _clips(model.optimizer):
+        gradients = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
+    variables, statistics = _written(outcome.effects.statistics)
+    model.__dict__["_written"] = variables
+    return loss, gradients, stability, outcome._replace(effects=None), weights, statistics
 
-    def _evaluate_part(self, x, step, beta):
-        seed = self._noise(NoiseStream.EVALUATION, step)
-        return self._outcome(x, seed, beta, False, None)._replace(effects=None)
 
-    def _noise(self, stream, step):
-        """Returns the seed of a step; it is folded at its use, since XLA folds differently."""
-        return seeds.fold(seeds.fold(self.seed, stream), step)
+def _with_zeros(model, gradients):
+    """Replaces None by zeros for weights that may have no gradient; Keras warns of all others."""
+    optional = {id(v) for v in model._weights_without_gradient()}
+    return [
+        tf.zeros_like(v.value) if g is None and id(v) in optional else g
+        for g, v in zip(gradients, model.trainable_variables, strict=True)
+    ]
 
-    def predict_step(self, data: Any) -> Nest:
-        """Returns `call` on x."""
-        part = self._part(data)
-        answers = distribution.run(self, "predict", self._watched(self), part.shard, part.x)
-        if part.shard is None:
-            return answers
-        return tf.nest.map_structure(lambda answer: answer[: part.rows], answers)
 
-    def _part(self, data):
-        """Returns the batch, or this replica's `Part` of it; Keras may wrap x in a tuple."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if keras_distribution.is_target(y):
-            raise ValueError(f"y: {NO_TARGETS}")
-        return distribution.part_of(x, sample_weight, self.variable_dtype)
+def weighted_loss(model, outcome, weights, weight):
+    """Returns the weighted mean; on a replica, its part of the mean over the global batch."""
+    weight = tf.reduce_sum(weights) if weight is None else tf.cast(weight, weights.dtype)
+    loss = tf.math.divide_no_nan(tf.reduce_sum(outcome.loss * weights), weight)
+    count = distribution.number()
+    for extra in [*outcome.effects.losses, *private_keras.regularization_losses(model)]:
+        loss += tf.cast(extra, loss.dtype) / count
+    return loss
 
-    # Keras hooks.
 
-    def _make_function(self, step_function):
-        with keras_distribution.joined_by_graph(self):
-            return super()._make_function(self._watched(step_function))
+def test_step(model: Any, data: Any) -> dict[str, tf.Tensor]:
+    """Evaluates the bound: beta as in the current training step, dropout off."""
+    part = _part(model, data)
+    step = tf.convert_to_tensor(model._evaluation_step.value)
+    model._evaluation_step.assign_add(1)
+    beta = model._evaluation_beta()
+    outcome = distribution.run(model, "test", _evaluate_part, part.shard, part.x, step, beta)
+    weights = weights_like(part.sample_weight, outcome.loss)
+    model._bound_metrics.update(outcome, weights, beta, model._tokens(part.x))
+    return model._bound_metrics.results(set(model._bound_metrics.trackers) - set(TRAINING_ONLY))
 
-    def make_predict_function(self, force: bool = False) -> None:
-        with keras_distribution.joined_by_graph(self):
-            super().make_predict_function(force)
+
+def _evaluate_part(model, x, step, beta):
+    seed = noise(model, NoiseStream.EVALUATION, step)
+    return model._outcome(x, seed, beta, False, None)._replace(effects=None)
+
+
+def noise(model, stream, step):
+    """Returns the seed of a step; it is folded at its use, since XLA folds differently."""
+    return seeds.fold(seeds.fold(model.seed, stream), step)
+
+
+def predict_step(model: Any, data: Any) -> Nest:
+    """Returns `call` on x."""
+    part = _part(model, data)
+    answers = distribution.run(model, "predict", _call, part.shard, part.x)
+    if part.shard is None:
+        return answers
+    return tf.nest.map_structure(lambda answer: answer[: part.rows], answers)
+
+
+def _call(model, x):
+    return trace_cache.watched(model, model)(x)
+
+
+def compute_loss(model: Any, *args: Any, **kwargs: Any) -> NoReturn:
+    """Raises NotImplementedError: the objective is not a function of outputs and targets."""
+    raise NotImplementedError(
+        f"compute_loss: {type(model).__name__} computes its objective in train_step and test_step, "
+        "from x alone. Use evaluate or test_on_batch, or negative_elbo or log_likelihood for each "
+        "example."
+    )
+
+
+def _part(model, data):
+    """Returns the batch, or this replica's `Part` of it; Keras may wrap x in a tuple."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if keras_distribution.is_target(y):
+        raise ValueError(f"y: {NO_TARGETS}")
+    return distribution.part_of(x, sample_weight, model.variable_dtype)
 
 
 def _written(statistics):

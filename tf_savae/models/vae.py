@@ -11,9 +11,10 @@ from tf_savae.core.registration import register
 from tf_savae.core.typing import Config, Distribution, Nest
 from tf_savae.models import apply_if_finite, inference, objective_builder, warm_start
 from tf_savae.models.base import BoundModel
-from tf_savae.models.build import make_parts, shapes_of, zeros_of
+from tf_savae.models.build import shapes_of, zeros_of
 from tf_savae.models.callbacks import WarnOfIdleEncoder
 from tf_savae.models.metrics import BoundMetrics
+from tf_savae.models.parts import make_parts
 from tf_savae.models.refinement import programs, steps_schedule
 from tf_savae.models.refinement.checks import CHANGEABLE, check_given_family, checked_prior
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
@@ -198,8 +199,8 @@ class SemiAmortizedVAE(BoundModel):
     @hvp.setter
     def hvp(self, method: str | Callable) -> None:
         self._programs.take_product(CHANGEABLE["hvp"](method))
-        self.train_function = None  # Traced with the old product, as is each K of `_phases`.
-        self.__dict__.pop("_phases", None)
+        self.train_function = None  # Traced with the old product, as is each K of a schedule.
+        self._traces.phases.clear()
 
     @property
     def keep(self) -> str | None:

@@ -1,7 +1,7 @@
 """Validate the settings of `SemiAmortizedRefinement`."""
 
 from tf_savae.core import seeds, validation
-from tf_savae.models.jit import check_second_derivatives
+from tf_savae.models.compilation.jit import check_second_derivatives
 from tf_savae.models.refinement.steps_schedule import as_steps
 from tf_savae.networks import Prior
 from tf_savae.probability import as_family

@@ -3,7 +3,7 @@
 import keras
 
 from tf_savae.core import validation
-from tf_savae.models.jit import check_second_derivatives
+from tf_savae.models.compilation.jit import check_second_derivatives
 from tf_savae.models.refinement import programs, steps_schedule
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
 from tf_savae.probability.codes import check_antithetic
@@ -18,6 +18,7 @@ __all__ = [
     "check_refinement",
     "check_samples",
     "check_settings",
+    "check_weights",
 ]
 
 
@@ -156,3 +157,10 @@ def check_refinement(refinement, objective):
             f"gradient reaches the step size; got objective={objective.name!r}, "
             f"steps={refinement.steps}."
         )
+
+
+def check_weights(model):
+    """Raises ValueError if a weight of the model is not finite."""
+    for variable in model.variables:
+        remedy = "Load an earlier checkpoint."
+        validation.finite(f"weights {variable.path}", variable.numpy(), remedy)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
-from tf_savae.models.trace_cache import compiled_for
+from tf_savae.models.compilation.trace_cache import compiled_for
 
 __all__ = ["Landscape", "Window", "landscape", "refinement_path"]
 

@@ -12,7 +12,7 @@ from tf_savae.core import seeds
 from tf_savae.core.progress import stages
 from tf_savae.evaluation import importance_weighted_nll
 from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
-from tf_savae.models.trace_cache import compiled_for
+from tf_savae.models.compilation.trace_cache import compiled_for
 from tf_savae.networks import OracleDecoder, OracleEncoder
 from tf_savae.objectives import OBJECTIVES
 from tf_savae.probability import importance_weighted_log_likelihood, linear_kl_weight

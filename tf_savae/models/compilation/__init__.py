@@ -1,0 +1,3 @@
+"""Arguments of `compile`, the choice of XLA, and functions that are traced again when needed."""
+
+__all__ = []
