@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shows what the latent code of a finished run carries, and what refinement does to it.
+"""Shows what the latent variables of a finished run carry, and what refinement does to it.
 
 analyze.py --workdir=savae_run --split=test --file=test.txt --tags=test.tags
 """

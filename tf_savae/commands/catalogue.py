@@ -180,7 +180,7 @@ COMMANDS = {
         ),
         Command(
             "analyze",
-            "saliency of the latent code of a run, and the effect of refinement",
+            "saliency of the latent variables of a run, and the effect of refinement",
             AnalyzeConfig,
             (_FINISHED, _results("analysis")),
             _analyze,

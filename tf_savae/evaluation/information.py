@@ -1,4 +1,4 @@
-"""Mutual information I(x; z) between data and latent code, under the encoder.
+"""Mutual information I(x; z) between data and latent variables, under the encoder.
 
 Estimated from the aggregate posterior (Hoffman & Johnson 2016, "ELBO surgery"; used for text by
 He et al. 2019, https://arxiv.org/abs/1901.05534). Let p(x) be the data's distribution and

@@ -61,7 +61,7 @@ def plot_latent_space(
         axis.set_label_text(f"mean of z{_subscript(chosen + 1)}")
     axes.spines[["top", "right"]].set_visible(False)
     of = "" if codes.shape[1] == 2 else f", 2 of {codes.shape[1]} latent dimensions"
-    figure.suptitle(f"Latent codes of {len(codes):,} {unit}s{of}")
+    figure.suptitle(f"Latent variables of {len(codes):,} {unit}s{of}")
     return finished(figure, file)
 
 

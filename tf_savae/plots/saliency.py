@@ -17,8 +17,8 @@ _LABELS = {
     "decoder": "decoder: ‖∂ log p / ∂z‖\n(nats per unit of z)",
 }
 _TITLES = {
-    "encoder": "Saliency of each input word for the latent code",
-    "decoder": "Saliency of the latent code for each output word",
+    "encoder": "Saliency of each input word for the latent variables",
+    "decoder": "Saliency of the latent variables for each output word",
 }
 
 

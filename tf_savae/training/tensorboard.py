@@ -151,7 +151,7 @@ class BoardSamples(Board):
 def _sound(drawn, what):
     """Returns `drawn` if z is finite; ids and pixels sampled from NaN would look valid."""
     if not np.isfinite(drawn.z).all():
-        raise NonFiniteError(f"the latent codes of the {what} contain NaN or infinite values")
+        raise NonFiniteError(f"the latent variables of the {what} contain NaN or infinite values")
     return drawn
 
 

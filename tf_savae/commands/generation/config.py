@@ -89,7 +89,7 @@ class GenerateConfig:
         None,
         "decode the mean of each posterior, or a sample (default: mean)",
         choices=("mean", "sample"),
-        group="Latent codes",
+        group="Latent variables",
     )
     steps: int = setting(None, "refinement steps (K) (default: those of the run)")
     path: str = setting(
