@@ -110,7 +110,7 @@ def main(argv):
     planned = events()
     figures = {
         "machine": results.machine(threads),
-        "rules": dataclasses.asdict(rules),
+        "rules": dataclasses.asdict(dataclasses.replace(rules, before=None)),  # No path of here.
         "rows": [],
     }
     for event in planned:
