@@ -122,6 +122,7 @@ def _gradients(x, eager=False, **settings):
     return [old - new for old, new in zip(before, net.get_weights(), strict=True)]
 
 
+@pytest.mark.slow
 def test_exact_gradients_agree(float64):
     """Two Hessian-vector products and autodiff through the stored loop: one total derivative."""
     x = images(3)

@@ -16,6 +16,7 @@ def test_vae_svi_exact_under_xla(float64):
     assert relative_error(*found) < 1e-9
 
 
+@pytest.mark.e2e
 def test_vae_svi_exact_trains_the_rule(float64):
     """The weights of a learned rule get what SA-VAE gives them."""
     x, gradients = data(), []

@@ -254,6 +254,7 @@ def test_objects_and_layers_from_their_configurations(adjoint):
     assert again.get_config() == layer.get_config()
 
 
+@pytest.mark.e2e
 def test_a_saved_model(tmp_path):
     x = data()
     model = compiled(dense_model(hvp=None, adjoint=svi.Truncated(2, REVERSE)), x)
@@ -298,6 +299,7 @@ def test_a_layer_with_fewer_steps_than_its_depth():
         layer.check_settings()
 
 
+@pytest.mark.e2e
 def test_another_object_on_a_model_in_use():
     """Takes effect at the next step: of Truncated(0) the encoder gets the gradient at lambda_K."""
     x = data()

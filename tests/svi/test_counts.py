@@ -163,6 +163,7 @@ def product_cost(name, hvp, **options):
     return (through.total() - steps_cost(name).total()) / 5
 
 
+@pytest.mark.e2e
 def test_products_through_a_scan():
     """Forward mode keeps to 6F (and one product); the derivative of a derived while loop does not.
 

@@ -60,8 +60,8 @@ def _chosen(model, free=2**30, monkeypatch=None, steps=4, **settings):
         ("dense", {"hvp": "forward_over_reverse"}, 2**30, None),
         ("dense", {"hvp": "finite_difference"}, 2**30, None),
         ("recurrent", {}, 2**30, None),
-        ("fused_text", {}, 2**30, "all"),
-        ("fused_text", {"budget": 10_000}, 2**30, "states"),
+        pytest.param("fused_text", {}, 2**30, "all", marks=pytest.mark.e2e),
+        pytest.param("fused_text", {"budget": 10_000}, 2**30, "states", marks=pytest.mark.e2e),
         ("fused_text", {"hvp": "reverse_over_reverse"}, 2**30, None),
     ],
 )

@@ -28,7 +28,10 @@ def gradients(model, mode="eager", **options):
     return svi_reference.in_mode(run, mode)(model.initial, model.theta, svi_reference.step_sizes())
 
 
-@pytest.mark.parametrize("name", ["dense", "convolutional", "recurrent", "late_code"])
+_E2E = [pytest.param(name, marks=pytest.mark.e2e) for name in ("convolutional", "recurrent")]
+
+
+@pytest.mark.parametrize("name", ["dense", "late_code", *_E2E])
 def test_a_batch_is_refined_like_its_examples(name):
     whole = gradients(svi_models.MODELS[name]())
     rows = [slice(b, b + 1) for b in range(svi_models.BATCH)]
