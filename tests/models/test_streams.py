@@ -180,13 +180,29 @@ def test_good_streams_give_what_arrays_give():
     for make in (lambda x: x, *(SOURCES[s] for s in ("weighted", "generator", "PyDataset"))):
         model.set_weights(start)
         model.optimizer.iterations.assign(0)
-        history = model.fit(make(x), batch_size=2, shuffle=False, verbose=0).history
+        rows = make(x)
+        size = {"batch_size": 2} if rows is x else {}
+        history = model.fit(rows, **size, shuffle=False, verbose=0).history
         losses += history["loss"]
     assert losses[1:] == pytest.approx([losses[0]] * 3, rel=1e-5)
     packed = Dataset.from_tensor_slices({"image": x, "label": np.arange(8)}).batch(2)
     checked = model.batch_checks().source(packed)
     assert checked.element_spec == packed.element_spec
     assert checked.cardinality() == 4
+
+
+@pytest.mark.parametrize("source", ["tf.data", "generator", "PyDataset"])
+def test_a_batch_size_for_batches_is_refused(source):
+    """Keras would ignore it."""
+    x = (data(8) > 0).astype("float32")
+    model, make = compiled(dense_model("vae"), x), SOURCES[source]
+    with pytest.raises(ValueError, match="^batch_size: expected None, since a .* already yields"):
+        model.fit(make(x), batch_size=4, verbose=0)
+    for method in (model.evaluate, model.predict):
+        with pytest.raises(ValueError, match="^batch_size: expected None, since a .* got 4"):
+            method(make(x), batch_size=4, verbose=0)
+    with pytest.raises(ValueError, match="^validation_batch_size: expected None, since a "):
+        model.fit(x, validation_data=make(x), validation_batch_size=4, verbose=0)
 
 
 class _Count(keras.callbacks.Callback):

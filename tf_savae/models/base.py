@@ -171,8 +171,8 @@ class BoundModel(ChecksSettings, keras.Model):
             or the optimizer was created outside of the scope of the model's strategy.
         """
         arguments.check(self, jit_compile, metrics, kwargs)
-        xla = resolve_jit_compile(jit_compile, self._layers_to_compile())
-        chosen = xla and not kwargs.get("run_eagerly")
+        chosen = resolve_jit_compile(jit_compile, self._layers_to_compile())
+        chosen = chosen and not kwargs.get("run_eagerly")
         self._traces.drop_functions()  # Compiled with the previous settings.
         self.__dict__["_asked"] = {"jit_compile": jit_compile, **kwargs}
         with self.distribute_strategy.scope():
@@ -245,9 +245,9 @@ class BoundModel(ChecksSettings, keras.Model):
             warn_of_monitors(callbacks, self._beta_at, step)
         batches = self.batch_checks()
         with batches.original_errors(), explained(), stages.printed(kwargs, "Training"):
-            x = batches.source(x, skips=True)
-            if kwargs.get("validation_data") is not None:
-                kwargs["validation_data"] = self._validation(kwargs["validation_data"], batches)
+            x = batches.source(x, skips=True, batch_size=kwargs.get("batch_size"))
+            if (held_out := kwargs.get("validation_data")) is not None:
+                kwargs["validation_data"] = self._validation(held_out, batches, kwargs)
             x = self._prepared(x, kwargs.get("batch_size"))
             x, y, kwargs = with_array_batches(self._source(x), y, kwargs)
             return super().fit(x, y, callbacks=callbacks, **kwargs)
@@ -273,21 +273,23 @@ class BoundModel(ChecksSettings, keras.Model):
             return x
         return building.with_first_batch(self, self.ensure_built, x, batch_size)
 
-    def evaluate(self, x: Nest = None, y: None = None, **kwargs: Any) -> Any:
+    def evaluate(
+        self, x: Nest = None, y: None = None, batch_size: int | None = None, **kwargs: Any
+    ) -> Any:
         """As `keras.Model.evaluate` on x and, for arrays, `sample_weight`; raises as `fit`."""
         self._assert_compile_called("evaluate")
         if kwargs.get("_use_cached_eval_dataset"):  # Validation data, already checked by `fit`.
-            return super().evaluate(x, y, **kwargs)
+            return super().evaluate(x, y, batch_size, **kwargs)
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
         batches = self.batch_checks()
         callbacks = [NoEmptyPass(), *keras.tree.flatten(kwargs.pop("callbacks", None) or [])]
         with batches.original_errors(), explained(), stages.printed(kwargs):
-            x = self._with_weights(batches.source(x), kwargs.get("batch_size"))
+            x = self._with_weights(batches.source(x, batch_size=batch_size), batch_size)
             data = self._source(x), y, kwargs["sample_weight"]
-            batches = batches_of(data, kwargs.get("batch_size"), kwargs.get("steps"))
+            batches = batches_of(data, batch_size, kwargs.get("steps"))
             if batches is not None:
                 x, y, kwargs["sample_weight"] = batches, None, None
-            return super().evaluate(self._source(x), y, callbacks=callbacks, **kwargs)
+            return super().evaluate(self._source(x), y, batch_size, callbacks=callbacks, **kwargs)
 
     def train_on_batch(
         self,
@@ -331,7 +333,7 @@ class BoundModel(ChecksSettings, keras.Model):
         batches = self.batch_checks()
         callbacks = [NoEmptyPass(), *keras.tree.flatten(callbacks or [])]
         with batches.original_errors(), explained():
-            x = self._with_weights(batches.source(x), batch_size)
+            x = self._with_weights(batches.source(x, batch_size=batch_size), batch_size)
             x = batches_of((x, None, None), batch_size, steps) or with_targets(x)
             return super().predict(x, batch_size, verbose, steps, callbacks)
 
@@ -352,8 +354,7 @@ class BoundModel(ChecksSettings, keras.Model):
     def _check_arrays(self, x):
         check_arrays(x, *self._data_limits())
 
-    def _data_limits(self):
-        """Returns (vocabulary_size, data_range), the limits of the decoder's likelihood."""
+    def _data_limits(self):  # Of the decoder's likelihood.
         return tuple(getattr(self.decoder, n, None) for n in ("vocabulary_size", "data_range"))
 
     def batch_checks(self) -> BatchChecks:
@@ -367,21 +368,20 @@ class BoundModel(ChecksSettings, keras.Model):
         self._check_arrays(x)
         return as_pair(x, check_sample_weight(sample_weight, x))
 
-    def _validation(self, data, batches):
+    def _validation(self, data, batches, options):
         """Validates validation data before the first epoch; returns them in Keras' form."""
         if isinstance(data, (tuple, list)):
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
             return (x, *self._checked(x, y, sample_weight))
         self._check_arrays(data)
-        data = batches.source(data)
+        data = batches.source(data, validation_batch_size=options.get("validation_batch_size"))
         look(data)
         return self._source(data)
 
     def _source(self, x):
         return keras_distribution.as_shared(with_targets(x), self)
 
-    def _needs_batch(self):
-        """Returns whether `prepare_fit` needs a batch; reading one may advance a shuffle."""
+    def _needs_batch(self):  # Only then is one read, since reading may advance a shuffle.
         return not self.built or self._data_spec_is_guess
 
     def prepare_fit(self, batch: Nest) -> None:
