@@ -205,6 +205,19 @@ def test_a_batch_size_for_batches_is_refused(source):
         model.fit(x, validation_data=make(x), validation_batch_size=4, verbose=0)
 
 
+@pytest.mark.parametrize(
+    "options", [{"validation_batch_size": 4}, {"validation_steps": 1}, {"validation_freq": 2}]
+)
+def test_options_of_validation_without_its_data_are_refused(options):
+    """Keras would ignore them."""
+    x = (data(8) > 0).astype("float32")
+    model = compiled(dense_model("vae"), x)
+    (name,) = options
+    with pytest.raises(ValueError, match=f"^{name}: requires validation_data or validation_split"):
+        model.fit(x, **options, verbose=0)
+    model.fit(x, **options, validation_split=0.5, verbose=0)
+
+
 class _Count(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()

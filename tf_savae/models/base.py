@@ -26,6 +26,7 @@ from tf_savae.models.compilation import arguments, trace_cache
 from tf_savae.models.compilation.jit import resolve_jit_compile
 from tf_savae.models.validation.arrays import check_arrays, refuse_sparse
 from tf_savae.models.validation.error_messages import explained
+from tf_savae.models.validation.held_out import checked_validation
 from tf_savae.models.validation.model_parts import check_weights
 from tf_savae.models.validation.sample_weights import (
     as_pair,
@@ -33,7 +34,7 @@ from tf_savae.models.validation.sample_weights import (
     check_sample_weight,
     with_targets,
 )
-from tf_savae.models.validation.streams import NO_TARGETS, BatchChecks, look
+from tf_savae.models.validation.streams import NO_TARGETS, BatchChecks
 
 __all__ = ["BoundModel"]
 
@@ -246,8 +247,7 @@ class BoundModel(ChecksSettings, keras.Model):
         batches = self.batch_checks()
         with batches.original_errors(), explained(), stages.printed(kwargs, "Training"):
             x = batches.source(x, skips=True, batch_size=kwargs.get("batch_size"))
-            if (held_out := kwargs.get("validation_data")) is not None:
-                kwargs["validation_data"] = self._validation(held_out, batches, kwargs)
+            kwargs["validation_data"] = checked_validation(self, batches, kwargs)
             x = self._prepared(x, kwargs.get("batch_size"))
             x, y, kwargs = with_array_batches(self._source(x), y, kwargs)
             return super().fit(x, y, callbacks=callbacks, **kwargs)
@@ -354,7 +354,8 @@ class BoundModel(ChecksSettings, keras.Model):
     def _check_arrays(self, x):
         check_arrays(x, *self._data_limits())
 
-    def _data_limits(self):  # Of the decoder's likelihood.
+    def _data_limits(self):
+        """Returns (vocabulary_size, data_range), the limits of the decoder's likelihood."""
         return tuple(getattr(self.decoder, n, None) for n in ("vocabulary_size", "data_range"))
 
     def batch_checks(self) -> BatchChecks:
@@ -368,20 +369,11 @@ class BoundModel(ChecksSettings, keras.Model):
         self._check_arrays(x)
         return as_pair(x, check_sample_weight(sample_weight, x))
 
-    def _validation(self, data, batches, options):
-        """Validates validation data before the first epoch; returns them in Keras' form."""
-        if isinstance(data, (tuple, list)):
-            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-            return (x, *self._checked(x, y, sample_weight))
-        self._check_arrays(data)
-        data = batches.source(data, validation_batch_size=options.get("validation_batch_size"))
-        look(data)
-        return self._source(data)
-
     def _source(self, x):
         return keras_distribution.as_shared(with_targets(x), self)
 
-    def _needs_batch(self):  # Only then is one read, since reading may advance a shuffle.
+    def _needs_batch(self):
+        """Returns whether `prepare_fit` needs a batch; reading one may advance a shuffle."""
         return not self.built or self._data_spec_is_guess
 
     def prepare_fit(self, batch: Nest) -> None:

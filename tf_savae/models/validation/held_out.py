@@ -1,0 +1,43 @@
+"""Check the validation data of `fit`, and the arguments that go with them."""
+
+import keras
+
+from tf_savae.models.validation.streams import look
+
+__all__ = ["checked_validation"]
+
+_ARGUMENTS = {"validation_batch_size": None, "validation_steps": None, "validation_freq": 1}
+
+
+def checked_validation(model, batches, options):
+    """Returns `validation_data` in Keras' form, checked before the first epoch.
+
+    Args:
+      model: a `BoundModel`.
+      batches: its `BatchChecks` of this pass.
+      options: keyword arguments of `fit`.
+
+    Raises:
+      ValueError: invalid data, or an argument that would have no effect.
+    """
+    data = options.get("validation_data")
+    if data is None:
+        _refuse_without_data(options)
+        return None
+    if isinstance(data, (tuple, list)):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        return (x, *model._checked(x, y, sample_weight))
+    model._check_arrays(data)
+    data = batches.source(data, validation_batch_size=options.get("validation_batch_size"))
+    look(data)
+    return model._source(data)
+
+
+def _refuse_without_data(options):
+    for name, default in _ARGUMENTS.items():
+        value = options.get(name, default)
+        if value != default and not options.get("validation_split"):
+            raise ValueError(
+                f"{name}: requires validation_data or validation_split, which were not given; got "
+                f"{value!r}. Leave it out."
+            )
