@@ -23,6 +23,24 @@ KINDS = {
 }
 
 
+@pytest.mark.parametrize(("objective", "samples"), [("vae_svi", 2), ("svi", 2), ("savae", 1)])
+def test_plain_steps_of_arrays_take_antithetic_pairs(objective, samples):
+    layer = presets.dense(BINARY, objective=objective).refinement
+    assert (layer.samples, layer.antithetic) == (samples, samples == 2)
+    history = presets.dense(BINARY, steps=1, objective=objective).fit(BINARY, verbose=0).history
+    assert np.isfinite(history["bound"]).all()
+
+
+def test_svi_needs_no_latent_size_of_images_and_texts():
+    images = BINARY.reshape(-1, 4, 4, 1)
+    model = presets.image(images, objective="svi", steps=1)
+    assert np.isfinite(model.fit(images, verbose=0).history["bound"]).all()
+    made = presets.text(
+        ["a bird sings", "a dog runs", "the bird runs"] * 4, objective="svi", steps=1
+    )
+    assert np.isfinite(made.model.fit(made.x, verbose=0).history["bound"]).all()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_likelihood_by_the_data(kind, caplog):
     x = KINDS[kind]

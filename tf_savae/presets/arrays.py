@@ -41,7 +41,9 @@ def dense(
       x: training data, numbers [N, D].
       latent_size: Z; by default an eighth of D, between 2 and 16.
       units: size of the hidden layers; by default about D, between 32 and 256.
-      steps: K, number of refinement steps with a learned update rule; 0 with "vae".
+      steps: K, number of refinement steps with a learned update rule; 0 with "vae". Objectives that
+        do not differentiate through the steps ("vae_svi") take plain steps, each with a pair of
+        antithetic samples.
       objective: as for `SemiAmortizedVAE`.
       seed: seed of weights and noise.
 
@@ -64,7 +66,8 @@ def dense(
     encoder = keras.Model(inputs, _heads(hidden, latent_size))
     layers = [keras.layers.Dense(units, "tanh"), keras.layers.Dense(width * choice.outputs)]
     decoder = keras.Sequential([*layers, *_parameters([width], choice)])
-    return assembled(x, choice, encoder, decoder, latent_size, steps, objective, seed, "dense")
+    refinement = refinement_for(steps, objective, antithetic=True)
+    return assembled(x, choice, encoder, decoder, latent_size, refinement, objective, seed, "dense")
 
 
 def image(
@@ -117,7 +120,8 @@ def image(
     )(inputs)
     encoder = keras.Model(inputs, _heads(features, latent_size))
     decoder = _image_decoder(x.shape[1:], shape, channels, choice)
-    return assembled(x, choice, encoder, decoder, latent_size, steps, objective, seed, "image")
+    refinement = refinement_for(steps, objective)
+    return assembled(x, choice, encoder, decoder, latent_size, refinement, objective, seed, "image")
 
 
 def annealing_steps(examples, batch_size=32):
@@ -131,15 +135,15 @@ def annealing_steps(examples, batch_size=32):
     return _ANNEALED * math.ceil(examples / batch_size)
 
 
-def assembled(x, choice, encoder, decoder, latent_size, steps, objective, seed, name):
+def assembled(x, choice, encoder, decoder, latent_size, refinement, objective, seed, name):
     """Returns the compiled and built model of both networks, and logs the chosen settings."""
     annealed = annealing_steps(len(x))
-    steps = validation.non_negative_int("steps", steps)
     model = SemiAmortizedVAE(
         encoder,
         DistributionDecoder(decoder, choice.likelihood),
-        refinement=refinement_for(steps, objective),
+        refinement=refinement,
         objective=objective,
+        latent_size=latent_size,
         beta=linear_kl_weight(annealed),
         seed=seed,
     )
@@ -157,11 +161,22 @@ def assembled(x, choice, encoder, decoder, latent_size, steps, objective, seed, 
     return model
 
 
-def refinement_for(steps, objective):
-    """Returns the refinement, with a learned update rule if the objective crosses the steps."""
-    learns = as_objective(objective).crosses_refinement
-    learned = {"update": LearnedUpdate()} if learns and steps else {}
-    return SemiAmortizedRefinement(steps=steps, hvp="reverse_over_reverse", **learned)
+def refinement_for(steps, objective, antithetic=False):
+    """Returns the refinement, with a learned update rule if the objective crosses the steps.
+
+    Args:
+      steps: K.
+      objective: as for `SemiAmortizedVAE`.
+      antithetic: whether plain steps take a pair of antithetic samples. On arrays that lowers the
+        bound by 0.4 to 1.4 nats and costs 1.2 to 1.6 times as much; learned steps gain less
+        (docs/results.md).
+    """
+    steps = validation.non_negative_int("steps", steps)
+    if steps and as_objective(objective).crosses_refinement:
+        options = {"update": LearnedUpdate()}
+    else:
+        options = {"samples": 2, "antithetic": True} if steps and antithetic else {}
+    return SemiAmortizedRefinement(steps=steps, hvp="reverse_over_reverse", **options)
 
 
 def _checked(x, ndims, wanted):

@@ -90,6 +90,7 @@ def text(
         TextDecoder(len(vocabulary), **sizes, dropout=0.2, word_dropout=0.3),
         refinement=SemiAmortizedRefinement(steps=steps, step_size=0.1, hvp="reverse_over_reverse"),
         objective=objective,
+        latent_size=sizes["latent_size"],
         beta=linear_kl_weight(annealed),
         seed=seed,
     )
