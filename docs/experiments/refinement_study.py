@@ -12,11 +12,11 @@ are antithetic pairs), step (size), rule (plain, natural, steps or network), wei
 amortized term), after (epochs of a VAE first), until (training step from which K is 0, at test time
 too), rate (factor of the learning rate), epochs (at most), encoder (linear, small, full), through
 (which part of the total derivative trains: all, encoder, theta, identity or reference, as
-partial_derivatives.py says). A model is trained until the validation bound has not improved for
-some epochs, and the best epoch's weights are tested. Time is CPU time of training on one thread,
-compilation and validation left out. One line of
-JSON a job: test bound, KL, importance-weighted NLL (200 samples) and the encoder's own bound, in
-nats per example.
+partial_derivatives.py says), iw (samples of an importance-weighted bound at lambda_K in place of
+the ELBO, as importance_weighted.py says). A model is trained until the validation bound has not
+improved for some epochs, and the best epoch's weights are tested. Time is CPU time of training on
+one thread, compilation and validation left out. One line of JSON a job: test bound, KL,
+importance-weighted NLL (200 samples) and the encoder's own bound, in nats per example.
 """
 
 import json
@@ -27,6 +27,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
+from importance_weighted import importance_weighted
 from partial_derivatives import PARTS, reference_product
 from study_data import DATA
 from study_jobs import settings_of
@@ -91,6 +92,14 @@ def rule_of(settings):
     return {"update": svi.LearnedUpdate(step_size=size)}
 
 
+def objective_of(name, settings):
+    """What `SemiAmortizedVAE` takes as its objective."""
+    kind = PARTS.get(settings["through"])
+    if settings["iw"]:
+        return importance_weighted(kind or name, settings["iw"])()
+    return kind() if kind else name
+
+
 def build(study, objective, settings, seed, start=None):
     """A compiled model, with the weights of the VAE `start` if there is one."""
     beta = 1.0 if start else linear_kl_weight(study.anneal_steps, start=0.1)
@@ -103,7 +112,7 @@ def build(study, objective, settings, seed, start=None):
         adjoint=ADJOINTS.get(settings["through"], EXACT), **rule_of(settings))
     model = SemiAmortizedVAE(
         None if objective == "svi" else study.encoder(), study.decoder(),
-        objective=PARTS.get(settings["through"], lambda: objective)(),
+        objective=objective_of(objective, settings),
         latent_size=study.latent_size, refinement=refinement, seed=seed,
         beta=beta, **more)
     rate = study.learning_rate * settings["rate"]

@@ -1,11 +1,15 @@
 """The jobs of refinement_study.py: an objective and its settings in a line of text."""
 
-__all__ = ["settings_of"]
+import collections
+import json
+from pathlib import Path
+
+__all__ = ["read_runs", "settings_of"]
 
 _DEFAULTS = {
     "K": 5, "S": 1, "step": 0.02, "rule": "plain", "weight": 0.0, "after": 0, "until": 0,
     "rate": 1.0, "epochs": 0, "encoder": "full", "through": "all",
-    "mirrored": 0,
+    "mirrored": 0, "iw": 0,
 }
 
 
@@ -18,3 +22,12 @@ def settings_of(text):
         raise ValueError(f"jobs: expected settings among {sorted(_DEFAULTS)}, got {unknown}.")
     settings = {n: type(d)(given.get(n, d)) for n, d in _DEFAULTS.items()}
     return objective, settings
+
+
+def read_runs(path):
+    """{job: {seed: numbers}} of a file that refinement_study.py wrote."""
+    found = collections.defaultdict(dict)
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        found[row["job"]][row["seed"]] = row
+    return found
