@@ -231,8 +231,8 @@ class BoundModel(ChecksSettings, keras.Model):
             finite; they are skipped. Three such batches in a row always raise an error.
 
         Raises:
-          ValueError: targets or class weights were given, data or weights are invalid, or an epoch
-            has no batch.
+          ValueError: targets or class weights were given, data or weights are invalid, an epoch
+            has no batch, or an argument has no effect on these data (`batch_size` of a dataset).
           NonFiniteError: too many batches have a NaN or infinite loss or gradient.
         """
         self._assert_compile_called("fit")

@@ -118,8 +118,8 @@ def _longer(tensor, rows):
 def run(model, name, function, shard, *arguments):
     """Calls `function(model, *arguments)` for this replica's shard.
 
-    If possible, the call is an XLA program of its own. It does not include the
-    all-reduce, which XLA cannot compile on CPU and GPU.
+    If possible, the call is an XLA program of its own. It does not include the all-reduce, which
+    XLA cannot compile on CPU and GPU.
 
     Args:
       model: the `BoundModel`.

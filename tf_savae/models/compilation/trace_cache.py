@@ -76,8 +76,9 @@ class Traces:
         self.phases = {}  # {K: functions of another K of a schedule}.
 
     def drop_functions(self):
-        """Forgets the functions, as their settings are outdated."""
+        """Forgets the functions of all phases, as their settings are outdated."""
         self.functions = FunctionCache()
+        self.phases.clear()
 
     def switch(self, model, old, new):
         """Switches the traced functions from one K of a schedule to another."""
@@ -114,7 +115,6 @@ def follow(model):
         traces.switch(model, seen[_PHASE], now[_PHASE])
         traces.seen = now
         return
-    traces.phases.clear()
     model._settings_changed()
     # Including attributes set by validation.
     traces.seen = traces.but_volatile(model._settings_now())

@@ -6,7 +6,11 @@ from tf_savae.models.validation.streams import look
 
 __all__ = ["checked_validation"]
 
-_ARGUMENTS = {"validation_batch_size": None, "validation_steps": None, "validation_freq": 1}
+_NOT_GIVEN = {
+    "validation_batch_size": (None,),
+    "validation_steps": (None,),
+    "validation_freq": (1, None),
+}
 
 
 def checked_validation(model, batches, options):
@@ -28,15 +32,18 @@ def checked_validation(model, batches, options):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         return (x, *model._checked(x, y, sample_weight))
     model._check_arrays(data)
-    data = batches.source(data, validation_batch_size=options.get("validation_batch_size"))
+    name = "validation_batch_size"
+    data = batches.source(data, batch_size=options.get(name), name=name)
     look(data)
     return model._source(data)
 
 
 def _refuse_without_data(options):
-    for name, default in _ARGUMENTS.items():
-        value = options.get(name, default)
-        if value != default and not options.get("validation_split"):
+    if options.get("validation_split"):
+        return
+    for name, defaults in _NOT_GIVEN.items():
+        value = options.get(name, defaults[0])
+        if not any(value is default for default in defaults):
             raise ValueError(
                 f"{name}: requires validation_data or validation_split, which were not given; got "
                 f"{value!r}. Leave it out."

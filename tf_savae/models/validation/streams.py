@@ -40,7 +40,7 @@ class BatchChecks:
         self._skips = False
         self._error = None
 
-    def source(self, x, skips=False, **batch_size):
+    def source(self, x, skips=False, batch_size=None, name="batch_size"):
         """Returns x with batches checked as they are read; the first one now, if possible.
 
         Args:
@@ -48,18 +48,18 @@ class BatchChecks:
             keras.utils.PyDataset and PyTorch's DataLoader, are returned unchanged.
           skips: whether NaN and infinity are accepted after the first batch, as in training, which
             skips and counts such batches.
-          **batch_size: {name of the argument: batch size given for x, or None}.
+          batch_size: the batch size that was given for x, or None.
+          name: of the argument that gave it.
 
         Raises:
           ValueError, TypeError: as `check_arrays`, if x's type or first batch is already invalid.
           ValueError: a batch size was given for batches, where Keras would ignore it.
         """
-        for name, size in batch_size.items():
-            if size is not None and _comes_in_batches(x):
-                raise ValueError(
-                    f"{name}: expected None, since a {type(x).__name__} already yields batches; "
-                    f"got {size!r}. Leave it out, and set the size where the batches are made."
-                )
+        if batch_size is not None and _comes_in_batches(x):
+            raise ValueError(
+                f"{name}: expected None, since a {type(x).__name__} already yields batches; got "
+                f"{batch_size!r}. Leave it out, and set the size where the batches are made."
+            )
         if isinstance(x, tf.data.Dataset):
             return self._dataset(x, skips)
         if isinstance(x, types.GeneratorType):
