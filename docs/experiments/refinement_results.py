@@ -180,7 +180,9 @@ def verdict(found):
         said.append(
             f"{name}: {name_of(best)} is {abs(gap):.2f} nats {'below' if gap < 0 else 'above'} "
             f"{name_of(other)}, the best of the others (lower in {wins} of {len(gaps)} seeds)")
-    return "; ".join(said) + "."
+    left_out = len(found) - len(enough)
+    note = f" Rows with fewer than half of the VAE's seeds ({left_out}) are not compared."
+    return "; ".join(said) + "." + note * bool(left_out)
 
 
 def picture(data, path):
