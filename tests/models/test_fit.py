@@ -109,11 +109,11 @@ def _generator():
 @pytest.mark.parametrize("make", [_Batches, _generator])
 def test_any_form_of_data_is_measured_and_used_up_once(make, caplog):
     losses = []
-    for x in (data(8), make()):
+    for x, size in ((data(8), {"batch_size": 4}), (make(), {})):
         model = dense_model(hvp="auto", keep=None)
         model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
         with caplog.at_level("INFO", logger="absl"):
-            history = model.fit(x, batch_size=4, shuffle=False, verbose=0).history
+            history = model.fit(x, **size, shuffle=False, verbose=0).history
         losses.append(history["loss"])
         assert model.hvp in ("forward_over_reverse", "reverse_over_reverse")
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
