@@ -8,12 +8,11 @@ the importance-weighted NLL of a system that is trained through the steps minus 
 SVI, paired by seed, and draws them. Negative is better.
 """
 
-import statistics
 from pathlib import Path
 
 import matplotlib
 from absl import app, flags
-from study_jobs import read_runs
+from study_jobs import mean_difference, read_runs, system_of
 
 from tf_savae.plots.palette import SYSTEM_COLOURS
 
@@ -57,11 +56,9 @@ def differences(runs):
         for way, (ours, pair) in WAYS.items():
             mine, base = (
                 jobs.get(text.format(k=k) + added + pair, {}) for text in (ours, BASE))
-            seeds = sorted(set(mine) & set(base))
-            if seeds:
-                found[setting, way] = len(seeds), {
-                    column: statistics.mean(mine[s][column] - base[s][column] for s in seeds)
-                    for column in COLUMNS}
+            if seeds := set(mine) & set(base):
+                gaps = {column: mean_difference(mine, base, column) for column in COLUMNS}
+                found[setting, way] = len(seeds), gaps
     return found
 
 
@@ -83,8 +80,7 @@ def picture(found, path):
     figure, axes = plt.subplots(2, 1, figsize=(10, 7.5), sharex=True)
     for panel, (column, label) in zip(axes, COLUMNS.items(), strict=True):
         for index, (way, (job, pair)) in enumerate(WAYS.items()):
-            exact = "through=theta" in job or "exact" in job
-            color = SYSTEM_COLOURS["vae_svi_exact" if exact else "savae"]
+            color = SYSTEM_COLOURS[system_of(job.format(k=5))]
             shown = [
                 (place + 0.12 * (index - 3), found[setting, way][1][column])
                 for place, setting in enumerate(SETTINGS) if (setting, way) in found]

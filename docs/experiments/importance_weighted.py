@@ -49,7 +49,11 @@ class _Recorder:
 
 
 def _bound(batch, parameters, samples):
-    """[B] nats; the KL weight of the step multiplies the logarithm of the ratio p(z) / q(z)."""
+    """[B] nats; the KL weight of the step multiplies the logarithm of the ratio p(z) / q(z).
+
+    `probability.importance_weighted_log_likelihood` has no KL weight, and a while loop, which XLA
+    cannot differentiate without a known number of iterations.
+    """
     generator, theta = batch.generator, batch.theta
     posterior = generator.family.distribution(parameters)
     prior = generator.prior.distribution()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import matplotlib
 from absl import app, flags
-from study_jobs import read_runs, settings_of
+from study_jobs import mean_difference, read_runs, settings_of, system_of
 
 from tf_savae.plots.palette import SYSTEM_COLOURS
 
@@ -81,9 +81,7 @@ def name_of(job):
     >>> name_of("savae rule=network K=3 step=0.03 weight=0.3")
     'SA-VAE, LearnedUpdate, K = 3'
     """
-    objective, settings = settings_of(job)
-    if objective == "savae" and settings["through"] == "theta":
-        objective = "vae_svi_exact"
+    objective, settings = system_of(job), settings_of(job)[1]
     savae, rule = objective == "savae", settings["rule"]
     parts = [SYSTEMS[objective], RULES[rule], "" if objective == "vae" else f"K = {settings['K']}"]
     if settings["step"] not in (0.02, 0.03):
@@ -111,11 +109,6 @@ def name_of(job):
 def means(rows, column):
     """The mean over a job's seeds."""
     return statistics.mean(row[column] for row in rows.values())
-
-
-def less(base, rows, column):
-    """The mean over a job's seeds, less that of `base` for the same seeds."""
-    return statistics.mean(row[column] - base[seed][column] for seed, row in rows.items())
 
 
 def table(found):
@@ -164,19 +157,20 @@ def verdict(found):
     """
     base = next(rows for job, rows in found.items() if settings_of(job)[0] == "vae")
     enough = {job: rows for job, rows in found.items() if len(rows) >= len(base) / 2}
-    ours = {job: rows for job, rows in enough.items() if job.startswith(OURS)}
-    rest = {job: rows for job, rows in enough.items() if not job.startswith(OURS)}
+    ours = {job: rows for job, rows in enough.items() if system_of(job) in OURS}
+    rest = {job: rows for job, rows in enough.items() if system_of(job) not in OURS}
     if not ours or not rest:
         return ""
     said = []
     for column, name in (("bound", "bound"), ("iw_nll", "IW-NLL")):
         best, other = (
-            min(group, key=lambda j, g=group: less(base, g[j], column)) for group in (ours, rest)
+            min(group, key=lambda j, g=group: mean_difference(g[j], base, column))
+            for group in (ours, rest)
         )
         seeds = set(ours[best]) & set(rest[other])
         gaps = [ours[best][s][column] - rest[other][s][column] for s in seeds]
         wins = sum(gap < 0 for gap in gaps)
-        gap = statistics.mean(gaps)
+        gap = mean_difference(ours[best], rest[other], column)
         said.append(
             f"{name}: {name_of(best)} is {abs(gap):.2f} nats {'below' if gap < 0 else 'above'} "
             f"{name_of(other)}, the best of the others (lower in {wins} of {len(gaps)} seeds)")
@@ -193,14 +187,13 @@ def picture(data, path):
             panel = axes[row][column]
             base = found["vae"]  # Of the same seeds.
             for job, rows in found.items():
-                exact = "through=theta" in job or job.startswith("vae_svi_exact")
-                color = SYSTEM_COLOURS["vae_svi_exact" if exact else job.split()[0]]
+                color = SYSTEM_COLOURS[system_of(job)]
                 marker = {"vae": "o", "svi": "v", "vae_svi": "s", "vae_svi_kl": "D"}.get(
                     job.split()[0], "*" if "network" in job else "P" if "steps" in job else "^")
                 hollow = job in ("savae K=5", "savae rule=network K=3 step=0.03 weight=0.3")
                 panel.scatter(
                     means(rows, "seconds"),
-                    less(base, rows, quantity),
+                    mean_difference(rows, base, quantity),
                     s=90, marker=marker,
                     facecolors="none" if hollow else color,
                     edgecolors="black" if "mirrored=1" in job else color, label=name_of(job))

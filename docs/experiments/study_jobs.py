@@ -2,9 +2,10 @@
 
 import collections
 import json
+import statistics
 from pathlib import Path
 
-__all__ = ["read_runs", "settings_of"]
+__all__ = ["mean_difference", "read_runs", "settings_of", "system_of"]
 
 _DEFAULTS = {
     "K": 5, "S": 1, "step": 0.02, "rule": "plain", "weight": 0.0, "after": 0, "until": 0,
@@ -24,6 +25,13 @@ def settings_of(text):
     return objective, settings
 
 
+def system_of(text):
+    """The objective that a job trains: theta's part of SA-VAE's derivative is "vae_svi_exact"."""
+    objective, settings = settings_of(text)
+    theta = objective == "savae" and settings["through"] == "theta"
+    return "vae_svi_exact" if theta else objective
+
+
 def read_runs(path):
     """{job: {seed: numbers}} of a file that refinement_study.py wrote."""
     found = collections.defaultdict(dict)
@@ -31,3 +39,8 @@ def read_runs(path):
         row = json.loads(line)
         found[row["job"]][row["seed"]] = row
     return found
+
+
+def mean_difference(rows, base, column):
+    """The mean of a column of {seed: numbers} minus that of `base`, over the seeds of both."""
+    return statistics.mean(rows[seed][column] - base[seed][column] for seed in rows if seed in base)
