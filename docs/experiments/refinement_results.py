@@ -51,6 +51,7 @@ TITLES = {
     "fresh_oracle": "Sentences of the oracle, none seen twice",
     "ptb": "Sentences of PTB",
     "yahoo": "Yahoo answers, the first 20 words",
+    "documents": "Yahoo documents as bags of words",
 }
 ABLATION = {
     "steps of 0.02": "savae K=5",

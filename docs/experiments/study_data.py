@@ -1,5 +1,6 @@
 """The data sets of refinement_study.py, with the small networks that go with each."""
 
+import collections
 import functools
 import lzma
 import os
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tf_savae.data import Vocabulary
 from tf_savae.data.oracle import draw_oracle_data
 from tf_savae.networks import (
+    Decoder,
     DistributionDecoder,
     OracleDecoder,
     OracleEncoder,
@@ -170,6 +172,59 @@ def yahoo(seed, encoder="full"):
     )
 
 
+class BagOfWordsDecoder(Decoder):
+    """log p of a document's words [B, V] (counts), each drawn from one softmax given z.
+
+    The order of the words is not modelled, so there is no multinomial coefficient (Miao et al.,
+    2016, section 3).
+    """
+
+    def __init__(self, units, vocabulary_size):
+        super().__init__()
+        self.network = keras.Sequential(
+            [keras.layers.Dense(units, activation="tanh"), keras.layers.Dense(vocabulary_size)])
+
+    def log_prob(self, x, z, seed=None, training=False):
+        logits = self.network(z, training=training)
+        return tf.reduce_sum(x * tf.nn.log_softmax(logits), axis=1)
+
+
+def documents(seed, encoder="full", words=1000, units=100, latent=16):
+    """Yahoo answers as bags of words: 9,000 of the validation file, tested on the test's.
+
+    The words are those that follow the 100 most frequent ones of the training documents.
+    """
+    texts = {}
+    for part in ("val", "test"):
+        with lzma.open(_folder() / f"yahoo/{part}.txt.xz", "rt") as file:
+            texts[part] = [line.split() for line in file]
+    draw = np.random.default_rng(seed)
+    own = [texts["val"][i] for i in draw.permutation(len(texts["val"]))]
+    counts = collections.Counter(word for text in own[:9000] for word in text)
+    known = {word: i for i, (word, _) in enumerate(counts.most_common(100 + words)[100:])}
+    rows = [_bags(part, known) for part in (own[:9000], own[9000:], texts["test"][:2000])]
+
+    def make_encoder():
+        inputs = keras.Input([words])
+        width = {"linear": 0, "small": units // 8, "full": units}[encoder]
+        hidden = keras.ops.log1p(inputs)
+        hidden = keras.layers.Dense(width, activation="relu")(hidden) if width else hidden
+        return keras.Model(inputs, [keras.layers.Dense(latent)(hidden) for _ in range(2)])
+
+    return Study(
+        *rows, make_encoder, lambda: BagOfWordsDecoder(units, words), latent, batch_size=100,
+        learning_rate=1e-3, anneal_steps=1000, patience=7, epochs=120,
+    )
+
+
+def _bags(texts, known):
+    """Counts [N, V] of the known words."""
+    rows = np.zeros([len(texts), len(known)], "float32")
+    for row, text in zip(rows, texts, strict=True):
+        np.add.at(row, [known[word] for word in text if word in known], 1.0)
+    return rows
+
+
 def token_rows(vocabulary, sentences, length=12):
     """Tokens [N, length] of sentences; longer ones are cut."""
     rows = np.zeros([len(sentences), length], "int32")
@@ -179,5 +234,6 @@ def token_rows(vocabulary, sentences, length=12):
     return rows
 
 
-_SETS = (pairs, many_pairs, prototypes, mnist, omniglot, oracle, fresh_oracle, ptb, yahoo)
+_SETS = (
+    pairs, many_pairs, prototypes, mnist, omniglot, oracle, fresh_oracle, ptb, yahoo, documents)
 DATA = {f.__name__: f for f in _SETS}

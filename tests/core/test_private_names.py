@@ -6,6 +6,7 @@ A name that an update of either has removed or renamed is told here, before anyt
 import ast
 import functools
 import importlib
+import inspect
 
 import import_graph
 import keras
@@ -83,6 +84,7 @@ ATTRIBUTES = {
     "_trainable_variables": _optimizer,
     "_watch": _accumulator,
 }
+ARGUMENTS = {"_use_cached_eval_dataset": keras.Model.evaluate}  # Read from its **kwargs.
 
 
 def _broken(library, name):
@@ -110,6 +112,12 @@ def test_private_attributes_exist(name):
     assert hasattr(owner, name), _broken(library, f"{name} of {owner}")
 
 
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_private_arguments_exist(name):
+    source = inspect.getsource(inspect.unwrap(ARGUMENTS[name]))
+    assert f'"{name}"' in source, _broken("keras", f"{name} of {ARGUMENTS[name]}")
+
+
 def test_a_name_that_is_gone_is_told_with_the_versions():
     assert _broken("keras", "_gone of a layer") == (
         f"_gone of a layer is not in keras {keras.__version__}: it was there in 3.15.1, with which "
@@ -126,7 +134,7 @@ def test_all_that_the_two_modules_use_is_looked_for():
         imported |= {n for n in import_graph.imports(ast.unparse(tree)) if n.startswith(ROOTS)}
         strings = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant))
         used |= {s for s in strings if isinstance(s, str) and s[:1] == "_" and s.isidentifier()}
-    known = {name.rpartition(".")[2] for name in MODULES} | set(ATTRIBUTES)
+    known = {name.rpartition(".")[2] for name in MODULES} | {*ATTRIBUTES, *ARGUMENTS}
     assert used <= known, f"not looked for here: {sorted(used - known)}"
     modules = {name.rpartition(".")[0] for name in MODULES} | set(MODULES)
     assert imported <= modules, f"not looked for here: {sorted(imported - modules)}"
@@ -151,6 +159,7 @@ def test_nobody_else_uses_them():
         found = [name for name in import_graph.imports(source) if name.startswith(ROOTS)]
         found += [root for root in ROOTS if root in source and not found]
         found += sorted(_private_attributes(ast.parse(source)) & own)
+        found += [name for name in ARGUMENTS if name in source]
         offenders += [f"{module}: {name}" for name in found]
     assert not offenders, "to be taken from core/private_keras.py or private_tensorflow.py"
 

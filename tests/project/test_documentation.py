@@ -99,6 +99,22 @@ def test_prose_keeps_to_120_columns():
     assert not long
 
 
+def broken_tables(text):
+    """Rows of tables that have no heading above them, which a page shows as plain text."""
+    lines = [line.strip() for line in re.sub(r"```.*?```", "", text, flags=re.DOTALL).split("\n")]
+    pairs = zip(["", *lines], lines, [*lines[1:], ""], strict=True)
+    return [
+        line for above, line, below in pairs
+        if line.startswith("|") and not above.startswith("|") and not below.startswith("|--")
+    ]
+
+
+def test_tables_have_headings():
+    assert broken_tables("| a |\n|---|\n| b |\n\n| c |\n") == ["| c |"]
+    broken = {page.name: found for page in PAGES if (found := broken_tables(text_of(page)))}
+    assert not broken
+
+
 def test_the_layer_of_the_readme_goes_into_a_keras_model():
     """Its two lines run after those of the quick start that they name."""
     readme = text_of(PROJECT / "README.md")

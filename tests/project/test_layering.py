@@ -49,6 +49,21 @@ def test_files_and_functions_stay_short(name):
 OBJECTIVES = ("vae", "vae_svi", "vae_svi_exact", "vae_svi_kl")
 
 
+def test_noise_streams_are_registered():
+    """The number that a seed is folded with is counted, 0, or one of core/noise_streams.py."""
+    wrong = {module: found for module, source in SOURCES.items() if (found := _own_streams(source))}
+    assert not wrong, f"streams to be put into core/noise_streams.py: {wrong}"
+    source = "_OWN = 3\nseeds.fold(s, _OWN)\nfold(s, 7)\nfold(s, step)\nfold(s, 0)\nfold(s, A.B)"
+    assert _own_streams(source) == ["_OWN", "7"]
+
+
+def _own_streams(source):
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    found = [c.args[1] for c in calls if ast.unparse(c.func).split(".")[-1] == "fold"]
+    streams = [ast.unparse(node) for node in found if isinstance(node, (ast.Name, ast.Constant))]
+    return [name for name in streams if name != "0" and not name.islower()]
+
+
 def test_folders_stay_small():
     """At most 16 modules, and none of three that share the first word of their names."""
     folders = collections.defaultdict(list)

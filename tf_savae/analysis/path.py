@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.noise_streams import OptimumStream
 from tf_savae.evaluation.dataset_pass import check_latent, one_pass
 from tf_savae.evaluation.monte_carlo import average_terms
 from tf_savae.models.compilation.trace_cache import compiled_for
@@ -18,7 +19,6 @@ from tf_savae.svi.per_example import norm
 
 __all__ = ["RefinementPath", "follower", "refinement_path"]
 
-_REPORT = 3  # Noise stream of the reported ELBOs.
 
 
 class RefinementPath(NamedTuple):
@@ -114,7 +114,7 @@ def _followed(model, x, seed, steps, noises):
         tf.concat([stack, last[None]], axis=0)
         for stack, last in zip(path.parameters, final, strict=True)
     ]
-    nll, kl = _along(problem, initial, stacks, noises, seeds.fold(seed, _REPORT))
+    nll, kl = _along(problem, initial, stacks, noises, seeds.fold(seed, OptimumStream.REPORT))
     distances = [_distances(stack) for stack in stacks]
     moved = tf.transpose(tf.stack(distances), [2, 0, 1])
     columns = (nll, kl, path.values, path.gradient_norms)

@@ -27,6 +27,7 @@ __all__ = [
     "batch_counter",
     "flatten_layers",
     "is_default_build",
+    "is_validation_of_fit",
     "known_variables",
     "regularization_losses",
     "set_autocast_scope",
@@ -44,6 +45,8 @@ HOOKS = ("_assert_compile_called", "_maybe_symbolic_build", "_make_function")
 # Attributes behind public properties of models, layers and optimizers (dtype_policy, jit_compile,
 # learning_rate, run_eagerly, trainable): `vars` knows them by these names alone (3.15.1).
 SETTINGS = ("_dtype_policy", "_jit_compile", "_learning_rate", "_run_eagerly", "_trainable")
+# The argument by which `fit` has `evaluate` keep its data between epochs (3.15.1).
+USED_BY_FIT = "_use_cached_eval_dataset"
 # Modules of Keras 2, whose layers Keras 3 does not track: recognised by a class's module.
 LEGACY = ("tf_keras", "tensorflow.python.keras")
 
@@ -149,3 +152,12 @@ def shown_shapes(shapes):
                 vars(layer).pop(name)
                 if name in attributes:
                     vars(layer)[name] = attributes[name]
+
+
+def is_validation_of_fit(arguments: dict[str, Any]) -> bool:
+    """Whether `fit` called `Model.evaluate` with these keyword arguments (3.15.1).
+
+    >>> is_validation_of_fit({"verbose": 0}), is_validation_of_fit({USED_BY_FIT: True})
+    (False, True)
+    """
+    return bool(arguments.get(USED_BY_FIT))

@@ -16,6 +16,7 @@ import tensorflow as tf
 from absl import logging
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.noise_streams import OptimumStream
 from tf_savae.evaluation.dataset_pass import check_latent, one_pass
 from tf_savae.evaluation.importance_weights import log_weights_function, weighting_of
 from tf_savae.evaluation.local_optimum import Optimisation
@@ -24,7 +25,6 @@ from tf_savae.models.compilation.trace_cache import compiled_for
 
 __all__ = ["InferenceGap", "inference_gap"]
 
-_REPORT = 3  # Noise stream of the reported ELBOs, independent of the search for lambda*.
 
 
 class InferenceGap(NamedTuple):
@@ -121,7 +121,7 @@ def inference_gap(
 
     def values(x, starts, best, seed):
         problem = model.problem(x, seed)
-        noise = seeds.fold(seed, _REPORT)
+        noise = seeds.fold(seed, OptimumStream.REPORT)
         return [average_bound(problem, p, noises, noise) for p in (*starts, best)]
 
     values = compiled_for(model, values)
@@ -130,7 +130,8 @@ def inference_gap(
     def gaps(x, seed):
         begun = starts(x, seed)
         best = optimise(x, begun, seed)
-        weighted = weighting_of(weights(x, best.parameters, seeds.fold(seed, _REPORT)))
+        noise = seeds.fold(seed, OptimumStream.REPORT)
+        weighted = weighting_of(weights(x, best.parameters, noise))
         bounds = values(x, begun, best.parameters, seed)
         return (*bounds, weighted.nll, weighted.spread, best.history.T)
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.noise_streams import OptimumStream
 from tf_savae.evaluation.monte_carlo import average_bound
 from tf_savae.models.compilation.trace_cache import compiled_for
 from tf_savae.svi.per_example import expand_like
@@ -18,7 +19,6 @@ from tf_savae.svi.per_example import expand_like
 __all__ = ["Optimisation", "Optimum"]
 
 _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual constants.
-_NOISE, _JUDGE = 1, 2  # Noise streams of the steps and of the comparisons.
 
 
 class Optimum(NamedTuple):
@@ -94,12 +94,13 @@ class Optimisation:
 
     def _judged(self, x, parameters, seed):
         problem = self._model.problem(x, seed)
-        return average_bound(problem, parameters, self._judges, seeds.fold(seed, _JUDGE))
+        noise = seeds.fold(seed, OptimumStream.COMPARISON)
+        return average_bound(problem, parameters, self._judges, noise)
 
     def _some_steps(self, x, parameters, first, second, start, end, seed):
         """Runs steps `start` to `end` of Adam (Kingma & Ba 2015); all tensors are [B, ...]."""
         problem = self._model.problem(x, seed)
-        noise = seeds.fold(seed, _NOISE)
+        noise = seeds.fold(seed, OptimumStream.STEPS)
 
         def gradient(parameters, seed):
             with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.noise_streams import OptimumStream
 from tf_savae.evaluation.dataset_pass import check_latent, one_pass
 from tf_savae.evaluation.monte_carlo import average_terms
 from tf_savae.models.compilation.trace_cache import compiled_for
 
 __all__ = ["StepsCurve", "steps_curve"]
 
-_REPORT = 3  # Noise stream of the reported ELBOs.
 
 
 class StepsCurve(NamedTuple):
@@ -136,7 +136,7 @@ def _refine(model, x, seed, **settings):
 
 def _terms(model, x, parameters, noises, seed):
     problem = model.problem(x, seed)
-    return average_terms(problem, parameters, noises, seeds.fold(seed, _REPORT))
+    return average_terms(problem, parameters, noises, seeds.fold(seed, OptimumStream.REPORT))
 
 
 class _Clock:

@@ -278,7 +278,7 @@ class BoundModel(ChecksSettings, keras.Model):
     ) -> Any:
         """As `keras.Model.evaluate` on x and, for arrays, `sample_weight`; raises as `fit`."""
         self._assert_compile_called("evaluate")
-        if kwargs.get("_use_cached_eval_dataset"):  # Validation data, already checked by `fit`.
+        if private_keras.is_validation_of_fit(kwargs):  # `fit` has checked these data.
             return super().evaluate(x, y, batch_size, **kwargs)
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
         batches = self.batch_checks()

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.noise_streams import ForwardStream
 from tf_savae.core.typing import Nest, Seed, TensorLike
 from tf_savae.models.build import ensure_built_in_graph
 from tf_savae.models.row_sampling import family_of_shard
@@ -16,7 +17,6 @@ from tf_savae.probability import Family
 
 __all__ = ["encoded", "encoded_parameters", "generator", "problem", "standardized"]
 
-_ENCODER = 999  # Noise stream of the encoder.
 
 
 def encoded_parameters(model: Any, x: Nest, training: bool = False) -> Nest:
@@ -59,7 +59,7 @@ def problem(
 
     @functools.cache  # One encoder pass per batch.
     def initial():
-        return encoded(model, x, seeds.fold(outer, _ENCODER), training)
+        return encoded(model, x, seeds.fold(outer, ForwardStream.ENCODER), training)
 
     def refine(objective, initial, theta, seed, adjoint):
         if not training:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tf_savae.core import batch_shard, seeds, validation
-from tf_savae.core.noise_streams import NoiseStream
+from tf_savae.core.noise_streams import ForwardStream
 from tf_savae.core.typing import Nest, Seed
 from tf_savae.networks.decoder import Decoder, joins_samples
 from tf_savae.networks.prior import Prior
@@ -62,7 +62,7 @@ class _State:
             seed = seeds.fold(seed, shard.first)  # Keras draws for the rows of this shard only.
         for index, state in enumerate(self.random):
             # Folded twice: Keras increments the state, which would reach the next generator's.
-            stream = seeds.fold(seeds.fold(seed, NoiseStream.KERAS_LAYERS + index), 0)
+            stream = seeds.fold(seeds.fold(seed, ForwardStream.KERAS_LAYERS + index), 0)
             value = tf.bitcast(stream, tf.uint32)
             mapping.append((state, tf.cast(value, state.dtype)))
         return keras.StatelessScope(state_mapping=mapping, collect_losses=True)

@@ -7,11 +7,11 @@ end were chosen with that noise, the average reported ELBO would be biased upwar
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.noise_streams import RefinementStream
 from tf_savae.svi import per_example
 
 __all__ = ["better_of"]
 
-_COMPARISON = 2**30 + 1  # A noise stream that no step uses: steps count from 0.
 
 
 def better_of(negative_elbo, initial, refined, theta, seed, samples):
@@ -39,7 +39,7 @@ def better_of(negative_elbo, initial, refined, theta, seed, samples):
     ([[1.0], [0.5]], [True, False])
     """
     fixed = tf.nest.map_structure(tf.stop_gradient, (initial, refined, theta))
-    noise = seeds.fold(seed, _COMPARISON)
+    noise = seeds.fold(seed, RefinementStream.COMPARISON)
     before, after = (_average(negative_elbo, end, fixed[2], noise, samples) for end in fixed[:2])
     # Not ~(after <= before): TensorFlow's graph optimizer rewrites it to after > before, which
     # differs for NaN.
