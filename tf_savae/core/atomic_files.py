@@ -4,10 +4,12 @@ import contextlib
 import os
 from pathlib import Path
 
+from tf_savae.core.typing import PathLike
+
 __all__ = ["sync_file", "sync_folder", "write_whole"]
 
 
-def write_whole(path, text):
+def write_whole(path: PathLike, text: str) -> None:
     """Writes a text file atomically, also when the process is killed.
 
     It is written beside `path` first, under a name that is made anew: whatever stands there,
@@ -36,7 +38,7 @@ def write_whole(path, text):
     sync_folder(path.parent)
 
 
-def sync_file(path):
+def sync_file(path: PathLike) -> None:
     """Flushes a file's content to disk, so that it survives a loss of power.
 
     Raises:
@@ -46,7 +48,7 @@ def sync_file(path):
         os.fsync(handle.fileno())
 
 
-def sync_folder(folder):
+def sync_folder(folder: PathLike) -> None:
     """Flushes the entries of `folder` to disk, where the platform can.
 
     Some network file systems cannot, and a folder may be open to new names but not to readers.

@@ -1,6 +1,7 @@
 """Read variables in their own precision, outside of any Keras autocast scope."""
 
 import contextlib
+from collections.abc import Iterator
 
 from tf_savae.core import private_keras
 
@@ -8,7 +9,7 @@ __all__ = ["full_precision"]
 
 
 @contextlib.contextmanager
-def full_precision():
+def full_precision() -> Iterator[None]:
     """A context in which Keras variables are read as they are, and not in a layer's compute dtype.
 
     `keras.Layer.__call__` casts what is read inside of it, also for models that do not autocast.

@@ -13,7 +13,7 @@ _REMEDY = (
 )
 
 
-def check_backend():
+def check_backend() -> None:
     """Raises ImportError unless Keras computes with TensorFlow, or would once it is imported.
 
     >>> check_backend()

@@ -8,9 +8,12 @@ says so with `draw_sharded`; without a current shard it simply draws.
 
 import contextlib
 import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+from tf_savae.core.typing import TensorLike
 
 __all__ = ["Shard", "draw_sharded", "current_shard", "shard_scope"]
 
@@ -27,21 +30,21 @@ class Shard(NamedTuple):
     first: Any
     whole: Any
 
-    def rows(self, count):
+    def rows(self, count: TensorLike) -> tf.Tensor:
         """The numbers of the `count` rows held here, int32 [count]."""
         return self.first + tf.range(count)
 
-    def size(self):
+    def size(self) -> int | tf.Tensor:
         """G, as an int where it is known and a tensor elsewhere."""
         known = self.whole.shape[0]
         return tf.shape(self.whole)[0] if known is None else known
 
 
-_CURRENT = contextvars.ContextVar("shard", default=None)
+_CURRENT: contextvars.ContextVar[Shard | None] = contextvars.ContextVar("shard", default=None)
 
 
 @contextlib.contextmanager
-def shard_scope(shard):
+def shard_scope(shard: Shard | None) -> Iterator[None]:
     """Context in which noise is drawn for `shard`, a `Shard`, or for the whole batch (None)."""
     token = _CURRENT.set(shard)
     try:
@@ -50,12 +53,14 @@ def shard_scope(shard):
         _CURRENT.reset(token)
 
 
-def current_shard():
+def current_shard() -> Shard | None:
     """The `Shard` of this computation, or None."""
     return _CURRENT.get()
 
 
-def draw_sharded(draw, count, axis=0):
+def draw_sharded(
+    draw: Callable[[TensorLike], tf.Tensor], count: TensorLike, axis: int = 0
+) -> tf.Tensor:
     """`draw(count)`, or those rows of `draw(G)` that this replica holds.
 
     Args:

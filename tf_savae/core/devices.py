@@ -2,6 +2,8 @@
 
 import contextlib
 import contextvars
+from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,7 +12,7 @@ __all__ = ["accelerators", "elsewhere", "gpus"]
 _ELSEWHERE = contextvars.ContextVar("elsewhere", default=False)
 
 
-def gpus():
+def gpus() -> list[tf.config.PhysicalDevice]:
     """GPUs that this process sees.
 
     >>> all(device.device_type == "GPU" for device in gpus())
@@ -19,7 +21,7 @@ def gpus():
     return tf.config.list_physical_devices("GPU")
 
 
-def accelerators():
+def accelerators() -> list[Any]:
     """GPUs, or else TPUs, that programs traced now can run on; empty where there is a CPU alone.
 
     >>> with elsewhere():
@@ -32,7 +34,7 @@ def accelerators():
 
 
 @contextlib.contextmanager
-def elsewhere():
+def elsewhere() -> Iterator[None]:
     """Context for tracing programs that will run on an accelerator of another machine."""
     token = _ELSEWHERE.set(True)
     try:

@@ -1,5 +1,8 @@
 """`FunctionCache`: the one class that keeps `tf.function`s between calls."""
 
+from collections.abc import Callable, Hashable, Sequence, ValuesView
+from typing import Any
+
 import tensorflow as tf
 
 __all__ = ["FunctionCache"]
@@ -14,10 +17,17 @@ class FunctionCache:
     (6, True, ['double'])
     """
 
-    def __init__(self):
-        self._by_key = {}
+    def __init__(self) -> None:
+        self._by_key: dict[Hashable, Callable[..., Any]] = {}
 
-    def get(self, key, function, *, jit_compile=False, input_signature=None):
+    def get(
+        self,
+        key: Any,
+        function: Callable[..., Any],
+        *,
+        jit_compile: bool | None = False,
+        input_signature: Sequence[Any] | None = None,
+    ) -> Callable[..., Any]:
         """The tf.function of `key`.
 
         Args:
@@ -43,7 +53,7 @@ class FunctionCache:
             )
         return made
 
-    def values(self):
+    def values(self) -> ValuesView[Callable[..., Any]]:
         """The tf.functions, in the order in which they were made."""
         return self._by_key.values()
 

@@ -5,11 +5,15 @@ Configurations, help texts and shell completion need no TensorFlow, whose import
 
 import importlib
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 __all__ = ["lazy"]
 
 
-def lazy(package, names, submodules=()):
+def lazy(
+    package: str, names: Mapping[str, Sequence[str]], submodules: Sequence[str] = ()
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Returns the `__getattr__` and `__dir__` of a package that imports on demand.
 
     A name brings its own module and no other. Type checkers read the same imports under

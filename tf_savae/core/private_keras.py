@@ -5,6 +5,7 @@ no other module uses one. `HOOKS` are the exception: methods that models overrid
 """
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +17,8 @@ from keras.src.trainers.data_adapters.array_data_adapter import (
     ArrayDataAdapter,
     can_convert_arrays,
 )
+
+from tf_savae.core.typing import Nest
 
 __all__ = [
     "HOOKS",
@@ -48,62 +51,64 @@ SETTINGS = ("_dtype_policy", "_jit_compile", "_learning_rate", "_run_eagerly", "
 LEGACY = ("tf_keras", "tensorflow.python.keras")
 
 
-def autocast_scope():
+def autocast_scope() -> Any:
     """The dtype that variables are cast to when read, or None: only layers may ask (3.15.1)."""
     return get_autocast_scope()
 
 
-def set_autocast_scope(scope):
+def set_autocast_scope(scope: Any) -> None:
     """Sets that dtype. `AutocastScope(None)` would make float variables report float32 (3.15.1)."""
     global_state.set_global_attribute("autocast_scope", scope)
 
 
-def flatten_layers(layer):
+def flatten_layers(layer: object) -> list[keras.Layer]:
     """A layer and its sublayers, [] for other objects: `Model.layers` has one level (3.15.1)."""
     return list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []
 
 
-def regularization_losses(layer):
+def regularization_losses(layer: keras.Layer) -> list[tf.Tensor]:
     """Of the weights of a layer and its sublayers, without activity losses (3.15.1)."""
     return layer._get_regularization_losses()
 
 
-def is_default_build(layer):
+def is_default_build(layer: keras.Layer) -> bool:
     """Whether a layer has no `build` of its own: Keras' raises without an input shape (3.15.1)."""
     return getattr(type(layer).build, "_is_default", False)
 
 
-def batch_counter(optimizer):
+def batch_counter(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
     """The variable that counts batches; with accumulation `iterations` is updates (3.15.1)."""
     return optimizer._iterations
 
 
-def known_variables(optimizer):
+def known_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     """The weights that a built optimizer has slots for; nothing public lists them (3.15.1)."""
     return optimizer._trainable_variables
 
 
-def strategy_of_model(model):
+def strategy_of_model(model: keras.Model) -> tf.distribute.Strategy | None:
     """The strategy it was made under, else None; `distribute_strategy` has a default (3.15.1)."""
     return model._distribute_strategy
 
 
-def strategy_of_optimizer(optimizer):
+def strategy_of_optimizer(
+    optimizer: keras.optimizers.Optimizer,
+) -> tf.distribute.Strategy | None:
     """The strategy whose replicas its variables are on; nothing public says it (3.15.1)."""
     return getattr(optimizer, "_distribution_strategy", None)
 
 
-def take_summed_gradients(optimizer):
+def take_summed_gradients(optimizer: keras.optimizers.Optimizer) -> None:
     """Makes it expect gradients summed over replicas: Keras clips before it sums (3.15.1)."""
     optimizer.__dict__["_all_reduce_sum_gradients"] = list
 
 
-def are_arrays(data):
+def are_arrays(data: tuple) -> bool:
     """Whether Keras takes (x, y, sample_weight) for arrays; nothing public says it (3.15.1)."""
     return can_convert_arrays(data)
 
 
-def split_arrays(data, fraction):
+def split_arrays(data: tuple, fraction: float) -> tuple[tuple, tuple]:
     """(data, validation data) as `fit(validation_split=fraction)` splits arrays (3.15.1)."""
     return array_slicing.train_validation_split(data, validation_split=fraction)
 
@@ -132,7 +137,7 @@ class ArrayBatches(ArrayDataAdapter):
 
 
 @contextlib.contextmanager
-def shown_shapes(shapes):
+def shown_shapes(shapes: Sequence[tuple[keras.Layer, Nest]]) -> Iterator[None]:
     """Within it `Model.summary` shows what layers give, [(layer, nest of shapes)].
 
     Keras shows "?" of a layer that was called and has no `build` of its own (3.15.1).

@@ -1,15 +1,19 @@
 """Register classes with Keras, so that `.keras` files load them by name."""
 
+from typing import TypeVar
+
 import keras
 
 from tf_savae.core.backend import check_backend
 
 __all__ = ["register"]
 
+_Class = TypeVar("_Class", bound=type)
+
 check_backend()  # The package is imported before Keras is, which may be set to another one since.
 
 
-def register(cls):
+def register(cls: _Class) -> _Class:
     """Registers `cls` with Keras as `tf_savae>ClassName`, the name written into saved files.
 
     >>> @register

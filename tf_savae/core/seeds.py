@@ -7,10 +7,12 @@ refinement draws the very noise and dropout masks of the forward pass.
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core.typing import Seed, TensorLike
+
 __all__ = ["as_seed", "fold", "plain_seed", "split"]
 
 
-def as_seed(seed):
+def as_seed(seed: Seed) -> tf.Tensor:
     """Makes a stateless seed of an int, a pair of ints or an int tensor of shape [2].
 
     Args:
@@ -50,7 +52,7 @@ def _check_constant(seed):
         raise ValueError(f"seed: expected 32-bit integers, from -2**31 to 2**31 - 1, got {seed!r}.")
 
 
-def plain_seed(seed):
+def plain_seed(seed: Seed) -> int | list[int]:
     """A seed as an int or a list of two ints, which a configuration can hold; raises as `as_seed`.
 
     >>> plain_seed(np.int64(7))
@@ -60,7 +62,7 @@ def plain_seed(seed):
     return np.asarray(seed).tolist()
 
 
-def fold(seed, data):
+def fold(seed: Seed, data: TensorLike) -> tf.Tensor:
     """Derives the seed number `data` (int or scalar integer tensor) from `seed`.
 
     >>> bool(tf.reduce_all(fold(as_seed(1), 2) == fold(as_seed(1), 3)))
@@ -69,7 +71,7 @@ def fold(seed, data):
     return tf.random.experimental.stateless_fold_in(as_seed(seed), tf.cast(data, tf.int32))
 
 
-def split(seed, count):
+def split(seed: Seed, count: int) -> list[tf.Tensor]:
     """Splits one seed into a list of `count` independent seeds.
 
     >>> len(split(0, 3))

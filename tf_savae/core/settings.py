@@ -35,14 +35,15 @@ class ChecksSettings:
     _changeable: dict[str, Callable[[Any], Any]] = {}
 
     def __setattr__(self, name, value):
+        kind: type = type(self)
         if name in self._changeable:
             value = self._changeable[name](value)
-        elif self._is_set(name) and name in _arguments(type(self)):
+        elif self._is_set(name) and name in _arguments(kind):
             if not _same(self.__dict__[name], value):
-                kind = type(self).__name__
                 raise ValueError(
-                    f"{name}: cannot be changed after the {kind} is created, got {value!r}. Create "
-                    f"a new {kind}; layers passed to it keep their weights."
+                    f"{name}: cannot be changed after the {kind.__name__} is created, got "
+                    f"{value!r}. Create a new {kind.__name__}; layers passed to it keep their "
+                    "weights."
                 )
         super().__setattr__(name, value)
 
