@@ -8,6 +8,7 @@ tangent with the accumulator paused and hands it back with `attach`.
 
 import contextlib
 import threading
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,15 +57,17 @@ class _Mode(NamedTuple):
 
 
 class _Modes(threading.local):
-    def __init__(self):
-        self.stack = []
+    def __init__(self) -> None:
+        self.stack: list[_Mode] = []
 
 
 _modes = _Modes()
 
 
 @contextlib.contextmanager
-def accumulate(primals, tangents, *, surrounds_tape=False):
+def accumulate(
+    primals: Sequence[tf.Tensor], tangents: Sequence[tf.Tensor], *, surrounds_tape: bool = False
+) -> Iterator[tf.autodiff.ForwardAccumulator]:
     """A `tf.autodiff.ForwardAccumulator` that loops written for it can pass through.
 
     Args:
@@ -145,12 +148,12 @@ def _is_zero(tangent):
 private_tensorflow.register_jvp(_jvp)
 
 
-def active():
+def active() -> bool:
     """Whether a directional derivative is being taken."""
     return bool(_modes.stack)
 
 
-def tangents_of(tensors):
+def tangents_of(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor] | None:
     """The tangents of `tensors` (zeros where there is none), or None outside forward mode.
 
     Raises:
@@ -171,7 +174,7 @@ def tangents_of(tensors):
     ]
 
 
-def refuse_third_derivatives(name):
+def refuse_third_derivatives(name: str) -> None:
     """Raises where an operation's gradient is taken inside an accumulator, which would be wrong.
 
     Raises:
@@ -185,7 +188,9 @@ def refuse_third_derivatives(name):
         )
 
 
-def refuse_nested_functions(accumulator, operations):
+def refuse_nested_functions(
+    accumulator: tf.autodiff.ForwardAccumulator, operations: Iterable[tf.Operation]
+) -> None:
     """Raises for calls of tf.functions that tangents passed through: derivatives would be lost.
 
     A tape around `tf.autodiff.ForwardAccumulator` sees nothing of the tangents of a `tf.function`
@@ -212,7 +217,7 @@ def refuse_nested_functions(accumulator, operations):
 
 
 @contextlib.contextmanager
-def paused():
+def paused() -> Iterator[None]:
     """Suspends the innermost accumulator, so that a loop can be built without it."""
     if not _modes.stack:
         yield
@@ -226,7 +231,7 @@ def paused():
         _modes.stack.append(mode)
 
 
-def attach(primals, tangents):
+def attach(primals: Sequence[tf.Tensor], tangents: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """Gives each of `primals` its tangent in the innermost accumulator; values do not change.
 
     `watch` is what `ForwardAccumulator` calls for the primals it is constructed with; there is no

@@ -10,6 +10,8 @@ for one or the other, once, whether it depends on lambda or not.
 
 import contextlib
 import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 import tensorflow as tf
 
@@ -27,16 +29,18 @@ class _Slot(dict):
 
 
 class _Contexts(threading.local):
-    def __init__(self):
-        self.recording, self.replaying = None, None
+    def __init__(self) -> None:
+        self.recording: _Recording | None = None
+        self.replaying: list[dict[str, dict[str, Any]]] | None = None
 
 
 _contexts = _Contexts()
 
 
 class _Recording:
-    def __init__(self, level):
-        self.level, self.slots = level, []
+    def __init__(self, level: str | None) -> None:
+        self.level = level
+        self.slots: list[_Slot] = []
 
     def entries(self):
         """{kind: {name: tensor}} of each operation, in the order in which they ran.
@@ -56,7 +60,7 @@ class _Recording:
 
 
 @contextlib.contextmanager
-def recording(level):
+def recording(level: str | None) -> Iterator[_Recording]:
     """Context that collects the operations' residuals while a gradient is taken; level None: none.
 
     >>> with recording("all") as kept:
@@ -73,7 +77,7 @@ def recording(level):
         _contexts.recording = before
 
 
-def slot(kind):
+def slot(kind: str) -> _Slot | None:
     """The slot of the calling operation, to be filled with residuals; None: save nothing.
 
     In a product, where an operation asks that no tangent reaches, its entry is passed by.
@@ -88,7 +92,7 @@ def slot(kind):
 
 
 @contextlib.contextmanager
-def replaying(entries):
+def replaying(entries: Sequence[dict[str, dict[str, Any]]] | None) -> Iterator[None]:
     """Context that passes recorded residuals (`entries`) back to the operations in order.
 
     Raises:
@@ -108,7 +112,7 @@ def replaying(entries):
         _mismatch(f"{len(left)} operations of the step did not run in its Hessian-vector product")
 
 
-def replayed(kind):
+def replayed(kind: str) -> dict[str, Any]:
     """The recorded residuals of the calling operation: a dict, empty if none were saved."""
     if _contexts.replaying is None:
         return {}
@@ -121,7 +125,7 @@ def replayed(kind):
     return entry[kind]
 
 
-def _mismatch(what):
+def _mismatch(what) -> NoReturn:
     raise RuntimeError(
         f"keep: {what}. Expected an objective that runs the same operations in the same order on "
         "every call. Use keep=None."

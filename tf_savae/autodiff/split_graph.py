@@ -7,10 +7,14 @@ before the loops.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 __all__ = ["SplitGraph"]
+
+_Tensors = Sequence[tf.Tensor]
 
 # Made again in the later part: they cost next to nothing, and their input is there or as large.
 _VIEWS = frozenset(
@@ -40,7 +44,13 @@ class SplitGraph:
     [[2]]
     """
 
-    def __init__(self, compute, varying, fixed, later):
+    def __init__(
+        self,
+        compute: Callable[..., tuple[list[tf.Tensor], list[tf.Tensor]]],
+        varying: Sequence[Any],
+        fixed: Sequence[Any],
+        later: Sequence[Any],
+    ) -> None:
         specs = [[_spec(tensor) for tensor in part] for part in (varying, fixed, later)]
         traced = tf.function(compute, autograph=False).get_concrete_function(*specs)
         early, late = traced.structured_outputs
@@ -62,18 +72,18 @@ class SplitGraph:
         self.stored = [tf.TensorSpec(t.shape, t.dtype) for t in self._stored]
 
     def _cut(self):
-        self._stored, self._hoisted = {}, {}
-        self._late_nodes = self._gather(self._late, "later", self._stored)
-        step = [*self._early, *self._stored.values()]
-        self._step_nodes = self._gather(step, "step", None)
-        self._once_nodes = self._gather(list(self._hoisted.values()), "once", None)
-        self._stored = list(self._stored.values())
-        self._hoisted = list(self._hoisted.values())
+        stored: dict[str, tf.Tensor] = {}
+        hoisted: dict[str, tf.Tensor] = {}
+        self._late_nodes = self._gather(self._late, "later", stored, hoisted)
+        step = [*self._early, *stored.values()]
+        self._step_nodes = self._gather(step, "step", {}, hoisted)
+        self._once_nodes = self._gather(list(hoisted.values()), "once", {}, {})
+        self._stored, self._hoisted = list(stored.values()), list(hoisted.values())
         for tensor in self._stored:
             if tensor.dtype in (tf.variant, tf.resource) or tensor.shape.rank is None:
                 raise NotImplementedError(f"{tensor.op.type} returns what a loop cannot store")
 
-    def _gather(self, outputs, part, stored):
+    def _gather(self, outputs, part, stored, hoisted):
         """Names of the operations to run for `outputs` in one part; the rest are its inputs."""
         chosen, waiting = set(), [t for t in outputs if t.name not in self._leaves]
         first = {t.name for t in outputs} if part == "once" else set()
@@ -87,7 +97,7 @@ class SplitGraph:
             kind = self._kinds[operation.name]
             if kind != part and not _is_view(operation):
                 if kind == "once" and tensor.name not in first:
-                    self._hoisted[tensor.name] = tensor
+                    hoisted[tensor.name] = tensor
                     continue
                 if kind == "step":
                     stored[tensor.name] = tensor
@@ -97,18 +107,27 @@ class SplitGraph:
                 waiting.extend(operation.inputs)
         return chosen
 
-    def once(self, fixed):
+    def once(self, fixed: _Tensors) -> list[tf.Tensor]:
         """What does not depend on the step, from the fixed tensors: a flat list."""
         return self._run(self._once_nodes, self._feeds(fixed), self._hoisted)
 
-    def step(self, varying, fixed, once):
+    def step(
+        self, varying: _Tensors, fixed: _Tensors, once: _Tensors
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """(early outputs, what is to be stored), two flat lists."""
         feeds = {**self._feeds(fixed), **_named(self._varying, varying)}
         feeds |= _named(self._hoisted, once)
         made = self._run(self._step_nodes, feeds, [*self._early, *self._stored])
         return made[: len(self._early)], made[len(self._early) :]
 
-    def later(self, varying, fixed, once, stored, later):
+    def later(
+        self,
+        varying: _Tensors,
+        fixed: _Tensors,
+        once: _Tensors,
+        stored: _Tensors,
+        later: _Tensors,
+    ) -> list[tf.Tensor]:
         """The late outputs, a flat list."""
         feeds = {**self._feeds(fixed), **_named(self._varying, varying)}
         feeds |= {**_named(self._hoisted, once), **_named(self._later, later)}

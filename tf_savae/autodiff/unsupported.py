@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Iterator
 
 __all__ = ["named_operation"]
 
@@ -13,7 +14,7 @@ _OPERATION = re.compile(
 
 
 @contextlib.contextmanager
-def named_operation():
+def named_operation() -> Iterator[None]:
     """Context that turns a missing derivative into a LookupError with a remedy.
 
     >>> with named_operation():

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tf_savae.core import private_tensorflow
 
-__all__ = []
+__all__: list[str] = []
 
 
 def _gradient(op, upstream):

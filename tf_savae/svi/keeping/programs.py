@@ -97,7 +97,8 @@ class Whole:
     level = "all"
 
     def __init__(self, objective, theta, parameters):
-        self._floats, self._once = floating(theta), None
+        self._floats = floating(theta)
+        self._once: list[tf.Tensor] = []  # Set by `begin`.
 
         @named_operation()
         def compute(varying, fixed, vector):
