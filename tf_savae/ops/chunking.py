@@ -1,11 +1,20 @@
 """Compute over many rows in chunks: the memory of one chunk, the result of all."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import tensorflow as tf
 
 __all__ = ["in_chunks"]
 
 
-def in_chunks(work, rows, outputs, sums, most):
+def in_chunks(
+    work: Callable[..., tuple[list[tf.Tensor], list[tf.Tensor]]],
+    rows: Sequence[tf.Tensor],
+    outputs: Sequence[tuple[Any, Any]],
+    sums: Sequence[tuple[Any, Any]],
+    most: int,
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Runs `work` on at most `most` rows at a time, in a loop that compiles once.
 
     For use inside custom gradients: a derivative through the loop would store all pieces.

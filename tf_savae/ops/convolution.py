@@ -5,6 +5,9 @@ than as what it is: the convolution of the upstream gradient with the kernel tur
 also skips the padding, whose gradient nobody wants. Numbers: docs/performance.md.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -13,6 +16,8 @@ from tf_savae.core import private_tensorflow
 from tf_savae.core.devices import accelerators
 
 __all__ = ["Convolution", "convolve"]
+
+_Pads = Sequence[tuple[int, int]]  # ((above, below), (left, right))
 
 _NONE = ((0, 0), (0, 0))
 
@@ -25,16 +30,16 @@ class Convolution(keras.layers.Conv2D):
     [2, 5, 5, 4]
     """
 
-    def __init__(self, filters, kernel_size, **kwargs):
+    def __init__(self, filters: int, kernel_size: int | tuple[int, int], **kwargs: Any) -> None:
         # With "valid" Keras refuses images that are smaller than the kernel before they are padded.
         super().__init__(filters, kernel_size, **{"padding": "same", **kwargs})
 
-    def call(self, inputs, pads=_NONE):
+    def call(self, inputs: tf.Tensor, pads: _Pads = _NONE) -> tf.Tensor:
         outputs = convolve(inputs, tf.convert_to_tensor(self.kernel), pads)
         return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
 
 
-def convolve(x, kernel, pads=_NONE):
+def convolve(x: tf.Tensor, kernel: tf.Tensor, pads: _Pads = _NONE) -> tf.Tensor:
     """The convolution of x, padded with zeros, and `kernel`, with stride 1.
 
     Args:

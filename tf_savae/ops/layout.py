@@ -7,7 +7,8 @@ is turned, as turning each product alone is undone by XLA or costs what it saves
 docs/performance.md.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -28,21 +29,21 @@ class Orientation(NamedTuple):
 
     features_first: bool
 
-    def turn(self, tensor):
+    def turn(self, tensor: tf.Tensor) -> tf.Tensor:
         """Transposes a matrix into the loop's orientation, or back."""
         return tf.transpose(tensor) if self.features_first else tensor
 
-    def project(self, state, kernel):
+    def project(self, state: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """h W inside the loop: `state` as it lies there, `kernel` [H, G] through `turn`."""
         return tf.matmul(kernel, state) if self.features_first else tf.matmul(state, kernel)
 
-    def project_back(self, bar, kernel):
+    def project_back(self, bar: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """The gradient in h inside the loop, from that in h W; `kernel` [H, G] as it is."""
         if self.features_first:
             return tf.matmul(kernel, bar)
         return tf.matmul(bar, kernel, transpose_b=True)
 
-    def cell(self, pointwise):
+    def cell(self, pointwise: Callable[[Any, Any], Any]) -> Callable[[tf.Tensor, Any], Any]:
         """`pointwise` of (gates, state) as a function of (pre-activation, state) in the loop."""
         return lambda activation, state: pointwise(self._gates(activation, state[0]), state)
 
@@ -57,7 +58,7 @@ class Orientation(NamedTuple):
 EXAMPLES_FIRST = Orientation(False)
 
 
-def faster(rows, kernel):
+def faster(rows: int | None, kernel: tf.Tensor) -> Orientation:
     """The orientation in which `rows` examples times `kernel` [H, G] is faster.
 
     Args:

@@ -5,15 +5,28 @@ refinement step kept its states and pre-activations, and the adjoints that its o
 met, half of both is known: the adjoint of the tangents in <grad f, v> is the gradient of f.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import tensorflow as tf
 
 from tf_savae.autodiff import forward_mode
+from tf_savae.ops.layout import Orientation
 from tf_savae.ops.time_loop import length, over_time, time_slices
 
 __all__ = ["kept_dual"]
 
 
-def kept_dual(cell, side, inputs, inputs_dot, kernel, state, state_dot, kept):
+def kept_dual(
+    cell: Callable[[tf.Tensor, Any], Any],
+    side: Orientation,
+    inputs: tf.Tensor,
+    inputs_dot: tf.Tensor,
+    kernel: tf.Tensor,
+    state: Sequence[tf.Tensor],
+    state_dot: Sequence[tf.Tensor],
+    kept: dict[str, Any],
+) -> tuple[tf.Tensor, tf.Tensor]:
     """h after each step and its tangent, [T, B, H] each; see `recurrence` for the arguments.
 
     Args:

@@ -37,7 +37,9 @@ def lstm(inputs: tf.Tensor, kernel: tf.Tensor, hidden: tf.Tensor, cell: tf.Tenso
     return _recurrence(_lstm_cell, inputs, kernel, (hidden, cell))
 
 
-def lstm_step(activation, state):
+def lstm_step(
+    activation: tf.Tensor, state: tuple[tf.Tensor, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
     """(h, c) [B, H] after a step, from its pre-activation [B, 4H] and (h, c) before it."""
     return EXAMPLES_FIRST.cell(_lstm_cell)(activation, state)
 

@@ -1,5 +1,8 @@
 """Read a tensor [T, ...] one time step at a time inside loops."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import tensorflow as tf
 
 __all__ = ["length", "over_time", "time_slices"]
@@ -7,7 +10,9 @@ __all__ = ["length", "over_time", "time_slices"]
 _SHORT = 8
 
 
-def over_time(steps, body, variables):
+def over_time(
+    steps: int | tf.Tensor, body: Callable[..., Sequence[Any]], variables: Sequence[Any]
+) -> Sequence[Any]:
     """Runs `variables = body(number, *variables)` for numbers 0 to `steps` - 1.
 
     A loop, so that programs do not grow with T; written out up to 8 steps, where the loop's own
@@ -29,7 +34,7 @@ def over_time(steps, body, variables):
     return variables
 
 
-def time_slices(tensor):
+def time_slices(tensor: tf.Tensor) -> tf.TensorArray:
     """`tensor` [T, ...] by time step.
 
     Not `tensor[t]`: the gradient of a slice taken in a loop adds a whole [T, ...] at every step.
@@ -43,7 +48,7 @@ def time_slices(tensor):
     return array.unstack(tensor)
 
 
-def length(tensor):
+def length(tensor: tf.Tensor) -> int | tf.Tensor:
     """T as an int, or as a tensor where one trace serves several lengths.
 
     >>> length(tf.zeros([3, 2]))

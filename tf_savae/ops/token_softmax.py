@@ -172,15 +172,15 @@ def _dual_in_chunks(most, kept):
     def dual(hidden, hidden_dot, kernel, bias, targets):
         rows = [hidden, hidden_dot, targets]
 
-        def forward(hidden, hidden_dot, targets, *held):
-            held = dict(zip(names, held, strict=True))
+        def forward(hidden, hidden_dot, targets, *saved):
+            held = dict(zip(names, saved, strict=True))
             return _dual_parts(hidden, hidden_dot, targets, kernel, bias, held)[:2], []
 
         def pull(upstream, upstream_dot):
             forward_mode.refuse_third_derivatives("token_nll")
 
-            def backward(hidden, hidden_dot, targets, upstream, upstream_dot, *held):
-                held = dict(zip(names, held, strict=True))
+            def backward(hidden, hidden_dot, targets, upstream, upstream_dot, *saved):
+                held = dict(zip(names, saved, strict=True))
                 piece = (hidden, hidden_dot, targets)
                 parts = _dual_parts(*piece, kernel, bias, held)
                 upstreams = (upstream, upstream_dot)
@@ -194,7 +194,7 @@ def _dual_in_chunks(most, kept):
             bars, sums = in_chunks(backward, pieces, [width, width], sums, most)
             return *bars, tf.cast(sums[0], kernel.dtype), tf.cast(sums[1], bias.dtype), None
 
-        loss = (_wide(hidden.dtype), [])
+        loss: tuple[tf.DType, list[int]] = (_wide(hidden.dtype), [])
         return tuple(in_chunks(forward, [*rows, *values], [loss, loss], [], most)[0]), pull
 
     return dual
