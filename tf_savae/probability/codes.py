@@ -1,13 +1,19 @@
 """Several samples of z for each example, antithetic pairs among them, and their KL."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
+from tf_savae.core.typing import Distribution, Seed
 from tf_savae.probability.elbo import closed_form_kl
+from tf_savae.probability.families import Family
 
 __all__ = ["check_antithetic", "draw_codes", "kl_of_codes"]
 
 
-def draw_codes(family, posterior, seeds, antithetic=False):
+def draw_codes(
+    family: Family, posterior: Distribution, seeds: Sequence[Seed], antithetic: bool = False
+) -> list[tf.Tensor]:
     """S samples of z, a list of tensors [B, Z].
 
     Args:
@@ -37,7 +43,7 @@ def draw_codes(family, posterior, seeds, antithetic=False):
     return codes
 
 
-def check_antithetic(family, samples):
+def check_antithetic(family: Family, samples: int) -> None:
     """Raises ValueError where samples cannot come in mirrored pairs.
 
     >>> from tf_savae.probability import DiagonalGaussian
@@ -54,7 +60,9 @@ def check_antithetic(family, samples):
         )
 
 
-def kl_of_codes(posterior, prior, codes):
+def kl_of_codes(
+    posterior: Distribution, prior: Distribution, codes: Sequence[tf.Tensor]
+) -> tf.Tensor:
     """KL(q || p) [S, B] for S samples: in closed form once for all where there is one."""
     known = closed_form_kl(posterior, prior)
     if known is not None:
