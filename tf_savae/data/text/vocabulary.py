@@ -9,6 +9,8 @@ from pathlib import Path
 from tf_savae.core.atomic_files import write_whole
 from tf_savae.core.tokens import END, PAD, START, UNK
 
+__all__ = ["RESERVED", "SPECIALS", "Vocabulary"]
+
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 # These literals in a text are read as unknown words, so that they cannot act as special tokens.
 RESERVED = frozenset(SPECIALS) - {SPECIALS[UNK]}
