@@ -1,4 +1,4 @@
-"""Name operations without a second derivative, and what works instead."""
+"""Reports operations without a second derivative, and a remedy."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ _OPERATION = re.compile(
 
 @contextlib.contextmanager
 def named_operation() -> Iterator[None]:
-    """Context that turns a missing derivative into a LookupError with a remedy.
+    """Context that adds a remedy to the LookupError for a missing derivative.
 
     >>> with named_operation():
     ...     raise LookupError("gradient registry has no entry for: ResizeBicubicGrad")
