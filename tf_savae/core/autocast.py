@@ -1,4 +1,4 @@
-"""Read variables in their own precision, outside of any Keras autocast scope."""
+"""Reads variables in their own dtype, outside of any Keras autocast scope."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ __all__ = ["full_precision"]
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """A context in which Keras variables are read as they are, and not in a layer's compute dtype.
+    """Context in which Keras variables are read in their own dtype, not in the compute dtype.
 
-    `keras.Layer.__call__` casts what is read inside of it, also for models that do not autocast.
+    `keras.Layer.__call__` casts variables that are read inside it, even if the model does not
+    autocast.
 
     >>> import keras
     >>> variable = keras.Variable(1 / 3)

@@ -1,4 +1,4 @@
-"""List the accelerators that TensorFlow can use."""
+"""Lists the accelerators that TensorFlow can use."""
 
 import contextlib
 import contextvars
@@ -13,7 +13,7 @@ _ELSEWHERE = contextvars.ContextVar("elsewhere", default=False)
 
 
 def gpus() -> list[tf.config.PhysicalDevice]:
-    """GPUs that this process sees.
+    """Returns the GPUs that are visible to this process.
 
     >>> all(device.device_type == "GPU" for device in gpus())
     True
@@ -22,7 +22,7 @@ def gpus() -> list[tf.config.PhysicalDevice]:
 
 
 def accelerators() -> list[Any]:
-    """GPUs, or else TPUs, that programs traced now can run on; empty where there is a CPU alone.
+    """Returns the GPUs, else the TPUs, for which programs are traced; empty if there is only a CPU.
 
     >>> with elsewhere():
     ...     bool(accelerators())

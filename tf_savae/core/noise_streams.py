@@ -1,7 +1,7 @@
-"""The registry of noise streams: each is `fold(seed, stream)`.
+"""The registry of noise streams; the seed of a stream is `fold(seed, stream)`.
 
-Streams of one seed never meet as long as each use has a number of its own here. Below a stream,
-numbers count training steps, epochs or refinement steps.
+Each use of a seed has its own number here, so that different uses draw independent noise. The seed
+of a stream is folded again with the training step, the epoch or the refinement step.
 
 >>> from tf_savae.core import seeds
 >>> seeds.fold(7, NoiseStream.TRAINING).shape.as_list()
@@ -14,7 +14,7 @@ __all__ = ["NoiseStream"]
 
 
 class NoiseStream(enum.IntEnum):
-    """The numbers that a model's or a run's seed is folded with.
+    """The numbers with which the seed of a model or run is folded.
 
     >>> len(set(NoiseStream)) == len(NoiseStream.__members__)
     True

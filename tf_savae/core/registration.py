@@ -1,4 +1,4 @@
-"""Register classes with Keras, so that `.keras` files load them by name."""
+"""Registers classes with Keras, so that `.keras` files can load them by name."""
 
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ __all__ = ["register"]
 
 _Class = TypeVar("_Class", bound=type)
 
-check_backend()  # The package is imported before Keras is, which may be set to another one since.
+check_backend()  # Again: the backend may have changed between the imports of package and Keras.
 
 
 def register(cls: _Class) -> _Class:

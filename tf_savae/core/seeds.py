@@ -1,7 +1,7 @@
 """Stateless seeds: int32 tensors of shape [2], derived and never advanced.
 
-A seed is a value, so replaying SVI step k needs nothing but its seed: the backward pass of
-refinement draws the very noise and dropout masks of the forward pass.
+A seed is a value without state, so SVI step k can be replayed from its seed alone. The backward
+pass of refinement draws the same noise and dropout masks as the forward pass.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ __all__ = ["as_seed", "fold", "plain_seed", "split"]
 
 
 def as_seed(seed: Seed) -> tf.Tensor:
-    """Makes a stateless seed of an int, a pair of ints or an int tensor of shape [2].
+    """Returns a stateless seed for an int, a pair of ints or an int tensor of shape [2].
 
     Args:
       seed: a Python int, a sequence of two ints, or an integer tensor of shape [] or [2].
@@ -53,7 +53,7 @@ def _check_constant(seed):
 
 
 def plain_seed(seed: Seed) -> int | list[int]:
-    """A seed as an int or a list of two ints, which a configuration can hold; raises as `as_seed`.
+    """Returns a seed as an int or a list of two ints, for configurations; raises as `as_seed`.
 
     >>> plain_seed(np.int64(7))
     7

@@ -1,4 +1,4 @@
-"""Validate arguments; messages state what was expected, what was given and the remedy."""
+"""Validates arguments; messages state the expected value, the given value and the remedy."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -8,7 +8,7 @@ import numpy as np
 
 from tf_savae.core.typing import Nest, TensorLike
 
-if TYPE_CHECKING:  # Configurations check their numbers without TensorFlow.
+if TYPE_CHECKING:  # Configurations are validated without TensorFlow.
     import tensorflow as tf
 
 __all__ = [
@@ -71,7 +71,7 @@ def positive(name: str, value: Any, *, optional: bool, zero: bool = False) -> fl
 def positive(name: str, value: Any, *, optional: bool = False, zero: bool = False) -> float | None:
     """Returns `value` as a finite float > 0, or raises ValueError.
 
-    With `optional`, None passes; with `zero`, 0 passes.
+    None is accepted if `optional`, and 0 if `zero`.
 
     >>> positive("clip_norm", 5)
     5.0
@@ -130,12 +130,12 @@ def boolean(name: str, value: Any) -> bool:
 
 
 def floating_nest(name: str, nest: Nest) -> Nest:
-    """Returns `nest` as tensors; every leaf must be float32 or float64 of rank 1 or more.
+    """Returns `nest` as tensors; all leaves must be float32 or float64 of rank 1 or more.
 
     >>> [leaf.dtype.name for leaf in floating_nest("initial", [np.zeros([2, 3], "float32")])]
     ['float32']
     """
-    import tensorflow as tf  # Here: configurations check their numbers without it.
+    import tensorflow as tf  # Imported here: configurations are validated without it.
 
     leaves = tf.nest.flatten(nest)
     if not leaves:
@@ -175,7 +175,7 @@ def per_example(name: str, value: TensorLike, batch: int | None = None) -> "tf.T
     >>> per_example("negative_elbo", np.zeros([4])).shape.as_list()
     [4]
     """
-    import tensorflow as tf  # Here: configurations check their numbers without it.
+    import tensorflow as tf  # Imported here: configurations are validated without it.
 
     value = tf.convert_to_tensor(value)
     if value.shape.rank != 1:
@@ -194,7 +194,7 @@ def per_example(name: str, value: TensorLike, batch: int | None = None) -> "tf.T
 
 
 def finite(name: str, array: _Value, remedy: str = "Clean the data first.") -> _Value:
-    """Returns the array if all of it is finite, or raises with the number of other values.
+    """Returns `array` if all numbers are finite, or raises ValueError with the number of others.
 
     >>> finite("x", np.ones([2])).tolist()
     [1.0, 1.0]
