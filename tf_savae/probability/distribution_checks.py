@@ -1,4 +1,4 @@
-"""Validate variational families, priors and likelihoods defined by the user."""
+"""Validates variational families, priors and likelihoods defined by the user."""
 
 from typing import Any
 

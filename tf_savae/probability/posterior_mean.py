@@ -1,4 +1,4 @@
-"""Compute the mean of a posterior, by Monte Carlo if it has no closed form (flows)."""
+"""Computes the mean of a posterior, by Monte Carlo if it has no closed form (flows)."""
 
 import tensorflow as tf
 
