@@ -222,7 +222,7 @@ def _read_tokens(path: str | os.PathLike) -> tuple[list[str], list[str]]:
 def _check_header(path: str | os.PathLike, header: list[str], tokens: list[str]) -> None:
     if header[2] != str(len(tokens)):
         raise ValueError(
-            f"{path}: damaged vocabulary: expected {header[2]} tokens, as its header says, got "
+            f"{path}: damaged vocabulary: expected {header[2]} tokens, as stated in its header, got "
             f"{len(tokens)}. Restore it or build it again."
         )
     if header[3] != _digest(tokens):
