@@ -222,8 +222,8 @@ def _read_tokens(path: str | os.PathLike) -> tuple[list[str], list[str]]:
 def _check_header(path: str | os.PathLike, header: list[str], tokens: list[str]) -> None:
     if header[2] != str(len(tokens)):
         raise ValueError(
-            f"{path}: damaged vocabulary: expected {header[2]} tokens, as stated in its header, got "
-            f"{len(tokens)}. Restore it or build it again."
+            f"{path}: damaged vocabulary: expected {header[2]} tokens, as stated in its header, "
+            f"got {len(tokens)}. Restore it or build it again."
         )
     if header[3] != _digest(tokens):
         raise ValueError(
