@@ -118,7 +118,7 @@ def test_softmax_in_pieces(keep, tokens, jit_compile, monkeypatch):
             slope = forward.jvp(value)
         return tape.gradient(slope, sources)
 
-    pieces = functools.partial(token_nll, piece=tokens * 5)
+    pieces = functools.partial(token_nll, chunk_size=tokens * 5)
     got = tf.function(functools.partial(product, keep, pieces), jit_compile=jit_compile)()
     assert svi_reference.relative_error(got, product(None, token_nll)) < 1e-12
 

@@ -235,8 +235,8 @@ def test_load_names_the_missing_file(tmp_path):
             r"expected ids 0 to 3 to be <pad> <unk> <s> </s>, got <pad> <unk> </s> the",
         ),
         ("<pad>\n<unk>", "<unk>\n<pad>", "expected ids 0 to 3 to be"),
-        ("sat\n", "", "expected 7 tokens, as its header says, got 6"),
-        ("sat\n", "sat\ndog\n", "expected 7 tokens, as its header says, got 8"),
+        ("sat\n", "", "expected 7 tokens, as stated in its header, got 6"),
+        ("sat\n", "sat\ndog\n", "expected 7 tokens, as stated in its header, got 8"),
         ("cat\nsat", "sat\ncat", "its tokens do not match the SHA-256 in its header"),
         (
             "cat\nsat",

@@ -58,10 +58,10 @@ def test_value_and_second_derivatives():
 @pytest.mark.parametrize("jit_compile", [None, False, True])
 @pytest.mark.parametrize("tokens", [1, 2, 3, 7])
 def test_products_in_pieces(tokens, jit_compile):
-    """The last piece is filled up where 3 rows do not fit: nothing of that is seen."""
+    """The last chunk is padded if 3 rows do not fit; the padding has no effect."""
     tensors, targets = _inputs()
     vector = tf.constant(np.random.default_rng(1).normal(size=(3, 4)))
-    pieces = functools.partial(token_nll, piece=tokens * 5)
+    pieces = functools.partial(token_nll, chunk_size=tokens * 5)
 
     def product(*tensors):
         return _forward_then_reverse(pieces, tensors, targets, vector)
@@ -83,11 +83,11 @@ def test_products_in_pieces(tokens, jit_compile):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("piece", [10, 2**23])
-def test_products_in_pieces_of_any_number_of_rows(piece, jit_compile):
+@pytest.mark.parametrize("chunk_size", [10, 2**23])
+def test_products_in_pieces_of_any_number_of_rows(chunk_size, jit_compile):
     tensors, targets = _inputs()
     vector = tf.constant(np.random.default_rng(1).normal(size=(3, 4)))
-    pieces = functools.partial(token_nll, piece=piece)
+    pieces = functools.partial(token_nll, chunk_size=chunk_size)
     specs = [tf.TensorSpec([None, 4], tf.float64), tf.TensorSpec([None], tf.int32)]
 
     @tf.function(input_signature=[specs[0], specs[0], specs[1]], jit_compile=jit_compile)
@@ -105,7 +105,7 @@ def test_more_logits_than_are_held_at_once(tokens, jit_compile):
     """Value, gradient and both Hessian-vector products, some tokens at a time."""
     tensors, targets = _inputs()
     vector = tf.constant(np.random.default_rng(1).normal(size=(3, 4)))
-    pieces = functools.partial(token_nll, piece=tokens * 5, whole=14)
+    pieces = functools.partial(token_nll, chunk_size=tokens * 5, chunk_threshold=14)
 
     def gradient(function, *tensors):
         with tf.GradientTape() as tape:
@@ -132,8 +132,8 @@ def test_more_logits_than_are_held_at_once(tokens, jit_compile):
         np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("whole", [14, 15])
-def test_no_tensor_of_all_logits_is_compiled(whole):
+@pytest.mark.parametrize("chunk_threshold", [14, 15])
+def test_no_tensor_of_all_logits_is_compiled(chunk_threshold):
     """The XLA program of the loss and all gradients holds [3, 5] only where that is allowed."""
     tensors, targets = _inputs()
 
@@ -141,11 +141,11 @@ def test_no_tensor_of_all_logits_is_compiled(whole):
     def gradient(*tensors):
         with tf.GradientTape() as tape:
             tape.watch(tensors)
-            nll = token_nll(*tensors, targets, piece=5, whole=whole)
+            nll = token_nll(*tensors, targets, chunk_size=5, chunk_threshold=chunk_threshold)
         return tape.gradient(nll, tensors)
 
     program = gradient.experimental_get_compiler_ir(*tensors)(stage="optimized_hlo")
-    assert ("f64[3,5]" in program) == (whole == 15)
+    assert ("f64[3,5]" in program) == (chunk_threshold == 15)
 
 
 def _passes(program, rows, words):
@@ -178,7 +178,7 @@ def test_passes_over_the_logits_in_the_compiled_programs():
 
 
 def test_an_unknown_number_of_rows_is_not_filled_up_to_a_whole_piece():
-    """A piece of 2**23 logits would be 1.6 million rows of 5 words, which would take seconds."""
+    """A chunk of 2**23 logits would be 1.6 million rows of 5 words, which would take seconds."""
     tensors, targets = _inputs()
     seen = []
 
@@ -213,8 +213,8 @@ def test_half_precision_products_in_pieces():
     wanted = _forward_then_reverse(token_nll, tensors, targets, vector)
     narrow = [tf.cast(t, tf.bfloat16) for t in tensors]
     errors = []
-    for piece in (2**23, 6):  # All rows together; one at a time.
-        pieces = functools.partial(token_nll, piece=piece)
+    for chunk_size in (2**23, 6):  # All rows together; one at a time.
+        pieces = functools.partial(token_nll, chunk_size=chunk_size)
         got = _forward_then_reverse(pieces, narrow, targets, tf.cast(vector, tf.bfloat16))
         assert [g.dtype for g in got] == [tf.bfloat16] * 3
         distance = tf.norm(tf.cast(got[1], tf.float64) - wanted[1])

@@ -106,9 +106,9 @@ def test_what_does_not_depend_on_the_step_is_computed_once():
 
     @tf.function(autograph=False)
     def run(row, square):
-        once = graph.once([square])
+        once = graph.invariant([square])
         early, stored = graph.step([row], [square], once)
-        return once, early + graph.later([row], [square], once, stored, [row])
+        return once, early + graph.deferred([row], [square], once, stored, [row])
 
     once, got = run(row, square)
     assert [t.shape.as_list() for t in once] == [[3, 3]]

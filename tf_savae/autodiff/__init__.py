@@ -1,4 +1,4 @@
-"""Automatic differentiation that passes through loops, in both modes and under XLA."""
+"""Automatic differentiation through loops, in forward and reverse mode and under XLA."""
 
 from tf_savae.autodiff.time_scan import scan
 

@@ -1,13 +1,14 @@
-"""Make loops and custom gradients work in forward-mode differentiation.
+"""Makes loops and custom gradients work in forward-mode differentiation.
 
-`tf.autodiff.ForwardAccumulator` cannot see through a while loop inside a `tf.function`, and it
-cannot know the derivative of an operation with a hand-written gradient. Such an operation asks
-`tangents_of(...)` whether a directional derivative is being taken and, if so, computes its own
-tangent with the accumulator paused and hands it back with `attach`.
+`tf.autodiff.ForwardAccumulator` supports neither a while loop inside a `tf.function` nor an
+operation with a custom gradient. Such an operation calls `tangents_of(...)`. If the result is not
+None, a directional derivative is being computed: the operation then computes its own tangent while
+the accumulator is paused, and registers it with `attach`.
 """
 
 import contextlib
 import threading
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,10 +44,10 @@ _PRODUCTS = frozenset(
 
 
 class LoopInForwardOverReverse(Exception):
-    """Raised where a loop with its own derivative runs inside an accumulator around a tape.
+    """Raised if a loop with a custom derivative runs in an accumulator that surrounds a tape.
 
-    Its reverse pass is not differentiable in forward mode; the caller must put the accumulator
-    inside the tape instead (the same product at the same cost).
+    Its reverse pass is not differentiable in forward mode. The caller must place the accumulator
+    inside the tape instead, which gives the same product at the same cost.
     """
 
 
@@ -56,25 +57,27 @@ class _Mode(NamedTuple):
 
 
 class _Modes(threading.local):
-    def __init__(self):
-        self.stack = []
+    def __init__(self) -> None:
+        self.stack: list[_Mode] = []
 
 
 _modes = _Modes()
 
 
 @contextlib.contextmanager
-def accumulate(primals, tangents, *, surrounds_tape=False):
-    """A `tf.autodiff.ForwardAccumulator` that loops written for it can pass through.
+def accumulate(
+    primals: Sequence[tf.Tensor], tangents: Sequence[tf.Tensor], *, surrounds_tape: bool = False
+) -> Iterator[tf.autodiff.ForwardAccumulator]:
+    """Context with a `tf.autodiff.ForwardAccumulator` that supports the loops of this package.
 
     Args:
       primals: a flat list of float tensors, each a distinct object.
       tangents: the direction, tensors of the same shapes and dtypes.
-      surrounds_tape: True where a gradient will be taken *inside* the accumulator; operations
-        that cannot take part then raise `LoopInForwardOverReverse`.
+      surrounds_tape: True if a gradient will be taken *inside* the accumulator; operations that
+        do not support this then raise `LoopInForwardOverReverse`.
 
     Yields:
-      The accumulator; ask it `jvp(tensor)` inside the same traced function.
+      The accumulator; call its `jvp(tensor)` inside the same traced function.
 
     >>> x = tf.constant([2.0])
     >>> with accumulate([x], [tf.ones([1])]) as forward:
@@ -92,34 +95,34 @@ def accumulate(primals, tangents, *, surrounds_tape=False):
 
 
 def _jvp(op_name, attributes, inputs, outputs, tangents, use_batch=False):
-    """The JVP of one operation, inlined into the current graph.
+    """Returns the JVP of one operation, inlined into the current graph.
 
-    TensorFlow wraps each operation's JVP in a function of its own. Differentiated in reverse mode,
-    such functions pass shapes between them, and XLA then takes all their inputs, the weights
-    among them, for compile-time constants: it compiles anew whenever a weight changes. In line,
-    static shapes stay static. Only graphs built inside `accumulate` are concerned.
+    TensorFlow wraps each operation's JVP in a separate function. Differentiated in reverse mode,
+    these functions pass shapes as tensors. XLA then treats all their inputs, including the weights,
+    as compile-time constants, and compiles again whenever a weight changes. If the JVP is inlined,
+    static shapes remain static. This applies only to graphs built inside `accumulate`.
     """
     if not _modes.stack or tf.executing_eagerly() or use_batch:
         return private_tensorflow.jvp_as_function(
             op_name, attributes, inputs, outputs, tangents, use_batch
         )
     still = [tangent is None or _is_zero(tangent) for tangent in tangents]
-    # Copies, which the accumulator does not watch, or it would differentiate the JVP itself.
+    # Copies, which the accumulator does not watch; otherwise it would differentiate the JVP.
     inputs, outputs, tangents = (
         [None if t is None else tf.identity(t) for t in part]
         for part in (inputs, outputs, tangents)
     )
     if op_name in _PRODUCTS and any(still) and not all(still):
-        moving = [index for index, rests in enumerate(still) if not rests]
+        moving = [index for index, is_zero in enumerate(still) if not is_zero]
         return _product_jvp(op_name, attributes, inputs, outputs, tangents, moving)
     return private_tensorflow.jvp_in_line(op_name, attributes, inputs, outputs, tangents)
 
 
 def _product_jvp(op_name, attributes, inputs, outputs, tangents, moving):
-    """The JVP of a product in the factors with tangents, as the transpose of its VJP.
+    """Returns the JVP of a product in the factors with tangents, as the transpose of its VJP.
 
-    TensorFlow's own takes all factors, and multiplies by the zero tangents of the weights: 8F where
-    a Hessian-vector product needs 6F.
+    TensorFlow's JVP uses all factors, including the zero tangents of the weights: a Hessian-vector
+    product then costs 8F instead of 6F.
     """
     factors = [inputs[index] for index in moving]
     with private_tensorflow.outside_forward_mode(), tf.GradientTape() as transpose:
@@ -134,28 +137,30 @@ def _product_jvp(op_name, attributes, inputs, outputs, tangents, moving):
 
 
 def _is_zero(tangent):
-    """Whether a tangent is a zero that TensorFlow filled in for an input without one."""
+    """Whether a tangent is a zero that TensorFlow inserted for an input without a tangent."""
     kind = tangent.op.type
-    if kind in ("Const", "Fill"):  # Large zero constants are `tf.fill`s of a scalar.
+    if kind in ("Const", "Fill"):  # Large zero constants are created by `tf.fill`.
         return not np.any(tf.get_static_value(tangent.op.inputs[1] if kind == "Fill" else tangent))
     return kind == "ZerosLike"
 
 
-# Registered process-wide: outside of `accumulate`, `_jvp` defers to TensorFlow's own.
+# Registered for the whole process; outside of `accumulate`, `_jvp` calls the default JVP.
 private_tensorflow.register_jvp(_jvp)
 
 
-def active():
-    """Whether a directional derivative is being taken."""
+def active() -> bool:
+    """Whether a directional derivative is being computed."""
     return bool(_modes.stack)
 
 
-def tangents_of(tensors):
-    """The tangents of `tensors` (zeros where there is none), or None outside forward mode.
+def tangents_of(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor] | None:
+    """Returns the tangents of `tensors`, zeros for missing ones, or None if all are missing.
+
+    Outside forward mode the result is None.
 
     Raises:
-      LoopInForwardOverReverse: the accumulator surrounds a tape. Also where no tensor has a
-        tangent: the gradient that will come back through the loop has one.
+      LoopInForwardOverReverse: the accumulator surrounds a tape. This is raised even if no tensor
+        has a tangent, since the gradient in the backward pass has one.
     """
     if not _modes.stack:
         return None
@@ -171,11 +176,11 @@ def tangents_of(tensors):
     ]
 
 
-def refuse_third_derivatives(name):
-    """Raises where an operation's gradient is taken inside an accumulator, which would be wrong.
+def refuse_third_derivatives(name: str) -> None:
+    """Raises if an operation's gradient is taken inside an accumulator, which is not supported.
 
     Raises:
-      ValueError: the directional derivative of that gradient is being taken.
+      ValueError: a directional derivative of the gradient is being computed.
     """
     if _modes.stack:
         raise ValueError(
@@ -185,18 +190,20 @@ def refuse_third_derivatives(name):
         )
 
 
-def refuse_nested_functions(accumulator, operations):
-    """Raises for calls of tf.functions that tangents passed through: derivatives would be lost.
+def refuse_nested_functions(
+    accumulator: tf.autodiff.ForwardAccumulator, operations: Iterable[tf.Operation]
+) -> None:
+    """Raises if a tf.function with tangents was called, since derivatives would be lost.
 
-    A tape around `tf.autodiff.ForwardAccumulator` sees nothing of the tangents of a `tf.function`
-    that is called inside another one; TensorFlow says nothing of it.
+    A tape around `tf.autodiff.ForwardAccumulator` does not record the tangents of a `tf.function`
+    that is called inside another one, and TensorFlow raises no error.
 
     Args:
-      accumulator: what `accumulate` yielded.
-      operations: those of the graph that were made inside it.
+      accumulator: the accumulator that `accumulate` yielded.
+      operations: the operations of the graph that were created inside it.
 
     Raises:
-      ValueError: there is such a call.
+      ValueError: one of the operations is such a call.
     """
     for operation in operations:
         if operation.type not in ("PartitionedCall", "StatefulPartitionedCall"):
@@ -212,8 +219,8 @@ def refuse_nested_functions(accumulator, operations):
 
 
 @contextlib.contextmanager
-def paused():
-    """Suspends the innermost accumulator, so that a loop can be built without it."""
+def paused() -> Iterator[None]:
+    """Context in which the innermost accumulator is suspended."""
     if not _modes.stack:
         yield
         return
@@ -226,13 +233,13 @@ def paused():
         _modes.stack.append(mode)
 
 
-def attach(primals, tangents):
-    """Gives each of `primals` its tangent in the innermost accumulator; values do not change.
+def attach(primals: Sequence[tf.Tensor], tangents: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns `primals` with the given tangents in the innermost accumulator; values are unchanged.
 
-    `watch` is what `ForwardAccumulator` calls for the primals it is constructed with; there is no
-    public way to name one more. (Adding a scalar zero with tangent 1, times the tangent, is one,
-    but its broadcast gradient makes XLA treat float tensors as compile-time constants: one
-    compilation for every new value of the weights.)
+    Uses the private method that `ForwardAccumulator` calls for the primals of its constructor. The
+    public alternative is to add a scalar zero with tangent 1, times the tangent. The gradient of
+    that broadcast makes XLA treat float tensors as compile-time constants, so that it compiles
+    again for every new value of the weights.
     """
     accumulator = _modes.stack[-1].accumulator
     with paused():

@@ -1,15 +1,17 @@
-"""Keep what a refinement step computed for its Hessian-vector product, or recompute it.
+"""Saves residuals of a refinement step for reuse in its Hessian-vector product.
 
-The product at lambda_k repeats much of the step at lambda_k: the same states, the same logits, and,
-in the adjoint of its tangents, the very gradients of the step. An operation with hand-written
-derivatives asks for a `slot` when it runs and fills it when its gradient is taken; the loop of
-steps stores what the slots hold; and in the product the operation asks for it with `replayed`.
-Operations are matched by their order, which is the same in every trace of one objective: each asks
-for one or the other, once, whether it depends on lambda or not.
+The product at lambda_k repeats much of the step at lambda_k: the states, the logits and, in the
+adjoint of the tangents, the gradients. An operation with custom derivatives calls `slot` when it
+runs, and fills the slot when its gradient is taken. The loop of steps stores the contents of the
+slots. In the product, the operation reads them with `replayed`. Operations are matched by their
+order, which is the same in every trace of one objective. Therefore each operation calls one of the
+two functions exactly once, whether or not it depends on lambda.
 """
 
 import contextlib
 import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 import tensorflow as tf
 
@@ -19,7 +21,7 @@ LEVELS = ("states", "all")
 
 
 class _Slot(dict):
-    """The residuals of one operation: named tensors; `level` says how much to save."""
+    """The residuals of one operation, named tensors; `level` is the amount to save."""
 
     def __init__(self, kind, level):
         super().__init__()
@@ -27,22 +29,24 @@ class _Slot(dict):
 
 
 class _Contexts(threading.local):
-    def __init__(self):
-        self.recording, self.replaying = None, None
+    def __init__(self) -> None:
+        self.recording: _Recording | None = None
+        self.replaying: list[dict[str, dict[str, Any]]] | None = None
 
 
 _contexts = _Contexts()
 
 
 class _Recording:
-    def __init__(self, level):
-        self.level, self.slots = level, []
+    def __init__(self, level: str | None) -> None:
+        self.level = level
+        self.slots: list[_Slot] = []
 
     def entries(self):
-        """{kind: {name: tensor}} of each operation, in the order in which they ran.
+        """Returns {kind: {name: tensor}} of each operation, in the order of execution.
 
         Raises:
-          ValueError: a tensor was made in the body of a loop or function, and ended with it.
+          ValueError: a tensor belongs to the body of a loop or function, and is not accessible.
         """
         here = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
         for tensor in tf.nest.flatten([dict(held) for held in self.slots]):
@@ -56,8 +60,8 @@ class _Recording:
 
 
 @contextlib.contextmanager
-def recording(level):
-    """Context that collects the operations' residuals while a gradient is taken; level None: none.
+def recording(level: str | None) -> Iterator[_Recording]:
+    """Context that records the residuals of operations; none are recorded if `level` is None.
 
     >>> with recording("all") as kept:
     ...     slot("power")["square"] = 4.0
@@ -73,10 +77,10 @@ def recording(level):
         _contexts.recording = before
 
 
-def slot(kind):
-    """The slot of the calling operation, to be filled with residuals; None: save nothing.
+def slot(kind: str) -> _Slot | None:
+    """Returns the slot of the calling operation for its residuals, or None if none are recorded.
 
-    In a product, where an operation asks that no tangent reaches, its entry is passed by.
+    Inside `replaying`, an operation without tangents calls this function; its entry is skipped.
     """
     if _contexts.replaying is not None:
         replayed(kind)
@@ -88,11 +92,11 @@ def slot(kind):
 
 
 @contextlib.contextmanager
-def replaying(entries):
-    """Context that passes recorded residuals (`entries`) back to the operations in order.
+def replaying(entries: Sequence[dict[str, dict[str, Any]]] | None) -> Iterator[None]:
+    """Context in which `replayed` returns the recorded residuals `entries` in order.
 
     Raises:
-      RuntimeError: the operations were not those of the recording.
+      RuntimeError: the operations differ from the recorded ones.
 
     >>> with replaying([{"power": {"square": 4.0}}]):
     ...     replayed("power")
@@ -108,8 +112,8 @@ def replaying(entries):
         _mismatch(f"{len(left)} operations of the step did not run in its Hessian-vector product")
 
 
-def replayed(kind):
-    """The recorded residuals of the calling operation: a dict, empty if none were saved."""
+def replayed(kind: str) -> dict[str, Any]:
+    """Returns the residuals recorded for the calling operation, {} if none were recorded."""
     if _contexts.replaying is None:
         return {}
     entry = _contexts.replaying.pop() if _contexts.replaying else {}
@@ -121,7 +125,7 @@ def replayed(kind):
     return entry[kind]
 
 
-def _mismatch(what):
+def _mismatch(what) -> NoReturn:
     raise RuntimeError(
         f"keep: {what}. Expected an objective that runs the same operations in the same order on "
         "every call. Use keep=None."

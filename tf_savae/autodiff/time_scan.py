@@ -15,13 +15,12 @@ def scan(
 ) -> tuple[Nest, Nest]:
     """Runs `state, output = cell(state, input_t)` over the first axis of `inputs`.
 
-    A drop-in for `tf.scan` inside a decoder. Gradients of any order pass through it by
-    automatic differentiation. Inside a forward-mode Hessian-vector product it becomes a dual
-    scan: each step carries (state, tangent), and a small accumulator is opened around one cell
-    step inside the loop, because no accumulator passes through a while loop in graph mode.
-    Tangents reach the cell through `initial` and `inputs` only: tensors that the cell captures
-    (its weights) are constants of the directional derivative, as they are in refinement. A
-    captured tensor that does depend on the variational parameters is an error in graphs.
+    Replaces `tf.scan` inside a decoder. It is differentiable to any order in reverse mode. Inside a
+    forward-mode Hessian-vector product it runs as a dual scan: each step computes (state, tangent)
+    with an accumulator around one call of the cell, because accumulators do not support while loops
+    in graph mode. Only `initial` and `inputs` have tangents. Tensors that the cell captures, such
+    as its weights, are constants of the directional derivative, as they are in refinement. In graph
+    mode, a captured tensor that depends on the variational parameters raises an error.
 
     Args:
       cell: maps (nest of state tensors, nest of slices) to (next state, nest of outputs); float
@@ -33,15 +32,14 @@ def scan(
       The final state, and the outputs stacked to [T, ...].
 
     Raises:
-      ValueError: in a graph a directional derivative is taken, and the cell captures a tensor
-        that has one.
+      ValueError: in graph mode, the cell captures a tensor that has a tangent.
 
     >>> total, sums = scan(lambda s, x: (s + x, s + x), tf.zeros([]), tf.range(4.0))
     >>> sums.numpy().tolist()
     [0.0, 1.0, 3.0, 6.0]
     """
     tangents = forward_mode.tangents_of([*tf.nest.flatten(initial), *tf.nest.flatten(inputs)])
-    if tf.executing_eagerly():  # Accumulators follow every step.
+    if tf.executing_eagerly():  # Accumulators support eager loops.
         return _loop(cell, initial, inputs)
     if forward_mode.active():
         _refuse_moving_captures(cell, initial, inputs)
@@ -59,7 +57,7 @@ def scan(
 
 
 def _refuse_moving_captures(cell, initial, inputs):
-    """Raises where the cell captures tensors with tangents: the dual scan would ignore them."""
+    """Raises if the cell captures tensors with tangents, which the dual scan would ignore."""
     captured = _traced(cell, initial, inputs).captured_inputs
     captured = [tensor for tensor in captured if tensor.dtype.is_floating]
     if forward_mode.tangents_of(captured) is not None:
@@ -71,12 +69,12 @@ def _refuse_moving_captures(cell, initial, inputs):
 
 
 def _dual(cell):
-    """The cell that advances a state together with its tangent."""
+    """Returns the cell that computes the next state together with its tangent."""
 
     def dual_cell(states, slices):
         state, state_dot = states
         inputs, inputs_dot = slices
-        # Identities: a primal may appear twice, and an accumulator wants distinct objects.
+        # Identities: a primal may appear twice, but an accumulator requires distinct objects.
         primals = tf.nest.map_structure(tf.identity, (state, inputs))
         with forward_mode.accumulate(
             tf.nest.flatten(primals), tf.nest.flatten((state_dot, inputs_dot))
@@ -122,7 +120,7 @@ def _loop(cell, initial, inputs):
 
 
 def _traced(cell, initial, inputs):
-    """One step, traced without running: its captures and the shapes of its outputs."""
+    """Returns one step as a concrete function, for its captures and output shapes."""
     initial, inputs = tf.nest.map_structure(tf.convert_to_tensor, (initial, inputs))
     specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, (initial, inputs))
     slices = tf.nest.map_structure(lambda s: tf.TensorSpec(s.shape[1:], s.dtype), specs[1])

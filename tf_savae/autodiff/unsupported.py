@@ -1,7 +1,8 @@
-"""Name operations without a second derivative, and what works instead."""
+"""Reports operations without a second derivative, and a remedy."""
 
 import contextlib
 import re
+from collections.abc import Iterator
 
 __all__ = ["named_operation"]
 
@@ -13,8 +14,8 @@ _OPERATION = re.compile(
 
 
 @contextlib.contextmanager
-def named_operation():
-    """Context that turns a missing derivative into a LookupError with a remedy.
+def named_operation() -> Iterator[None]:
+    """Context that adds a remedy to the LookupError for a missing derivative.
 
     >>> with named_operation():
     ...     raise LookupError("gradient registry has no entry for: ResizeBicubicGrad")

@@ -1,8 +1,9 @@
-"""Register the second derivative of slices under XLA, which TensorFlow lacks.
+"""Registers the second derivative of slices under XLA, which TensorFlow lacks.
 
-Inside a compiled function the gradient of `tf.slice` (and so of `tf.concat`, `tf.split` and
-slicing) is the operation XlaDynamicUpdateSlice, which has no gradient of its own: a Hessian-vector
-product of a decoder that concatenates would end in a LookupError. It is linear, so it has one.
+Inside a compiled function the gradient of `tf.slice` (and therefore of `tf.concat`, `tf.split` and
+slicing) is the operation XlaDynamicUpdateSlice, which has no gradient in TensorFlow. A
+Hessian-vector product of a decoder that concatenates would raise a LookupError. The operation is
+linear, so its gradient is simple.
 """
 
 import contextlib
@@ -11,11 +12,11 @@ import tensorflow as tf
 
 from tf_savae.core import private_tensorflow
 
-__all__ = []
+__all__: list[str] = []
 
 
 def _gradient(op, upstream):
-    """Of `input` with `update` written over it at `indices`: each gets its part of upstream."""
+    """The gradient of `input` with `update` written at `indices`: each part of `upstream`."""
     _, update, indices = op.inputs
     zeros = tf.zeros_like(update)
     outside = private_tensorflow.xla_dynamic_update_slice(upstream, zeros, indices)

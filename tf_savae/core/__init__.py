@@ -1,4 +1,4 @@
-"""Seeds, input validation and serialisation: what every other package builds on."""
+"""Seeds, input validation and serialisation; used by all other packages."""
 
 from typing import TYPE_CHECKING
 

@@ -4,21 +4,24 @@ import contextlib
 import os
 from pathlib import Path
 
+from tf_savae.core.typing import PathLike
+
 __all__ = ["sync_file", "sync_folder", "write_whole"]
 
 
-def write_whole(path, text):
-    """Writes a text file atomically, also when the process is killed.
+def write_whole(path: PathLike, text: str) -> None:
+    """Writes a text file atomically, even if the process is killed.
 
-    It is written beside `path` first, under a name that is made anew: whatever stands there,
-    such as a link that somebody left in a shared folder, is removed and never written through.
+    The text is first written to a temporary file in the same folder. An existing file or symbolic
+    link with the name of the temporary file is removed first; a link is never followed.
 
     Args:
-      path: path of the file; one that is there is replaced, and a link there too.
-      text: written as UTF-8, with its line ends as they are.
+      path: path of the file; an existing file or link is replaced.
+      text: the content, written as UTF-8 with unchanged line ends.
 
     Raises:
-      OSError: the system's own error (a full disk, say); the file that was there stays.
+      OSError: the file cannot be written, for example because the disk is full; an existing file
+        is then unchanged.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -36,21 +39,21 @@ def write_whole(path, text):
     sync_folder(path.parent)
 
 
-def sync_file(path):
+def sync_file(path: PathLike) -> None:
     """Flushes a file's content to disk, so that it survives a loss of power.
 
     Raises:
-      OSError: it could not be written to the disk, or there is no such file.
+      OSError: the file does not exist, or its content could not be written to disk.
     """
     with open(path, "rb") as handle:
         os.fsync(handle.fileno())
 
 
-def sync_folder(folder):
-    """Flushes the entries of `folder` to disk, where the platform can.
+def sync_folder(folder: PathLike) -> None:
+    """Flushes the entries of `folder` to disk, if the platform supports it.
 
-    Some network file systems cannot, and a folder may be open to new names but not to readers.
-    What was written there is in force all the same, so this is no error.
+    Errors are ignored: some network file systems do not support it, and a folder may be writable
+    but not readable. The files in the folder have been written in either case.
     """
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

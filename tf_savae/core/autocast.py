@@ -1,6 +1,7 @@
-"""Read variables in their own precision, outside of any Keras autocast scope."""
+"""Reads variables in their own dtype, outside of any Keras autocast scope."""
 
 import contextlib
+from collections.abc import Iterator
 
 from tf_savae.core import private_keras
 
@@ -8,10 +9,11 @@ __all__ = ["full_precision"]
 
 
 @contextlib.contextmanager
-def full_precision():
-    """A context in which Keras variables are read as they are, and not in a layer's compute dtype.
+def full_precision() -> Iterator[None]:
+    """Context in which Keras variables are read in their own dtype, not in the compute dtype.
 
-    `keras.Layer.__call__` casts what is read inside of it, also for models that do not autocast.
+    `keras.Layer.__call__` casts variables that are read inside it, even if the model does not
+    autocast.
 
     >>> import keras
     >>> variable = keras.Variable(1 / 3)

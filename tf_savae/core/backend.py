@@ -1,4 +1,4 @@
-"""Refuse Keras backends other than TensorFlow when the package is imported."""
+"""Raises an error on import if the Keras backend is not TensorFlow."""
 
 import json
 import os
@@ -13,8 +13,8 @@ _REMEDY = (
 )
 
 
-def check_backend():
-    """Raises ImportError unless Keras computes with TensorFlow, or would once it is imported.
+def check_backend() -> None:
+    """Raises ImportError unless TensorFlow is, or will be, the backend of Keras.
 
     >>> check_backend()
     """
@@ -26,16 +26,16 @@ def check_backend():
 
 
 def _backend_of_keras():
-    """Keras itself is asked only where it is there: it imports the backend, which takes seconds."""
+    """Returns the backend of Keras, without importing Keras: the import takes seconds."""
     if "keras" in sys.modules:
         return sys.modules["keras"].backend.backend()
     return os.environ.get("KERAS_BACKEND") or _configured()
 
 
 def _configured():
-    """What Keras' own file says; where there is none, or none that can be read, TensorFlow."""
+    """Returns the backend set in keras.json; "tensorflow" if the file is missing or invalid."""
     home = os.path.expanduser("~")
-    home = home if os.access(home, os.W_OK) else "/tmp"  # As Keras looks for it.
+    home = home if os.access(home, os.W_OK) else "/tmp"  # The same rule as in Keras.
     folder = os.environ.get("KERAS_HOME", os.path.join(home, ".keras"))
     try:
         return json.loads(Path(folder, "keras.json").expanduser().read_text("utf-8"))["backend"]

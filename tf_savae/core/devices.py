@@ -1,7 +1,9 @@
-"""List the accelerators that TensorFlow can use."""
+"""Lists the accelerators that TensorFlow can use."""
 
 import contextlib
 import contextvars
+from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,8 +12,8 @@ __all__ = ["accelerators", "elsewhere", "gpus"]
 _ELSEWHERE = contextvars.ContextVar("elsewhere", default=False)
 
 
-def gpus():
-    """GPUs that this process sees.
+def gpus() -> list[tf.config.PhysicalDevice]:
+    """Returns the GPUs that are visible to this process.
 
     >>> all(device.device_type == "GPU" for device in gpus())
     True
@@ -19,8 +21,8 @@ def gpus():
     return tf.config.list_physical_devices("GPU")
 
 
-def accelerators():
-    """GPUs, or else TPUs, that programs traced now can run on; empty where there is a CPU alone.
+def accelerators() -> list[Any]:
+    """Returns the GPUs, else the TPUs, for which programs are traced; empty if there is only a CPU.
 
     >>> with elsewhere():
     ...     bool(accelerators())
@@ -32,7 +34,7 @@ def accelerators():
 
 
 @contextlib.contextmanager
-def elsewhere():
+def elsewhere() -> Iterator[None]:
     """Context for tracing programs that will run on an accelerator of another machine."""
     token = _ELSEWHERE.set(True)
     try:

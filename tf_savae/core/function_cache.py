@@ -1,4 +1,7 @@
-"""`FunctionCache`: the one class that keeps `tf.function`s between calls."""
+"""`FunctionCache`: keeps `tf.function`s between calls."""
+
+from collections.abc import Callable, Hashable, Sequence, ValuesView
+from typing import Any
 
 import tensorflow as tf
 
@@ -6,7 +9,7 @@ __all__ = ["FunctionCache"]
 
 
 class FunctionCache:
-    """tf.functions by key, each made once; a `tf.function` made anew would be traced anew.
+    """Cache of `tf.function`s by key, so that each is created and traced only once.
 
     >>> cache = FunctionCache()
     >>> double = cache.get("double", lambda x: 2 * x)
@@ -14,21 +17,28 @@ class FunctionCache:
     (6, True, ['double'])
     """
 
-    def __init__(self):
-        self._by_key = {}
+    def __init__(self) -> None:
+        self._by_key: dict[Hashable, Callable[..., Any]] = {}
 
-    def get(self, key, function, *, jit_compile=False, input_signature=None):
-        """The tf.function of `key`.
+    def get(
+        self,
+        key: Any,
+        function: Callable[..., Any],
+        *,
+        jit_compile: bool | None = False,
+        input_signature: Sequence[Any] | None = None,
+    ) -> Callable[..., Any]:
+        """Returns the tf.function of `key`; creates it if the key is new.
 
         Args:
-          key: whatever the function depends on beside its arguments. With types, where values that
-            compare equal (1, 1.0, True) mean something else.
-          function: what to compile where the key is new.
+          key: everything that the function depends on besides its arguments. Include types if
+            values that compare equal (1, 1.0, True) have different meanings.
+          function: the Python function to compile if the key is new.
           jit_compile, input_signature: as for `tf.function`.
 
         Returns:
-          A tf.function, or `function` itself where the key cannot be hashed, such as an option that
-          is a tensor.
+          A tf.function, or `function` itself if the key is not hashable, for example because an
+          option is a tensor.
         """
         try:
             made = self._by_key.get(key)
@@ -43,8 +53,8 @@ class FunctionCache:
             )
         return made
 
-    def values(self):
-        """The tf.functions, in the order in which they were made."""
+    def values(self) -> ValuesView[Callable[..., Any]]:
+        """Returns the tf.functions in the order of their creation."""
         return self._by_key.values()
 
     def __iter__(self):

@@ -1,24 +1,28 @@
-"""Packages whose public names are imported when they are first asked for (PEP 562).
+"""Imports the public names of a package on first access (PEP 562).
 
-Configurations, help texts and shell completion need no TensorFlow, whose import takes seconds.
+Configurations, help texts and shell completion do not need TensorFlow, whose import takes seconds.
 """
 
 import importlib
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 __all__ = ["lazy"]
 
 
-def lazy(package, names, submodules=()):
+def lazy(
+    package: str, names: Mapping[str, Sequence[str]], submodules: Sequence[str] = ()
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Returns the `__getattr__` and `__dir__` of a package that imports on demand.
 
-    A name brings its own module and no other. Type checkers read the same imports under
-    `if TYPE_CHECKING:`.
+    Access to a name imports only the module that defines it. Type checkers read the same imports
+    under `if TYPE_CHECKING:`.
 
     Args:
       package: the package's name, `__name__`.
-      names: {module: the public names that it has}.
-      submodules: names of the package's own modules that are its attributes.
+      names: {module: the public names that it defines}.
+      submodules: names of modules of the package that are public attributes.
 
     >>> get, names = lazy("tf_savae.core", {"tf_savae.core.tokens": ["PAD"]}, ["noise_streams"])
     >>> get("PAD"), get("noise_streams").__name__

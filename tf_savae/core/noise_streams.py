@@ -1,7 +1,8 @@
-"""The registry of noise streams: each is `fold(seed, stream)`.
+"""The registry of noise streams; the seed of a stream is `fold(seed, stream)`.
 
-Each enumeration has the streams of one seed, with a number of its own for each use, so that no two
-uses draw the same noise. Below a stream, numbers count training steps, epochs or refinement steps.
+Each enumeration has the streams of one seed. Each use has its own number there, so that different
+uses draw independent noise. The seed of a stream is folded again with the training step, the epoch
+or the refinement step.
 
 >>> from tf_savae.core import seeds
 >>> seeds.fold(7, NoiseStream.TRAINING).shape.as_list()

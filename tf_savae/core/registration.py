@@ -1,4 +1,6 @@
-"""Register classes with Keras, so that `.keras` files load them by name."""
+"""Registers classes with Keras, so that `.keras` files can load them by name."""
+
+from typing import TypeVar
 
 import keras
 
@@ -6,10 +8,12 @@ from tf_savae.core.backend import check_backend
 
 __all__ = ["register"]
 
-check_backend()  # The package is imported before Keras is, which may be set to another one since.
+_Class = TypeVar("_Class", bound=type)
+
+check_backend()  # Again: the backend may have changed between the imports of package and Keras.
 
 
-def register(cls):
+def register(cls: _Class) -> _Class:
     """Registers `cls` with Keras as `tf_savae>ClassName`, the name written into saved files.
 
     >>> @register

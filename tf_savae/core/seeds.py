@@ -1,17 +1,19 @@
 """Stateless seeds: int32 tensors of shape [2], derived and never advanced.
 
-A seed is a value, so replaying SVI step k needs nothing but its seed: the backward pass of
-refinement draws the very noise and dropout masks of the forward pass.
+A seed is a value without state, so SVI step k can be replayed from its seed alone. The backward
+pass of refinement draws the same noise and dropout masks as the forward pass.
 """
 
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core.typing import Seed, TensorLike
+
 __all__ = ["as_seed", "fold", "plain_seed", "split"]
 
 
-def as_seed(seed):
-    """Makes a stateless seed of an int, a pair of ints or an int tensor of shape [2].
+def as_seed(seed: Seed) -> tf.Tensor:
+    """Returns a stateless seed for an int, a pair of ints or an int tensor of shape [2].
 
     Args:
       seed: a Python int, a sequence of two ints, or an integer tensor of shape [] or [2].
@@ -50,8 +52,8 @@ def _check_constant(seed):
         raise ValueError(f"seed: expected 32-bit integers, from -2**31 to 2**31 - 1, got {seed!r}.")
 
 
-def plain_seed(seed):
-    """A seed as an int or a list of two ints, which a configuration can hold; raises as `as_seed`.
+def plain_seed(seed: Seed) -> int | list[int]:
+    """Returns a seed as an int or a list of two ints, for configurations; raises as `as_seed`.
 
     >>> plain_seed(np.int64(7))
     7
@@ -60,7 +62,7 @@ def plain_seed(seed):
     return np.asarray(seed).tolist()
 
 
-def fold(seed, data):
+def fold(seed: Seed, data: TensorLike) -> tf.Tensor:
     """Derives the seed number `data` (int or scalar integer tensor) from `seed`.
 
     >>> bool(tf.reduce_all(fold(as_seed(1), 2) == fold(as_seed(1), 3)))
@@ -69,7 +71,7 @@ def fold(seed, data):
     return tf.random.experimental.stateless_fold_in(as_seed(seed), tf.cast(data, tf.int32))
 
 
-def split(seed, count):
+def split(seed: Seed, count: int) -> list[tf.Tensor]:
     """Splits one seed into a list of `count` independent seeds.
 
     >>> len(split(0, 3))

@@ -1,4 +1,4 @@
-"""Validate constructor arguments, and again when the attributes are assigned later."""
+"""Validates constructor arguments, also when they are assigned later as attributes."""
 
 import functools
 import inspect
@@ -11,12 +11,13 @@ __all__ = ["ChecksSettings"]
 class ChecksSettings:
     """Validates assignments to attributes that hold constructor arguments.
 
-    A constructor argument that is kept under its own name may be assigned again where the class
-    lists it in `_changeable`: the new value is checked as the first one was, and takes effect at
-    the next call. Any other one raises, since weights, sublayers or metrics were made from it.
+    A constructor argument that is stored as an attribute of the same name can be assigned again if
+    it is listed in `_changeable`. The new value is validated in the same way and takes effect at
+    the next call. Assignment of any other argument raises ValueError, since weights, sublayers or
+    metrics were created from it.
 
     Attributes:
-      _changeable: {name: function that returns the value as it is kept, or raises}.
+      _changeable: {name: function that returns the validated value, or raises}.
 
     >>> class Noise(ChecksSettings):
     ...     _changeable = {"rate": float}
@@ -35,14 +36,15 @@ class ChecksSettings:
     _changeable: dict[str, Callable[[Any], Any]] = {}
 
     def __setattr__(self, name, value):
+        kind: type = type(self)
         if name in self._changeable:
             value = self._changeable[name](value)
-        elif self._is_set(name) and name in _arguments(type(self)):
+        elif self._is_set(name) and name in _arguments(kind):
             if not _same(self.__dict__[name], value):
-                kind = type(self).__name__
                 raise ValueError(
-                    f"{name}: cannot be changed after the {kind} is created, got {value!r}. Create "
-                    f"a new {kind}; layers passed to it keep their weights."
+                    f"{name}: cannot be changed after the {kind.__name__} is created, got "
+                    f"{value!r}. Create a new {kind.__name__}; layers passed to it keep their "
+                    "weights."
                 )
         super().__setattr__(name, value)
 
@@ -53,13 +55,13 @@ class ChecksSettings:
 def _same(old, new):
     try:
         return old is new or (type(old) is type(new) and bool(old == new))
-    except (TypeError, ValueError):  # Arrays, which compare number by number.
+    except (TypeError, ValueError):  # Arrays are compared elementwise.
         return False
 
 
 @functools.cache
 def _arguments(cls):
-    """Names of the arguments of the package's own constructors; a user's subclass has its own."""
+    """Returns the argument names of constructors in this package, not of user subclasses."""
     root = __name__.split(".")[0]
     ours = [part for part in cls.__mro__ if part.__module__.split(".")[0] == root]
     made = [vars(part)["__init__"] for part in ours if "__init__" in vars(part)]

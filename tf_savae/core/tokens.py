@@ -1,4 +1,4 @@
-"""The ids of the tokens that every vocabulary begins with.
+"""The ids of the special tokens, which are the first ids of every vocabulary.
 
 >>> (PAD, UNK, START, END)
 (0, 1, 2, 3)

@@ -1,8 +1,15 @@
-"""Validate arguments; messages state what was expected, what was given and the remedy."""
+"""Validates arguments; messages state the expected value, the given value and the remedy."""
 
 import difflib
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
+
+from tf_savae.core.typing import Nest, TensorLike
+
+if TYPE_CHECKING:  # Configurations are validated without TensorFlow.
+    import tensorflow as tf
 
 __all__ = [
     "boolean",
@@ -17,12 +24,14 @@ __all__ = [
     "unit_interval",
 ]
 
+_Value = TypeVar("_Value")
+
 
 def _is_int(value):
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def non_negative_int(name, value):
+def non_negative_int(name: str, value: Any) -> int:
     """Returns `value` as an int >= 0, or raises ValueError.
 
     >>> non_negative_int("steps", 3)
@@ -33,7 +42,7 @@ def non_negative_int(name, value):
     return int(value)
 
 
-def positive_int(name, value):
+def positive_int(name: str, value: Any) -> int:
     """Returns `value` as an int >= 1, or raises ValueError.
 
     >>> positive_int("samples", 2)
@@ -49,10 +58,20 @@ def _is_number(value):
     return isinstance(value, numbers) and not isinstance(value, bool) and np.isfinite(value)
 
 
-def positive(name, value, *, optional=False, zero=False):
+@overload
+def positive(
+    name: str, value: Any, *, optional: Literal[False] = False, zero: bool = False
+) -> float: ...
+
+
+@overload
+def positive(name: str, value: Any, *, optional: bool, zero: bool = False) -> float | None: ...
+
+
+def positive(name: str, value: Any, *, optional: bool = False, zero: bool = False) -> float | None:
     """Returns `value` as a finite float > 0, or raises ValueError.
 
-    With `optional`, None passes; with `zero`, 0 passes.
+    None is accepted if `optional`, and 0 if `zero`.
 
     >>> positive("clip_norm", 5)
     5.0
@@ -66,7 +85,7 @@ def positive(name, value, *, optional=False, zero=False):
     return float(value)
 
 
-def unit_interval(name, value, *, closed=True):
+def unit_interval(name: str, value: Any, *, closed: bool = True) -> float:
     """Returns `value` as a float in [0, 1] ([0, 1) unless `closed`), or raises ValueError.
 
     >>> unit_interval("momentum", 0.5)
@@ -78,7 +97,7 @@ def unit_interval(name, value, *, closed=True):
     return float(value)
 
 
-def choice(name, value, options):
+def choice(name: str, value: _Value, options: Collection[Any]) -> _Value:
     """Returns `value` if it is one of `options`, or raises ValueError.
 
     >>> choice("adjoint", "exact", ("exact", "stop"))
@@ -89,7 +108,7 @@ def choice(name, value, options):
     return value
 
 
-def did_you_mean(name, names):
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Returns the message ending " Did you mean NAME?", or "" if no name is similar.
 
     >>> did_you_mean("stpes", ["steps", "seed"])
@@ -99,7 +118,7 @@ def did_you_mean(name, names):
     return f" Did you mean {close[0]}?" if close else ""
 
 
-def boolean(name, value):
+def boolean(name: str, value: Any) -> bool:
     """Returns `value` if it is a bool, or raises ValueError: a string would count as True.
 
     >>> boolean("learn_step_size", np.True_)
@@ -110,13 +129,13 @@ def boolean(name, value):
     return bool(value)
 
 
-def floating_nest(name, nest):
-    """Returns `nest` as tensors; every leaf must be float32 or float64 of rank 1 or more.
+def floating_nest(name: str, nest: Nest) -> Nest:
+    """Returns `nest` as tensors; all leaves must be float32 or float64 of rank 1 or more.
 
     >>> [leaf.dtype.name for leaf in floating_nest("initial", [np.zeros([2, 3], "float32")])]
     ['float32']
     """
-    import tensorflow as tf  # Here: configurations check their numbers without it.
+    import tensorflow as tf  # Imported here: configurations are validated without it.
 
     leaves = tf.nest.flatten(nest)
     if not leaves:
@@ -150,13 +169,13 @@ def _like_the_first(name, index, leaf, first):
         )
 
 
-def per_example(name, value, batch=None):
+def per_example(name: str, value: TensorLike, batch: int | None = None) -> "tf.Tensor":
     """Returns `value` if it is a float tensor [B], one per example, or raises ValueError.
 
     >>> per_example("negative_elbo", np.zeros([4])).shape.as_list()
     [4]
     """
-    import tensorflow as tf  # Here: configurations check their numbers without it.
+    import tensorflow as tf  # Imported here: configurations are validated without it.
 
     value = tf.convert_to_tensor(value)
     if value.shape.rank != 1:
@@ -174,8 +193,8 @@ def per_example(name, value, batch=None):
     return value
 
 
-def finite(name, array, remedy="Clean the data first."):
-    """Returns the array if all of it is finite, or raises with the number of other values.
+def finite(name: str, array: _Value, remedy: str = "Clean the data first.") -> _Value:
+    """Returns `array` if all numbers are finite, or raises ValueError with the number of others.
 
     >>> finite("x", np.ones([2])).tolist()
     [1.0, 1.0]

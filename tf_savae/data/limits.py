@@ -1,6 +1,9 @@
 """Limits the memory that reading a file may take."""
 
 import io
+from typing import Any
+
+from tf_savae.core.typing import PathLike
 
 __all__ = ["bounded", "check_expansion", "largest"]
 
@@ -8,7 +11,7 @@ _ALWAYS = 2**30  # Expanded bytes that are accepted for any file.
 _RATIO = 100  # Above that, largest ratio of expanded to stored bytes; text and images have 2 to 30.
 
 
-def check_expansion(path, expanded, stored):
+def check_expansion(path: PathLike, expanded: int, stored: int) -> None:
     """Raises ValueError if `expanded` bytes are implausible for a file of `stored` bytes.
 
     >>> check_expansion("a.gz", 2**40, 10_000)
@@ -22,7 +25,7 @@ def check_expansion(path, expanded, stored):
         )
 
 
-def largest(stored):
+def largest(stored: int) -> int:
     """Returns the largest accepted expanded size, in bytes, of a file of `stored` bytes."""
     return max(_ALWAYS, _RATIO * stored)
 
@@ -46,7 +49,7 @@ class _Bounded(io.RawIOBase):
         return len(found)
 
 
-def bounded(stream, path, stored):
+def bounded(stream: Any, path: PathLike, stored: int) -> io.BufferedReader:
     """Wraps the decompressed `stream` of a file of `stored` bytes.
 
     Reading raises ValueError once the number of bytes exceeds `largest(stored)`.

@@ -1,11 +1,13 @@
 """Data of the synthetic experiment: sentences drawn from an oracle p(z) p(x | z)."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.typing import TensorLike
 
 __all__ = ["OracleData", "draw_oracle_data"]
 
@@ -20,7 +22,14 @@ class OracleData(NamedTuple):
     test: Any
 
 
-def draw_oracle_data(sample, sizes, *, vocabulary_size, latent_size=2, seed=0):
+def draw_oracle_data(
+    sample: Callable[[tf.Tensor, tf.Tensor], TensorLike],
+    sizes: Sequence[int],
+    *,
+    vocabulary_size: int,
+    latent_size: int = 2,
+    seed: int = 0,
+) -> OracleData:
     """Draws z from the standard normal distribution and x from p(x | z), for three datasets.
 
     Args:

@@ -1,5 +1,8 @@
 """Prefetches batches in the background: the last stage of every input pipeline."""
 
+from collections.abc import Callable, Iterator
+
+import numpy as np
 import tensorflow as tf
 
 __all__ = ["weighted_batches"]
@@ -7,7 +10,11 @@ __all__ = ["weighted_batches"]
 _AHEAD = 4  # Prefetched batches; one batch is small.
 
 
-def weighted_batches(fetch, rows, cardinality):
+def weighted_batches(
+    fetch: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]],
+    rows: tf.TensorSpec,
+    cardinality: int,
+) -> tf.data.Dataset:
     """Returns a dataset of (rows, None, weights) that prefetches the next batches.
 
     The autotuning of tf.data is disabled: the pipeline has no parameters to tune. With autotuning,
@@ -21,7 +28,6 @@ def weighted_batches(fetch, rows, cardinality):
       rows: a `tf.TensorSpec` [B, ...].
       cardinality: the number of batches, or `tf.data.INFINITE_CARDINALITY`.
 
-    >>> import numpy as np
     >>> rows = tf.TensorSpec([2, 3], tf.int32)
     >>> one = [(np.zeros([2, 3], np.int32), np.ones([2], np.float32))]
     >>> dataset = weighted_batches(lambda: iter(one), rows, 1)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+__all__ = ["split_lines", "spread"]
+
 
 def split_lines(
     lines: Sequence[str], sizes: Sequence[int | float | None], *, seed: int = 0

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
 __all__ = ["PREFIX", "cause", "find_builder", "flat", "is_tfds", "parse", "select"]
 
@@ -37,7 +38,7 @@ def parse(source: str, example: str) -> tuple[str, str | None, str | None]:
     return match["name"], match["split"], match["field"]
 
 
-def find_builder(name: str, data_dir: str | os.PathLike | None, instead: str):
+def find_builder(name: str, data_dir: str | os.PathLike | None, instead: str) -> Any:
     """Returns the TFDS builder called `name`.
 
     Raises:
@@ -55,7 +56,7 @@ def find_builder(name: str, data_dir: str | os.PathLike | None, instead: str):
         ) from error
 
 
-def flat(features, prefix: str = "") -> Iterator[tuple[str, object]]:
+def flat(features: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields each leaf of a feature dictionary with its `outer/inner` name."""
     if not hasattr(features, "items"):
         yield prefix.rstrip("/"), features
@@ -64,7 +65,7 @@ def flat(features, prefix: str = "") -> Iterator[tuple[str, object]]:
         yield from flat(feature, f"{prefix}{key}/")
 
 
-def select(dataset, field: str):
+def select(dataset: Any, field: str) -> Iterator[Any]:
     """Returns an iterator over the feature `outer/inner` of the examples, as NumPy."""
 
     def inner(example):

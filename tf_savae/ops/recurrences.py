@@ -1,9 +1,9 @@
-"""A recurrence with hand-written first and second derivatives: the time loop of every LSTM.
+"""A recurrence with custom first and second derivatives: the time loop of all LSTMs.
 
-One step is a_t = inputs_t + h_{t-1} W followed by an elementwise function of a_t and the state.
-Written so, the backward loop holds one small matrix product a step, and the gradient of W is one
-large product after the loop. In forward mode the tangents ride along as extra rows of the batch:
-the dual recurrence is the same recurrence, over twice the rows, with the same W.
+One step computes a_t = inputs_t + h_{t-1} W, then an elementwise function of a_t and the state.
+The backward loop therefore has one small matrix product per step, and the gradient of W is one
+large product after the loop. In forward mode the tangents are additional rows of the batch: the
+dual recurrence is the same recurrence with the same W and twice the rows.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_savae.autodiff import forward_mode, residuals
-from tf_savae.ops.layout import EXAMPLES_FIRST, faster
+from tf_savae.ops.layout import BATCH_FIRST, faster
 from tf_savae.ops.recurrence_replay import kept_dual
 from tf_savae.ops.time_loop import length, over_time, time_slices
 
@@ -28,7 +28,7 @@ def lstm(inputs: tf.Tensor, kernel: tf.Tensor, hidden: tf.Tensor, cell: tf.Tenso
       hidden, cell: [B, H], the state before the first step.
 
     Returns:
-      The hidden states [T, B, H]. Differentiable to second order, in forward and reverse mode.
+      The hidden states [T, B, H], differentiable to second order in forward and reverse mode.
 
     >>> states = lstm(tf.zeros([3, 2, 8]), tf.zeros([2, 8]), tf.zeros([2, 2]), tf.zeros([2, 2]))
     >>> states.shape.as_list()
@@ -37,13 +37,15 @@ def lstm(inputs: tf.Tensor, kernel: tf.Tensor, hidden: tf.Tensor, cell: tf.Tenso
     return _recurrence(_lstm_cell, inputs, kernel, (hidden, cell))
 
 
-def lstm_step(activation, state):
-    """(h, c) [B, H] after a step, from its pre-activation [B, 4H] and (h, c) before it."""
-    return EXAMPLES_FIRST.cell(_lstm_cell)(activation, state)
+def lstm_step(
+    activation: tf.Tensor, state: tuple[tf.Tensor, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the next (h, c) [B, H], from the pre-activation [B, 4H] and (h, c)."""
+    return BATCH_FIRST.cell(_lstm_cell)(activation, state)
 
 
 def _lstm_cell(gates, state):
-    """The elementwise part of an LSTM step: (h, c) from four pre-activations and (h, c)."""
+    """Returns the next (h, c) from four pre-activations and (h, c): the elementwise part."""
     cell = tf.sigmoid(gates[1]) * state[1] + tf.sigmoid(gates[0]) * tf.tanh(gates[2])
     return tf.sigmoid(gates[3]) * tf.tanh(cell), cell
 
@@ -57,10 +59,10 @@ def recurrence(
     """Runs state = pointwise(inputs_t + h W, state) over time; the state's first tensor is h.
 
     Args:
-      pointwise: maps (G / H gates, tuple of state tensors), all of one shape, to the next state;
-        elementwise, as they may lie as [B, H] or as [H, B], and of h only through the gates, which
-        are the pre-activation cut into equal parts. It uses no tensors from outside that want a
-        derivative, which would not reach them; only in graphs is that checked.
+      pointwise: maps (list of G / H gates, tuple of state tensors) to the next state. The gates are
+        equal parts of the pre-activation. All tensors have the same shape, [B, H] or [H, B], so
+        the function must be elementwise. It must not use h itself, nor captured tensors that need
+        a gradient; captures are checked only in graph mode.
       inputs: [T, B, G].
       kernel: [H, G].
       state: tuple of tensors [B, H], the first h.
@@ -69,7 +71,7 @@ def recurrence(
       h after each step, [T, B, H].
 
     Raises:
-      ValueError: in a graph `pointwise` uses a float tensor from outside that is no constant.
+      ValueError: in graph mode, `pointwise` captures a float tensor that is not a constant.
 
     >>> def elman(gates, state):
     ...     return (tf.tanh(gates[0]),)
@@ -84,8 +86,10 @@ def recurrence(
 
 
 def _refuse_captures(pointwise, inputs, state):
-    """Raises where `pointwise` captures tensors: the custom gradient would ignore them."""
-    if tf.executing_eagerly():  # There a small captured tensor would be folded into a constant.
+    """Raises if `pointwise` captures tensors, which the custom gradient would ignore."""
+    if (
+        tf.executing_eagerly()
+    ):  # In eager mode, tracing converts small captured tensors to constants.
         return
     specs = tuple(tf.TensorSpec.from_tensor(tensor) for tensor in state)
     gates = [specs[0]] * (inputs.shape[-1] // state[0].shape[-1])
@@ -104,32 +108,32 @@ def _refuse_captures(pointwise, inputs, state):
 def _recurrence(pointwise, inputs, kernel, state):
     tangents = forward_mode.tangents_of([inputs, *state])
     if tangents is None:
-        side = faster(inputs.shape[1], kernel)
+        layout = faster(inputs.shape[1], kernel)
         slot = residuals.slot("recurrence")
-        return _differentiable(side.cell(pointwise), side, inputs, kernel, state, slot)
+        return _differentiable(layout.cell(pointwise), layout, inputs, kernel, state, slot)
     with forward_mode.paused():
         hidden, hidden_dot = _with_tangents(pointwise, inputs, kernel, state, tangents)
     return forward_mode.attach([hidden], [hidden_dot])[0]
 
 
 def _with_tangents(pointwise, inputs, kernel, state, tangents):
-    """h after each step and its tangent, [T, B, H] each."""
+    """Returns h after each step and its tangent, [T, B, H] each."""
     kept = residuals.replayed("recurrence")
     if kept:
-        side = faster(inputs.shape[1], kernel)
-        cell = side.cell(pointwise)
-        return kept_dual(cell, side, inputs, tangents[0], kernel, state, tangents[1:], kept)
+        layout = faster(inputs.shape[1], kernel)
+        cell = layout.cell(pointwise)
+        return kept_dual(cell, layout, inputs, tangents[0], kernel, state, tangents[1:], kept)
     rows = tf.concat([inputs, tangents[0]], axis=1)
     states = tuple(tf.concat([s, dot], axis=0) for s, dot in zip(state, tangents[1:], strict=True))
-    # Batch first: with twice the rows nothing is gained by transposing.
-    cell = _dual(EXAMPLES_FIRST.cell(pointwise))
-    both = _differentiable(cell, EXAMPLES_FIRST, rows, kernel, states)
+    # Batch first: with twice the rows, transposing has no advantage.
+    cell = _dual(BATCH_FIRST.cell(pointwise))
+    both = _differentiable(cell, BATCH_FIRST, rows, kernel, states)
     shape = [length(inputs), 2, -1, state[0].shape[-1]]
     return tf.unstack(tf.reshape(both, shape), axis=1)
 
 
 def _dual(cell):
-    """Advances primal and tangent rows together, stacked as [2B, *]."""
+    """Returns the cell for primal and tangent rows together, stacked as [2B, *]."""
 
     def halves(tensor):
         return tf.unstack(tf.reshape(tensor, [2, -1, *tensor.shape[1:]]), axis=0)
@@ -144,18 +148,18 @@ def _dual(cell):
     return dual_cell
 
 
-def _differentiable(cell, side, inputs, kernel, state, slot=None):
-    """h after each step; residuals of the loops are saved in `slot`, unless that is None."""
+def _differentiable(cell, layout, inputs, kernel, state, slot=None):
+    """Returns h after each step; residuals of the loops are saved in `slot` unless it is None."""
     keeps_bars = slot is not None and slot.level == "all"
 
     @tf.custom_gradient
     def run(inputs, kernel, *state):
-        befores, activations, outputs = _forward_loop(cell, side, inputs, kernel, state)
+        befores, activations, outputs = _forward_loop(cell, layout, inputs, kernel, state)
 
         def pull(upstream):
             forward_mode.refuse_third_derivatives("lstm")
             inputs_bar, state_bar, bars = _backward_loop(
-                cell, side, befores, activations, kernel, upstream, keeps_bars
+                cell, layout, befores, activations, kernel, upstream, keeps_bars
             )
             if keeps_bars:
                 slot.update(
@@ -178,29 +182,29 @@ def _differentiable(cell, side, inputs, kernel, state, slot=None):
     return run(inputs, kernel, *state)
 
 
-def _forward_loop(cell, side, inputs, kernel, state):
-    """States before each step (stacked), pre-activations, and h after each step."""
+def _forward_loop(cell, layout, inputs, kernel, state):
+    """Returns the stacked states before each step, the pre-activations, and h after each step."""
     steps = length(inputs)
     specs = [*state, inputs[0], state[0]]
     arrays = [tf.TensorArray(s.dtype, steps, element_shape=s.shape) for s in specs]
-    rows, weights = time_slices(inputs), side.turn(kernel)
+    rows, weights = time_slices(inputs), layout.turn(kernel)
 
     def body(time, state, arrays):
-        activation = side.turn(rows.read(time)) + side.project(state[0], weights)
+        activation = layout.turn(rows.read(time)) + layout.project(state[0], weights)
         following = cell(activation, state)
-        entries = map(side.turn, [*state, activation, following[0]])
+        entries = map(layout.turn, [*state, activation, following[0]])
         arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
         return tuple(following), arrays
 
-    _, arrays = over_time(steps, body, (tuple(map(side.turn, state)), arrays))
+    _, arrays = over_time(steps, body, (tuple(map(layout.turn, state)), arrays))
     stacks = [array.stack() for array in arrays]
     return stacks[:-2], stacks[-2], stacks[-1]
 
 
-def _backward_loop(cell, side, befores, activations, kernel, upstream, keeps_bars):
-    """Gradients in the inputs [T, B, G] and in the first state; those in the states on the way.
+def _backward_loop(cell, layout, befores, activations, kernel, upstream, keeps_bars):
+    """Returns gradients w.r.t. the inputs [T, B, G], the first state, and the states after steps.
 
-    The last, gradients in the state after each step [T, B, *], only where `keeps_bars`.
+    The last, [T, B, *] each, are computed only if `keeps_bars`.
     """
     steps = length(activations)
     specs = [activations, *(befores if keeps_bars else [])]
@@ -212,7 +216,7 @@ def _backward_loop(cell, side, befores, activations, kernel, upstream, keeps_bar
 
     def body(done, bars, arrays):
         time = steps - 1 - done
-        here, activation, *state = [side.turn(rows.read(time)) for rows in known]
+        here, activation, *state = [layout.turn(rows.read(time)) for rows in known]
         bars = (bars[0] + here, *bars[1:])
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([activation, *state[1:]])
@@ -223,12 +227,12 @@ def _backward_loop(cell, side, befores, activations, kernel, upstream, keeps_bar
             output_gradients=bars,
             unconnected_gradients="zero",
         )
-        hidden_bar = side.project_back(pulled[0], kernel)
-        entries = map(side.turn, [pulled[0], *(bars if keeps_bars else [])])
+        hidden_bar = layout.project_back(pulled[0], kernel)
+        entries = map(layout.turn, [pulled[0], *(bars if keeps_bars else [])])
         arrays = [a.write(time, e) for a, e in zip(arrays, entries, strict=True)]
         return (hidden_bar, *pulled[1:]), arrays
 
-    zeros = tuple(tf.zeros_like(side.turn(before[0])) for before in befores)
+    zeros = tuple(tf.zeros_like(layout.turn(before[0])) for before in befores)
     state_bar, arrays = over_time(steps, body, (zeros, arrays))
     inputs_bar, *bars = [array.stack() for array in arrays]
-    return inputs_bar, tuple(map(side.turn, state_bar)), bars
+    return inputs_bar, tuple(map(layout.turn, state_bar)), bars

@@ -1,4 +1,7 @@
-"""Read a tensor [T, ...] one time step at a time inside loops."""
+"""Loops over time, and access to single time steps of a tensor [T, ...] inside them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -7,11 +10,13 @@ __all__ = ["length", "over_time", "time_slices"]
 _SHORT = 8
 
 
-def over_time(steps, body, variables):
-    """Runs `variables = body(number, *variables)` for numbers 0 to `steps` - 1.
+def over_time(
+    steps: int | tf.Tensor, body: Callable[..., Sequence[Any]], variables: Sequence[Any]
+) -> Sequence[Any]:
+    """Runs `variables = body(number, *variables)` for number = 0, ..., `steps` - 1.
 
-    A loop, so that programs do not grow with T; written out up to 8 steps, where the loop's own
-    bookkeeping would cost as much as the cell.
+    It is a while loop, so that the size of programs does not depend on T. Up to 8 steps are
+    unrolled, since the overhead of a loop would be as large as the cost of the cell.
 
     >>> over_time(3, lambda number, total: (total + number,), (tf.constant(1),))[0].numpy().item()
     4
@@ -29,10 +34,10 @@ def over_time(steps, body, variables):
     return variables
 
 
-def time_slices(tensor):
-    """`tensor` [T, ...] by time step.
+def time_slices(tensor: tf.Tensor) -> tf.TensorArray:
+    """Returns a TensorArray of the time steps of `tensor` [T, ...].
 
-    Not `tensor[t]`: the gradient of a slice taken in a loop adds a whole [T, ...] at every step.
+    It replaces `tensor[t]`, whose gradient in a loop adds a full tensor [T, ...] at each step.
 
     >>> float(time_slices(tf.constant([[1.0], [2.0]])).read(1)[0])
     2.0
@@ -43,8 +48,8 @@ def time_slices(tensor):
     return array.unstack(tensor)
 
 
-def length(tensor):
-    """T as an int, or as a tensor where one trace serves several lengths.
+def length(tensor: tf.Tensor) -> int | tf.Tensor:
+    """Returns T as an int, or as a tensor if it is not static.
 
     >>> length(tf.zeros([3, 2]))
     3

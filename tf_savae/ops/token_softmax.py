@@ -1,14 +1,19 @@
-"""Vocabulary projection, softmax and cross-entropy fused: the hot loop of text models.
+"""Fused vocabulary projection, softmax and cross-entropy: the costliest operation of text models.
 
-First and second derivatives are written by hand, so that the logits are made once and every
-derivative is matrix products of p - onehot(target), in reverse mode and in forward mode. In forward
-mode, that is in Hessian-vector products, more than 2**23 logits are never there at once (2**25
-where steps keep all of them): the derivative makes them itself, some tokens at a time. In a graph
-nobody asks for the value, so that nothing is made twice. Beyond 2**26 logits the value and its
-gradient do not hold them all either: the value brings its gradient in `hidden` along, piece by
-piece (under XLA only if it is asked for), and only the gradient of the kernel makes them again.
-That is where the number of tokens is known and steps do not keep logits for their products; reverse
-over reverse stores the pieces again.
+The first and second derivatives are custom. The logits are computed once, and all derivatives are
+matrix products with p - onehot(target), in reverse mode and in forward mode.
+
+Memory is bounded by chunks of tokens:
+
+- In forward mode (Hessian-vector products), at most 2**23 logits are held at once, or 2**25 if
+  steps keep "all". The derivative recomputes the logits of each chunk. In a graph the value itself
+  is unused and therefore removed, so nothing is computed twice.
+- The value and its gradient hold all logits up to 2**26. Above this limit, the value also computes
+  its gradient with respect to `hidden`, chunk by chunk (XLA removes this if it is unused). Only the
+  gradient of the kernel recomputes the logits. This requires a static number of tokens, and steps
+  that do not keep "all".
+
+Reverse-over-reverse products store all chunks.
 """
 
 import tensorflow as tf
@@ -18,9 +23,9 @@ from tf_savae.ops.chunking import in_chunks
 
 __all__ = ["token_nll"]
 
-_PIECE = 2**23  # Logits held at once in a Hessian-vector product: 32 MiB in float32.
-_KEPT = 4  # Times as many where steps keep "all": fewer sums of [H, V] for a little more memory.
-_WHOLE = 2**26  # Upper limit on the logits held at once: 256 MiB.
+_CHUNK = 2**23  # Logits held at once in a Hessian-vector product: 32 MiB in float32.
+_KEPT = 4  # Factor of the chunk size if steps keep "all": fewer sums of [H, V], more memory.
+_THRESHOLD = 2**26  # Largest number of logits that is held at once otherwise: 256 MiB.
 
 
 def token_nll(
@@ -28,34 +33,34 @@ def token_nll(
     kernel: tf.Tensor,
     bias: tf.Tensor,
     targets: tf.Tensor,
-    piece: int = _PIECE,
-    whole: int = _WHOLE,
+    chunk_size: int = _CHUNK,
+    chunk_threshold: int = _THRESHOLD,
 ) -> tf.Tensor:
-    """-log softmax(hidden W + b)[target], one number per token, in nats.
+    """Returns -log softmax(hidden W + b)[target], one number per token, in nats.
 
     Args:
       hidden: [N, H].
       kernel: [H, V].
       bias: [V].
       targets: int32 [N], in [0, V).
-      piece: how many of the N V logits a Hessian-vector product in forward mode holds at once;
-        four times as many where refinement keeps "all", which holds K times all of them.
-      whole: how many logits the value and its gradient hold at once; where there are more, they
-        hold `piece`, and the gradient of the kernel costs one matrix product more. Not where N is
-        unknown in tracing, and not where refinement keeps "all".
+      chunk_size: number of the N V logits that a Hessian-vector product in forward mode holds at
+        once; four times as many if refinement keeps "all", which stores all logits of K steps.
+      chunk_threshold: largest number of logits that the value and its gradient hold at once. If
+        there are more, they use chunks of `chunk_size`, and the gradient of the kernel needs one
+        more matrix product. Ignored if N is unknown at tracing or if refinement keeps "all".
 
     Returns:
-      [N], float32 where `hidden` is of lower precision. Differentiable to second order.
+      [N], float32 if `hidden` has lower precision. Differentiable to second order.
 
     >>> nll = token_nll(tf.zeros([1, 2]), tf.zeros([2, 4]), tf.zeros([4]), tf.constant([1]))
     >>> round(float(nll[0]), 4)
     1.3863
     """
     tangents = forward_mode.tangents_of([hidden])
-    count, most = hidden.shape[0], max(1, piece // kernel.shape[1])
+    count, most = hidden.shape[0], max(1, chunk_size // kernel.shape[1])
     if tangents is None:
         slot = residuals.slot("softmax")
-        few = count is None or count * kernel.shape[1] <= whole
+        few = count is None or count * kernel.shape[1] <= chunk_threshold
         if few or (slot is not None and slot.level == "all"):
             return _primal(slot)(hidden, kernel, bias, targets)
         return _primal_in_chunks(most, slot)(hidden, kernel, bias, targets)
@@ -69,7 +74,7 @@ def token_nll(
 
 
 def _cross_entropy(logits, targets):
-    """Loss [N] and its gradient p - onehot(target) [N, V] in one pass."""
+    """Returns the loss [N] and its gradient p - onehot(target) [N, V]."""
     return tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=targets)
 
 
@@ -83,12 +88,12 @@ def _wide(dtype):
 
 
 def _times(factors, rows):
-    """Each row times its factor; scaling [N, H] is cheaper than scaling [N, V]."""
+    """Returns each row times its factor; scaling [N, H] is cheaper than scaling [N, V]."""
     return tf.cast(factors, rows.dtype)[:, None] * rows
 
 
 def _primal(slot):
-    """The loss; its gradient's products are saved in `slot`, unless that is None."""
+    """Returns the loss function, which saves products of its gradient in `slot` if not None."""
 
     @tf.custom_gradient
     def primal(hidden, kernel, bias, targets):
@@ -114,7 +119,7 @@ def _primal(slot):
 
 
 def _primal_in_chunks(most, slot):
-    """`_primal`, at most `most` tokens at a time."""
+    """Returns the function of `_primal`, computed on at most `most` tokens at a time."""
 
     @tf.custom_gradient
     def primal(hidden, kernel, bias, targets):
@@ -147,7 +152,7 @@ def _primal_in_chunks(most, slot):
 
 
 def _dual(kept):
-    """The loss and its derivative along `hidden_dot`: <p - onehot, hidden_dot W>."""
+    """Returns the function for the loss and its derivative <p - onehot, hidden_dot W>."""
 
     @tf.custom_gradient
     def dual(hidden, hidden_dot, kernel, bias, targets):
@@ -165,43 +170,43 @@ def _dual(kept):
 
 
 def _dual_in_chunks(most, kept):
-    """`_dual`, at most `most` tokens at a time; the pull makes again what it needs of the value."""
+    """Returns the function of `_dual`, on at most `most` tokens at a time; `pull` recomputes."""
     names, values = list(kept), list(kept.values())
 
     @tf.custom_gradient
     def dual(hidden, hidden_dot, kernel, bias, targets):
         rows = [hidden, hidden_dot, targets]
 
-        def forward(hidden, hidden_dot, targets, *held):
-            held = dict(zip(names, held, strict=True))
+        def forward(hidden, hidden_dot, targets, *saved):
+            held = dict(zip(names, saved, strict=True))
             return _dual_parts(hidden, hidden_dot, targets, kernel, bias, held)[:2], []
 
         def pull(upstream, upstream_dot):
             forward_mode.refuse_third_derivatives("token_nll")
 
-            def backward(hidden, hidden_dot, targets, upstream, upstream_dot, *held):
-                held = dict(zip(names, held, strict=True))
-                piece = (hidden, hidden_dot, targets)
-                parts = _dual_parts(*piece, kernel, bias, held)
+            def backward(hidden, hidden_dot, targets, upstream, upstream_dot, *saved):
+                held = dict(zip(names, saved, strict=True))
+                chunk = (hidden, hidden_dot, targets)
+                parts = _dual_parts(*chunk, kernel, bias, held)
                 upstreams = (upstream, upstream_dot)
-                bars, sums = _dual_gradients(parts, *piece, kernel, upstreams, held)
+                bars, sums = _dual_gradients(parts, *chunk, kernel, upstreams, held)
                 return bars, [tf.cast(total, upstream.dtype) for total in sums]
 
             width = (hidden.dtype, hidden.shape[1:])
-            # Summed in full precision, whatever the weights' own.
+            # Summed in full precision, also for weights of lower precision.
             sums = [(upstream.dtype, kernel.shape), (upstream.dtype, bias.shape)]
-            pieces = [*rows, upstream, upstream_dot, *values]
-            bars, sums = in_chunks(backward, pieces, [width, width], sums, most)
+            known = [*rows, upstream, upstream_dot, *values]
+            bars, sums = in_chunks(backward, known, [width, width], sums, most)
             return *bars, tf.cast(sums[0], kernel.dtype), tf.cast(sums[1], bias.dtype), None
 
-        loss = (_wide(hidden.dtype), [])
+        loss: tuple[tf.DType, list[int]] = (_wide(hidden.dtype), [])
         return tuple(in_chunks(forward, [*rows, *values], [loss, loss], [], most)[0]), pull
 
     return dual
 
 
 def _dual_parts(hidden, hidden_dot, targets, kernel, bias, kept):
-    """Loss and its derivative [N], p - onehot and the logits' derivative [N, V]."""
+    """Returns loss and derivative [N], p - onehot and the derivative of the logits [N, V]."""
     nll, residual = kept.get("nll"), kept.get("residual")
     if residual is None:
         nll, residual = _cross_entropy(_logits(hidden, kernel, bias), targets)
@@ -210,7 +215,7 @@ def _dual_parts(hidden, hidden_dot, targets, kernel, bias, kept):
 
 
 def _dual_gradients(parts, hidden, hidden_dot, targets, kernel, upstreams, kept):
-    """([gradients in hidden and hidden_dot], [those in kernel and bias])."""
+    """Returns [gradients w.r.t. hidden, hidden_dot] and [gradients w.r.t. kernel, bias]."""
     _, nll_dot, residual, slopes = parts
     upstream, upstream_dot = upstreams
     # d/dlogits <p - e, s> = p (s - <p, s>), with p = residual + onehot and

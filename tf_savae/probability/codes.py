@@ -1,24 +1,30 @@
-"""Several samples of z for each example, antithetic pairs among them, and their KL."""
+"""Draws several samples of z per example, optionally in antithetic pairs; and their KL terms."""
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tf_savae.core.typing import Distribution, Seed
 from tf_savae.probability.elbo import closed_form_kl
+from tf_savae.probability.families import Family
 
 __all__ = ["check_antithetic", "draw_codes", "kl_of_codes"]
 
 
-def draw_codes(family, posterior, seeds, antithetic=False):
-    """S samples of z, a list of tensors [B, Z].
+def draw_codes(
+    family: Family, posterior: Distribution, seeds: Sequence[Seed], antithetic: bool = False
+) -> list[tf.Tensor]:
+    """Returns S samples of z, a list of tensors [B, Z].
 
     Args:
-      family: whose `distribution` gave `posterior`.
+      family: the `Family` of `posterior`.
       posterior: q(z), batch shape [B].
       seeds: S stateless seeds.
-      antithetic: sample 2 i + 1 is 2 mean - z of sample 2 i: the part of the noise that is odd in
-        z - mean cancels in the average.
+      antithetic: whether sample 2 i + 1 is 2 mean - z for z of sample 2 i. The part of the noise
+        that is odd in z - mean then cancels in the average.
 
     Raises:
-      ValueError: antithetic, and the family does not say that it is symmetric or S is odd.
+      ValueError: antithetic, and S is odd or the family is not declared symmetric.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> family = DiagonalGaussian()
@@ -37,8 +43,8 @@ def draw_codes(family, posterior, seeds, antithetic=False):
     return codes
 
 
-def check_antithetic(family, samples):
-    """Raises ValueError where samples cannot come in mirrored pairs.
+def check_antithetic(family: Family, samples: int) -> None:
+    """Raises ValueError if samples cannot be drawn in antithetic pairs.
 
     >>> from tf_savae.probability import DiagonalGaussian
     >>> check_antithetic(DiagonalGaussian(), 3)
@@ -49,13 +55,15 @@ def check_antithetic(family, samples):
         raise ValueError(f"samples: expected an even number with antithetic=True, got {samples}.")
     if not family.symmetric:
         raise ValueError(
-            "antithetic: expected a family that is symmetric around its mean and says so with "
-            f"symmetric = True, as DiagonalGaussian, got {type(family).__name__}."
+            "antithetic: expected a family that is symmetric around its mean and sets "
+            f"symmetric = True, as DiagonalGaussian does, got {type(family).__name__}."
         )
 
 
-def kl_of_codes(posterior, prior, codes):
-    """KL(q || p) [S, B] for S samples: in closed form once for all where there is one."""
+def kl_of_codes(
+    posterior: Distribution, prior: Distribution, codes: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """Returns KL(q || p), [S, B] nats, for S samples; in closed form if TFP has one."""
     known = closed_form_kl(posterior, prior)
     if known is not None:
         return tf.broadcast_to(known, [len(codes), tf.shape(known)[0]])

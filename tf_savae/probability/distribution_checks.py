@@ -1,11 +1,14 @@
-"""Validate variational families, priors and likelihoods defined by the user."""
+"""Validates variational families, priors and likelihoods defined by the user."""
+
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_savae.core import private_keras
+from tf_savae.core.typing import Nest
 from tf_savae.probability.elbo import kl_divergence
-from tf_savae.probability.families import DiagonalGaussian, FullCovarianceGaussian
+from tf_savae.probability.families import DiagonalGaussian, Family, FullCovarianceGaussian
 
 __all__ = ["check_distribution", "check_family", "check_legacy", "check_prior"]
 
@@ -15,7 +18,7 @@ _KNOWN = (DiagonalGaussian, FullCovarianceGaussian)
 _ROWS = 3  # Enough to detect noise shared by examples.
 
 
-def check_distribution(name, value):
+def check_distribution(name: str, value: Any) -> None:
     """Raises TypeError unless `value` is a TFP distribution.
 
     >>> check_distribution("prior", tfd.Normal(0.0, 1.0))
@@ -27,7 +30,7 @@ def check_distribution(name, value):
         )
 
 
-def check_family(family, parameters):
+def check_family(family: Family, parameters: Nest) -> None:
     """Raises unless a family's distribution is reparameterised and has the right shapes.
 
     Args:
@@ -82,7 +85,7 @@ def _has_gradient(family, parameters):
 
     Uses `tf.gradients` in a graph: in `tf.init_scope`, where models are built, no tape records.
     """
-    connected = []
+    connected: list[bool] = []
 
     @tf.function(autograph=False)
     def trace(flat):
@@ -104,7 +107,7 @@ def _log_prob(named, distribution, z):
         ) from error
 
 
-def check_prior(prior, family, parameters):
+def check_prior(prior: Any, family: Family, parameters: Nest) -> None:
     """Raises unless a prior is a distribution over the latent variables of a family.
 
     Args:
@@ -145,7 +148,7 @@ def check_prior(prior, family, parameters):
         )
 
 
-def check_legacy(name, part):
+def check_legacy(name: str, part: Any) -> None:
     """Raises TypeError if a Keras layer contains tf_keras layers, which Keras 3 does not track.
 
     >>> import keras
@@ -158,7 +161,7 @@ def check_legacy(name, part):
         if isinstance(value, dict):
             parts = list(value.values())
         elif isinstance(value, (list, tuple)):
-            parts = value
+            parts = list(value)
         for inner in parts:
             modules = [kind.__module__ for kind in type(inner).__mro__]
             if any(module.startswith(private_keras.LEGACY) for module in modules):

@@ -1,4 +1,4 @@
-"""Compute the terms of the ELBO, one number per example, in nats."""
+"""Computes the terms of the ELBO, one number per example, in nats."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ def kl_divergence(posterior: Distribution, prior: Distribution, z: tf.Tensor) ->
 
 
 def closed_form_kl(posterior, prior):
-    """KL(posterior || prior), [B], or None where TFP has no closed form.
+    """Returns KL(posterior || prior), [B] nats, or None if TFP has no closed form.
 
     >>> from tf_savae.probability import standard_normal
     >>> print(closed_form_kl(tfd.Independent(tfd.Laplace([[0.0]], 1.0), 1), standard_normal(1)))

@@ -192,7 +192,7 @@ def as_family(family: Family | Callable[..., Distribution] | None) -> Family:
 
 class _FunctionFamily(Family):
     def __init__(self, function):
-        self.distribution = function
+        self.distribution = function  # type: ignore[method-assign]  # It is the method.
 
     def get_config(self):
         raise ValueError(

@@ -1,15 +1,16 @@
-"""Compute the mean of a posterior, by Monte Carlo if it has no closed form (flows)."""
+"""Computes the mean of a posterior, by Monte Carlo if it has no closed form (flows)."""
 
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import Distribution, TensorLike
 
 __all__ = ["posterior_mean", "zero_codes"]
 
 _SAMPLES = 100
 
 
-def posterior_mean(posterior):
+def posterior_mean(posterior: Distribution) -> tf.Tensor:
     """Returns E[z], [B, Z]; without a closed form in TFP, the average of 100 samples, fixed seed.
 
     Args:
@@ -31,7 +32,7 @@ def posterior_mean(posterior):
         return total / _SAMPLES
 
 
-def zero_codes(posterior, rows):
+def zero_codes(posterior: Distribution, rows: TensorLike) -> tf.Tensor:
     """Returns z = 0, [rows, Z], in the posterior's dtype.
 
     >>> from tf_savae.probability import standard_normal

@@ -1,6 +1,6 @@
 """Autoregressive decoding of token sequences: greedy, sampling, top-k and nucleus sampling."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -103,12 +103,20 @@ def decode_tokens(
     return tf.concat([first[:, None], written], axis=1)
 
 
-def likeliest(forbidden=()):
+def likeliest(forbidden: Sequence[int] = ()) -> Callable[[tf.Tensor, TensorLike], tf.Tensor]:
     """Returns a `choose` function for `decode_tokens`: the most probable token not forbidden."""
     return lambda logits, time: _argmax(_without(logits, forbidden))
 
 
-def choice_by_row(seed, rows, length, temperature=1.0, top_k=None, top_p=None, forbidden=()):
+def choice_by_row(
+    seed: Seed,
+    rows: TensorLike,
+    length: int,
+    temperature: TensorLike = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    forbidden: Sequence[int] = (),
+) -> Callable[[tf.Tensor, TensorLike], tf.Tensor]:
     """Returns a `choose` function for `decode_tokens`: samples row i from (seed, i) only.
 
     The logits are divided by `temperature`. Then only the `top_k` most probable tokens are kept
@@ -154,7 +162,7 @@ def choice_by_row(seed, rows, length, temperature=1.0, top_k=None, top_p=None, f
     return choose
 
 
-def checked_temperature(temperature):
+def checked_temperature(temperature: TensorLike) -> TensorLike:
     """Returns the temperature as a float >= 0, or a scalar tensor unchanged.
 
     The value of a tensor is not checked; that is the caller's responsibility.
@@ -175,7 +183,12 @@ def checked_temperature(temperature):
     return validation.positive("temperature", temperature, zero=True)
 
 
-def tempered(logits, temperature, draw, likeliest):
+def tempered(
+    logits: tf.Tensor,
+    temperature: TensorLike,
+    draw: Callable[[tf.Tensor], tf.Tensor],
+    likeliest: Callable[[tf.Tensor], tf.Tensor],
+) -> tf.Tensor:
     """Returns `draw(logits / temperature)`, or `likeliest(logits)` for temperature 0.
 
     Args:

@@ -87,7 +87,7 @@ class Adjoint:
     def run(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
-        """The steps: (refined flat list, `Seen`), differentiable as this adjoint says."""
+        """The steps: (refined flat list, `LoopInfo`), differentiable as this adjoint says."""
         initial = initial if self.crosses else [tf.stop_gradient(p) for p in initial]
         if differentiable_loop.takes_none(settings):
             return differentiable_loop.no_steps(initial)

@@ -1,6 +1,6 @@
 """The refinement loop with its gradient: a custom gradient, unrolled autodiff, or none.
 
-Each function maps (objective, initial, theta, settings) to (refined, `Seen`), flat lists. The
+Each function maps (objective, initial, theta, settings) to (refined, `LoopInfo`), flat lists. The
 adjoints of `tf_savae.svi.adjoints` say which one runs; K = 0 is theirs, and the loops take K >= 1.
 """
 
@@ -15,7 +15,7 @@ from tf_savae.svi.keeping.choice import program_for
 from tf_savae.svi.objective import floating, with_floats
 
 __all__ = [
-    "Seen",
+    "LoopInfo",
     "detached",
     "no_steps",
     "takes_none",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-class Seen(NamedTuple):
+class LoopInfo(NamedTuple):
     """Diagnostics of the steps, as constants; None where unknown."""
 
     values: Any  # [K, B], negative ELBO at lambda_0 to lambda_{K-1}, nats.
@@ -42,7 +42,7 @@ def takes_none(settings):
 def no_steps(initial):
     """K = 0: the initial parameters, without diagnostics."""
     empty = tf.zeros([0, tf.shape(initial[0])[0]], initial[0].dtype)
-    return initial, Seen(empty, empty, None)
+    return initial, LoopInfo(empty, empty, None)
 
 
 def with_custom_gradient(objective, initial, theta, settings, probe, adjoint):
@@ -78,7 +78,7 @@ def with_custom_gradient(objective, initial, theta, settings, probe, adjoint):
 
     outputs = _without_variables(refined, *initial, *floating(theta), *settings.weights, probe)
     values, norms, *first = (tf.stop_gradient(o) for o in outputs[n:])
-    return outputs[:n], Seen(values, norms, first)
+    return outputs[:n], LoopInfo(values, norms, first)
 
 
 def _without_variables(refined, *inputs):
@@ -123,7 +123,7 @@ def unrolled(objective, initial, theta, settings):
         first = first or [tf.stop_gradient(g) for g in gradient]
         values.append(tf.stop_gradient(tf.cast(value, initial[0].dtype)))
         norms.append(tf.stop_gradient(per_example.norm(gradient)))
-    return parameters, Seen(tf.stack(values), tf.stack(norms), first)
+    return parameters, LoopInfo(tf.stack(values), tf.stack(norms), first)
 
 
 def detached(objective, initial, theta, settings):
@@ -137,13 +137,13 @@ def detached(objective, initial, theta, settings):
         best, value, taken = descend_until(
             objective, initial, theta, settings, settings.early_stopping
         )
-        return [tf.stop_gradient(p) for p in best], Seen(value[None], None, None, taken)
+        return [tf.stop_gradient(p) for p in best], LoopInfo(value[None], None, None, taken)
     if not isinstance(settings.steps, int):  # K as a tensor: nothing is stored.
         final = loop.descend(objective, initial, theta, settings)
-        return [tf.stop_gradient(p) for p in final], Seen(None, None, None)
+        return [tf.stop_gradient(p) for p in final], LoopInfo(None, None, None)
     theta = [tf.stop_gradient(t) for t in theta]
     settings = settings._replace(weights=[tf.stop_gradient(w) for w in settings.weights])
     final, path = loop.stacked_path(objective, initial, theta, settings)
     first = [tf.stop_gradient(g[0]) for g in path.gradients]
-    seen = Seen(tf.stop_gradient(path.values), tf.stop_gradient(path.gradient_norms), first)
+    seen = LoopInfo(tf.stop_gradient(path.values), tf.stop_gradient(path.gradient_norms), first)
     return [tf.stop_gradient(p) for p in final], seen

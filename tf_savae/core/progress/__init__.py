@@ -1,3 +1,3 @@
-"""What a program shows of its progress, beside progress bars."""
+"""Progress messages of programs, in addition to progress bars."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Lines that show that a silent program is at work."""
+"""Logs the current stage while a program prints nothing else."""
 
 import contextlib
 import sys
@@ -16,10 +16,10 @@ _SILENCE = 8.0  # Seconds without output after which a line is shown.
 
 
 class Heartbeat:
-    """Context in which no ten seconds pass without a line, for programs.
+    """Context in which a program prints at least one line every ten seconds.
 
-    When nothing was written to standard output and standard error for eight seconds, the innermost
-    `stage` is logged with the time that it has taken.
+    If nothing was written to standard output or standard error for eight seconds, the innermost
+    `stage` is logged with its elapsed time.
 
     >>> with Heartbeat():
     ...     print("shown")
@@ -40,7 +40,7 @@ class Heartbeat:
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()
-        self._thread.join(2.0)  # A thread that writes while Python ends would end it with an error.
+        self._thread.join(2.0)  # A thread that writes during interpreter shutdown causes an error.
         sys.stdout, sys.stderr = self._kept
 
     def _wrote(self, text):
@@ -53,7 +53,7 @@ class Heartbeat:
                 self.beat()
 
     def beat(self) -> None:
-        """Logs the current stage, if nothing was shown for long."""
+        """Logs the current stage if nothing was written for eight seconds."""
         now = self._clock()
         if now - self._last < _SILENCE or self._ended.is_set() or not logging.level_info():
             return
@@ -64,7 +64,7 @@ class Heartbeat:
 
 
 class _Watched:
-    """A stream that reports what is written to it."""
+    """Stream that passes all written text to a callback."""
 
     def __init__(self, stream, report):
         self._stream, self._report = stream, report

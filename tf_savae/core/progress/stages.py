@@ -1,4 +1,4 @@
-"""Stages of long work: a line when one begins, and what is known of how far it is."""
+"""Stages of long computations: prints a line when a stage begins, and tracks its progress."""
 
 import contextlib
 import contextvars
@@ -14,7 +14,7 @@ _PRINTED = contextvars.ContextVar("printed", default=False)
 
 
 class _Stage:
-    """One stage: what it does, when it began, and how far it is."""
+    """One stage: its description, start time and progress."""
 
     def __init__(self, text):
         self.text, self.began, self.detail = text, time.monotonic(), None
@@ -28,14 +28,14 @@ _STAGES: list[_Stage] = []
 
 @contextlib.contextmanager
 def stage(text: str, *, announced: bool = True) -> Iterator[None]:
-    """Context of work that may take long: shows `text` at once; a `Heartbeat` repeats it.
+    """Context of a long computation: shows `text` immediately; a `Heartbeat` repeats it.
 
-    The line is logged at level INFO, which the commands show. Elsewhere it is printed by `fit` and
-    `evaluate` if they show a progress bar, and not at all otherwise.
+    The line is logged at level INFO, which the commands show. Outside of commands, it is printed
+    only during `fit` and `evaluate` with a progress bar.
 
     Args:
-      text: what is done.
-      announced: whether to show it at once.
+      text: description of the computation.
+      announced: whether to show it immediately.
 
     >>> with stage("Compiling the training step (K = 5)", announced=False):
     ...     under_way()
@@ -54,7 +54,7 @@ def stage(text: str, *, announced: bool = True) -> Iterator[None]:
 
 
 def detail(text: str) -> None:
-    """Says how far the innermost stage is, for `Heartbeat`.
+    """Sets the progress text of the innermost stage, which `Heartbeat` shows.
 
     >>> detail("step 3 of 188")
     """
@@ -63,10 +63,10 @@ def detail(text: str) -> None:
 
 
 def line(now: float) -> str:
-    """Returns what the innermost stage does, how far it is and how long it has taken.
+    """Returns a line with the description, progress and elapsed time of the innermost stage.
 
     Args:
-      now: seconds, of `time.monotonic`.
+      now: current time in seconds, from `time.monotonic`.
 
     >>> line(0.0)
     'still at work'
@@ -75,7 +75,7 @@ def line(now: float) -> str:
 
 
 def under_way() -> bool:
-    """Returns whether a stage has begun and not ended.
+    """Returns whether any stage is active.
 
     >>> under_way()
     False
@@ -85,11 +85,11 @@ def under_way() -> bool:
 
 @contextlib.contextmanager
 def printed(options: dict[str, Any], text: str | None = None) -> Iterator[None]:
-    """Context of a method of Keras: prints stages where it shows a progress bar.
+    """Context of a Keras method: stages are printed if the method shows a progress bar.
 
     Args:
       options: the method's keyword arguments; with verbose=0 nothing is printed.
-      text: a stage that is not announced, since the bar shows it.
+      text: name of a stage that is not announced, since the progress bar shows it.
     """
     token = _PRINTED.set(options.get("verbose", "auto") != 0)
     try:

@@ -49,7 +49,7 @@ class _Images(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
 
 
 class StaticMnist(_Images):
-    """MNIST binarised once and for all (Larochelle & Murray 2011): pixels 0 or 1."""
+    """MNIST with a fixed binarisation (Larochelle & Murray 2011): pixels 0 or 1."""
 
     HOMEPAGE = "http://proceedings.mlr.press/v15/larochelle11a.html"
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
@@ -68,8 +68,9 @@ class StaticMnist(_Images):
 class Omniglot28(_Images):
     """Omniglot (Lake et al. 2015) at 28 x 28, grey: a pixel is the probability of ink times 255.
 
-    Configuration "chardata" has the images and the split of Burda et al. (2016); "area" the
-    original drawings averaged over areas, split at random by a fixed seed into as many test images.
+    Configuration "chardata" has the images and the split of Burda et al. (2016). Configuration
+    "area" has the original drawings, area-averaged, with a random test set of the same size drawn
+    with a fixed seed.
     """
 
     HOMEPAGE = "https://github.com/brendenlake/omniglot"

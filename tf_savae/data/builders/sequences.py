@@ -12,7 +12,7 @@ _ENDINGS = ("", ".gz", ".xz", ".bz2")
 
 
 class LineText(tfds.core.GeneratorBasedBuilder):
-    """Documents from UTF-8 text files, one a line, words separated by single blanks."""
+    """Documents from UTF-8 text files, one per line, words separated by single blanks."""
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = """

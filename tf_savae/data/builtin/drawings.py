@@ -9,7 +9,7 @@ _NORMALS = (np.pi / 2, -np.pi / 6, -5 * np.pi / 6)  # Directions of a triangle's
 KINDS = ("disc", "ring", "square", "frame", "triangle", "cross", "stripes")
 
 
-def drawing(kind, rng):
+def drawing(kind: str, rng: np.random.RandomState) -> np.ndarray:
     """Returns a random drawing of the given kind: bool [28, 28], where True is ink.
 
     Args:

@@ -1,5 +1,7 @@
 """A small probabilistic grammar: each sentence has one topic, one time and one mood."""
 
+import numpy as np
+
 __all__ = ["TOPICS", "sentence"]
 
 # For each topic: subjects, verbs (present/past), objects and places.
@@ -73,14 +75,13 @@ _LINKS = "and/while/but/because/so"
 TOPICS = tuple(_WORDS)
 
 
-def sentence(topic, rng):
+def sentence(topic: str, rng: np.random.RandomState) -> str:
     """Returns a random sentence: two clauses that share one topic, one time and one mood.
 
     Args:
       topic: one of `TOPICS`.
       rng: `numpy.random.RandomState`.
 
-    >>> import numpy as np
     >>> sentence("farm", np.random.RandomState(0))
     'today the lazy dog leads the pig so the milkmaid counts the goat and nobody cares'
     """

@@ -8,6 +8,7 @@ import json
 import lzma
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ SIZES = {"train": 6000, "valid": 1000, "test": 1000}
 _SEEDS = {"sentences": 1, "shapes": 2}
 
 
-def make_sentences(counts=None):
+def make_sentences(counts: dict[str, int] | None = None) -> list[dict[str, str]]:
     """Returns the rows of sentences.jsonl.xz: dicts with the keys part, topic and text.
 
     Args:
@@ -38,7 +39,7 @@ def make_sentences(counts=None):
     return rows
 
 
-def make_shapes(counts=None):
+def make_shapes(counts: dict[str, int] | None = None) -> dict[str, np.ndarray]:
     """Returns the arrays of shapes.npz: packed rows uint8 [N, 98] and labels uint8 [N] per part.
 
     Args:
@@ -61,7 +62,8 @@ def main(folder):
     """Writes both files into a folder."""
     lines = "".join(json.dumps(row) + "\n" for row in make_sentences())
     (Path(folder) / "sentences.jsonl.xz").write_bytes(lzma.compress(lines.encode(), preset=9))
-    np.savez_compressed(Path(folder) / "shapes.npz", **make_shapes())
+    arrays: dict[str, Any] = {**make_shapes()}
+    np.savez_compressed(Path(folder) / "shapes.npz", **arrays)
 
 
 if __name__ == "__main__":

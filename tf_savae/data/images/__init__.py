@@ -1,3 +1,3 @@
 """Image data: reads files, folders and dataset libraries into `ImageSet`s, and makes batches."""
 
-__all__ = []
+__all__: list[str] = []

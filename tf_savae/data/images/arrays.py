@@ -7,7 +7,7 @@ import numpy as np
 __all__ = ["from_matlab", "from_rows"]
 
 
-def from_rows(array, source):
+def from_rows(array: np.ndarray, source: str) -> np.ndarray:
     """Returns images [N, H, W] from an array whose first axis is the image index.
 
     Accepts [N, H, W], [N, H, W, 1], flat rows [N, H W] of square images, and uint8 rows of
@@ -34,7 +34,7 @@ def from_rows(array, source):
     )
 
 
-def from_matlab(array, source):
+def from_matlab(array: np.ndarray, source: str) -> np.ndarray:
     """Returns images [N, H, W] from a MATLAB array [H, W, N] or [H W, N] in column-major order.
 
     Rows [N, H W] (saved from Python) are recognized by their shape and read in row-major order. If

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_savae.core.typing import PathLike
 from tf_savae.data import limits
 from tf_savae.data.images.arrays import from_matlab, from_rows
 
@@ -26,7 +27,7 @@ _SINGLE = ("images", "image", "x", "data")
 _BITS = {b"0", b"1", b"00", b"01", b"+0", b"+1", b"-0"}  # Spellings of zero and one in .amat files.
 
 
-def read_arrays(path, field=None):
+def read_arrays(path: PathLike, field: str | None = None) -> dict[str, np.ndarray]:
     """Returns a file's image arrays: {"train": ..., "test": ...} or {"all": ...}, each [N, H, W].
 
     Args:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tf_savae.core import validation
+from tf_savae.core.typing import PathLike
 
 __all__ = ["AS_THEY_ARE", "Fit", "as_fit"]
 
@@ -22,7 +23,7 @@ class Fit(NamedTuple):
     size: int | None = None  # side of the square to resize the centre crop to; None: unchanged
     colours: str = "refuse"  # "grey": convert to grey levels; "keep": always three channels
 
-    def one(self, picture, name):
+    def one(self, picture: np.ndarray, name: PathLike) -> np.ndarray:
         """Returns one preprocessed image [H, W], or [H, W, 3] if colours are kept.
 
         Integers stay integers, because one dark image does not determine the range of its dataset.
@@ -36,7 +37,7 @@ class Fit(NamedTuple):
         """
         return self.many(picture[None], name, whole=picture.dtype.kind in "iu")[0]
 
-    def many(self, pictures, name, whole=None):
+    def many(self, pictures: np.ndarray, name: PathLike, whole: bool | None = None) -> np.ndarray:
         """Returns preprocessed images [N, H, W] or [N, H, W, 3].
 
         Resizing crops images that are not square to the central square.
@@ -68,7 +69,7 @@ class Fit(NamedTuple):
         if self.size is None and not (coloured and self.colours == "grey"):
             return pictures
         if whole is None:
-            whole = pictures.dtype.kind in "iu" and pictures.size and pictures.max() > 1
+            whole = pictures.dtype.kind in "iu" and bool(pictures.size) and pictures.max() > 1
         chunks = [pictures[n : n + _CHUNK] for n in range(0, len(pictures), _CHUNK)]
         return np.concatenate([self._fitted(chunk, whole) for chunk in chunks])
 
@@ -86,7 +87,7 @@ class Fit(NamedTuple):
 AS_THEY_ARE = Fit()
 
 
-def as_fit(size, grey):
+def as_fit(size: int | None, grey: bool) -> Fit:
     """Returns the `Fit` with the given arguments, after validating them.
 
     Raises:

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core.typing import PathLike
 from tf_savae.data.images import jpeg, png
 from tf_savae.data.images.files import read_arrays
-from tf_savae.data.images.fit import AS_THEY_ARE
+from tf_savae.data.images.fit import AS_THEY_ARE, Fit
 from tf_savae.data.limits import check_expansion
 
 __all__ = ["read_folder"]
@@ -25,7 +26,7 @@ _MNIST = {part: f"binarized_mnist_{part}.amat" for part in ("train", "valid", "t
 _OMNIGLOT = ("images_background", "images_evaluation")
 
 
-def read_folder(path, fit=AS_THEY_ARE):
+def read_folder(path: PathLike, fit: Fit = AS_THEY_ARE) -> dict[str, np.ndarray]:
     """Returns the images of a folder as {"train", "valid", "test"} or {"all"}.
 
     The arrays have shape [N, H, W] or [N, H, W, 3]. The folder contains either the three files

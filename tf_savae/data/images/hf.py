@@ -3,14 +3,14 @@
 import numpy as np
 
 from tf_savae.data.hf_source import chosen_column, opened, parse
-from tf_savae.data.images.fit import AS_THEY_ARE
+from tf_savae.data.images.fit import AS_THEY_ARE, Fit
 
 __all__ = ["hf_parts"]
 
 _SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 
 
-def hf_parts(source, fit=AS_THEY_ARE):
+def hf_parts(source: str, fit: Fit = AS_THEY_ARE) -> dict[str, np.ndarray]:
     """Returns the preprocessed images of `hf:NAME[,CONFIG][:SPLIT][@COLUMN]` by part.
 
     Without SPLIT, the parts are those of the dataset's splits train, validation and test that

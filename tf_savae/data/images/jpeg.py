@@ -5,6 +5,7 @@ import struct
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core.typing import PathLike
 from tf_savae.data.images.png import orientation
 
 __all__ = ["HEADER_SIZE", "pixel_count", "pixels"]
@@ -16,7 +17,7 @@ _OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}  # Lossless, arithmeti
 _EXIF = b"Exif\x00\x00"
 
 
-def pixel_count(path, content):
+def pixel_count(path: PathLike, content: bytes) -> int:
     """Returns width times height, from the content of a .jpg file.
 
     Raises:
@@ -26,7 +27,7 @@ def pixel_count(path, content):
     return height * width
 
 
-def pixels(path, content):
+def pixels(path: PathLike, content: bytes) -> np.ndarray:
     """Returns the pixels, uint8 [H, W] or, with colours, [H, W, 3], oriented as in the EXIF data.
 
     Raises:

@@ -7,6 +7,7 @@ As a separate program it does not load TensorFlow, and a crash does not end the 
 
 import resource
 import sys
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -14,7 +15,7 @@ import scipy.io
 __all__ = ["main"]
 
 
-def main(path, output, mebibytes):
+def main(path: str, output: str, mebibytes: str) -> None:
     """Writes the numeric arrays of a .mat file as .npz in bounded memory, and prints errors."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = int(mebibytes) * 2**20
@@ -26,7 +27,7 @@ def main(path, output, mebibytes):
         sys.exit("it is a MATLAB 7.3 file (HDF5): save it with '-v7', or as .npz")
     except Exception as error:  # noqa: BLE001 scipy raises many types for damaged files.
         sys.exit(str(error) or type(error).__name__)
-    kept = {
+    kept: dict[str, Any] = {
         name: value
         for name, value in fields.items()
         if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" and name[:2] != "__"

@@ -42,7 +42,7 @@ def image_batches(images: ImageSet, batch_size: int) -> tf.data.Dataset:
     def fetch():
         for index in range(count):
             rows = np.arange(index * batch_size, min((index + 1) * batch_size, len(images)))
-            x = np.zeros([batch_size, *images.shape, 1], np.float32)
+            x: np.ndarray = np.zeros([batch_size, *images.shape, 1], np.float32)
             x[: len(rows)] = images.drawn(rows, None)
             yield x, (np.arange(batch_size) < len(rows)).astype(np.float32)
 

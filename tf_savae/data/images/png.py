@@ -5,6 +5,8 @@ import struct
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core.typing import PathLike
+
 __all__ = ["HEADER_SIZE", "orientation", "pixel_count", "pixels"]
 
 _BEFORE_SIZE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -15,7 +17,7 @@ _ORIENTATION = 0x0112  # The EXIF tag; 1 is upright.
 HEADER_SIZE = _HEADER.size  # Bytes that `pixel_count` needs.
 
 
-def pixel_count(path, content):
+def pixel_count(path: PathLike, content: bytes) -> int:
     """Returns width times height, from the start of a .png file.
 
     Raises:
@@ -36,7 +38,7 @@ def pixel_count(path, content):
     return width * height
 
 
-def pixels(path, content):
+def pixels(path: PathLike, content: bytes) -> np.ndarray:
     """Returns the pixels of a whole .png file, uint8 [H, W] or, with colours, [H, W, 3].
 
     Raises:
@@ -89,7 +91,7 @@ def _checked_chunks(path, content):
     return kinds
 
 
-def orientation(exif):
+def orientation(exif: bytes) -> int:
     """Returns the orientation in EXIF data; 1 if it is missing or cannot be read."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     try:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tf_savae.data.images.fit import AS_THEY_ARE
+from tf_savae.core.typing import PathLike
+from tf_savae.data.images.fit import AS_THEY_ARE, Fit
 from tf_savae.data.tfds_source import PREFIX, cause, find_builder, flat, parse, select
 
 __all__ = ["tfds_parts"]
@@ -10,7 +11,9 @@ __all__ = ["tfds_parts"]
 _SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 
 
-def tfds_parts(source, data_dir=None, fit=AS_THEY_ARE):
+def tfds_parts(
+    source: str, data_dir: PathLike | None = None, fit: Fit = AS_THEY_ARE
+) -> dict[str, np.ndarray]:
     """Returns the images of `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]` by part, [N, H, W, C].
 
     Without SPLIT, the parts are those of the dataset's splits train, validation and test that

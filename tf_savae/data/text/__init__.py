@@ -1,3 +1,3 @@
 """Text data: reads documents, builds vocabularies and token ids, and makes batches."""
 
-__all__ = []
+__all__: list[str] = []

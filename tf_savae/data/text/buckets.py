@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+__all__ = ["PlannedBatch", "bucket_lengths", "count_batches", "plan_batches"]
+
 
 class PlannedBatch(NamedTuple):
     """The plan of one batch: its length and the indices of its sequences."""

@@ -11,6 +11,8 @@ from tf_savae.core.tokens import UNK
 from tf_savae.data.text.lines import LineReport, read_lines
 from tf_savae.data.text.vocabulary import RESERVED, Vocabulary
 
+__all__ = ["TextCorpus", "load_corpus"]
+
 _MARKS = 2  # <s> and </s>
 
 

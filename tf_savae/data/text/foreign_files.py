@@ -2,6 +2,8 @@
 
 import re
 
+from tf_savae.core.typing import PathLike
+
 __all__ = ["check_no_nul", "check_start"]
 
 _UNPACK = "extract it, and use the text file inside"
@@ -47,7 +49,7 @@ _SIGNATURES = {
 _PATTERNS = {re.compile(pattern, re.DOTALL): what for pattern, what in _SIGNATURES.items()}
 
 
-def check_start(path, start):
+def check_start(path: PathLike, start: bytes) -> None:
     """Raises ValueError if the first bytes of a file are the signature of another format.
 
     >>> check_start("a.txt", b"the cat sat")
@@ -57,7 +59,7 @@ def check_start(path, start):
             raise ValueError(f"{path} contains {what}")
 
 
-def check_no_nul(path, number, line):
+def check_no_nul(path: PathLike, number: int, line: str) -> None:
     """Raises ValueError if a line contains a NUL character, which does not occur in text.
 
     >>> check_no_nul("a.txt", 1, "the cat sat")

@@ -19,6 +19,8 @@ from tf_savae.data.sources import is_builtin, path_and_field
 from tf_savae.data.text import foreign_files, hf, tables, tfds
 from tf_savae.data.tfds_source import is_tfds
 
+__all__ = ["LineReport", "read_lines"]
+
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 _START = 512  # Number of bytes in which signatures of other formats are searched.
 _MARK = "\ufeff"  # The byte order mark; it occurs inside files that were concatenated.

@@ -15,6 +15,8 @@ from tf_savae.data.prefetch import weighted_batches
 from tf_savae.data.text.buckets import PlannedBatch, bucket_lengths, count_batches, plan_batches
 from tf_savae.data.text.corpus import TextCorpus
 
+__all__ = ["batches", "pad_rows", "steps_per_epoch", "training_stream"]
+
 
 def batches(
     corpus: TextCorpus,

@@ -7,6 +7,8 @@ import numpy as np
 
 from tf_savae.data.tfds_source import PREFIX, cause, find_builder, flat, parse, select
 
+__all__ = ["documents"]
+
 
 def documents(source: str, data_dir: str | os.PathLike | None = None) -> tuple[str, Iterator[str]]:
     """Opens `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`.

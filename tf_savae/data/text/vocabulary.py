@@ -9,6 +9,8 @@ from pathlib import Path
 from tf_savae.core.atomic_files import write_whole
 from tf_savae.core.tokens import END, PAD, START, UNK
 
+__all__ = ["RESERVED", "SPECIALS", "Vocabulary"]
+
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 # These literals in a text are read as unknown words, so that they cannot act as special tokens.
 RESERVED = frozenset(SPECIALS) - {SPECIALS[UNK]}
@@ -220,8 +222,8 @@ def _read_tokens(path: str | os.PathLike) -> tuple[list[str], list[str]]:
 def _check_header(path: str | os.PathLike, header: list[str], tokens: list[str]) -> None:
     if header[2] != str(len(tokens)):
         raise ValueError(
-            f"{path}: damaged vocabulary: expected {header[2]} tokens, as its header says, got "
-            f"{len(tokens)}. Restore it or build it again."
+            f"{path}: damaged vocabulary: expected {header[2]} tokens, as stated in its header, "
+            f"got {len(tokens)}. Restore it or build it again."
         )
     if header[3] != _digest(tokens):
         raise ValueError(

@@ -97,7 +97,8 @@ class Whole:
     level = "all"
 
     def __init__(self, objective, theta, parameters):
-        self._floats, self._once = floating(theta), None
+        self._floats = floating(theta)
+        self._invariant: list[tf.Tensor] = []  # Set by `begin`.
 
         @named_operation()
         def compute(varying, fixed, vector):
@@ -115,16 +116,18 @@ class Whole:
         self.specs = self._graph.stored
 
     def begin(self):
-        self._once = self._graph.once(self._floats)
+        self._invariant = self._graph.invariant(self._floats)
 
     def gradient(self, step, parameters, seed):
         del step
-        early, kept = self._graph.step([*parameters, seed], self._floats, self._once)
+        early, kept = self._graph.step([*parameters, seed], self._floats, self._invariant)
         return early[0], early[1:], kept
 
     def products(self, step, parameters, seed, kept, vector):
         del step
-        late = self._graph.later([*parameters, seed], self._floats, self._once, kept, vector)
+        late = self._graph.deferred(
+            [*parameters, seed], self._floats, self._invariant, kept, vector
+        )
         return late[: len(parameters)], late[len(parameters) :]
 
 
