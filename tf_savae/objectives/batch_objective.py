@@ -154,6 +154,6 @@ class BatchObjective:
         return Outcome(loss=loss, terms=terms, effects=effects, **{**base, **kwargs})
 
 
-def at_constant_weights(theta):
+def at_constant_weights(theta: Nest) -> Nest:
     """Returns `theta` with gradients stopped, so that only the encoder is trained."""
     return tf.nest.map_structure(tf.stop_gradient, theta)
