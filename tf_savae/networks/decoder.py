@@ -111,7 +111,7 @@ class Decoder(keras.layers.Layer):
         return self.log_prob(x, z, seed=seed, training=training)
 
 
-def joins_samples(decoder):
+def joins_samples(decoder: Decoder) -> bool:
     """Whether the decoder's `log_prob_samples` is an override that says what the others say.
 
     >>> joins_samples(Decoder())

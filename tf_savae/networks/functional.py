@@ -242,7 +242,7 @@ class PureGenerator:
 
 
 def _unique(variables):
-    found = {}
+    found: dict = {}
     for variable in variables:
         found.setdefault(id(variable), variable)
     return list(found.values())

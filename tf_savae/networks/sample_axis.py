@@ -5,7 +5,7 @@ import tensorflow as tf
 __all__ = ["merge", "repeat_rows", "unmerge"]
 
 
-def merge(tensor, axis=0):
+def merge(tensor: tf.Tensor, axis: int = 0) -> tf.Tensor:
     """[..., S, B, ...], S at `axis`, to [..., S B, ...].
 
     >>> merge(tf.zeros([5, 2, 3, 4]), axis=1).shape.as_list()
@@ -15,7 +15,7 @@ def merge(tensor, axis=0):
     return tf.reshape(tensor, [*sizes[:axis], sizes[axis] * sizes[axis + 1], *sizes[axis + 2 :]])
 
 
-def unmerge(tensor, samples, axis=0):
+def unmerge(tensor: tf.Tensor, samples: int, axis: int = 0) -> tf.Tensor:
     """[..., S B, ...], S B at `axis`, to [..., S, B, ...].
 
     >>> unmerge(tf.zeros([5, 6, 4]), 2, axis=1).shape.as_list()
@@ -25,7 +25,7 @@ def unmerge(tensor, samples, axis=0):
     return tf.reshape(tensor, [*sizes[:axis], samples, sizes[axis] // samples, *sizes[axis + 1 :]])
 
 
-def repeat_rows(tensor, samples, axis=0):
+def repeat_rows(tensor: tf.Tensor, samples: int, axis: int = 0) -> tf.Tensor:
     """[..., B, ...], B at `axis`, to [..., S B, ...]: all rows, `samples` times.
 
     >>> repeat_rows(tf.constant([4, 7]), 2).numpy().tolist()
