@@ -6,7 +6,7 @@ makes them of the strings "exact", "truncated", "unrolled" and "stop".
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import keras
 import tensorflow as tf
@@ -125,8 +125,8 @@ class TakesProducts(Adjoint):
     def __post_init__(self):
         hvps.resolve(self.hvp)
         if validation.choice("residuals", self.residuals, (None, *RESIDUALS)) in LEVELS:
-            exact = ("auto", "forward_over_reverse")
-            exact += ("reverse_over_reverse",) if self.residuals == "all" else ()
+            exact = ["auto", "forward_over_reverse"]
+            exact += ["reverse_over_reverse"] if self.residuals == "all" else []
             if self.hvp not in exact:
                 refuse_residuals("residuals", f"hvp={self.hvp!r}")
             if self.hvp == "auto":
@@ -148,7 +148,7 @@ class TakesProducts(Adjoint):
         )
 
 
-def refuse_residuals(name, got):
+def refuse_residuals(name: str, got: str) -> NoReturn:
     """Raises ValueError: only exact products can use what steps keep."""
     raise ValueError(
         f'{name}: requires adjoint "exact" or "truncated" with hvp="forward_over_reverse", or '

@@ -12,7 +12,8 @@ from tf_savae.svi import loop, per_example
 from tf_savae.svi.early_stopping import descend_until
 from tf_savae.svi.exact_adjoint import pull_back
 from tf_savae.svi.keeping.choice import program_for
-from tf_savae.svi.objective import floating, with_floats
+from tf_savae.svi.objective import Objective, floating, with_floats
+from tf_savae.svi.per_example import Tensors
 
 __all__ = [
     "Seen",
@@ -33,19 +34,26 @@ class Seen(NamedTuple):
     taken: Any = None  # [B] int32, steps taken where that may be fewer than K.
 
 
-def takes_none(settings):
+def takes_none(settings: loop.Settings) -> bool:
     """Whether K is known to be 0; early stopping evaluates lambda_0 even then."""
     known = settings.early_stopping is None and not tf.is_tensor(settings.steps)
     return known and settings.steps == 0
 
 
-def no_steps(initial):
+def no_steps(initial: Tensors) -> tuple[Tensors, Seen]:
     """K = 0: the initial parameters, without diagnostics."""
     empty = tf.zeros([0, tf.shape(initial[0])[0]], initial[0].dtype)
     return initial, Seen(empty, empty, None)
 
 
-def with_custom_gradient(objective, initial, theta, settings, probe, adjoint):
+def with_custom_gradient(
+    objective: Objective,
+    initial: Tensors,
+    theta: Tensors,
+    settings: loop.Settings,
+    probe: tf.Tensor,
+    adjoint: Any,
+) -> tuple[Tensors, Seen]:
     """Algorithm 1's backward pass: memory constant in K, cost 2F forward and 6F back per step.
 
     Args:
@@ -111,7 +119,9 @@ def _identity_pull(n, weights, path):
     return pull
 
 
-def unrolled(objective, initial, theta, settings):
+def unrolled(
+    objective: Objective, initial: Tensors, theta: Tensors, settings: loop.Settings
+) -> tuple[Tensors, Seen]:
     """Autodiff through K Python-unrolled steps: 6K F, memory and compile time grow with K."""
     parameters = list(initial)
     state = settings.rule.init(settings.weights, parameters)
@@ -126,7 +136,9 @@ def unrolled(objective, initial, theta, settings):
     return parameters, Seen(tf.stack(values), tf.stack(norms), first)
 
 
-def detached(objective, initial, theta, settings):
+def detached(
+    objective: Objective, initial: Tensors, theta: Tensors, settings: loop.Settings
+) -> tuple[Tensors, Seen]:
     """No gradient crosses: the refined parameters are constants (SVI, VAE + SVI).
 
     Args:

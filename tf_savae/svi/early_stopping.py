@@ -3,11 +3,16 @@
 import tensorflow as tf
 
 from tf_savae.svi import per_example
+from tf_savae.svi.loop import Settings
+from tf_savae.svi.objective import Objective
+from tf_savae.svi.per_example import Tensors
 
 __all__ = ["descend_until"]
 
 
-def descend_until(objective, initial, theta, settings, tolerance):
+def descend_until(
+    objective: Objective, initial: Tensors, theta: Tensors, settings: Settings, tolerance: float
+) -> tuple[Tensors, tf.Tensor, tf.Tensor]:
     """At most K steps; an example stops at its best parameters after a step that no longer helps.
 
     Every step uses the same noise, so that the ELBOs that are compared differ by the parameters

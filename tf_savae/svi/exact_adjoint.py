@@ -18,7 +18,10 @@ import tensorflow as tf
 
 from tf_savae.core import seeds
 from tf_savae.svi import per_example
+from tf_savae.svi.keeping.programs import Program
+from tf_savae.svi.loop import Path, Settings
 from tf_savae.svi.objective import floating
+from tf_savae.svi.per_example import Tensors
 
 __all__ = ["LoopDerivatives", "pull_back"]
 
@@ -34,7 +37,14 @@ class LoopDerivatives(NamedTuple):
     signal: Any  # [B]: cosine between the adjoint at step 0 and the gradient at lambda_0.
 
 
-def pull_back(theta, path, final_bar, settings, adjoint, program):
+def pull_back(
+    theta: Tensors,
+    path: Path,
+    final_bar: Tensors,
+    settings: Settings,
+    adjoint: Any,
+    program: Program,
+) -> LoopDerivatives:
     """Carries dL / dlambda_K back through the last steps of `path`.
 
     Earlier steps are crossed as if they were the identity. Cost: one Hessian-vector product for

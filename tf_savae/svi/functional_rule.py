@@ -7,12 +7,15 @@ both are seen to here, once, so that a rule itself is a few lines.
 import contextlib
 import copy
 import inspect
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_savae.core.autocast import full_precision
+from tf_savae.core.typing import Nest, TensorLike
 from tf_savae.svi.objective import dense
+from tf_savae.svi.per_example import Tensors
 
 __all__ = ["BoundRule"]
 
@@ -37,11 +40,11 @@ class BoundRule:
     [[0.5]]
     """
 
-    def __init__(self, rule, parameters):
+    def __init__(self, rule: Any, parameters: Nest) -> None:
         self._rule, self._parameters, self._state = rule, parameters, None
         self.name = type(rule).__name__
         self.takes_step = _takes_step(rule)
-        self._variables = None
+        self._variables: list[keras.Variable] | None = None
         with full_precision():
             if isinstance(rule, keras.layers.Layer):
                 # Frozen ones too: for TensorFlow their variables are trainable all the same.
@@ -51,14 +54,21 @@ class BoundRule:
                 leaves = tf.nest.flatten(_attributes(rule))
                 self.weights = [_tensor(leaf) for leaf in leaves if _is_float(leaf)]
 
-    def init(self, weights, parameters):
+    def init(self, weights: Tensors, parameters: Tensors) -> Tensors:
         """The state before the first step, a flat list."""
         with self._holding(weights) as rule:
             state = rule.init(self._packed(parameters))
         self._state = state  # Only its structure is used.
         return [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(state)]
 
-    def update(self, weights, gradient, state, parameters, step):
+    def update(
+        self,
+        weights: Tensors,
+        gradient: Tensors,
+        state: Tensors,
+        parameters: Tensors,
+        step: TensorLike,
+    ) -> tuple[Tensors, Tensors]:
         """The next (parameters, state), flat lists."""
         arguments = [self._packed(gradient), tf.nest.pack_sequence_as(self._state, state)]
         arguments.append(self._packed(parameters))
@@ -68,7 +78,15 @@ class BoundRule:
             moved, following = rule.update(*arguments)
         return tf.nest.flatten(moved), tf.nest.flatten(following)
 
-    def pull_back(self, weights, gradient, state, parameters, step, bars):
+    def pull_back(
+        self,
+        weights: Tensors,
+        gradient: Tensors,
+        state: Tensors,
+        parameters: Tensors,
+        step: TensorLike,
+        bars: Tensors,
+    ) -> list[Tensors]:
         """The update's transposed Jacobian: adjoints of its results to those of its arguments.
 
         Args:
@@ -78,18 +96,22 @@ class BoundRule:
         Returns:
           Adjoints of (weights, gradient, state, parameters), four flat lists.
         """
-        parts = (weights, gradient, state, parameters)
-        # Copies: one tensor may stand in several places, each with a derivative of its own.
-        parts = [[tf.identity(tensor) for tensor in part] for part in parts]
+        # Copies, since one tensor may occur several times, each with a derivative of its own.
+        parts = [
+            [tf.identity(tensor) for tensor in part]
+            for part in (weights, gradient, state, parameters)
+        ]
         flat = [tensor for part in parts for tensor in part]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(flat)
-            moved, following = self.update(*parts, step)
+            moved, following = self.update(parts[0], parts[1], parts[2], parts[3], step)
             results = [tf.identity(tensor) for tensor in (*moved, *following)]
         pulled = iter(dense(tape.gradient(results, flat, output_gradients=bars), flat))
         return [[next(pulled) for _ in part] for part in parts]
 
-    def pull_back_init(self, weights, parameters, state_bar):
+    def pull_back_init(
+        self, weights: Tensors, parameters: Tensors, state_bar: Tensors
+    ) -> tuple[Tensors, Tensors]:
         """Adjoints of (weights, parameters) through `init`, two flat lists."""
         flat = [tf.identity(tensor) for tensor in (*weights, *parameters)]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -133,7 +155,7 @@ def _attributes(rule):
 
 
 def _with_attributes(rule, attributes):
-    if isinstance(rule, tuple):
+    if isinstance(rule, tuple) and hasattr(rule, "_replace"):
         return rule._replace(**attributes)
     held = copy.copy(rule)
     held.__dict__.update(attributes)  # Bypasses frozen classes and properties.

@@ -6,6 +6,8 @@ the Hessian is that of sum_b f_b. All arguments are flat lists of tensors; H_tl 
 each *float* leaf of theta.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 from absl import logging
 
@@ -14,7 +16,8 @@ from tf_savae.autodiff import forward_mode
 from tf_savae.autodiff.unsupported import named_operation
 from tf_savae.core import validation
 from tf_savae.svi import per_example
-from tf_savae.svi.objective import dense, differentiate, floating, with_floats
+from tf_savae.svi.objective import Objective, dense, differentiate, floating, with_floats
+from tf_savae.svi.per_example import Tensors
 
 __all__ = [
     "EXACT",
@@ -31,7 +34,9 @@ CANNOT = (LookupError, NotImplementedError, TypeError, ValueError, tf.errors.OpE
 
 
 @named_operation()
-def forward_over_reverse(objective, parameters, theta, seed, vector):
+def forward_over_reverse(
+    objective: Objective, parameters: Tensors, theta: Tensors, seed: tf.Tensor, vector: Tensors
+) -> tuple[Tensors, Tensors]:
     """Exact product from one forward-mode and one reverse-mode pass; cost 6F.
 
     `tf.autodiff.ForwardAccumulator` over `tf.GradientTape`. A decoder with a loop in time cannot
@@ -83,7 +88,9 @@ def _operations():
 
 
 @named_operation()
-def reverse_over_reverse(objective, parameters, theta, seed, vector):
+def reverse_over_reverse(
+    objective: Objective, parameters: Tensors, theta: Tensors, seed: tf.Tensor, vector: Tensors
+) -> tuple[Tensors, Tensors]:
     """Exact product by differentiating <grad f, v> in reverse mode; any decoder, cost 6F."""
     count = len(parameters)
 
@@ -99,7 +106,9 @@ def reverse_over_reverse(objective, parameters, theta, seed, vector):
     return products[:count], products[count:]
 
 
-def finite_difference(objective, parameters, theta, seed, vector):
+def finite_difference(
+    objective: Objective, parameters: Tensors, theta: Tensors, seed: tf.Tensor, vector: Tensors
+) -> tuple[Tensors, Tensors]:
     """Central differences of the gradient; cost 6F, error about 1e-3 in float32.
 
     For comparison and for decoders that have no second derivative. Each example moves a distance
@@ -119,12 +128,15 @@ def finite_difference(objective, parameters, theta, seed, vector):
 
     plus = objective.full_gradient(moved(1.0), theta, seed, weights)
     minus = objective.full_gradient(moved(-1.0), theta, seed, weights)
-    return tuple(
+    products, theta_products = (
         [a - b for a, b in zip(up, down, strict=True)] for up, down in zip(plus, minus, strict=True)
     )
+    return products, theta_products
 
 
-def automatic(objective, parameters, theta, seed, vector):
+def automatic(
+    objective: Objective, parameters: Tensors, theta: Tensors, seed: tf.Tensor, vector: Tensors
+) -> tuple[Tensors, Tensors]:
     """Forward over reverse where the decoder can be traced so, else reverse over reverse."""
     try:
         return forward_over_reverse(objective, parameters, theta, seed, vector)
@@ -149,7 +161,7 @@ METHODS = {
 }
 
 
-def resolve(hvp):
+def resolve(hvp: str | Callable) -> Callable:
     """The product's function for a name, or the callable itself.
 
     >>> resolve("reverse_over_reverse") is reverse_over_reverse

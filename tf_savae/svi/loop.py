@@ -5,8 +5,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import TensorLike
 from tf_savae.svi import per_example
-from tf_savae.svi.keeping.programs import Recomputed
+from tf_savae.svi.keeping.programs import Program, Recomputed
+from tf_savae.svi.objective import Objective
+from tf_savae.svi.per_example import Tensors
 
 __all__ = ["Path", "Settings", "descend", "stacked_path"]
 
@@ -32,14 +35,21 @@ class Path(NamedTuple):
     kept: Any  # step -> flat list of what it kept for its product.
 
 
-def one_step(objective, parameters, state, theta, step, settings):
+def one_step(
+    objective: Objective,
+    parameters: Tensors,
+    state: Tensors,
+    theta: Tensors,
+    step: TensorLike,
+    settings: Settings,
+) -> tuple[tuple[Tensors, Tensors], tuple[tf.Tensor, Tensors]]:
     """Step `step` of algorithm 1. Returns the next (parameters, state) and diagnostics."""
     values, gradient = objective.gradient(parameters, theta, seeds.fold(settings.seed, step))
     following = settings.rule.update(settings.weights, gradient, state, parameters, step)
     return following, (values, gradient)
 
 
-def descend(objective, initial, theta, settings):
+def descend(objective: Objective, initial: Tensors, theta: Tensors, settings: Settings) -> Tensors:
     """K steps that store only the current state; K may be an int tensor."""
     steps = settings.steps
 
@@ -56,7 +66,13 @@ def descend(objective, initial, theta, settings):
     return parameters
 
 
-def stacked_path(objective, initial, theta, settings, program=None):
+def stacked_path(
+    objective: Objective,
+    initial: Tensors,
+    theta: Tensors,
+    settings: Settings,
+    program: Program | None = None,
+) -> tuple[Tensors, Path]:
     """K steps (K a Python int, at least 1) with their `Path`: K times the size of lambda.
 
     Args:

@@ -1,8 +1,12 @@
 """Per-example values and gradients of the negative ELBO."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tf_savae.core import validation
+from tf_savae.core.typing import NegativeElbo, Nest
+from tf_savae.svi.per_example import Tensors
 
 __all__ = ["Objective"]
 
@@ -17,13 +21,15 @@ class Objective:
       samples: posterior samples per evaluation; each has its own seed, the values are averaged.
     """
 
-    def __init__(self, negative_elbo, parameters, theta, samples=1):
+    def __init__(
+        self, negative_elbo: NegativeElbo, parameters: Nest, theta: Nest, samples: int = 1
+    ) -> None:
         self._negative_elbo = negative_elbo
         self._parameters = parameters
         self._theta = theta
         self._samples = samples
 
-    def value(self, parameters, theta, seed):
+    def value(self, parameters: Tensors, theta: Tensors, seed: tf.Tensor) -> tf.Tensor:
         """[B], the negative ELBO averaged over the samples."""
         lam = tf.nest.pack_sequence_as(self._parameters, parameters)
         theta = tf.nest.pack_sequence_as(self._theta, theta)
@@ -42,7 +48,9 @@ class Objective:
         batch = tf.nest.flatten(lam)[0].shape[0]
         return validation.per_example("negative_elbo", values, batch)
 
-    def gradient(self, parameters, theta, seed):
+    def gradient(
+        self, parameters: Tensors, theta: Tensors, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, Tensors]:
         """Values [B] and the gradient in the parameters alone: no weight gradient is formed."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(parameters)
@@ -50,7 +58,9 @@ class Objective:
             total = tf.reduce_sum(values)
         return values, dense(tape.gradient(total, parameters), parameters)
 
-    def full_gradient(self, parameters, theta, seed, weights=None):
+    def full_gradient(
+        self, parameters: Tensors, theta: Tensors, seed: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tuple[Tensors, Tensors]:
         """Gradients in parameters and float theta leaves of sum_b weights_b f_b."""
         floats = floating(theta)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -63,7 +73,7 @@ class Objective:
         return gradients[: len(parameters)], gradients[len(parameters) :]
 
 
-def differentiate(function, sources):
+def differentiate(function: Callable[[Tensors], tf.Tensor], sources: Tensors) -> Tensors:
     """The gradient of a scalar `function(sources)`, dense. Differentiate it again only by this.
 
     Inside a `tf.function` by `tf.gradients`: under two tapes TensorFlow wraps each while loop of a
@@ -80,18 +90,18 @@ def differentiate(function, sources):
     return dense(tape.gradient(value, sources), sources)
 
 
-def floating(tensors):
+def floating(tensors: Tensors) -> Tensors:
     """The float tensors of a list: the leaves of theta that can have a gradient."""
     return [t for t in tensors if t.dtype.is_floating]
 
 
-def with_floats(theta, weights):
+def with_floats(theta: Tensors, weights: Tensors) -> Tensors:
     """`theta` with its float leaves replaced, in order, by `weights`."""
     supply = iter(weights)
     return [next(supply) if t.dtype.is_floating else t for t in theta]
 
 
-def dense(gradients, sources):
+def dense(gradients: Tensors, sources: Tensors) -> Tensors:
     """Gradients as dense tensors, zeros where there is none.
 
     An embedding's gradient comes as IndexedSlices, of which a forward accumulator knows nothing.

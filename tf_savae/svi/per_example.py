@@ -1,5 +1,7 @@
 """Arithmetic per example on flat lists of tensors [B, ...]: norms, inner products, clipping."""
 
+from typing import TypeAlias
+
 import tensorflow as tf
 
 __all__ = [
@@ -9,10 +11,13 @@ __all__ = [
     "inner",
     "norm",
     "expand_like",
+    "Tensors",
 ]
 
+Tensors: TypeAlias = list[tf.Tensor]  # A nest as a flat list.
 
-def inner(left, right):
+
+def inner(left: Tensors, right: Tensors) -> tf.Tensor:
     """Per-example inner product of two sets of tensors [B, ...]: a tensor [B].
 
     >>> inner([tf.ones([2, 3])], [tf.ones([2, 3])]).numpy().tolist()
@@ -26,7 +31,7 @@ def inner(left, right):
     )
 
 
-def norm(tensors):
+def norm(tensors: Tensors) -> tf.Tensor:
     """Per-example Euclidean norm over all tensors: [B].
 
     >>> norm([tf.constant([[3.0]]), tf.constant([[4.0]])]).numpy().tolist()
@@ -39,7 +44,7 @@ def norm(tensors):
     return tf.where(zero, tf.zeros_like(square), root)
 
 
-def expand_like(per_example, like):
+def expand_like(per_example: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Reshapes [B] to [B, 1, ...] so that it broadcasts against `like` [B, ...].
 
     >>> expand_like(tf.zeros([2]), tf.zeros([2, 3, 4])).shape.as_list()
@@ -50,7 +55,7 @@ def expand_like(per_example, like):
     return tf.ensure_shape(tf.reshape(per_example, shape), static)
 
 
-def cosine(left, right):
+def cosine(left: Tensors, right: Tensors) -> tf.Tensor:
     """Per-example cosine between two sets of tensors [B, ...]: [B], 0 where one of them is 0.
 
     >>> cosine([tf.constant([[2.0, 0.0]])], [tf.constant([[3.0, 3.0]])]).numpy().round(3).tolist()
@@ -59,7 +64,7 @@ def cosine(left, right):
     return divide_safely(inner(left, right), norm(left) * norm(right))
 
 
-def divide_safely(numerator, denominator):
+def divide_safely(numerator: tf.Tensor, denominator: tf.Tensor) -> tf.Tensor:
     """numerator / denominator, and 0 where the denominator is 0."""
     return tf.math.divide_no_nan(numerator, denominator)
 
@@ -69,7 +74,7 @@ def _clip_scale(size, clip_norm):
     return tf.where(size > limit, divide_safely(limit, size), tf.ones_like(size))
 
 
-def clip(gradient, clip_norm):
+def clip(gradient: Tensors, clip_norm: float | None) -> Tensors:
     """Scales each example's gradient down to norm `clip_norm`; None leaves it alone.
 
     The scale is part of the derivative: where an example is clipped, its Jacobian is

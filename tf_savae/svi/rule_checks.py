@@ -1,12 +1,14 @@
 """Validate an update rule on a few random rows before any long work."""
 
 import weakref
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import private_keras
+from tf_savae.core.typing import Nest
 from tf_savae.svi.functional_rule import BoundRule
 from tf_savae.svi.update import Momentum, NaturalGradient
 
@@ -17,7 +19,7 @@ _ROWS = 3
 _KNOWN: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def as_rule(update, defaults, **short):
+def as_rule(update: Any, defaults: dict[str, Any], **short: Any) -> Any:
     """The update rule of these arguments: `update`, or `Momentum` from its short forms.
 
     Args:
@@ -57,7 +59,7 @@ def _same(value, default):
     return value is default or (np.isscalar(value) and value == default)
 
 
-def check_rule(rule, initial):
+def check_rule(rule: Any, initial: Nest) -> None:
     """Makes the weights of a rule that is a layer, and tries the rule on random rows.
 
     Args:

@@ -1,6 +1,7 @@
 """Strings as short forms of adjoint objects, and the arguments that are their settings."""
 
 import dataclasses
+from collections.abc import Callable
 
 from tf_savae.autodiff.residuals import LEVELS
 from tf_savae.core import validation
@@ -38,7 +39,7 @@ SHORT_FORMS = {
 NOT_GIVEN = {**dict.fromkeys(SHORT_FORMS), "keep": "auto"}
 
 
-def checked_adjoint(adjoint):
+def checked_adjoint(adjoint: str | Adjoint) -> str | Adjoint:
     """Returns one of the strings or an `Adjoint`, or says that it had to be one.
 
     >>> checked_adjoint("exact")
@@ -52,26 +53,27 @@ def checked_adjoint(adjoint):
     )
 
 
-def short_forms_of(adjoint):
+def short_forms_of(adjoint: str) -> set[str]:
     """Names of the short forms that a string takes, a set.
 
     >>> sorted(short_forms_of("exact")), short_forms_of("stop")
     (['adjoint_clip_norm', 'hvp', 'keep', 'keep_budget'], set())
     """
-    settings = {field.name for field in dataclasses.fields(_KINDS[checked_adjoint(adjoint)])}
+    checked_adjoint(adjoint)
+    settings = {field.name for field in dataclasses.fields(_KINDS[adjoint])}
     return {short for short, own in SHORT_FORMS.items() if own in settings}
 
 
 def as_adjoint(
-    adjoint,
-    steps=None,
+    adjoint: str | Adjoint,
+    steps: int | None = None,
     *,
-    hvp=None,
-    keep="auto",
-    truncate=None,
-    adjoint_clip_norm=None,
-    keep_budget=None,
-):
+    hvp: str | Callable | None = None,
+    keep: str | None = "auto",
+    truncate: int | None = None,
+    adjoint_clip_norm: float | None = None,
+    keep_budget: int | None = None,
+) -> Adjoint:
     """The adjoint of these arguments: an object as it is, or made from a string and short forms.
 
     Args:
@@ -97,7 +99,8 @@ def as_adjoint(
         "keep_budget": keep_budget,
     }
     given = {name: value for name, value in short.items() if not _is_missing(name, value)}
-    if isinstance(checked_adjoint(adjoint), Adjoint):
+    adjoint = checked_adjoint(adjoint)
+    if isinstance(adjoint, Adjoint):
         if given:
             _refuse_beside(adjoint, *next(iter(given.items())))
         if steps is not None:

@@ -4,10 +4,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core.typing import Nest
+
 __all__ = ["check_step_size", "step_sizes"]
 
 
-def check_step_size(step_size):
+def check_step_size(step_size: Nest) -> Nest:
     """Returns `step_size`, a number, a tensor or a nest of them, if its numbers can be step sizes.
 
     Raises:
@@ -22,7 +24,7 @@ def check_step_size(step_size):
     return step_size
 
 
-def step_sizes(step_size, initial):
+def step_sizes(step_size: Nest, initial: Nest) -> list[tf.Tensor]:
     """One step-size tensor for each leaf of `initial`, of the leaf's dtype.
 
     Args:

@@ -12,6 +12,7 @@ attributes, and the weights of a rule that is a Keras layer; what it gets from a
 constant.
 """
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -19,14 +20,20 @@ import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.registration import register
-from tf_savae.core.typing import Config, Nest
+from tf_savae.core.typing import Config, Nest, TensorLike
 from tf_savae.svi.per_example import clip
 from tf_savae.svi.step_sizes import check_step_size, step_sizes
 
 __all__ = ["Momentum", "NaturalGradient", "momentum_step"]
 
 
-def momentum_step(gradient, velocity, parameters, sizes, rates):
+def momentum_step(
+    gradient: Sequence[TensorLike],
+    velocity: Sequence[TensorLike],
+    parameters: Nest,
+    sizes: Sequence[TensorLike],
+    rates: Sequence[TensorLike],
+) -> tuple[Nest, Nest]:
     """u = m u - g; p = p + a u, for each tensor: the next (parameters, velocities).
 
     Args:

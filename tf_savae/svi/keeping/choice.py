@@ -12,8 +12,9 @@ from absl import logging
 from tf_savae.core.typing import NegativeElbo, Nest
 from tf_savae.svi import hvp as hvps
 from tf_savae.svi.keeping import memory
-from tf_savae.svi.keeping.programs import Operations, Recomputed, Taped, Whole
+from tf_savae.svi.keeping.programs import Operations, Program, Recomputed, Taped, Whole
 from tf_savae.svi.objective import Objective
+from tf_savae.svi.per_example import Tensors
 
 __all__ = ["choose_residuals", "program_for"]
 
@@ -64,7 +65,9 @@ def choose_residuals(
     return _fitting(objective, *flat, steps, adjoint, free).level
 
 
-def program_for(objective, initial, theta, steps, adjoint):
+def program_for(
+    objective: Objective, initial: Tensors, theta: Tensors, steps: int, adjoint: Any
+) -> Program:
     """The program of an adjoint, for flat lists; "auto" is decided here if nobody has before.
 
     In eager mode "auto" keeps nothing.

@@ -8,15 +8,19 @@ Each has `specs`, of the tensors that a step keeps, and
 of flat lists; `begin()` is called once, before the loop of steps, in the graph of the loop.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import tensorflow as tf
 
 from tf_savae.autodiff import residuals
 from tf_savae.autodiff.split_graph import SplitGraph
 from tf_savae.autodiff.unsupported import named_operation
 from tf_savae.svi import hvp as hvps
-from tf_savae.svi.objective import dense, floating, with_floats
+from tf_savae.svi.objective import Objective, dense, floating, with_floats
+from tf_savae.svi.per_example import Tensors
 
-__all__ = ["Operations", "Recomputed", "Taped", "Whole"]
+__all__ = ["Operations", "Program", "Recomputed", "Taped", "Whole"]
 
 
 class Recomputed:
@@ -24,18 +28,25 @@ class Recomputed:
 
     level: str | None = None
 
-    def __init__(self, objective, theta, product=None):
-        self._objective, self._theta, self._product = objective, theta, product
-        self.specs = []
+    def __init__(
+        self, objective: Objective, theta: Tensors, product: Callable | None = None
+    ) -> None:
+        self._objective, self._theta = objective, theta
+        self._product: Any = product  # None if no product is taken.
+        self.specs: list[tf.TensorSpec] = []
 
-    def begin(self):
+    def begin(self) -> None:
         pass
 
-    def gradient(self, step, parameters, seed):
+    def gradient(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, Tensors, Tensors]:
         del step
         return *self._objective.gradient(parameters, self._theta, seed), []
 
-    def products(self, step, parameters, seed, kept, vector):
+    def products(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor, kept: Any, vector: Tensors
+    ) -> tuple[Tensors, Tensors]:
         del step, kept
         return self._product(self._objective, parameters, self._theta, seed, vector)
 
@@ -48,7 +59,9 @@ class Operations(Recomputed):
       parameters: lambda, for its shapes: a step's gradient is traced, and not run.
     """
 
-    def __init__(self, objective, theta, parameters, level):
+    def __init__(
+        self, objective: Objective, theta: Tensors, parameters: Tensors, level: str
+    ) -> None:
         super().__init__(objective, theta, hvps.forward_over_reverse)
         self.level = level
         specs = [tf.TensorSpec.from_tensor(p) for p in parameters]
@@ -63,16 +76,20 @@ class Operations(Recomputed):
         self._entries = traced.structured_outputs
         self.specs = tf.nest.flatten(self._entries)
 
-    def gradient(self, step, parameters, seed):
+    def gradient(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, Tensors, Tensors]:
         with residuals.recording(self.level) as kept:
             values, gradient, _ = super().gradient(step, parameters, seed)
         return values, gradient, tf.nest.flatten(kept.entries())
 
-    def products(self, step, parameters, seed, kept, vector):
+    def products(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor, kept: Any, vector: Tensors
+    ) -> tuple[Tensors, Tensors]:
         with residuals.replaying(tf.nest.pack_sequence_as(self._entries, kept)):
             return super().products(step, parameters, seed, None, vector)
 
-    def check(self, parameters):
+    def check(self, parameters: Tensors) -> None:
         """Raises what tracing a product raises, where forward mode cannot pass."""
         specs = [tf.TensorSpec.from_tensor(p) for p in parameters]
 
@@ -96,7 +113,7 @@ class Whole:
 
     level = "all"
 
-    def __init__(self, objective, theta, parameters):
+    def __init__(self, objective: Objective, theta: Tensors, parameters: Tensors) -> None:
         self._floats, self._once = floating(theta), None
 
         @named_operation()
@@ -114,15 +131,19 @@ class Whole:
         self._graph = SplitGraph(compute, [*parameters, seed], self._floats, parameters)
         self.specs = self._graph.stored
 
-    def begin(self):
+    def begin(self) -> None:
         self._once = self._graph.once(self._floats)
 
-    def gradient(self, step, parameters, seed):
+    def gradient(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, Tensors, Tensors]:
         del step
         early, kept = self._graph.step([*parameters, seed], self._floats, self._once)
         return early[0], early[1:], kept
 
-    def products(self, step, parameters, seed, kept, vector):
+    def products(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor, kept: Tensors, vector: Tensors
+    ) -> tuple[Tensors, Tensors]:
         del step
         late = self._graph.later([*parameters, seed], self._floats, self._once, kept, vector)
         return late[: len(parameters)], late[len(parameters) :]
@@ -133,14 +154,17 @@ class Taped:
 
     level = "all"
 
-    def __init__(self, objective, theta):
+    def __init__(self, objective: Objective, theta: Tensors) -> None:
         self._objective, self._theta = objective, theta
-        self._tapes, self.specs = {}, []
+        self._tapes: dict[int, tuple] = {}
+        self.specs: list[tf.TensorSpec] = []
 
-    def begin(self):
+    def begin(self) -> None:
         pass
 
-    def gradient(self, step, parameters, seed):
+    def gradient(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, Tensors, Tensors]:
         sources = [*parameters, *floating(self._theta)]
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(sources)
@@ -149,8 +173,13 @@ class Taped:
         return values, gradient, []
 
     @named_operation()
-    def products(self, step, parameters, seed, kept, vector):
+    def products(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor, kept: Tensors, vector: Tensors
+    ) -> tuple[Tensors, Tensors]:
         del seed, kept
         tape, gradient, sources = self._tapes[int(step)]
         found = dense(tape.gradient(gradient, sources, output_gradients=vector), sources)
         return found[: len(parameters)], found[len(parameters) :]
+
+
+Program: TypeAlias = Recomputed | Whole | Taped
