@@ -19,7 +19,7 @@ __all__ = ["Outcome", "BatchObjective", "RefinementInfo", "at_constant_weights"]
 class RefinementInfo(NamedTuple):
     """Diagnostics of refinement at lambda_0; tensors [B]."""
 
-    objective: Any  # Negative ELBO in nats, with the noise of step 0, which computes it anyway.
+    objective: Any  # Negative ELBO in nats, computed by step 0 with its noise.
     fell_back: Any = None  # Bool: examples that kept lambda_0; None if fallback is off.
     gradient: Any = None  # Nest like lambda_0, [B, ...]: gradient of `objective`, a constant.
 
