@@ -1,4 +1,4 @@
-"""S samples of z for each of B examples as S B rows of one batch, sample by sample."""
+"""Merge S samples of z for each of B examples into S B rows of one batch, ordered by sample."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ __all__ = ["merge", "repeat_rows", "unmerge"]
 
 
 def merge(tensor: tf.Tensor, axis: int = 0) -> tf.Tensor:
-    """[..., S, B, ...], S at `axis`, to [..., S B, ...].
+    """Reshapes [..., S, B, ...], with S at `axis`, to [..., S B, ...].
 
     >>> merge(tf.zeros([5, 2, 3, 4]), axis=1).shape.as_list()
     [5, 6, 4]
@@ -16,7 +16,7 @@ def merge(tensor: tf.Tensor, axis: int = 0) -> tf.Tensor:
 
 
 def unmerge(tensor: tf.Tensor, samples: int, axis: int = 0) -> tf.Tensor:
-    """[..., S B, ...], S B at `axis`, to [..., S, B, ...].
+    """Reshapes [..., S B, ...], with S B at `axis`, to [..., S, B, ...].
 
     >>> unmerge(tf.zeros([5, 6, 4]), 2, axis=1).shape.as_list()
     [5, 2, 3, 4]
@@ -26,7 +26,7 @@ def unmerge(tensor: tf.Tensor, samples: int, axis: int = 0) -> tf.Tensor:
 
 
 def repeat_rows(tensor: tf.Tensor, samples: int, axis: int = 0) -> tf.Tensor:
-    """[..., B, ...], B at `axis`, to [..., S B, ...]: all rows, `samples` times.
+    """Repeats [..., B, ...], with B at `axis`, to [..., S B, ...]: all rows, `samples` times.
 
     >>> repeat_rows(tf.constant([4, 7]), 2).numpy().tolist()
     [4, 7, 4, 7]
@@ -37,6 +37,6 @@ def repeat_rows(tensor: tf.Tensor, samples: int, axis: int = 0) -> tf.Tensor:
 
 
 def _sizes(tensor):
-    """The sizes, ints where they are known."""
+    """Returns the sizes, as ints if they are static."""
     dynamic = tf.shape(tensor)
     return [dynamic[i] if n is None else n for i, n in enumerate(tensor.shape.as_list())]
