@@ -1,7 +1,7 @@
 """The refinement loop with its gradient: a custom gradient, unrolled autodiff, or none.
 
 Each function maps (objective, initial, theta, settings) to (refined, `Seen`), flat lists. The
-adjoints of `tf_savae.svi.adjoints` say which one runs; K = 0 is theirs, and the loops take K >= 1.
+adjoints of `tf_savae.svi.adjoints` choose the function and handle K = 0; the loops need K >= 1.
 """
 
 from typing import Any, NamedTuple
@@ -35,13 +35,13 @@ class Seen(NamedTuple):
 
 
 def takes_none(settings: loop.Settings) -> bool:
-    """Whether K is known to be 0; early stopping evaluates lambda_0 even then."""
+    """Returns whether K is statically 0; early stopping evaluates lambda_0 even then."""
     known = settings.early_stopping is None and not tf.is_tensor(settings.steps)
     return known and settings.steps == 0
 
 
 def no_steps(initial: Tensors) -> tuple[Tensors, Seen]:
-    """K = 0: the initial parameters, without diagnostics."""
+    """Returns the result for K = 0: the initial parameters, without diagnostics."""
     empty = tf.zeros([0, tf.shape(initial[0])[0]], initial[0].dtype)
     return initial, Seen(empty, empty, None)
 
@@ -54,11 +54,11 @@ def with_custom_gradient(
     probe: tf.Tensor,
     adjoint: Any,
 ) -> tuple[Tensors, Seen]:
-    """Algorithm 1's backward pass: memory constant in K, cost 2F forward and 6F back per step.
+    """Refines with algorithm 1's backward pass; a step costs 2F forward and 4F to 6F backward.
 
     Args:
       objective, initial, theta, settings: as in the plain loop, flat lists.
-      probe: zeros [B, 3], whose "gradient" is the report on the backward pass.
+      probe: zeros [B, 3], whose "gradient" contains the diagnostics of the backward pass.
       adjoint: `Exact` or `Truncated`.
     """
     n = len(initial)
@@ -74,7 +74,7 @@ def with_custom_gradient(
         final, path = loop.stacked_path(objective, lam, full, own, program)
 
         def pull(*upstream):
-            # The outputs after the first n are diagnostics: nothing flows back from them.
+            # The outputs after the first n are diagnostics, without gradients.
             back = pull_back(full, path, list(upstream[:n]), own, adjoint, program)
             report = tf.stack([back.growth, back.curvature, back.signal], axis=1)
             return [*back.initial, *back.theta, *back.rule, report]
@@ -90,7 +90,7 @@ def with_custom_gradient(
 
 
 def _without_variables(refined, *inputs):
-    """Calls `refined`; a variable that it reads would get no gradient, so that is an error."""
+    """Calls `refined`; raises ValueError if it reads a variable, which would get no gradient."""
     try:
         return refined(*inputs)
     except TypeError as error:
@@ -106,7 +106,7 @@ def _without_variables(refined, *inputs):
 
 
 def _identity_pull(n, weights, path):
-    """The backward pass of depth 0: the identity."""
+    """Returns the backward pass of depth 0, the identity."""
 
     def pull(*upstream):
         bars = list(upstream[:n])
@@ -122,7 +122,7 @@ def _identity_pull(n, weights, path):
 def unrolled(
     objective: Objective, initial: Tensors, theta: Tensors, settings: loop.Settings
 ) -> tuple[Tensors, Seen]:
-    """Autodiff through K Python-unrolled steps: 6K F, memory and compile time grow with K."""
+    """Refines by K unrolled steps: cost 6K F; memory and compile time grow with K."""
     parameters = list(initial)
     state = settings.rule.init(settings.weights, parameters)
     values, norms, first = [], [], None
@@ -139,11 +139,11 @@ def unrolled(
 def detached(
     objective: Objective, initial: Tensors, theta: Tensors, settings: loop.Settings
 ) -> tuple[Tensors, Seen]:
-    """No gradient crosses: the refined parameters are constants (SVI, VAE + SVI).
+    """Refines without gradients: the refined parameters are constants (SVI, VAE + SVI).
 
     Args:
       objective, theta, settings: as in the plain loop, flat lists.
-      initial: the same, constants already.
+      initial: flat list of constants.
     """
     if settings.early_stopping is not None:
         best, value, taken = descend_until(

@@ -1,7 +1,7 @@
 """An update rule as a differentiable function of flat lists of tensors.
 
-The loops work on flat lists, and a derivative needs to know every tensor that a step depends on:
-both are seen to here, once, so that a rule itself is a few lines.
+The loops use flat lists, and derivatives need all tensors that a step depends on. `BoundRule`
+provides both, so that an update rule itself can be short.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ class BoundRule:
       parameters: nest that gives the structure.
 
     Attributes:
-      takes_step: whether its `update` has a fourth parameter `step`, the number of the step.
-      weights: the float tensors that a gradient may reach: weights of a Keras layer, or
+      takes_step: whether the rule's `update` has a fourth parameter `step`, the index of the step.
+      weights: the float tensors that may receive gradients: weights of a Keras layer, or
         tensors and variables among the rule's attributes.
 
     >>> from tf_savae.svi.update import Momentum
@@ -47,7 +47,7 @@ class BoundRule:
         self._variables: list[keras.Variable] | None = None
         with full_precision():
             if isinstance(rule, keras.layers.Layer):
-                # Frozen ones too: for TensorFlow their variables are trainable all the same.
+                # Including frozen weights, whose TensorFlow variables are still trainable.
                 self._variables = [v for v in rule.weights if _is_float(v)]
                 self.weights = [tf.convert_to_tensor(v.value) for v in self._variables]
             else:
@@ -55,7 +55,7 @@ class BoundRule:
                 self.weights = [_tensor(leaf) for leaf in leaves if _is_float(leaf)]
 
     def init(self, weights: Tensors, parameters: Tensors) -> Tensors:
-        """The state before the first step, a flat list."""
+        """Returns the state before the first step, a flat list."""
         with self._holding(weights) as rule:
             state = rule.init(self._packed(parameters))
         self._state = state  # Only its structure is used.
@@ -69,7 +69,7 @@ class BoundRule:
         parameters: Tensors,
         step: TensorLike,
     ) -> tuple[Tensors, Tensors]:
-        """The next (parameters, state), flat lists."""
+        """Returns the next (parameters, state), flat lists."""
         arguments = [self._packed(gradient), tf.nest.pack_sequence_as(self._state, state)]
         arguments.append(self._packed(parameters))
         if self.takes_step:
@@ -87,7 +87,7 @@ class BoundRule:
         step: TensorLike,
         bars: Tensors,
     ) -> list[Tensors]:
-        """The update's transposed Jacobian: adjoints of its results to those of its arguments.
+        """Multiplies adjoints of the results of `update` by its transposed Jacobian.
 
         Args:
           weights, gradient, state, parameters, step: as for `update`.
@@ -112,7 +112,7 @@ class BoundRule:
     def pull_back_init(
         self, weights: Tensors, parameters: Tensors, state_bar: Tensors
     ) -> tuple[Tensors, Tensors]:
-        """Adjoints of (weights, parameters) through `init`, two flat lists."""
+        """Returns the adjoints of (weights, parameters) through `init`, two flat lists."""
         flat = [tf.identity(tensor) for tensor in (*weights, *parameters)]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(flat)
@@ -125,7 +125,7 @@ class BoundRule:
 
     @contextlib.contextmanager
     def _holding(self, weights):
-        """The rule, with `weights` in place of its own."""
+        """Context that yields the rule with `weights` in place of its own weights."""
         if self._variables is not None:
             pairs = zip(self._variables, weights, strict=True)
             with full_precision(), keras.StatelessScope(state_mapping=list(pairs)):

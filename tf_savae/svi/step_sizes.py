@@ -10,7 +10,7 @@ __all__ = ["check_step_size", "step_sizes"]
 
 
 def check_step_size(step_size: Nest) -> Nest:
-    """Returns `step_size`, a number, a tensor or a nest of them, if its numbers can be step sizes.
+    """Returns `step_size`, a number, a tensor or a nest of them, after checking its numbers.
 
     Raises:
       ValueError: a number is negative or not finite.
@@ -25,7 +25,7 @@ def check_step_size(step_size: Nest) -> Nest:
 
 
 def step_sizes(step_size: Nest, initial: Nest) -> list[tf.Tensor]:
-    """One step-size tensor for each leaf of `initial`, of the leaf's dtype.
+    """Returns one step-size tensor for each leaf of `initial`, with the leaf's dtype.
 
     Args:
       step_size: a number or tensor, or a nest of them like `initial`.
@@ -48,7 +48,7 @@ def step_sizes(step_size: Nest, initial: Nest) -> list[tf.Tensor]:
 
 def _check_structure(step_size, initial):
     try:
-        # Files make lists of tuples.
+        # Saved tuples are loaded as lists.
         tf.nest.assert_same_structure(step_size, initial, check_types=False)
     except (TypeError, ValueError) as error:
         raise ValueError(

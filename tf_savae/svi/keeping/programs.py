@@ -1,11 +1,11 @@
-"""How a step's gradient and its Hessian-vector product share work: one class for each way.
+"""Programs that compute a step's gradient and its Hessian-vector product, sharing work.
 
-Each has `specs`, of the tensors that a step keeps, and
+Each has `specs`, the specs of the residuals that a step keeps, and
 
     gradient(step, parameters, seed) -> (values [B], gradient, kept)
     products(step, parameters, seed, kept, vector) -> (H_ll v, H_tl v)
 
-of flat lists; `begin()` is called once, before the loop of steps, in the graph of the loop.
+on flat lists. `begin()` is called once before the loop of steps, in the graph of the loop.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ __all__ = ["Operations", "Program", "Recomputed", "Taped", "Whole"]
 
 
 class Recomputed:
-    """Nothing is kept: the product computes everything again. 2F and 6F a step."""
+    """Keeps nothing: the product recomputes everything. A step costs 2F and 6F."""
 
     level: str | None = None
 
@@ -52,11 +52,11 @@ class Recomputed:
 
 
 class Operations(Recomputed):
-    """Operations of the decoder keep what they know how to use, see `autodiff.residuals`.
+    """Keeps residuals of the decoder's operations that support it, see `autodiff.residuals`.
 
     Args:
       level: "states" or "all".
-      parameters: lambda, for its shapes: a step's gradient is traced, and not run.
+      parameters: lambda, for its shapes; a step's gradient is traced but not run.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Operations(Recomputed):
             return super().products(step, parameters, seed, None, vector)
 
     def check(self, parameters: Tensors) -> None:
-        """Raises what tracing a product raises, where forward mode cannot pass."""
+        """Traces a product; raises the error of tracing if forward mode is not supported."""
         specs = [tf.TensorSpec.from_tensor(p) for p in parameters]
 
         def products(parameters, seed, kept, vector):
@@ -102,13 +102,13 @@ class Operations(Recomputed):
 
 
 class Whole:
-    """The step keeps all that the reverse pass over its gradient needs: 2F and 4F.
+    """Keeps all tensors that the reverse pass over a step's gradient needs; 2F and 4F.
 
-    What an unrolled program stores, but in loops: programs do not grow with K, and what does not
-    depend on the step is neither stored nor computed again.
+    An unrolled program stores the same, but this one is a loop: its size does not grow with K, and
+    tensors that do not depend on the step are neither stored nor recomputed.
 
     Raises:
-      NotImplementedError: a step holds what a loop cannot store, such as another loop.
+      NotImplementedError: a step contains an operation that cannot be stored, such as a loop.
     """
 
     level = "all"
@@ -119,7 +119,7 @@ class Whole:
         @named_operation()
         def compute(varying, fixed, vector):
             *varying, seed = varying
-            # Copies, since what else depends on the sources is an unrelated dependency.
+            # Copies, so that gradients do not include other uses of the same tensors.
             lam, weights = ([tf.identity(t) for t in part] for part in (varying, fixed))
             values = objective.value(lam, with_floats(theta, weights), seed)
             gradient = dense(tf.gradients(tf.reduce_sum(values), lam), lam)
@@ -150,7 +150,7 @@ class Whole:
 
 
 class Taped:
-    """`Whole` in eager mode: a tape of each step."""
+    """The counterpart of `Whole` in eager mode: one tape per step."""
 
     level = "all"
 
