@@ -154,12 +154,12 @@ class WarnOfInstability(keras.callbacks.Callback):
     def __init__(self, refinement: Any) -> None:
         super().__init__()
         self._refinement = refinement
-        self._said = False
+        self._warned = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         problems = instabilities(logs or {}, self._refinement)
-        if problems and not self._said:
-            self._said = True
+        if problems and not self._warned:
+            self._warned = True
             logging.warning(
                 "Refinement is unstable (epoch %d): %s. Its exact derivative is then mostly noise "
                 "and training may fail. Remedies: a smaller step_size, a smaller "
@@ -187,9 +187,9 @@ class WarnOfIdleEncoder(keras.callbacks.Callback):
         self._row = self._row + 1 if problem else 0
         if self._row == 2:
             logging.warning(
-                "The refinement steps do the encoder's work (epoch %d): %s. The encoder's own "
-                "posterior stays poor then, and the model often ends worse than a VAE. Remedies: a "
-                "smaller step_size, fewer steps, amortized_weight=0.3, or a rule whose steps are "
+                "The refinement steps compensate for a poor encoder (epoch %d): %s. The encoder's "
+                "own posterior then stays poor, and the model is often worse than a VAE. Remedies: "
+                "a smaller step_size, fewer steps, amortized_weight=0.3, or a rule whose steps are "
                 "learned, update=tf_savae.svi.LearnedUpdate().",
                 epoch + 1,
                 problem,

@@ -85,7 +85,7 @@ def part_of(x: Nest, sample_weight: TensorLike, dtype: str) -> Part:
     weight = tf.reduce_sum(weights)
     me, others = context.replica_id_in_sync_group, context.num_replicas_in_sync
     if isinstance(context.strategy, tf.distribute.TPUStrategy) and known is not None:
-        # It takes parts of one known size, and no sizes that are known later.
+        # A TPU requires equal static sizes on all replicas.
         whole = tf.zeros([known * others])
         shard = batch_shard.Shard(tf.cast(me * known, tf.int32), whole)
         return Part(x, sample_weight, shard, total(weight), rows)
@@ -98,7 +98,7 @@ def part_of(x: Nest, sample_weight: TensorLike, dtype: str) -> Part:
     if not known:  # None, or 0.
         missing = tf.cast(tf.equal(rows, 0), tf.int32)
         x, weights = tf.nest.map_structure(lambda t: _longer(t, missing), (x, weights))
-    # The place of a row that nobody holds, where all rows are held by others.
+    # Without rows, `first` may equal the size of the global batch, which is not a valid row.
     shard = shard._replace(first=tf.minimum(shard.first, tf.shape(shard.whole)[0] - 1))
     return Part(x, weights, shard, sums[-1], rows)
 

@@ -243,7 +243,7 @@ def compiled_for(
     if isinstance(made, tf.types.experimental.PolymorphicFunction):
         return made
     jit = model.compiled and model.jit_compile is True
-    return tf.function(made, jit_compile=jit, autograph=False)  # Nothing to cache it by.
+    return tf.function(made, jit_compile=jit, autograph=False)  # Not cached without a key.
 
 
 def settings_of(model: keras.layers.Layer, owners: Iterable | None = None) -> Settings:

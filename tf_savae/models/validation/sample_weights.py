@@ -166,7 +166,7 @@ def weights_like(sample_weight: TensorLike, loss: tf.Tensor) -> tf.Tensor:
             f"sample_weight: expected one weight per example, shape {loss.shape.as_list()}; got "
             f"shape {weights.shape.as_list()}."
         )
-    # A single weight would be broadcast. XLA knows sizes but has no assertions; graphs remove
+    # A single weight would be broadcast. XLA has static sizes and ignores assertions; graphs remove
     # reshapes between unknown sizes. Hence both the assertion and the reshape.
     same = tf.debugging.assert_equal(
         tf.shape(weights), tf.shape(loss), "sample_weight: expected one weight per example."
