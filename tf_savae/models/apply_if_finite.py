@@ -4,6 +4,9 @@ The update is a conditional (`tf.cond`): selecting between old and new values wo
 and slots at every step, a sixth of the step time of a small model.
 """
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import keras
 import tensorflow as tf
 
@@ -20,10 +23,12 @@ __all__ = [
     "usable",
 ]
 
+# One for each weight; None for weights that the loss does not use.
+Gradients: TypeAlias = Sequence[tf.Tensor | tf.IndexedSlices | None]
 _LEAST_SCALE = 2.0**-10  # Below it, a non-finite loss is not caused by half-precision overflow.
 
 
-def all_finite(loss, gradients):
+def all_finite(loss: tf.Tensor, gradients: Gradients) -> tf.Tensor:
     """Returns whether loss, gradients and the gradients' norm are finite: a bool scalar.
 
     In float32, the norm of a gradient with finite entries above 1e19 overflows. Clipping by it
@@ -48,7 +53,9 @@ def _sum_of_squares(gradient, dtype):
     return tf.cast(2.0 * tf.nn.l2_loss(wide), dtype)
 
 
-def usable(optimizer, loss, gradients):
+def usable(
+    optimizer: keras.optimizers.Optimizer, loss: tf.Tensor, gradients: Gradients
+) -> tf.Tensor:
     """Returns whether a batch is used; if not, it is skipped, counted and excluded from metrics.
 
     If gradients overflow, an optimizer with loss scaling skips the update and halves the scale
@@ -69,7 +76,7 @@ def usable(optimizer, loss, gradients):
     return finite | (all_finite(loss, []) & (tf.convert_to_tensor(scale) > _LEAST_SCALE))
 
 
-def select(finite, new, old):
+def select(finite: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
     """Returns `new` if `finite` (a bool scalar), else `old`, also if `new` is NaN.
 
     >>> float(select(tf.constant(False), tf.constant(float("nan")), tf.constant(2.0)))
@@ -78,7 +85,7 @@ def select(finite, new, old):
     return tf.where(finite, new, old)
 
 
-def batches(optimizer):
+def batches(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
     """Returns the variable that counts batches; `optimizer.iterations` may count updates instead.
 
     >>> int(batches(keras.optimizers.SGD()).value)
@@ -87,7 +94,7 @@ def batches(optimizer):
     return private_keras.batch_counter(getattr(optimizer, "inner_optimizer", optimizer))
 
 
-def check_known(optimizer, variables):
+def check_known(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
     """Raises ValueError unless the optimizer, if it is built, has slots for each of `variables`.
 
     >>> check_known(keras.optimizers.SGD(), [])
@@ -103,7 +110,12 @@ def check_known(optimizer, variables):
         )
 
 
-def apply_gradients(optimizer, gradients, variables, finite):
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Gradients,
+    variables: Sequence[keras.Variable],
+    finite: tf.Tensor,
+) -> None:
     """Updates weights and optimizer; if not `finite`, only the optimizer's step count changes.
 
     Skipped steps are counted, since the order of the data, the noise and the KL weight depend on
@@ -162,6 +174,6 @@ def _all_but_steps(optimizer, variables):
     return [*variables, *(v for v in optimizer.variables if v is not batches(optimizer))]
 
 
-def scales_losses(optimizer):
+def scales_losses(optimizer: keras.optimizers.Optimizer) -> bool:
     """Returns whether the optimizer uses loss scaling, which skips steps on overflow."""
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)

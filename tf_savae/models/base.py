@@ -61,7 +61,7 @@ class BoundModel(ChecksSettings, keras.Model):
 
     _changeable = {"seed": seeds.plain_seed}
     _data_spec = None
-    _data_spec_is_guess = False  # Of dtypes, which `build` is not told.
+    _data_spec_is_guess = False  # Of dtypes: `build` receives only shapes.
     built: bool  # Set by Keras.
 
     def __init__(self, *, seed: int = 0, **kwargs: Any) -> None:

@@ -1,5 +1,6 @@
 """Build a model's weights from a batch of data, and restore them when it is loaded."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -45,7 +46,7 @@ def _remember(model, spec, guessed):
     model.__dict__.update(_data_spec=spec, _data_spec_is_guess=guessed)
 
 
-def ensure_built_in_graph(model, x):
+def ensure_built_in_graph(model: Any, x: Nest) -> None:
     """As `ensure_built`, for x that may be symbolic: builds with zeros outside the graph."""
     if not model.built:
         with tf.init_scope():
@@ -76,7 +77,7 @@ def build(model: Any, input_shape: Any = None) -> None:
     _remember(model, spec, True)
 
 
-def refuse_symbolic(model, x):
+def refuse_symbolic(model: Any, x: Nest) -> None:
     """Raises ValueError for the symbolic input of a functional model."""
     if any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(x)):
         raise ValueError(
@@ -100,12 +101,12 @@ def build_from_config(model: Any, config: Config) -> None:
     model.ensure_built(zeros_of(spec))
 
 
-def shapes_of(outputs):
+def shapes_of(outputs: Nest) -> Nest:
     """Returns the shapes of a nest of tensors, with None for the batch dimension."""
     return tf.nest.map_structure(lambda tensor: (None, *tensor.shape[1:]), outputs)
 
 
-def spec_of(x):
+def spec_of(x: Nest) -> Nest:
     """Returns [shape of one example, dtype] for each tensor of the nest."""
     return keras.tree.map_structure(
         lambda t: (list(t.shape[1:]), keras.backend.standardize_dtype(t.dtype)), x
@@ -122,7 +123,7 @@ def _spec_of_shapes(shapes, dtype):
     return [_spec_of_shapes(shape, dtype) for shape in shapes]
 
 
-def zeros_of(spec, rows=1):
+def zeros_of(spec: Nest, rows: int = 1) -> Nest:
     """Returns examples of zeros for the result of `spec_of`; unknown lengths become 2."""
     if _is_leaf(spec):
         shape, dtype = spec
@@ -136,7 +137,7 @@ def _is_leaf(spec):
     return isinstance(spec, (list, tuple)) and len(spec) == 2 and isinstance(spec[1], str)
 
 
-def first_batch(x, size):
+def first_batch(x: Any, size: int) -> tuple[Nest, Any]:
     """Returns the first batch of data, and data that still contain it.
 
     Args:
@@ -163,7 +164,9 @@ def first_batch(x, size):
     return None, x
 
 
-def with_first_batch(model, function, x, batch_size):
+def with_first_batch(
+    model: Any, function: Callable[[Nest], None], x: Any, batch_size: int | None
+) -> Any:
     """Calls `function` with the first batch of data, if it can be read; returns the data."""
     batch, x = first_batch(x, batch_size or 32)
     if batch is not None:

@@ -1,5 +1,8 @@
 """Callbacks that `fit` adds: stop on NaN, warn of unstable refinement or a weak encoder."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 from absl import logging
@@ -47,35 +50,35 @@ class NoEmptyPass(keras.callbacks.Callback):
     counted.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._trained = self._others = False
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._trained = False
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._trained = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         _refuse_none(self._trained, "x: expected at least one batch in each epoch")
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         self._others = False
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._others = True
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
         _refuse_none(self._others, "expected at least one batch in each evaluation")
 
-    def on_predict_begin(self, logs=None):
+    def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._others = False
 
-    def on_predict_batch_end(self, batch, logs=None):
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._others = True
 
-    def on_predict_end(self, logs=None):
+    def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
         _refuse_none(self._others, "x: expected at least one batch")
 
 
@@ -101,20 +104,20 @@ class StopOnNonFinite(keras.callbacks.Callback):
     them causes no further synchronisation with the device.
     """
 
-    def __init__(self, limit=10):
+    def __init__(self, limit: int = 10) -> None:
         super().__init__()
         self._limit = validation.non_negative_int("skip_limit", limit)
         self._row = self._skipped = self._before = self._batches = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._batches = 0
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if not self._batches:  # The metrics of a resumed epoch have been restored.
             skipped = self.model._bound_metrics.trackers["skipped"].result()
             self._before = self._skipped = int(skipped)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         new = int((logs or {}).get("skipped", 0)) - self._skipped
         batches, self._batches = batch + 1 - self._batches, batch + 1
         self._skipped += new
@@ -132,7 +135,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         if self._skipped > self._limit:
             self._stop(f"{self._skipped} batches of this epoch (skip_limit={self._limit})")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self._batches and self._skipped - self._before >= self._batches:
             self._stop("all batches of this epoch")
 
@@ -148,15 +151,15 @@ class StopOnNonFinite(keras.callbacks.Callback):
 class WarnOfInstability(keras.callbacks.Callback):
     """Warns, once per fit, if refinement is too unstable to be differentiated."""
 
-    def __init__(self, refinement):
+    def __init__(self, refinement: Any) -> None:
         super().__init__()
         self._refinement = refinement
-        self._said = False
+        self._warned = False
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         problems = instabilities(logs or {}, self._refinement)
-        if problems and not self._said:
-            self._said = True
+        if problems and not self._warned:
+            self._warned = True
             logging.warning(
                 "Refinement is unstable (epoch %d): %s. Its exact derivative is then mostly noise "
                 "and training may fail. Remedies: a smaller step_size, a smaller "
@@ -173,27 +176,27 @@ class WarnOfIdleEncoder(keras.callbacks.Callback):
     The condition must hold in two consecutive epochs, since every encoder is poor at first.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._row = 0
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self._row == 2 or not self.model.objective.encoder_crosses:  # Warn once, if at all.
             return
         problem = idle_encoder(logs or {})
         self._row = self._row + 1 if problem else 0
         if self._row == 2:
             logging.warning(
-                "The refinement steps do the encoder's work (epoch %d): %s. The encoder's own "
-                "posterior stays poor then, and the model often ends worse than a VAE. Remedies: a "
-                "smaller step_size, fewer steps, amortized_weight=0.3, or a rule whose steps are "
+                "The refinement steps compensate for a poor encoder (epoch %d): %s. The encoder's "
+                "own posterior then stays poor, and the model is often worse than a VAE. Remedies: "
+                "a smaller step_size, fewer steps, amortized_weight=0.3, or a rule whose steps are "
                 "learned, update=tf_savae.svi.LearnedUpdate().",
                 epoch + 1,
                 problem,
             )
 
 
-def idle_encoder(logs):
+def idle_encoder(logs: dict[str, float]) -> str | None:
     """Returns a sentence on metrics that show a poor encoder behind refinement, or None.
 
     >>> idle_encoder(
@@ -212,7 +215,7 @@ def idle_encoder(logs):
     )
 
 
-def instabilities(logs, refinement):
+def instabilities(logs: dict[str, float], refinement: Any) -> list[str]:
     """Returns a list of sentences on an epoch's metrics that show unstable refinement.
 
     >>> instabilities({"made_worse": 0.6, "refinement_gain": -2.0, "bound": 20.0}, None)
@@ -237,7 +240,11 @@ def instabilities(logs, refinement):
     return found
 
 
-def warn_of_monitors(callbacks, beta_at, step):
+def warn_of_monitors(
+    callbacks: Sequence[keras.callbacks.Callback],
+    beta_at: Callable[[tf.Tensor], tf.Tensor],
+    step: int,
+) -> None:
     """Warns of Keras callbacks that monitor a loss that increases with the KL weight.
 
     Args:

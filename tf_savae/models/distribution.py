@@ -6,12 +6,14 @@ compiled with XLA, this is a separate XLA program per replica. The contributions
 replicas apply the same update.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tf_savae.core import batch_shard
+from tf_savae.core.typing import Nest, TensorLike
 from tf_savae.models.keras_distribution import logs_of
 
 __all__ = [
@@ -51,7 +53,7 @@ def _context():
     return tf.distribute.get_replica_context() if tf.distribute.has_strategy() else None
 
 
-def number():
+def number() -> int:
     """Returns the number of replicas, 1 without a strategy.
 
     >>> number()
@@ -60,7 +62,7 @@ def number():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def part_of(x, sample_weight, dtype):
+def part_of(x: Nest, sample_weight: TensorLike, dtype: str) -> Part:
     """Returns the `Part` of a replica; without a strategy, the whole batch.
 
     A replica without rows, which occurs in the last batch of an epoch, gets one row of zeros with
@@ -83,7 +85,7 @@ def part_of(x, sample_weight, dtype):
     weight = tf.reduce_sum(weights)
     me, others = context.replica_id_in_sync_group, context.num_replicas_in_sync
     if isinstance(context.strategy, tf.distribute.TPUStrategy) and known is not None:
-        # It takes parts of one known size, and no sizes that are known later.
+        # A TPU requires equal static sizes on all replicas.
         whole = tf.zeros([known * others])
         shard = batch_shard.Shard(tf.cast(me * known, tf.int32), whole)
         return Part(x, sample_weight, shard, total(weight), rows)
@@ -96,7 +98,7 @@ def part_of(x, sample_weight, dtype):
     if not known:  # None, or 0.
         missing = tf.cast(tf.equal(rows, 0), tf.int32)
         x, weights = tf.nest.map_structure(lambda t: _longer(t, missing), (x, weights))
-    # The place of a row that nobody holds, where all rows are held by others.
+    # Without rows, `first` may equal the size of the global batch, which is not a valid row.
     shard = shard._replace(first=tf.minimum(shard.first, tf.shape(shard.whole)[0] - 1))
     return Part(x, weights, shard, sums[-1], rows)
 
@@ -115,7 +117,9 @@ def _longer(tensor, rows):
     return longer
 
 
-def run(model, name, function, shard, *arguments):
+def run(
+    model: Any, name: str, function: Callable, shard: batch_shard.Shard | None, *arguments: Any
+) -> Any:
     """Calls `function(model, *arguments)` for this replica's shard.
 
     If possible, the call is an XLA program of its own. It does not include the all-reduce, which
@@ -146,7 +150,7 @@ def _dense(value):
     return tf.convert_to_tensor(value) if isinstance(value, tf.IndexedSlices) else value
 
 
-def total(values):
+def total(values: Nest) -> Nest:
     """Returns the sum over replicas of a nest of tensors, on each replica; None stays None.
 
     >>> float(total(tf.constant(2.0)))
@@ -161,7 +165,7 @@ def total(values):
     return tf.nest.pack_sequence_as(values, [None if v is None else next(sums) for v in flat])
 
 
-def once(value):
+def once(value: tf.Tensor) -> tf.Tensor:
     """Returns `value` on the first replica and 0 on the others, for values counted once per batch.
 
     >>> float(once(tf.constant(1.0)))
@@ -174,7 +178,7 @@ def once(value):
     return tf.where(first, value, tf.zeros_like(value))
 
 
-def assign(variables, values):
+def assign(variables: Sequence[keras.Variable], values: Sequence[tf.Tensor]) -> None:
     """Assigns values, equal on all replicas, to Keras variables of any kind.
 
     >>> variable = keras.Variable(0.0)
@@ -197,7 +201,7 @@ def _assign_everywhere(strategy, variables, values):
         )
 
 
-def logs(trackers):
+def logs(trackers: dict[str, keras.metrics.Metric]) -> dict[str, tf.Tensor]:
     """Returns the results of metrics {name: keras.metrics.Metric} over the rows of all replicas."""
     context = _context()
     if context is None:
@@ -211,7 +215,7 @@ def logs(trackers):
     return logs_of(results)
 
 
-def agreed(value):
+def agreed(value: float) -> float:
     """Returns the first replica's `value`, a number, on every process of a strategy.
 
     >>> agreed(3)
@@ -226,7 +230,7 @@ def agreed(value):
     return float(value) if total is None else float(total)
 
 
-def least(value, count):
+def least(value: int, count: int) -> int:
     """Returns the minimum over the processes of a strategy of `value`, from 0 to `count` - 1.
 
     >>> least(2, 3)

@@ -10,6 +10,8 @@ tests/training/test_distribution.py fails when a workaround is no longer needed.
 """
 
 import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -29,7 +31,7 @@ __all__ = [
 
 
 @contextlib.contextmanager
-def joined_by_graph(model):
+def joined_by_graph(model: Any) -> Iterator[None]:
     """Context in which Keras compiles the all-reduce over replicas of `model` without XLA."""
     chosen = model.jit_compile
     if private_keras.strategy_of_model(model) is not None:
@@ -40,14 +42,14 @@ def joined_by_graph(model):
         model.jit_compile = chosen
 
 
-def sums_beforehand(optimizer):
+def sums_beforehand(optimizer: keras.optimizers.Optimizer) -> None:
     """Makes an optimizer accept gradients that are already summed over replicas."""
     for part in (optimizer, getattr(optimizer, "inner_optimizer", None)):
         if part is not None:
             private_keras.take_summed_gradients(part)
 
 
-def check_made_in_scope(model, optimizer):
+def check_made_in_scope(model: Any, optimizer: keras.optimizers.Optimizer) -> None:
     """Raises ValueError if model or optimizer was created outside of the strategy's scope.
 
     Raises:
@@ -66,7 +68,7 @@ def check_made_in_scope(model, optimizer):
         )
 
 
-def warn_of_layers(layers):
+def warn_of_layers(layers: Iterable[keras.layers.Layer]) -> None:
     """Warns of layers whose results depend on the number of replicas."""
     count = tf.distribute.get_strategy().num_replicas_in_sync
     inner = {type(part) for layer in layers for part in private_keras.flatten_layers(layer)}
@@ -85,7 +87,7 @@ def warn_of_layers(layers):
             )
 
 
-def as_shared(x, model):
+def as_shared(x: Any, model: Any) -> Any:
     """Returns a dataset that is sharded by rows over the processes, unless configured otherwise.
 
     Sharding by rows (`AutoShardPolicy.DATA`) gives the results of one process; TensorFlow's default
@@ -106,7 +108,7 @@ def as_shared(x, model):
     return x.with_options(options)
 
 
-def is_target(y):
+def is_target(y: Any) -> bool:
     """Returns whether y is a target, and neither None nor the placeholder of `as_shared`.
 
     >>> is_target(None), is_target(tf.zeros([4, 0])), is_target(tf.zeros([4]))
@@ -115,7 +117,7 @@ def is_target(y):
     return y is not None and list(getattr(y, "shape", [None])[1:]) != [0]
 
 
-def logs_of(results):
+def logs_of(results: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Returns results {name: scalar} of metrics in the shape required of a step in a replica."""
     if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
         return {name: tf.reshape(value, [1]) for name, value in results.items()}

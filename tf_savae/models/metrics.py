@@ -1,10 +1,15 @@
 """Training and evaluation metrics, in nats per example unless stated otherwise."""
 
+from collections.abc import Callable, Collection
+from typing import Any, Self
+
 import keras
 import tensorflow as tf
 
+from tf_savae.core.typing import TensorLike
 from tf_savae.models import distribution
 from tf_savae.models.apply_if_finite import select
+from tf_savae.objectives import Outcome
 
 __all__ = ["STABILITY", "TRAINING_ONLY", "BoundMetrics", "Perplexity"]
 
@@ -21,10 +26,10 @@ class Perplexity(keras.metrics.Mean):
     8.0
     """
 
-    def __init__(self, name="perplexity", **kwargs):
+    def __init__(self, name: str = "perplexity", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def result(self):
+    def result(self) -> tf.Tensor:
         return keras.ops.exp(super().result())
 
 
@@ -45,8 +50,16 @@ class BoundMetrics:
     """
 
     def __init__(
-        self, *, latent, amortized, refined, with_adjoint, tokens, falls_back=False, scheduled=False
-    ):
+        self,
+        *,
+        latent: bool,
+        amortized: bool,
+        refined: bool,
+        with_adjoint: bool,
+        tokens: bool,
+        falls_back: bool = False,
+        scheduled: bool = False,
+    ) -> None:
         names = ["loss", "bound", "nll"]
         names += ["kl", "beta"] if latent else []
         names += ["amortized_bound"] if amortized and refined else []
@@ -58,9 +71,9 @@ class BoundMetrics:
         if tokens:
             self.trackers["perplexity"] = Perplexity()
         self.trackers["skipped"] = keras.metrics.Sum(name="skipped")
-        self.own = {}
+        self.own: dict[str, Callable[[Outcome], tf.Tensor]] = {}
 
-    def set_own(self, functions):
+    def set_own(self, functions: dict[str, Callable[[Outcome], tf.Tensor]]) -> None:
         """Replaces the user's metrics, {name: outcome -> [B]}, each a mean over examples.
 
         Raises:
@@ -77,14 +90,23 @@ class BoundMetrics:
         self.own = dict(functions)
         self.trackers |= {name: keras.metrics.Mean(name=name) for name in self.own}
 
-    def renewed(self, other):
+    def renewed(self, other: Self) -> Self:
         """Returns `other`, the metrics of changed settings, with the trackers of common names."""
         other.set_own(self.own)
         kept = {name: self.trackers.get(name, tracker) for name, tracker in other.trackers.items()}
         other.trackers = kept
         return self if kept.keys() == self.trackers.keys() else other
 
-    def update(self, outcome, weights, beta, tokens=None, stability=None, finite=None, steps=None):
+    def update(
+        self,
+        outcome: Outcome,
+        weights: tf.Tensor,
+        beta: TensorLike,
+        tokens: tf.Tensor | None = None,
+        stability: tf.Tensor | None = None,
+        finite: tf.Tensor | None = None,
+        steps: int | None = None,
+    ) -> None:
         """Adds one batch.
 
         Args:
@@ -134,7 +156,7 @@ class BoundMetrics:
             )
         return tf.cast(values, outcome.loss.dtype)
 
-    def results(self, names=None):
+    def results(self, names: Collection[str] | None = None) -> dict[str, tf.Tensor]:
         """Returns the current values by name."""
         chosen = {n: t for n, t in self.trackers.items() if names is None or n in names}
         return distribution.logs(chosen)

@@ -84,7 +84,7 @@ def problem(
     )
 
 
-def standardized(model, x):
+def standardized(model: Any, x: Nest) -> Nest:
     """Returns x as tensors, with floats cast to the precision of the model's weights."""
     precise = model.variable_dtype
 
@@ -95,7 +95,7 @@ def standardized(model, x):
     return tf.nest.map_structure(standard, x)
 
 
-def encoded(model, x, seed, training):
+def encoded(model: Any, x: Nest, seed: Seed, training: bool) -> tuple[Nest, Effects]:
     """Returns (lambda_0, the encoder's `Effects`); without an encoder, the prior's parameters."""
     if model.encoder is None:
         return _prior_parameters(model, x), Effects([], [])

@@ -1,8 +1,11 @@
 """Create the weights of a `SemiAmortizedVAE`'s parts, and check that the parts fit together."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import Nest
 from tf_savae.models.objective_builder import encoded, standardized
 from tf_savae.models.validation.untracked_variables import refuse_unknown, watched_variables
 from tf_savae.networks import StandardNormalPrior
@@ -12,7 +15,7 @@ from tf_savae.probability.posterior_mean import zero_codes
 __all__ = ["make_parts"]
 
 
-def make_parts(model, x):
+def make_parts(model: Any, x: Nest) -> None:
     """Creates the weights of a `SemiAmortizedVAE`'s parts by calling each on one row of x.
 
     Raises:

@@ -5,12 +5,15 @@ refinement, and that of the decoder.
 """
 
 import inspect
+from typing import Any
 
 import tensorflow as tf
 
 from tf_savae.core import batch_shard
+from tf_savae.core.typing import Distribution, Nest, Seed
 from tf_savae.models.compilation import trace_cache
 from tf_savae.models.compilation.jit import xla_for_decoding
+from tf_savae.networks.decoder import Decoder
 from tf_savae.probability import Family
 from tf_savae.samplers.per_row import map_rows, row_seeds
 
@@ -39,22 +42,22 @@ class SamplingOverride(Family):
     [[0.0, 0.0]]
     """
 
-    def __init__(self, family):
+    def __init__(self, family: Family) -> None:
         self._family = family
         self.symmetric = family.symmetric
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Nest) -> Distribution:
         posterior = self._family.distribution(parameters)
         # Set on the instance, without a wrapper: closed-form KLs are dispatched on its class.
         posterior.sample = lambda seed: self.draw(parameters, seed)
         return posterior
 
-    def draw(self, parameters, seed):
+    def draw(self, parameters: Nest, seed: Seed) -> tf.Tensor:
         """Samples z [B, Z] from the posteriors with these parameters, differentiably."""
         raise NotImplementedError
 
 
-def family_of_shard(family):
+def family_of_shard(family: Family) -> Family:
     """Returns `family` with samples that equal those of a single process for a replica's rows.
 
     >>> from tf_savae.probability import DiagonalGaussian
@@ -92,7 +95,7 @@ def _rows(tensor, numbers):
     return tf.squeeze(tf.gather_nd(tensor, numbers[:, None, None]), axis=1)
 
 
-def check_built(model, method="generate"):
+def check_built(model: Any, method: str = "generate") -> None:
     """Raises ValueError unless the model has weights; `method` is named in the message."""
     if not model.built:
         raise ValueError(
@@ -101,7 +104,7 @@ def check_built(model, method="generate"):
         )
 
 
-def check_options(decoder, options):
+def check_options(decoder: Decoder, options: dict[str, Any]) -> None:
     """Raises ValueError unless the decoder's `sample` takes each of `options`, a dict."""
     parameters = inspect.signature(decoder.sample).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
@@ -115,7 +118,7 @@ def check_options(decoder, options):
         )
 
 
-def decode_rows(model, z, seed, first=0, **options):
+def decode_rows(model: Any, z: tf.Tensor, seed: Seed, first: int = 0, **options: Any) -> Nest:
     """Samples one x for each row of z [B, Z] with `model.decoder.sample`.
 
     Compiled once per set of options. A decoder whose `sample` accepts one seed per row declares it
@@ -151,7 +154,9 @@ def decode_rows(model, z, seed, first=0, **options):
     return run(z, row_seeds(seed, tf.shape(z)[0], first), by_row)
 
 
-def options_of_rows(options, rows):
+def options_of_rows(
+    options: dict[str, Any], rows: int | None
+) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
     """Separates options into shared and per-row ones: (dict, dict of [rows, ...]).
 
     Numbers, strings, None and scalar tensors are shared by all rows. An array, tensor, list or
@@ -189,7 +194,7 @@ def _entries(name, value, rows):
     return tf.repeat(value, rows, axis=0) if count == 1 and rows is not None else value
 
 
-def prior_codes(model, n, seed, first=0):
+def prior_codes(model: Any, n: int, seed: Seed, first: int = 0) -> tf.Tensor:
     """Samples z [n, Z] from the prior: row i from (seed, first + i), equal with and without XLA."""
     prior = model.prior
 
@@ -205,7 +210,9 @@ def prior_codes(model, n, seed, first=0):
     return _compiled(model, ("prior_codes",), draw, xla=False)(row_seeds(seed, n, first))
 
 
-def posterior_of_rows(model, x, seed, first=0, steps=None):
+def posterior_of_rows(
+    model: Any, x: Nest, seed: Seed, first: int = 0, steps: int | None = None
+) -> Nest:
     """Returns lambda_K as `model.infer` does, but with the noise of (seed, first + i) for row i.
 
     Args:
@@ -230,7 +237,7 @@ def posterior_of_rows(model, x, seed, first=0, steps=None):
     return run(x, seed, tf.constant(first))
 
 
-def posterior_codes(model, parameters, seed, first=0):
+def posterior_codes(model: Any, parameters: Nest, seed: Seed, first: int = 0) -> tf.Tensor:
     """Samples z [B, Z] from the posteriors with these parameters: row i from (seed, first + i)."""
     draw = _compiled(
         model,

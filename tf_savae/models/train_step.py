@@ -13,6 +13,7 @@ from tf_savae.models.compilation import trace_cache
 from tf_savae.models.metrics import STABILITY, TRAINING_ONLY
 from tf_savae.models.validation.sample_weights import weights_like
 from tf_savae.models.validation.streams import NO_TARGETS
+from tf_savae.objectives import Outcome
 
 __all__ = ["compute_loss", "noise", "predict_step", "test_step", "train_step", "weighted_loss"]
 
@@ -74,7 +75,9 @@ def _with_zeros(model, gradients):
     ]
 
 
-def weighted_loss(model, outcome, weights, weight):
+def weighted_loss(
+    model: Any, outcome: Outcome, weights: tf.Tensor, weight: tf.Tensor | None
+) -> tf.Tensor:
     """Returns the weighted mean; on a replica, its part of the mean over the global batch."""
     weight = tf.reduce_sum(weights) if weight is None else tf.cast(weight, weights.dtype)
     loss = tf.math.divide_no_nan(tf.reduce_sum(outcome.loss * weights), weight)
@@ -101,7 +104,7 @@ def _evaluate_part(model, x, step, beta):
     return model._outcome(x, seed, beta, False, None)._replace(effects=None)
 
 
-def noise(model, stream, step):
+def noise(model: Any, stream: int, step: tf.Tensor) -> tf.Tensor:
     """Returns the seed of a step; it is folded at its use, since XLA folds differently."""
     return seeds.fold(seeds.fold(model.seed, stream), step)
 

@@ -1,5 +1,8 @@
 """Initialise a model with the weights of a trained one."""
 
+from typing import Any
+
+import keras
 import numpy as np
 
 from tf_savae.models import apply_if_finite
@@ -10,7 +13,7 @@ __all__ = ["start_from"]
 _PARTS = ("encoder", "decoder", "prior")
 
 
-def start_from(model, source, kind):
+def start_from(model: Any, source: keras.Model, kind: type[keras.Model]) -> None:
     """Copies the weights of `source`'s encoder, decoder and prior to `model`.
 
     Weights of an update rule are also copied if both models have the same rule.

@@ -28,8 +28,8 @@ class Decoder(keras.layers.Layer):
     passed to `log_prob_prepared`.
 
     Refinement steps that average over S samples of z call `log_prob_prepared` S times. A decoder
-    that can do better with all of them (one large matrix product and not S small ones) supplies
-    `log_prob_samples` too.
+    that can evaluate all samples together, with one large matrix product instead of S small ones,
+    also overrides `log_prob_samples`.
 
     Attributes:
       data_range: (low, high), the range of x for which the likelihood is defined; a model raises
@@ -90,17 +90,17 @@ class Decoder(keras.layers.Layer):
         seeds: Sequence[tf.Tensor],
         training: bool = False,
     ) -> tf.Tensor:
-        """`log_prob_prepared` of S samples of z for each example, all at once: [S, B] nats.
+        """Returns `log_prob_prepared` of S samples of z per example at once: [S, B] nats.
 
-        Row s is `log_prob_prepared(prepared, z[s], seeds[s], training)`. An override counts for a
-        class that has its own, or inherits all of `prepare`, `log_prob` and `log_prob_prepared`
-        with it; and not where Keras layers draw noise or, in training, keep moving statistics.
+        Row s is `log_prob_prepared(prepared, z[s], seeds[s], training)`. An override is not used if
+        a subclass overrides `prepare`, `log_prob` or `log_prob_prepared` without it, if Keras
+        layers draw noise, or, in training, if layers update moving statistics.
 
         Args:
-          prepared: what `prepare` returned.
-          z: [S, B, Z], S known.
+          prepared: the result of `prepare`.
+          z: [S, B, Z] with a static S.
           seeds: S stateless seeds [2].
-          training: whether dropout and the like are on.
+          training: whether dropout and similar layers are active.
         """
         pairs = zip(tf.unstack(z), seeds, strict=True)
         return tf.stack([self.log_prob_prepared(prepared, *p, training=training) for p in pairs])
@@ -111,8 +111,11 @@ class Decoder(keras.layers.Layer):
         return self.log_prob(x, z, seed=seed, training=training)
 
 
-def joins_samples(decoder):
-    """Whether the decoder's `log_prob_samples` is an override that says what the others say.
+def joins_samples(decoder: Decoder) -> bool:
+    """Returns whether the decoder's own `log_prob_samples` agrees with its other methods.
+
+    It is taken to agree unless a more derived class overrides `prepare`, `log_prob` or
+    `log_prob_prepared`.
 
     >>> joins_samples(Decoder())
     False
@@ -197,7 +200,7 @@ class DistributionDecoder(ChecksSettings, Decoder):
         seeds: Sequence[tf.Tensor],
         training: bool = False,
     ) -> tf.Tensor:
-        """The network sees S B rows at once."""
+        """As `Decoder.log_prob_samples`; the network is called once, on S B rows."""
         x = repeat_rows(tf.convert_to_tensor(prepared), len(seeds))
         return unmerge(self.log_prob(x, merge(z), training=training), len(seeds))
 

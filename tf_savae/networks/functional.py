@@ -173,15 +173,15 @@ class PureGenerator:
         training: bool = False,
         antithetic: bool = False,
     ) -> ElboTerms:
-        """`ElboTerms` of S samples of z for each example, [S, B] each.
+        """Returns the `ElboTerms` of S samples of z for each example, [S, B] each.
 
-        Sample s is the one that `terms` takes with `noises[s]`; where the decoder can, all are
-        evaluated together (`Decoder.log_prob_samples`).
+        Sample s is the one that `terms` draws with `noises[s]`. All samples are evaluated together
+        if the decoder supports it (`Decoder.log_prob_samples`).
 
         Args:
           parameters, theta, training: as for `terms`.
           noises: S seeds.
-          antithetic: sample 2 i + 1 is 2 i mirrored at the mean.
+          antithetic: whether sample 2 i + 1 is sample 2 i reflected about the mean.
         """
         pairs = [seeds.split(noise, 2) for noise in noises]
         draws, noises = zip(*pairs, strict=True)
@@ -196,7 +196,7 @@ class PureGenerator:
         return ElboTerms(tf.stack(nll), kl)
 
     def _joins(self, training):
-        """Whether samples may share one call: rows are independent, and noise has seeds."""
+        """Returns whether one call may evaluate all samples: no layer has state that it changes."""
         stateless = not self._state.random and not (training and self._state.statistics)
         return stateless and joins_samples(self.decoder)
 
@@ -242,7 +242,7 @@ class PureGenerator:
 
 
 def _unique(variables):
-    found = {}
+    found: dict = {}
     for variable in variables:
         found.setdefault(id(variable), variable)
     return list(found.values())

@@ -11,18 +11,21 @@ also omits the tap at the pixel's own row or column. Padding is outside the conv
 sampling can pass cached rows and pixels instead.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.registration import register
 from tf_savae.core.settings import ChecksSettings
+from tf_savae.core.typing import Config
 from tf_savae.ops.convolution import Convolution
 
 __all__ = ["GatedLayer", "gate"]
 
 
-def gate(features):
+def gate(features: tf.Tensor) -> tf.Tensor:
     """Returns tanh of the first C channels times sigmoid of the others: [..., 2C] to [..., C].
 
     >>> gate(tf.zeros([2, 3, 3, 8])).shape.as_list()
@@ -50,7 +53,7 @@ class GatedLayer(ChecksSettings, keras.layers.Layer):
     ([2, 5, 5, 4], [2, 5, 5, 4])
     """
 
-    def __init__(self, channels, kernel_size, first=False, **kwargs):
+    def __init__(self, channels: int, kernel_size: int, first: bool = False, **kwargs: Any) -> None:
         super().__init__(**{"autocast": False, **kwargs})
         self.channels = validation.positive_int("channels", channels)
         self.kernel_size = odd_size("kernel_size", kernel_size)
@@ -65,13 +68,13 @@ class GatedLayer(ChecksSettings, keras.layers.Layer):
     def _convolution(self, filters, size, **kwargs):
         return Convolution(filters, size, dtype=self.dtype_policy, **kwargs)
 
-    def from_above(self, above):
+    def from_above(self, above: tf.Tensor) -> tf.Tensor:
         """Returns vertical pre-activations [B, H, W, 2C] of whole images [B, H, W, *]."""
         if self.first:  # Shifted down by one row; the last row is not used.
             above = above[:, :-1]
         return self._vertical_below(above, self.reach)
 
-    def vertical_window(self, rows):
+    def vertical_window(self, rows: tf.Tensor) -> tf.Tensor:
         """Returns vertical pre-activations [B, R, W, 2C] of `rows` [B, taps - 1 + R, W, *]."""
         return self._vertical_below(rows, 0)
 
@@ -79,29 +82,29 @@ class GatedLayer(ChecksSettings, keras.layers.Layer):
         """Returns vertical pre-activations of `rows` with `blank` zero rows above the first."""
         return self.vertical(rows, pads=((blank, 0), (self.reach, self.reach)))
 
-    def from_left(self, left):
+    def from_left(self, left: tf.Tensor) -> tf.Tensor:
         """Returns horizontal pre-activations [B, H, W, 2C] of whole images, without the link."""
         if self.first:
             left = left[:, :, :-1]
         return self.horizontal(left, pads=((0, 0), (self.reach, 0)))
 
-    def activate(self, left, before=None):
+    def activate(self, left: tf.Tensor, before: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the horizontal output of pre-activations (with link); `before`: the residual."""
         features = self.out(gate(left))
         return features if before is None else features + before
 
-    def call(self, above, left):
+    def call(self, above: tf.Tensor, left: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the outputs of both stacks for whole images."""
         vertical = self.from_above(above)
         horizontal = self.from_left(left) + self.link(vertical)
         return gate(vertical), self.activate(horizontal, None if self.first else left)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         names = ("channels", "kernel_size", "first")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def odd_size(name, value):
+def odd_size(name: str, value: int) -> int:
     """Returns `value` if it is an odd integer >= 3, or raises ValueError.
 
     >>> odd_size("kernel_size", 5)

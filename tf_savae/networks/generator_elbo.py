@@ -12,12 +12,12 @@ __all__ = ["GeneratorElbo"]
 
 
 class GeneratorElbo:
-    """The negative ELBO of a generator, for `svi.refine`: of one sample of z, or of several.
+    """The negative ELBO of a generator, with one sample of z or several, for `svi.refine`.
 
     Args:
       generator: `PureGenerator`.
       weigh: maps `ElboTerms` to the objective per example.
-      training: whether dropout and the like are on.
+      training: whether dropout and similar layers are active.
       antithetic: whether several samples come in mirrored pairs.
 
     >>> import keras
@@ -43,11 +43,11 @@ class GeneratorElbo:
         self._training, self._antithetic = training, antithetic
 
     def __call__(self, parameters: Nest, theta: Nest, seed: Seed) -> tf.Tensor:
-        """[B] nats, of one sample."""
+        """Returns the negative ELBO with one sample of z, [B] nats."""
         return self._weigh(self._generator.terms(parameters, theta, seed, self._training))
 
     def average(self, parameters: Nest, theta: Nest, noises: Sequence[Seed]) -> tf.Tensor:
-        """[B] nats, averaged over one sample for each seed."""
+        """Returns the average over one sample of z per seed, [B] nats."""
         settings = (self._training, self._antithetic)
         terms = self._generator.samples_of_terms(parameters, theta, noises, *settings)
         return tf.reduce_mean(self._weigh(terms), axis=0)

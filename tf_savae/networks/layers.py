@@ -113,7 +113,7 @@ def _is_uniform(initializer):
     return isinstance(initializer, keras.initializers.RandomUniform)
 
 
-def last_state(hidden, lengths):
+def last_state(hidden: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
     """Returns the hidden state [B, H] at each row's last token, from [T, B, H] and lengths [B].
 
     >>> last_state(tf.reshape(tf.range(6.0), [3, 2, 1]), tf.constant([1, 3])).numpy().tolist()

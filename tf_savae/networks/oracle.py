@@ -96,7 +96,7 @@ class OracleDecoder(ChecksSettings, Decoder):
         seeds: Sequence[tf.Tensor],
         training: bool = False,
     ) -> tf.Tensor:
-        """S B rows at once."""
+        """As `Decoder.log_prob_samples`; all S B rows are evaluated in one call."""
         features, targets = prepared
         hidden = merge(tf.tanh(features[:, None] + self._latent(z)[None]), axis=1)
         log_prob = self._log_prob(hidden, repeat_rows(targets, len(seeds), axis=1))

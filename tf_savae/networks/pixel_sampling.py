@@ -5,9 +5,12 @@ layer caches the last k // 2 rows or columns in a shift register (Ramachandran e
 https://arxiv.org/abs/1704.06001).
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from tf_savae.core.function_cache import FunctionCache
+from tf_savae.core.typing import Seed, TensorLike
 from tf_savae.networks.gated_conv import gate
 from tf_savae.samplers.decoding import checked_temperature, tempered
 from tf_savae.samplers.per_row import row_seeds, row_uniforms
@@ -15,7 +18,7 @@ from tf_savae.samplers.per_row import row_seeds, row_uniforms
 __all__ = ["pixel_noise", "sample_pixels"]
 
 
-def pixel_noise(seed, rows, shape):
+def pixel_noise(seed: Seed, rows: TensorLike, shape: tuple[int, int]) -> tf.Tensor:
     """Returns uniform numbers in [0, 1), float64 [B, H, W]; row i depends only on its own seed.
 
     Args:
@@ -31,7 +34,9 @@ def pixel_noise(seed, rows, shape):
     return tf.reshape(row_uniforms(row_seeds(seed, rows), height * width), [-1, height, width])
 
 
-def sample_pixels(decoder, z, seed, temperature=1.0):
+def sample_pixels(
+    decoder: Any, z: TensorLike, seed: Seed, temperature: TensorLike = 1.0
+) -> tf.Tensor:
     """Samples images, float32 [B, H, W, 1], from a `PixelCNNDecoder`; see its `sample`."""
     temperature = checked_temperature(temperature)
     z = tf.convert_to_tensor(z)

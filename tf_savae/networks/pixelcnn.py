@@ -181,7 +181,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
         seeds: Sequence[tf.Tensor],
         training: bool = False,
     ) -> tf.Tensor:
-        """S B images at once."""
+        """As `Decoder.log_prob_samples`; all S B images are evaluated in one call."""
         if not self.latent_size:
             return super().log_prob_samples(prepared, z, seeds, training)
         pixels, above, left = (repeat_rows(t, len(seeds)) for t in prepared[:3])
@@ -219,7 +219,7 @@ class PixelCNNDecoder(ChecksSettings, Decoder):
 
 
 def _log_prob(logits, pixels):
-    """[B] nats: logits [B, H, W], pixels [B, H, W, 1]."""
+    """Returns log p(x | z), [B] nats, for logits [B, H, W] and pixels [B, H, W, 1]."""
     labels = tf.cast(pixels[..., 0], logits.dtype)
     nats = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
     return -tf.reduce_sum(nats, axis=[1, 2])

@@ -1,7 +1,7 @@
 """`ResidualEncoder`: the paper's convolutional encoder of images (Kim et al. 2018, section 4.3)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -28,7 +28,7 @@ class ResidualBlock(ChecksSettings, keras.layers.Layer):
     [2, 4, 4, 4]
     """
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.channels = validation.positive_int("channels", channels)
         self.first = self._convolution(3, strides=2)
@@ -51,13 +51,13 @@ class ResidualBlock(ChecksSettings, keras.layers.Layer):
             dtype=self.dtype_policy,
         )
 
-    def call(self, x, training=False):
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         inner, outer, beside = self.norms
         features = tf.nn.relu(inner(self.first(x), training=training))
         features = outer(self.second(features), training=training)
         return tf.nn.relu(features + beside(self.shortcut(x), training=training))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "channels": self.channels}
 
 
@@ -109,11 +109,6 @@ class ResidualEncoder(ChecksSettings, keras.layers.Layer):
         own = {"latent_size": self.latent_size, "channels": self.channels}
         own["family"] = keras.saving.serialize_keras_object(self.family)
         return {**super().get_config(), **own}
-
-    @classmethod
-    def from_config(cls, config: Config) -> Self:
-        family = keras.saving.deserialize_keras_object(config["family"])
-        return cls(**{**config, "family": family})
 
 
 def _checked_channels(channels):

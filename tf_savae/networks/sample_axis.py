@@ -1,12 +1,12 @@
-"""S samples of z for each of B examples as S B rows of one batch, sample by sample."""
+"""Merge S samples of z for each of B examples into S B rows of one batch, ordered by sample."""
 
 import tensorflow as tf
 
 __all__ = ["merge", "repeat_rows", "unmerge"]
 
 
-def merge(tensor, axis=0):
-    """[..., S, B, ...], S at `axis`, to [..., S B, ...].
+def merge(tensor: tf.Tensor, axis: int = 0) -> tf.Tensor:
+    """Reshapes [..., S, B, ...], with S at `axis`, to [..., S B, ...].
 
     >>> merge(tf.zeros([5, 2, 3, 4]), axis=1).shape.as_list()
     [5, 6, 4]
@@ -15,8 +15,8 @@ def merge(tensor, axis=0):
     return tf.reshape(tensor, [*sizes[:axis], sizes[axis] * sizes[axis + 1], *sizes[axis + 2 :]])
 
 
-def unmerge(tensor, samples, axis=0):
-    """[..., S B, ...], S B at `axis`, to [..., S, B, ...].
+def unmerge(tensor: tf.Tensor, samples: int, axis: int = 0) -> tf.Tensor:
+    """Reshapes [..., S B, ...], with S B at `axis`, to [..., S, B, ...].
 
     >>> unmerge(tf.zeros([5, 6, 4]), 2, axis=1).shape.as_list()
     [5, 2, 3, 4]
@@ -25,8 +25,8 @@ def unmerge(tensor, samples, axis=0):
     return tf.reshape(tensor, [*sizes[:axis], samples, sizes[axis] // samples, *sizes[axis + 1 :]])
 
 
-def repeat_rows(tensor, samples, axis=0):
-    """[..., B, ...], B at `axis`, to [..., S B, ...]: all rows, `samples` times.
+def repeat_rows(tensor: tf.Tensor, samples: int, axis: int = 0) -> tf.Tensor:
+    """Repeats [..., B, ...], with B at `axis`, to [..., S B, ...]: all rows, `samples` times.
 
     >>> repeat_rows(tf.constant([4, 7]), 2).numpy().tolist()
     [4, 7, 4, 7]
@@ -37,6 +37,6 @@ def repeat_rows(tensor, samples, axis=0):
 
 
 def _sizes(tensor):
-    """The sizes, ints where they are known."""
+    """Returns the sizes, as ints if they are static."""
     dynamic = tf.shape(tensor)
     return [dynamic[i] if n is None else n for i, n in enumerate(tensor.shape.as_list())]

@@ -226,7 +226,7 @@ class TextDecoder(ChecksSettings, SamplesText, Decoder):
         seeds: Sequence[tf.Tensor],
         training: bool = False,
     ) -> tf.Tensor:
-        """S B rows in one loop over time, each sample with its own dropout mask."""
+        """As `Decoder.log_prob_samples`, in one time loop; each sample has its own dropout mask."""
         projected, targets = prepared
         if not self.latent_size:
             return super().log_prob_samples(prepared, z, seeds, training)

@@ -19,7 +19,7 @@ __all__ = ["Outcome", "BatchObjective", "RefinementInfo", "at_constant_weights"]
 class RefinementInfo(NamedTuple):
     """Diagnostics of refinement at lambda_0; tensors [B]."""
 
-    objective: Any  # Negative ELBO in nats, with the noise of step 0, which computes it anyway.
+    objective: Any  # Negative ELBO in nats, computed by step 0 with its noise.
     fell_back: Any = None  # Bool: examples that kept lambda_0; None if fallback is off.
     gradient: Any = None  # Nest like lambda_0, [B, ...]: gradient of `objective`, a constant.
 
@@ -154,6 +154,6 @@ class BatchObjective:
         return Outcome(loss=loss, terms=terms, effects=effects, **{**base, **kwargs})
 
 
-def at_constant_weights(theta):
+def at_constant_weights(theta: Nest) -> Nest:
     """Returns `theta` with gradients stopped, so that only the encoder is trained."""
     return tf.nest.map_structure(tf.stop_gradient, theta)

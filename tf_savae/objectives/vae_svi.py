@@ -32,5 +32,5 @@ class VAESVI(Objective):
         return outcome._replace(loss=loss)
 
     def refined(self, batch: BatchObjective, initial: Nest) -> tuple[Nest, RefinementInfo | None]:
-        """(lambda_K, a constant; `RefinementInfo` or None)."""
+        """Returns (lambda_K, held constant; `RefinementInfo`, or None for K = 0)."""
         return batch.refined(initial, adjoint="stop")

@@ -1,9 +1,9 @@
 """VAE + SVI whose decoder and update rule are trained through the steps.
 
-The encoder is trained as a VAE's, on the ELBO at lambda_0, whose gradient step 0 of the refinement
-takes anyway; theta and the weights of the update rule on the total derivative of the ELBO at
-lambda_K, in which lambda_0 is a constant. It stands between `vae_svi` and `savae`: in an ablation
-of the total derivative it kept what the steps gain, and had the better encoder (docs/results.md).
+The encoder is trained on the ELBO at lambda_0, as that of a VAE; refinement step 0 computes its
+gradient. Theta and the weights of the update rule are trained on the total derivative of the ELBO
+at lambda_K, with lambda_0 held constant. The objective is an ablation of `savae`: it kept the gain
+of refinement, and its encoder was better (docs/results.md).
 """
 
 import tensorflow as tf
@@ -23,5 +23,5 @@ class VAESVIExact(VAESVI):
     encoder_crosses = False
 
     def refined(self, batch: BatchObjective, initial: Nest) -> tuple[Nest, RefinementInfo | None]:
-        """(lambda_K, `RefinementInfo` or None); gradients reach theta and the rule alone."""
+        """Returns (lambda_K, `RefinementInfo` or None); only theta and the rule get gradients."""
         return batch.refined(tf.nest.map_structure(tf.stop_gradient, initial))

@@ -1,12 +1,12 @@
-"""Adjoints: how a gradient crosses the refinement loop, as objects that own their settings.
+"""Adjoints: how gradients are propagated through the refinement loop, as objects with settings.
 
-Each is one frozen object whose settings are checked when it is made. `tf_savae.svi.short_forms`
-makes them of the strings "exact", "truncated", "unrolled" and "stop".
+Adjoints are frozen; their constructors check the settings. `tf_savae.svi.short_forms` converts the
+strings "exact", "truncated", "unrolled" and "stop" to adjoints.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import keras
 import tensorflow as tf
@@ -36,9 +36,9 @@ class Adjoint:
     """Base class of `Exact`, `Truncated`, `Unrolled` and `Stop`.
 
     Attributes:
-      crosses: whether a gradient reaches lambda_0, theta and the update rule.
-      hvp, residuals, clip_norm, budget: as in `Exact`; None where no Hessian-vector product is
-        taken.
+      crosses: whether gradients are propagated to lambda_0, theta and the update rule.
+      hvp, residuals, clip_norm, budget: as in `Exact`; None if no Hessian-vector product is
+        computed.
     """
 
     crosses = True
@@ -49,16 +49,16 @@ class Adjoint:
 
     @property
     def differentiates_twice(self) -> bool:
-        """Whether the decoder needs second derivatives."""
+        """Whether second derivatives of the decoder are computed."""
         return self.crosses and self.hvp != "finite_difference"
 
     def check_steps(self, steps: int) -> None:
-        """Raises ValueError for a number of steps, an int, that the settings do not fit."""
+        """Raises ValueError if the settings are incompatible with K = `steps`."""
 
     def check_request(
         self, steps: TensorLike, return_trace: bool | str, early_stopping: float | None
     ) -> None:
-        """Raises ValueError for what `refine` can do only where no gradient crosses."""
+        """Raises ValueError for options of `refine` that require adjoint "stop"."""
         if tf.is_tensor(steps):
             raise ValueError(
                 'steps: a tensor is supported only with adjoint="stop" and return_trace=False. '
@@ -71,23 +71,23 @@ class Adjoint:
             )
 
     def for_steps(self, steps: int) -> Self:
-        """This adjoint where a schedule has K = `steps`, which may be less than its depth."""
+        """Returns the adjoint for K = `steps` of a schedule, which may be less than its depth."""
         return self
 
     def with_hvp(self, hvp: str | Callable | None) -> Self:
-        """This adjoint with another Hessian-vector product, if it takes any."""
-        own: Any = self  # A dataclass, as all adjoints are but this one.
+        """Returns the adjoint with another Hessian-vector product, if it uses one."""
+        own: Any = self  # A dataclass: all subclasses are.
         return own if own.hvp is None else dataclasses.replace(own, hvp=hvp)
 
     def with_residuals(self, residuals: str | None) -> Self:
-        """This adjoint with steps that keep something else, if it takes products."""
+        """Returns the adjoint with other `residuals`, if it uses products."""
         own: Any = self
         return own if own.hvp is None else dataclasses.replace(own, residuals=residuals)
 
     def run(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
-        """The steps: (refined flat list, `LoopInfo`), differentiable as this adjoint says."""
+        """Takes the K steps; returns (refined flat list, `LoopInfo`), with this adjoint's gradient."""
         initial = initial if self.crosses else [tf.stop_gradient(p) for p in initial]
         if differentiable_loop.takes_none(settings):
             return differentiable_loop.no_steps(initial)
@@ -96,11 +96,11 @@ class Adjoint:
     def take_steps(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
-        """As `run`, where there are steps to take: the loops below it need not ask."""
+        """As `run`, for K >= 1 or early stopping."""
         raise NotImplementedError
 
     def get_config(self) -> Config:
-        """The constructor's arguments, for Keras' files."""
+        """Returns the constructor's arguments, for saved models."""
         own: Any = self
         config = {field.name: getattr(self, field.name) for field in dataclasses.fields(own)}
         if callable(config.get("hvp")):
@@ -109,24 +109,24 @@ class Adjoint:
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """The adjoint that `get_config` described."""
+        """Returns the adjoint with the constructor arguments in `config`."""
         config = dict(config)
         own: Any = cls
         if "residuals" in {field.name for field in dataclasses.fields(own)}:
-            config.setdefault("residuals", None)  # Earlier versions had no choice.
+            config.setdefault("residuals", None)  # Earlier versions kept nothing.
         if isinstance(config.get("hvp"), dict):
             config["hvp"] = keras.saving.deserialize_keras_object(config["hvp"])
         return cls(**config)
 
 
 class TakesProducts(Adjoint):
-    """The backward pass of algorithm 1, with Hessian-vector products."""
+    """Base class of adjoints with algorithm 1's backward pass and Hessian-vector products."""
 
     def __post_init__(self):
         hvps.resolve(self.hvp)
         if validation.choice("residuals", self.residuals, (None, *RESIDUALS)) in LEVELS:
-            exact = ("auto", "forward_over_reverse")
-            exact += ("reverse_over_reverse",) if self.residuals == "all" else ()
+            exact = ["auto", "forward_over_reverse"]
+            exact += ["reverse_over_reverse"] if self.residuals == "all" else []
             if self.hvp not in exact:
                 refuse_residuals("residuals", f"hvp={self.hvp!r}")
             if self.hvp == "auto":
@@ -137,7 +137,7 @@ class TakesProducts(Adjoint):
         object.__setattr__(self, "clip_norm", clip_norm)
 
     def product(self) -> Callable:
-        """The function that takes the products, as those of `tf_savae.svi.hvp`."""
+        """Returns the function that computes the products, as those of `tf_savae.svi.hvp`."""
         return hvps.resolve(self.hvp)
 
     def take_steps(
@@ -148,8 +148,8 @@ class TakesProducts(Adjoint):
         )
 
 
-def refuse_residuals(name, got):
-    """Raises ValueError: only exact products can use what steps keep."""
+def refuse_residuals(name: str, got: str) -> NoReturn:
+    """Raises ValueError: only exact products can use residuals."""
     raise ValueError(
         f'{name}: requires adjoint "exact" or "truncated" with hvp="forward_over_reverse", or '
         f'"all" with hvp="reverse_over_reverse"; got {got}. Change these, or use "auto".'
@@ -159,30 +159,33 @@ def refuse_residuals(name, got):
 @register
 @dataclasses.dataclass(frozen=True)
 class Exact(TakesProducts):
-    """The exact derivative of all K steps: the backward loop of algorithm 1, one product a step.
+    """The exact derivative of all K steps, by the backward loop of algorithm 1.
 
     Kim et al. (2018), https://arxiv.org/abs/1802.02550. The forward loop stores lambda_k of each
-    step, and what the step computed where that fits into memory; the backward loop computes the
-    rest again. In decoder passes a step costs 2 forward and 4 backward where everything is kept, a
-    training step 6K + 3; where nothing is, memory is constant in K, and that is 8K + 3.
+    step and, if they fit into memory, residuals: intermediate results of the step. The backward
+    loop computes one Hessian-vector product per step, and recomputes what was not stored. If
+    everything is stored, a step costs 2 decoder passes forward and 4 backward, and a training step
+    6K + 3. If nothing is stored, memory is constant in K and a training step costs 8K + 3.
 
     Args:
       hvp: the Hessian-vector product: "forward_over_reverse" or "reverse_over_reverse", both exact;
         "finite_difference", for decoders without second derivatives; "auto"; or a function with
-        the signature of those in `tf_savae.svi.hvp`. In `refine`, "auto" is forward over reverse
-        where the decoder can be traced so, else reverse over reverse; `SemiAmortizedRefinement`
-        measures which of the two is faster.
-      residuals: what steps keep for their products. The derivative is the same in all four.
+        the signature of those in `tf_savae.svi.hvp`. In `refine`, "auto" is forward over reverse if
+        the decoder supports it, else reverse over reverse; `SemiAmortizedRefinement` measures which
+        of the two is faster.
+      residuals: tensors that steps store for their products. All settings give the same derivative.
         None: nothing. "states": tensors of the size of hidden states, 7K + 3 passes, for decoders
         whose softmax dominates (`tf_savae.networks.token_nll`) and hvp "forward_over_reverse".
-        "all": 6K + 3 passes, in memory that grows with K: what the decoder's operations know how to
-        use (`token_nll` and `lstm`; text and oracle), else all that a reverse pass over the step
-        needs, for any decoder without loops; the product is then reverse over reverse. "auto": the
-        first of "all", "states" and None whose memory fits, counted from a trace; in eager mode
-        nothing. `SemiAmortizedVAE` chooses once, at its first batch, and logs the sizes.
-      clip_norm: bound on an example's adjoint on its way back, as a multiple of its norm at step K;
-        None does not clip. A biased but bounded gradient where refinement is unstable.
-      budget: bytes that "auto" may keep; None: half of what is free then.
+        "all": 6K + 3 passes, in memory that grows with K. The decoder's operations that support it
+        store their residuals (`token_nll` and `lstm`; text and oracle). For other decoders, which
+        must be without loops, a step stores all that its reverse pass needs, and the product is
+        reverse over reverse. "auto": the first of "all", "states" and None that fits into memory,
+        by the sizes in a trace; in eager mode None. `SemiAmortizedVAE` chooses once, on the first
+        batch, and logs the sizes.
+      clip_norm: maximum norm of an example's adjoint in the backward loop, as a multiple of its
+        norm at step K; None for no clipping. If refinement is unstable, the gradient is then biased
+        but bounded.
+      budget: bytes that "auto" may store; None for half of the free memory.
 
     Raises:
       ValueError: an argument is out of its range, or `residuals` is given with another product.
@@ -205,24 +208,24 @@ class Exact(TakesProducts):
     budget: int | None = None
 
     def depth_of(self, steps: int) -> int:
-        """How many of the last steps are crossed exactly: all."""
+        """Returns the number of last steps that are differentiated exactly: all."""
         return steps
 
 
 @register
 @dataclasses.dataclass(frozen=True)
 class Truncated(TakesProducts):
-    """The exact derivative of the last `depth` steps; earlier steps count as the identity.
+    """The exact derivative of the last `depth` steps; earlier steps are treated as the identity.
 
-    The backward loop of algorithm 1 (Kim et al. 2018, https://arxiv.org/abs/1802.02550), ended
-    early: for derivatives that explode through many steps. depth=0 is the straight-through
-    gradient, which gives lambda_0 the gradient at lambda_K. In decoder passes a step costs 2
-    forward and a crossed one 4 to 6 backward, as in `Exact`.
+    The backward loop of algorithm 1 (Kim et al. 2018, https://arxiv.org/abs/1802.02550) ends early,
+    for derivatives that explode through many steps. depth=0 is the straight-through gradient, which
+    passes the gradient at lambda_K to lambda_0. A step costs 2 decoder passes forward and, if it is
+    one of the last `depth`, 4 to 6 backward, as in `Exact`.
 
     Args:
-      depth: number of last steps to cross exactly, 0 to K; where K follows a schedule and is less,
-        all are crossed.
-      hvp, residuals, clip_norm, budget: as in `Exact`. All K steps keep residuals.
+      depth: number of last steps that are differentiated exactly, 0 to K. If a schedule has a
+        smaller K, all steps are.
+      hvp, residuals, clip_norm, budget: as in `Exact`. All K steps store residuals.
 
     Raises:
       ValueError: an argument is out of its range, or `residuals` is given with another product; in
@@ -256,11 +259,11 @@ class Truncated(TakesProducts):
             raise ValueError(f"depth: expected at most steps={steps}, got {self.depth}.")
 
     def for_steps(self, steps: int) -> Self:
-        """As it is, or with a depth of `steps` where that is less."""
+        """Returns the adjoint with a depth of at most `steps`."""
         return dataclasses.replace(self, depth=min(self.depth, steps))
 
     def depth_of(self, steps: int) -> int:
-        """How many of the last `steps` are crossed exactly."""
+        """Returns how many of the last `steps` are differentiated exactly."""
         del steps
         return self.depth
 
@@ -271,9 +274,9 @@ class Unrolled(Adjoint):
     """The exact derivative by TensorFlow's own differentiation of the unrolled steps.
 
     The gradient of Kim et al. (2018), https://arxiv.org/abs/1802.02550, without the backward loop
-    of their algorithm 1: every step's activations are stored. In decoder passes a training step
-    costs 6K + 3, the least of the exact ones; memory and compile time grow with K. It has no
-    settings, since TensorFlow takes the way back.
+    of their algorithm 1: every step's activations are stored. A training step costs 6K + 3 decoder
+    passes, the minimum of the exact adjoints; memory and compile time grow with K. There are no
+    settings, since TensorFlow computes the backward pass.
 
     Raises:
       ValueError: in use: `steps` is a tensor.
@@ -301,15 +304,15 @@ class Unrolled(Adjoint):
 @register
 @dataclasses.dataclass(frozen=True)
 class Stop(Adjoint):
-    """No gradient crosses: the refined parameters are constants, as in SVI and VAE + SVI.
+    """No gradient is propagated: the refined parameters are constants, as in SVI and VAE + SVI.
 
-    The baselines of Kim et al. (2018), https://arxiv.org/abs/1802.02550, and all of inference. In
-    decoder passes a training step costs 2K + 3; memory is constant in K. With it alone `steps` may
-    be a tensor and refinement may stop early.
+    Used by the baselines of Kim et al. (2018), https://arxiv.org/abs/1802.02550, and by inference.
+    A training step costs 2K + 3 decoder passes; memory is constant in K. Only with this adjoint
+    `steps` may be a tensor and refinement may stop early.
 
     Raises:
       ValueError: in use: the objective of a `SemiAmortizedVAE` is "savae", whose encoder would not
-        learn.
+        be trained.
 
     >>> from tf_savae import svi
     >>> def bowl(parameters, theta, seed):
@@ -328,7 +331,7 @@ class Stop(Adjoint):
     def check_request(
         self, steps: TensorLike, return_trace: bool | str, early_stopping: float | None
     ) -> None:
-        """Raises ValueError for a trace of a number of steps that is a tensor."""
+        """Raises ValueError if a trace is requested and `steps` is a tensor."""
         if tf.is_tensor(steps) and return_trace:
             super().check_request(steps, return_trace, early_stopping)
 

@@ -24,16 +24,17 @@ def fastest_hvp(
     jit_compile: bool | None = None,
     repeats: int = 3,
 ) -> str:
-    """Times both exact Hessian-vector products on real tensors and names the faster.
+    """Measures both exact Hessian-vector products and returns the name of the faster one.
 
     Call it eagerly, with a batch of the size that training will use. A product that cannot be
-    traced for this decoder loses; if the two disagree, reverse over reverse wins, with a warning.
+    traced for this decoder is not chosen. If the results differ, reverse over reverse is chosen,
+    with a warning.
 
     Args:
       negative_elbo, initial, theta: as in `refine`, with eager tensors.
       seed: int or stateless seed [2].
       jit_compile: whether training will be compiled with XLA.
-      repeats: timed runs of each product, after one that compiles; the median counts.
+      repeats: timed runs of each product, after one that compiles; medians are compared.
 
     Returns:
       "forward_over_reverse" or "reverse_over_reverse"; the choice and the times are logged.
@@ -75,14 +76,14 @@ def fastest_hvp(
 
 
 def _disagree(left, right):
-    """Whether two products differ by more than float32 explains, 1% of their norm."""
+    """Returns whether two products differ by more than 1% of their norm, beyond float32 error."""
     flat = [np.concatenate([np.ravel(t) for t in tf.nest.flatten(p)]) for p in (left, right)]
     size = max(np.linalg.norm(values) for values in flat)
     return np.linalg.norm(flat[0] - flat[1]) > 1e-2 * size
 
 
 def _timed(product, objective, arguments, jit_compile, repeats):
-    """(median seconds of one product, the product), or (why it cannot be computed, None)."""
+    """Returns (median seconds, the product), or (why it cannot be computed, None)."""
 
     @tf.function(jit_compile=jit_compile, autograph=False)
     def run(parameters, theta, seed):
@@ -104,6 +105,6 @@ def _timed(product, objective, arguments, jit_compile, repeats):
 
 
 def _as_after_an_update(theta, index):
-    """Changes the weights between repeats, so that recompilation would show in the times."""
+    """Returns changed weights, so that the times include any recompilation."""
     factor = 1.0 + 0.01 * (index + 1)
     return [t * tf.cast(factor, t.dtype) if t.dtype.is_floating else t for t in theta]

@@ -1,7 +1,7 @@
 """The refinement loop with its gradient: a custom gradient, unrolled autodiff, or none.
 
 Each function maps (objective, initial, theta, settings) to (refined, `LoopInfo`), flat lists. The
-adjoints of `tf_savae.svi.adjoints` say which one runs; K = 0 is theirs, and the loops take K >= 1.
+adjoints of `tf_savae.svi.adjoints` choose the function and handle K = 0; the loops need K >= 1.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +12,8 @@ from tf_savae.svi import loop, per_example
 from tf_savae.svi.early_stopping import descend_until
 from tf_savae.svi.exact_adjoint import pull_back
 from tf_savae.svi.keeping.choice import program_for
-from tf_savae.svi.objective import floating, with_floats
+from tf_savae.svi.objective import Objective, floating, with_floats
+from tf_savae.svi.per_example import Tensors
 
 __all__ = [
     "LoopInfo",
@@ -33,24 +34,31 @@ class LoopInfo(NamedTuple):
     taken: Any = None  # [B] int32, steps taken where that may be fewer than K.
 
 
-def takes_none(settings):
-    """Whether K is known to be 0; early stopping evaluates lambda_0 even then."""
+def takes_none(settings: loop.Settings) -> bool:
+    """Returns whether K is statically 0; early stopping evaluates lambda_0 even then."""
     known = settings.early_stopping is None and not tf.is_tensor(settings.steps)
     return known and settings.steps == 0
 
 
-def no_steps(initial):
-    """K = 0: the initial parameters, without diagnostics."""
+def no_steps(initial: Tensors) -> tuple[Tensors, LoopInfo]:
+    """Returns the result for K = 0: the initial parameters, without diagnostics."""
     empty = tf.zeros([0, tf.shape(initial[0])[0]], initial[0].dtype)
     return initial, LoopInfo(empty, empty, None)
 
 
-def with_custom_gradient(objective, initial, theta, settings, probe, adjoint):
-    """Algorithm 1's backward pass: memory constant in K, cost 2F forward and 6F back per step.
+def with_custom_gradient(
+    objective: Objective,
+    initial: Tensors,
+    theta: Tensors,
+    settings: loop.Settings,
+    probe: tf.Tensor,
+    adjoint: Any,
+) -> tuple[Tensors, LoopInfo]:
+    """Refines with algorithm 1's backward pass; a step costs 2F forward and 4F to 6F backward.
 
     Args:
       objective, initial, theta, settings: as in the plain loop, flat lists.
-      probe: zeros [B, 3], whose "gradient" is the report on the backward pass.
+      probe: zeros [B, 3], whose "gradient" contains the diagnostics of the backward pass.
       adjoint: `Exact` or `Truncated`.
     """
     n = len(initial)
@@ -66,7 +74,7 @@ def with_custom_gradient(objective, initial, theta, settings, probe, adjoint):
         final, path = loop.stacked_path(objective, lam, full, own, program)
 
         def pull(*upstream):
-            # The outputs after the first n are diagnostics: nothing flows back from them.
+            # The outputs after the first n are diagnostics, without gradients.
             back = pull_back(full, path, list(upstream[:n]), own, adjoint, program)
             report = tf.stack([back.growth, back.curvature, back.signal], axis=1)
             return [*back.initial, *back.theta, *back.rule, report]
@@ -82,7 +90,7 @@ def with_custom_gradient(objective, initial, theta, settings, probe, adjoint):
 
 
 def _without_variables(refined, *inputs):
-    """Calls `refined`; a variable that it reads would get no gradient, so that is an error."""
+    """Calls `refined`; raises ValueError if it reads a variable, which would get no gradient."""
     try:
         return refined(*inputs)
     except TypeError as error:
@@ -98,7 +106,7 @@ def _without_variables(refined, *inputs):
 
 
 def _identity_pull(n, weights, path):
-    """The backward pass of depth 0: the identity."""
+    """Returns the backward pass of depth 0, the identity."""
 
     def pull(*upstream):
         bars = list(upstream[:n])
@@ -111,8 +119,10 @@ def _identity_pull(n, weights, path):
     return pull
 
 
-def unrolled(objective, initial, theta, settings):
-    """Autodiff through K Python-unrolled steps: 6K F, memory and compile time grow with K."""
+def unrolled(
+    objective: Objective, initial: Tensors, theta: Tensors, settings: loop.Settings
+) -> tuple[Tensors, LoopInfo]:
+    """Refines by K unrolled steps: cost 6K F; memory and compile time grow with K."""
     parameters = list(initial)
     state = settings.rule.init(settings.weights, parameters)
     values, norms, first = [], [], None
@@ -126,12 +136,14 @@ def unrolled(objective, initial, theta, settings):
     return parameters, LoopInfo(tf.stack(values), tf.stack(norms), first)
 
 
-def detached(objective, initial, theta, settings):
-    """No gradient crosses: the refined parameters are constants (SVI, VAE + SVI).
+def detached(
+    objective: Objective, initial: Tensors, theta: Tensors, settings: loop.Settings
+) -> tuple[Tensors, LoopInfo]:
+    """Refines without gradients: the refined parameters are constants (SVI, VAE + SVI).
 
     Args:
       objective, theta, settings: as in the plain loop, flat lists.
-      initial: the same, constants already.
+      initial: flat list of constants.
     """
     if settings.early_stopping is not None:
         best, value, taken = descend_until(

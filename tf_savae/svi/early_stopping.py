@@ -3,22 +3,27 @@
 import tensorflow as tf
 
 from tf_savae.svi import per_example
+from tf_savae.svi.loop import Settings
+from tf_savae.svi.objective import Objective
+from tf_savae.svi.per_example import Tensors
 
 __all__ = ["descend_until"]
 
 
-def descend_until(objective, initial, theta, settings, tolerance):
-    """At most K steps; an example stops at its best parameters after a step that no longer helps.
+def descend_until(
+    objective: Objective, initial: Tensors, theta: Tensors, settings: Settings, tolerance: float
+) -> tuple[Tensors, tf.Tensor, tf.Tensor]:
+    """Takes at most K steps; an example stops after a step that improves its ELBO too little.
 
-    Every step uses the same noise, so that the ELBOs that are compared differ by the parameters
-    alone. The loop ends when all examples rest.
+    All steps use the same noise, so that the compared ELBOs differ only in the parameters. The loop
+    ends when all examples have stopped. Each example keeps its best parameters.
 
     Args:
       objective, initial, theta, settings: as in the plain loop (K may be an int tensor).
       tolerance: nats; a step that improves an example's best ELBO by less than this ends it.
 
     Returns:
-      best parameters (flat list), best negative ELBO [B] and steps taken [B] (int32).
+      The best parameters (flat list), best negative ELBO [B] and steps taken [B] (int32).
     """
     seed = settings.seed
     steps = tf.convert_to_tensor(settings.steps)

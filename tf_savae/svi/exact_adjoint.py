@@ -7,9 +7,9 @@ rule is
     (dw, v, sbar, lbar) = J_r' (lbar, sbar)
     lbar += H_ll v;   tbar += H_tl v;   wbar += dw
 
-with one Hessian-vector product a step, at the stored lambda_k and the step's own seed. J_r' is
-taken by a tape over the rule alone, whose tensors are as small as lambda. For the paper's momentum
-steps, u = g u - grad f and lambda = lambda + a u, it is the algorithm's ubar += a lbar, v = -ubar.
+with one Hessian-vector product per step, at the stored lambda_k and with the step's own seed. J_r'
+is computed by a tape over the rule alone, whose tensors have the size of lambda. For the paper's
+momentum steps, u = g u - grad f and lambda = lambda + a u, it is ubar += a lbar, v = -ubar.
 """
 
 from typing import Any, NamedTuple
@@ -18,13 +18,16 @@ import tensorflow as tf
 
 from tf_savae.core import seeds
 from tf_savae.svi import per_example
+from tf_savae.svi.keeping.programs import Program
+from tf_savae.svi.loop import Path, Settings
 from tf_savae.svi.objective import floating
+from tf_savae.svi.per_example import Tensors
 
 __all__ = ["LoopDerivatives", "pull_back"]
 
 
 class LoopDerivatives(NamedTuple):
-    """Derivatives of the loss through the loop, and how stable the loop was."""
+    """Derivatives of the loss through the loop, and diagnostics of its stability."""
 
     initial: list
     theta: list  # One for each float leaf of theta.
@@ -34,20 +37,26 @@ class LoopDerivatives(NamedTuple):
     signal: Any  # [B]: cosine between the adjoint at step 0 and the gradient at lambda_0.
 
 
-def pull_back(theta, path, final_bar, settings, adjoint, program):
-    """Carries dL / dlambda_K back through the last steps of `path`.
+def pull_back(
+    theta: Tensors,
+    path: Path,
+    final_bar: Tensors,
+    settings: Settings,
+    adjoint: Any,
+    program: Program,
+) -> LoopDerivatives:
+    """Propagates dL / dlambda_K back through the last steps of `path`.
 
-    Earlier steps are crossed as if they were the identity. Cost: one Hessian-vector product for
-    each step that is crossed.
+    Earlier steps are treated as the identity. Cost: one Hessian-vector product for each of the last
+    steps.
 
     Args:
       theta: flat list of the decoder's tensors.
       path: the `Path` of the forward loop.
       final_bar: dL / dlambda_K, flat list.
       settings: the `Settings` of the forward loop.
-      adjoint: `Exact` or `Truncated`: which steps to cross (at least one), and the bound on the
-        adjoint.
-      program: takes the products, see `keeping.programs`.
+      adjoint: `Exact` or `Truncated`, with a depth of at least 1.
+      program: computes the products, see `keeping.programs`.
     """
     depth = adjoint.depth_of(settings.steps)
     limit = _limit(final_bar, adjoint.clip_norm)
@@ -82,7 +91,7 @@ def pull_back(theta, path, final_bar, settings, adjoint, program):
         parallel_iterations=1,
         maximum_iterations=depth,
     )
-    if depth == settings.steps:  # Else what comes before the last `depth` steps is a constant.
+    if depth == settings.steps:  # Otherwise everything before the last `depth` steps is a constant.
         lam_bar, rule_bar = _through_init(path, lam_bar, state_bar, rule_bar, settings)
     theta_bar = [tf.cast(b, t.dtype) for b, t in zip(theta_bar, floating(theta), strict=True)]
     growth = per_example.divide_safely(per_example.norm(lam_bar), per_example.norm(final_bar))
@@ -91,7 +100,7 @@ def pull_back(theta, path, final_bar, settings, adjoint, program):
 
 
 def _through_rule(path, step, bars, settings):
-    """`BoundRule.pull_back` at what was stored of `step`."""
+    """Returns `BoundRule.pull_back` at the stored arguments of `step`."""
     stored = (path.gradients, path.states, path.parameters)
     at = [[tf.gather(stack, step) for stack in stacks] for stacks in stored]
     return settings.rule.pull_back(settings.weights, *at, step, bars)
@@ -106,7 +115,7 @@ def _through_init(path, lam_bar, state_bar, rule_bar, settings):
 
 
 def _products(program, path, step, vector, settings):
-    """H_ll v, H_tl v and the curvature along v, at the stored lambda of `step`."""
+    """Returns H_ll v, H_tl v and the curvature along v, at the stored lambda of `step`."""
     parameters = [tf.gather(p, step) for p in path.parameters]
     seed = seeds.fold(settings.seed, step)
     products, theta_products = program.products(step, parameters, seed, path.kept(step), vector)
@@ -123,7 +132,7 @@ def _limit(final_bar, clip_norm):
 
 
 def _limited(lam_bar, state_bar, limit):
-    """Scales an example's whole adjoint state down to its limit."""
+    """Scales the adjoints of an example's lambda and state so that lambda's is within its limit."""
     if limit is None:
         return lam_bar, state_bar
     size = per_example.norm(lam_bar)
@@ -135,5 +144,5 @@ def _limited(lam_bar, state_bar, limit):
 
 
 def _sum_dtype(tensor):
-    """K products are summed in float32 at least, whatever theta computes in."""
+    """Returns the dtype of sums of K products: at least float32, also for half precision."""
     return tensor.dtype if tensor.dtype in (tf.float32, tf.float64) else tf.float32

@@ -1,20 +1,23 @@
-"""Hessian-vector products of the negative ELBO, H_ll v and H_tl v, from one pass.
+"""Hessian-vector products of the negative ELBO, H_ll v and H_tl v.
 
-Every function here maps (objective, parameters, theta, seed, vector) to the pair
+Every function of this module maps (objective, parameters, theta, seed, vector) to the pair
 (H_ll v, H_tl v), where vector is a direction in the variational parameters (and 0 in theta), and
 the Hessian is that of sum_b f_b. All arguments are flat lists of tensors; H_tl v has one entry for
 each *float* leaf of theta.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 from absl import logging
 
-import tf_savae.autodiff.xla_slice_gradient  # noqa: F401 Registers what products under XLA need.
+import tf_savae.autodiff.xla_slice_gradient  # noqa: F401 Registers gradients for XLA.
 from tf_savae.autodiff import forward_mode
 from tf_savae.autodiff.unsupported import named_operation
 from tf_savae.core import validation
 from tf_savae.svi import per_example
-from tf_savae.svi.objective import dense, differentiate, floating, with_floats
+from tf_savae.svi.objective import Objective, dense, differentiate, floating, with_floats
+from tf_savae.svi.per_example import Tensors
 
 __all__ = [
     "EXACT",
@@ -26,18 +29,20 @@ __all__ = [
     "reverse_over_reverse",
 ]
 
-# What TensorFlow raises where a derivative does not exist for an op, or cannot be compiled.
+# TensorFlow's errors for an operation without a derivative, or one that cannot be compiled.
 CANNOT = (LookupError, NotImplementedError, TypeError, ValueError, tf.errors.OpError)
 
 
 @named_operation()
-def forward_over_reverse(objective, parameters, theta, seed, vector):
+def forward_over_reverse(
+    objective: Objective, parameters: Tensors, theta: Tensors, seed: tf.Tensor, vector: Tensors
+) -> tuple[Tensors, Tensors]:
     """Exact product from one forward-mode and one reverse-mode pass; cost 6F.
 
-    `tf.autodiff.ForwardAccumulator` over `tf.GradientTape`. A decoder with a loop in time cannot
-    be differentiated in that order inside a `tf.function`; for it the same product at the same
-    cost comes with the accumulator inside the tape: the directional derivative d = <grad f, v>
-    in forward mode through the dual scan, then the gradient of d.
+    `tf.autodiff.ForwardAccumulator` over `tf.GradientTape`. Inside a `tf.function`, a decoder with
+    a time loop does not support this order. For such a decoder the accumulator is inside the tape:
+    the directional derivative d = <grad f, v> in forward mode through the dual scan, then the
+    gradient of d. The product and its cost are the same.
     """
     try:
         return _accumulator_over_tape(objective, parameters, theta, seed, vector)
@@ -76,15 +81,17 @@ def _tape_over_accumulator(objective, parameters, theta, seed, vector):
 
 
 def _operations():
-    """Those of the graph under construction, in the order of their making; none in eager mode."""
+    """Returns the operations of the current graph, in order of creation; [] in eager mode."""
     if tf.executing_eagerly():
         return []
     return tf.compat.v1.get_default_graph().get_operations()
 
 
 @named_operation()
-def reverse_over_reverse(objective, parameters, theta, seed, vector):
-    """Exact product by differentiating <grad f, v> in reverse mode; any decoder, cost 6F."""
+def reverse_over_reverse(
+    objective: Objective, parameters: Tensors, theta: Tensors, seed: tf.Tensor, vector: Tensors
+) -> tuple[Tensors, Tensors]:
+    """Exact product by differentiating <grad f, v> in reverse mode, for any decoder; cost 6F."""
     count = len(parameters)
 
     def slope(sources):
@@ -99,12 +106,14 @@ def reverse_over_reverse(objective, parameters, theta, seed, vector):
     return products[:count], products[count:]
 
 
-def finite_difference(objective, parameters, theta, seed, vector):
+def finite_difference(
+    objective: Objective, parameters: Tensors, theta: Tensors, seed: tf.Tensor, vector: Tensors
+) -> tuple[Tensors, Tensors]:
     """Central differences of the gradient; cost 6F, error about 1e-3 in float32.
 
-    For comparison and for decoders that have no second derivative. Each example moves a distance
-    of its own, eps (1 + |lambda_b|) along v_b, so that no example's scale spoils another's; the
-    weights 1 / (2 s_b) inside the objective then make the theta part come out as one sum.
+    For comparison, and for decoders without second derivatives. Each example has its own step,
+    eps (1 + |lambda_b|) along v_b, so that the scales of examples may differ. With weights
+    1 / (2 s_b) inside the objective, the theta part is one sum over examples.
     """
     size = per_example.norm(vector)
     eps = 1e-2 if size.dtype == tf.float32 else 1e-5
@@ -119,13 +128,16 @@ def finite_difference(objective, parameters, theta, seed, vector):
 
     plus = objective.full_gradient(moved(1.0), theta, seed, weights)
     minus = objective.full_gradient(moved(-1.0), theta, seed, weights)
-    return tuple(
+    products, theta_products = (
         [a - b for a, b in zip(up, down, strict=True)] for up, down in zip(plus, minus, strict=True)
     )
+    return products, theta_products
 
 
-def automatic(objective, parameters, theta, seed, vector):
-    """Forward over reverse where the decoder can be traced so, else reverse over reverse."""
+def automatic(
+    objective: Objective, parameters: Tensors, theta: Tensors, seed: tf.Tensor, vector: Tensors
+) -> tuple[Tensors, Tensors]:
+    """Forward over reverse if the decoder supports it, else reverse over reverse."""
     try:
         return forward_over_reverse(objective, parameters, theta, seed, vector)
     except CANNOT as error:
@@ -149,8 +161,8 @@ METHODS = {
 }
 
 
-def resolve(hvp):
-    """The product's function for a name, or the callable itself.
+def resolve(hvp: str | Callable) -> Callable:
+    """Returns the function of a Hessian-vector product; a callable is returned unchanged.
 
     >>> resolve("reverse_over_reverse") is reverse_over_reverse
     True

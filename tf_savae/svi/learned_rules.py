@@ -1,7 +1,7 @@
 """Update rules with trainable weights: `LearnedSteps` and `LearnedUpdate`.
 
-They are Keras layers: a model that refines by one of them trains, saves, loads and exports its
-weights with the others.
+They are Keras layers: their weights are trained, saved, loaded and exported with the model's other
+weights.
 """
 
 import math
@@ -23,13 +23,13 @@ __all__ = ["LearnedSteps", "LearnedUpdate"]
 class LearnedSteps(keras.layers.Layer):
     """`Momentum` with a learned step size and momentum for each step, tensor and dimension.
 
-    Step k beyond `steps`, as inference may take, uses those of the last one.
+    Steps beyond `steps`, which inference may take, use the values of the last step.
 
     Args:
-      steps: K, for how many steps there are sizes.
-      step_size: where the step sizes start; their logarithms, relative to it, are trained.
-      momentum: where the momentum starts, in (0, 1); its logit is trained in the same way.
-      clip_norm: each example's gradient is scaled down to this norm; None does not clip.
+      steps: K, the number of steps with their own values.
+      step_size: initial step size; the logarithms of the ratios to it are trained.
+      momentum: initial momentum, in (0, 1); differences from its logit are trained.
+      clip_norm: maximum norm of each example's gradient; None for no clipping.
 
     Raises:
       ValueError: an argument is out of its range.
@@ -61,13 +61,13 @@ class LearnedSteps(keras.layers.Layer):
         self.clip_norm = validation.positive("clip_norm", clip_norm, optional=True)
 
     def build(self, parameters_shape: Nest) -> None:
-        """Makes the weights.
+        """Creates the weights.
 
         Args:
           parameters_shape: nest of the parameters' shapes, each (B, ...).
         """
         shapes = [(self.steps, *shape[1:]) for shape in _shapes(parameters_shape)]
-        # Relative to the start, so that weight decay draws them there.
+        # Relative to the initial values, which weight decay then favours.
         self.log_step_sizes, self.momentum_logits = (
             [self.add_weight(s, "zeros", name=f"{name}_{i}") for i, s in enumerate(shapes)]
             for name in ("log_step_size", "momentum_logit")
@@ -75,13 +75,13 @@ class LearnedSteps(keras.layers.Layer):
         self.built = True
 
     def init(self, parameters: Nest) -> Nest:
-        """Velocities of zero."""
+        """Returns velocities of zero."""
         return tf.nest.map_structure(tf.zeros_like, parameters)
 
     def update(
         self, gradient: Nest, state: Nest, parameters: Nest, step: TensorLike
     ) -> tuple[Nest, Nest]:
-        """The next (parameters, velocities) with the sizes of this step."""
+        """Returns the next (parameters, velocities), with the step sizes of this step."""
         row = tf.minimum(step, self.steps - 1)
         flat = tf.nest.flatten(parameters)
         gradient = clip(tf.nest.flatten(gradient), self.clip_norm)
@@ -92,7 +92,7 @@ class LearnedSteps(keras.layers.Layer):
         return momentum_step(gradient, tf.nest.flatten(state), parameters, sizes, rates)
 
     def get_build_config(self) -> None:
-        """What `build_from_config` needs: a rule is built with the model that it is part of."""
+        """Returns None: a rule is built with the model that it is part of."""
         return None
 
     def get_config(self) -> Config:
@@ -102,22 +102,22 @@ class LearnedSteps(keras.layers.Layer):
 
 @register
 class LearnedUpdate(keras.layers.Layer):
-    """A small network that reads the gradient and the parameters and proposes the next step.
+    """A small network that maps the gradient and the parameters to the next step.
 
     Iterative amortized inference (Marino et al. 2018, https://arxiv.org/abs/1807.09356), one
-    network for all dimensions and steps. For each latent dimension it reads the gradients
+    network for all dimensions and steps. The inputs for each latent dimension are the gradients
     (arcsinh), the parameters, for a Gaussian pair (mean, log-variance) also the standard deviation
-    and the mean's natural gradient, and `memory` numbers of its own. It gives, for each parameter
-    tensor, a positive step size for the (bounded) gradient and a small move beside it. At the start
-    it takes plain steps of `step_size`.
+    and the mean's natural gradient, and a state of `memory` numbers. The outputs for each parameter
+    tensor are a positive step size for the (clipped) gradient and an additive update. Initially the
+    rule takes gradient steps of `step_size`.
 
     Args:
-      units: of the hidden layer.
-      memory: numbers that each dimension carries from step to step.
-      step_size: where the step sizes start.
-      move: scale of the moves beside the gradient.
-      bound: the gradient that is followed lies in [-bound, bound], entry by entry.
-      seed: int, of the initial weights.
+      units: number of hidden units.
+      memory: size of the state of each dimension.
+      step_size: initial step size.
+      move: scale of the additive updates.
+      bound: entries of the gradient are clipped to [-bound, bound].
+      seed: int, seed of the initial weights.
 
     Raises:
       ValueError: an argument is out of its range, or the parameters' tensors differ in shape.
@@ -149,7 +149,7 @@ class LearnedUpdate(keras.layers.Layer):
         self.seed = validation.non_negative_int("seed", seed)
 
     def build(self, parameters_shape: Nest) -> None:
-        """Makes the weights.
+        """Creates the weights.
 
         Args:
           parameters_shape: nest of the parameters' shapes, each (B, ...).
@@ -165,7 +165,7 @@ class LearnedUpdate(keras.layers.Layer):
         glorot = keras.initializers.GlorotUniform(self.seed)
         self.hidden = self.add_weight((inputs, self.units), glorot, name="hidden")
         self.hidden_bias = self.add_weight((self.units,), "zeros", name="hidden_bias")
-        # Zeros where steps come from: the first update is a plain step, for all it reads.
+        # Zeros, so that the initial rule takes gradient steps of `step_size` for all inputs.
         self.steps_out = self.add_weight((self.units, 2 * count), "zeros", name="steps")
         self.steps_bias = self.add_weight((2 * count,), "zeros", name="steps_bias")
         glorot = keras.initializers.GlorotUniform(self.seed + 1)
@@ -173,12 +173,12 @@ class LearnedUpdate(keras.layers.Layer):
         self.built = True
 
     def init(self, parameters: Nest) -> Nest:
-        """Memory of zeros, [B, ..., memory]."""
+        """Returns a state of zeros, [B, ..., memory]."""
         leaf = tf.nest.flatten(parameters)[0]
         return tf.tile(tf.zeros_like(leaf)[..., None], [1] * leaf.shape.rank + [self.memory])
 
     def update(self, gradient: Nest, state: Nest, parameters: Nest) -> tuple[Nest, Nest]:
-        """The next (parameters, memory)."""
+        """Returns the next (parameters, state)."""
         flat, slopes = tf.nest.flatten(parameters), tf.nest.flatten(gradient)
         dtype, count = flat[0].dtype, len(flat)
         seen = tf.concat([tf.stack(_features(slopes, flat), -1), state], -1)
@@ -196,7 +196,7 @@ class LearnedUpdate(keras.layers.Layer):
         return tf.nest.pack_sequence_as(parameters, moved), state
 
     def get_build_config(self) -> None:
-        """What `build_from_config` needs: a rule is built with the model that it is part of."""
+        """Returns None: a rule is built with the model that it is part of."""
         return None
 
     def get_config(self) -> Config:
@@ -205,7 +205,7 @@ class LearnedUpdate(keras.layers.Layer):
 
 
 def _features(slopes, parameters):
-    """What the network reads of each dimension, a list of [B, ...]."""
+    """Returns the inputs of the network for each dimension, a list of [B, ...]."""
     features = [tf.asinh(g) for g in slopes] + list(parameters)
     if len(parameters) == 2:
         deviation = tf.exp(0.5 * parameters[1])
@@ -214,7 +214,7 @@ def _features(slopes, parameters):
 
 
 def _shapes(nest):
-    """The shapes of a nest of shapes, each a tuple."""
+    """Returns the shapes in a nest of shapes, each as a tuple."""
     if nest and all(n is None or isinstance(n, int) for n in nest):
         return [tuple(nest)]
     parts = nest.values() if isinstance(nest, dict) else nest

@@ -5,42 +5,52 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import TensorLike
 from tf_savae.svi import per_example
-from tf_savae.svi.keeping.programs import Recomputed
+from tf_savae.svi.keeping.programs import Program, Recomputed
+from tf_savae.svi.objective import Objective
+from tf_savae.svi.per_example import Tensors
 
 __all__ = ["Path", "Settings", "descend", "stacked_path"]
 
 
 class Settings(NamedTuple):
-    """How to refine, checked and in the form the loops use."""
+    """Validated settings of refinement, in the form that the loops use."""
 
-    steps: Any  # K, a Python int (an int tensor where no gradient crosses).
+    steps: Any  # K, a Python int, or an int tensor with adjoint "stop".
     rule: Any  # `BoundRule`.
     weights: list  # Tensors that the rule depends on.
     seed: Any
-    early_stopping: float | None = None  # Nats; only where no gradient crosses.
+    early_stopping: float | None = None  # Nats; only with adjoint "stop".
 
 
 class Path(NamedTuple):
-    """What happened at steps 0 to K - 1; each leaf stacked along a first axis of K."""
+    """Arguments and results of steps 0 to K - 1; each leaf is stacked along a first axis of K."""
 
     parameters: list  # lambda_k, before the step.
     gradients: list  # Raw, before clipping.
     states: list  # Of the update rule, before the step.
     values: Any  # [K, B], negative ELBO at lambda_k, nats.
     gradient_norms: Any  # [K, B], before clipping.
-    kept: Any  # step -> flat list of what it kept for its product.
+    kept: Any  # step -> flat list of its residuals.
 
 
-def one_step(objective, parameters, state, theta, step, settings):
-    """Step `step` of algorithm 1. Returns the next (parameters, state) and diagnostics."""
+def one_step(
+    objective: Objective,
+    parameters: Tensors,
+    state: Tensors,
+    theta: Tensors,
+    step: TensorLike,
+    settings: Settings,
+) -> tuple[tuple[Tensors, Tensors], tuple[tf.Tensor, Tensors]]:
+    """Takes step `step` of algorithm 1; returns ((parameters, state), (values, gradient))."""
     values, gradient = objective.gradient(parameters, theta, seeds.fold(settings.seed, step))
     following = settings.rule.update(settings.weights, gradient, state, parameters, step)
     return following, (values, gradient)
 
 
-def descend(objective, initial, theta, settings):
-    """K steps that store only the current state; K may be an int tensor."""
+def descend(objective: Objective, initial: Tensors, theta: Tensors, settings: Settings) -> Tensors:
+    """Takes K steps, storing only the current state; K may be an int tensor."""
     steps = settings.steps
 
     def body(step, parameters, state):
@@ -56,12 +66,18 @@ def descend(objective, initial, theta, settings):
     return parameters
 
 
-def stacked_path(objective, initial, theta, settings, program=None):
-    """K steps (K a Python int, at least 1) with their `Path`: K times the size of lambda.
+def stacked_path(
+    objective: Objective,
+    initial: Tensors,
+    theta: Tensors,
+    settings: Settings,
+    program: Program | None = None,
+) -> tuple[Tensors, Path]:
+    """Takes K >= 1 steps, K a Python int; returns (parameters, `Path`).
 
     Args:
       objective, initial, theta, settings: as in `descend`, flat lists.
-      program: takes the gradients, and knows what a step keeps, see `keeping.programs`.
+      program: computes gradients and residuals, see `keeping.programs`; by default no residuals.
     """
     count = len(initial)
     batch = initial[0].shape[:1]
@@ -101,7 +117,7 @@ def stacked_path(objective, initial, theta, settings, program=None):
         stacks[2 * count : -2],
         stacks[-2],
         stacks[-1],
-        # Read where they lie: stacking them would copy what may be gigabytes.
+        # Read from the arrays: stacking the residuals could copy gigabytes.
         lambda step: [array.read(step) for array in kept],
     )
     return parameters, path

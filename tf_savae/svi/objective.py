@@ -1,30 +1,36 @@
 """Per-example values and gradients of the negative ELBO."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tf_savae.core import validation
+from tf_savae.core.typing import NegativeElbo, Nest
+from tf_savae.svi.per_example import Tensors
 
 __all__ = ["Objective"]
 
 
 class Objective:
-    """The user's negative ELBO over flat lists: checked, and averaged over posterior samples.
+    """A negative ELBO as a function of flat lists, validated and averaged over posterior samples.
 
     Args:
-      negative_elbo: maps (parameters, theta, seed) to [B], in nats; if it has a method `average`,
-        of (parameters, theta, seeds), that evaluates several samples together.
-      parameters, theta: nests that give the two structures.
+      negative_elbo: maps (parameters, theta, seed) to [B], in nats. A method `average` of
+        (parameters, theta, seeds), if it has one, evaluates several samples together.
+      parameters, theta: nests that define the two structures.
       samples: posterior samples per evaluation; each has its own seed, the values are averaged.
     """
 
-    def __init__(self, negative_elbo, parameters, theta, samples=1):
+    def __init__(
+        self, negative_elbo: NegativeElbo, parameters: Nest, theta: Nest, samples: int = 1
+    ) -> None:
         self._negative_elbo = negative_elbo
         self._parameters = parameters
         self._theta = theta
         self._samples = samples
 
-    def value(self, parameters, theta, seed):
-        """[B], the negative ELBO averaged over the samples."""
+    def value(self, parameters: Tensors, theta: Tensors, seed: tf.Tensor) -> tf.Tensor:
+        """Returns the negative ELBO averaged over the samples, [B] nats."""
         lam = tf.nest.pack_sequence_as(self._parameters, parameters)
         theta = tf.nest.pack_sequence_as(self._theta, theta)
         if self._samples == 1:
@@ -42,16 +48,20 @@ class Objective:
         batch = tf.nest.flatten(lam)[0].shape[0]
         return validation.per_example("negative_elbo", values, batch)
 
-    def gradient(self, parameters, theta, seed):
-        """Values [B] and the gradient in the parameters alone: no weight gradient is formed."""
+    def gradient(
+        self, parameters: Tensors, theta: Tensors, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, Tensors]:
+        """Returns the values [B] and the gradient with respect to the parameters alone."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(parameters)
             values = self.value(parameters, theta, seed)
             total = tf.reduce_sum(values)
         return values, dense(tape.gradient(total, parameters), parameters)
 
-    def full_gradient(self, parameters, theta, seed, weights=None):
-        """Gradients in parameters and float theta leaves of sum_b weights_b f_b."""
+    def full_gradient(
+        self, parameters: Tensors, theta: Tensors, seed: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tuple[Tensors, Tensors]:
+        """Returns the gradients of sum_b weights_b f_b: of parameters, of theta's float leaves."""
         floats = floating(theta)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([*parameters, *floats])
@@ -63,15 +73,16 @@ class Objective:
         return gradients[: len(parameters)], gradients[len(parameters) :]
 
 
-def differentiate(function, sources):
-    """The gradient of a scalar `function(sources)`, dense. Differentiate it again only by this.
+def differentiate(function: Callable[[Tensors], tf.Tensor], sources: Tensors) -> Tensors:
+    """Returns the gradient of a scalar `function(sources)` as dense tensors.
 
-    Inside a `tf.function` by `tf.gradients`: under two tapes TensorFlow wraps each while loop of a
-    decoder in functions that hand shapes to one another; XLA then takes the weights for
-    compile-time constants and compiles anew whenever they change.
+    For second derivatives, differentiate the result with this function only. Inside a `tf.function`
+    it uses `tf.gradients`: with two nested tapes, TensorFlow wraps each while loop of a decoder in
+    functions that pass shapes as arguments. XLA then treats the weights as compile-time constants
+    and recompiles whenever they change.
     """
     if not tf.executing_eagerly():
-        # Copies, since what else depends on the sources is an unrelated dependency.
+        # Copies, so that gradients do not include other uses of the same tensors.
         sources = [tf.identity(source) for source in sources]
         return dense(tf.gradients(function(sources), sources), sources)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -80,21 +91,21 @@ def differentiate(function, sources):
     return dense(tape.gradient(value, sources), sources)
 
 
-def floating(tensors):
-    """The float tensors of a list: the leaves of theta that can have a gradient."""
+def floating(tensors: Tensors) -> Tensors:
+    """Returns the float tensors of a list: the leaves of theta that can have gradients."""
     return [t for t in tensors if t.dtype.is_floating]
 
 
-def with_floats(theta, weights):
-    """`theta` with its float leaves replaced, in order, by `weights`."""
+def with_floats(theta: Tensors, weights: Tensors) -> Tensors:
+    """Returns `theta` with its float leaves replaced, in order, by `weights`."""
     supply = iter(weights)
     return [next(supply) if t.dtype.is_floating else t for t in theta]
 
 
-def dense(gradients, sources):
-    """Gradients as dense tensors, zeros where there is none.
+def dense(gradients: Tensors, sources: Tensors) -> Tensors:
+    """Returns gradients as dense tensors; None becomes zeros.
 
-    An embedding's gradient comes as IndexedSlices, of which a forward accumulator knows nothing.
+    Gradients of embeddings are IndexedSlices, which forward accumulators do not support.
     """
     return [
         tf.zeros_like(source) if gradient is None else tf.convert_to_tensor(gradient)

@@ -1,5 +1,7 @@
 """Arithmetic per example on flat lists of tensors [B, ...]: norms, inner products, clipping."""
 
+from typing import TypeAlias
+
 import tensorflow as tf
 
 __all__ = [
@@ -9,11 +11,14 @@ __all__ = [
     "inner",
     "norm",
     "expand_like",
+    "Tensors",
 ]
 
+Tensors: TypeAlias = list[tf.Tensor]  # A nest as a flat list.
 
-def inner(left, right):
-    """Per-example inner product of two sets of tensors [B, ...]: a tensor [B].
+
+def inner(left: Tensors, right: Tensors) -> tf.Tensor:
+    """Returns the per-example inner product of two lists of tensors [B, ...], a tensor [B].
 
     >>> inner([tf.ones([2, 3])], [tf.ones([2, 3])]).numpy().tolist()
     [3.0, 3.0]
@@ -26,8 +31,8 @@ def inner(left, right):
     )
 
 
-def norm(tensors):
-    """Per-example Euclidean norm over all tensors: [B].
+def norm(tensors: Tensors) -> tf.Tensor:
+    """Returns the per-example Euclidean norm over all tensors, [B].
 
     >>> norm([tf.constant([[3.0]]), tf.constant([[4.0]])]).numpy().tolist()
     [5.0]
@@ -39,7 +44,7 @@ def norm(tensors):
     return tf.where(zero, tf.zeros_like(square), root)
 
 
-def expand_like(per_example, like):
+def expand_like(per_example: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Reshapes [B] to [B, 1, ...] so that it broadcasts against `like` [B, ...].
 
     >>> expand_like(tf.zeros([2]), tf.zeros([2, 3, 4])).shape.as_list()
@@ -50,8 +55,8 @@ def expand_like(per_example, like):
     return tf.ensure_shape(tf.reshape(per_example, shape), static)
 
 
-def cosine(left, right):
-    """Per-example cosine between two sets of tensors [B, ...]: [B], 0 where one of them is 0.
+def cosine(left: Tensors, right: Tensors) -> tf.Tensor:
+    """Returns the per-example cosine of two lists of tensors, [B]; 0 if one of them is 0.
 
     >>> cosine([tf.constant([[2.0, 0.0]])], [tf.constant([[3.0, 3.0]])]).numpy().round(3).tolist()
     [0.7070000171661377]
@@ -59,22 +64,22 @@ def cosine(left, right):
     return divide_safely(inner(left, right), norm(left) * norm(right))
 
 
-def divide_safely(numerator, denominator):
-    """numerator / denominator, and 0 where the denominator is 0."""
+def divide_safely(numerator: tf.Tensor, denominator: tf.Tensor) -> tf.Tensor:
+    """Returns numerator / denominator, or 0 if the denominator is 0."""
     return tf.math.divide_no_nan(numerator, denominator)
 
 
 def _clip_scale(size, clip_norm):
-    limit = tf.constant(clip_norm, size.dtype)  # A cast would round it to float32 on its way.
+    limit = tf.constant(clip_norm, size.dtype)  # `tf.cast` would round it to float32 first.
     return tf.where(size > limit, divide_safely(limit, size), tf.ones_like(size))
 
 
-def clip(gradient, clip_norm):
-    """Scales each example's gradient down to norm `clip_norm`; None leaves it alone.
+def clip(gradient: Tensors, clip_norm: float | None) -> Tensors:
+    """Clips the norm of each example's gradient to `clip_norm`; None returns it unchanged.
 
-    The scale is part of the derivative: where an example is clipped, its Jacobian is
-    (c / |g|) (I - g g' / |g|^2), and the component along the gradient is lost. Treating the factor
-    as a constant is what makes a clipped refinement's derivative wrong.
+    The factor is differentiated, too: the Jacobian of a clipped example is
+    (c / |g|) (I - g g' / |g|^2), which removes the component along the gradient. With a constant
+    factor the derivative of clipped refinement would be wrong.
 
     >>> gradient = tf.constant([[3.0, 4.0], [0.3, 0.4]], tf.float64)
     >>> clip([gradient], 1.0)[0].numpy().round(2).tolist()

@@ -16,11 +16,11 @@ from tf_savae.svi.short_forms import as_adjoint
 
 __all__ = ["Trace", "refine"]
 
-_DEFAULTS = {"momentum": 0.5}  # Beside an update rule they say nothing.
+_DEFAULTS = {"momentum": 0.5}  # Not used with an update rule.
 
 
 class Trace(NamedTuple):
-    """What refinement did, per example."""
+    """Diagnostics of the refinement steps, per example."""
 
     negative_elbo: Any  # [K + 1, B], nats, at lambda_0 to lambda_K, each with its step's noise.
     gradient_norm: Any  # [K, B], norms of the SVI gradient before clipping.
@@ -53,46 +53,45 @@ def refine(
     """Refines each example's variational parameters by K steps of gradient descent with momentum.
 
     Algorithm 1 of Kim et al. (2018), https://arxiv.org/abs/1802.02550. Steps and clipping are
-    per example: an example's result never depends on the others in its batch. The result is
-    differentiable in `initial`, `theta` and `step_size` as `adjoint` says.
+    per example: an example's result does not depend on the others in its batch. `adjoint`
+    determines the derivative of the result with respect to `initial`, `theta` and `step_size`.
 
     Args:
       negative_elbo: maps (parameters, theta, seed) to [B], nats per example. It must be a pure
-        function: all weights come through `theta`, all noise from `seed`.
+        function: all weights are passed in `theta`, and all noise is derived from `seed`.
       initial: nest of float32 or float64 tensors [B, ...], the parameters before refinement.
       theta: nest of tensors the objective depends on: weights, and anything computed from them
-        once. Float leaves of any dtype receive gradients; others pass through.
-      steps: K >= 0, a Python int; an int32 scalar tensor too where adjoint is "stop" and no trace
-        is asked for.
+        once. Float leaves of any dtype receive gradients.
+      steps: K >= 0, a Python int; also an int32 scalar tensor if adjoint is "stop" and no trace is
+        requested.
       step_size, momentum, clip_norm: short forms of `update=svi.Momentum(step_size, momentum,
         clip_norm)`.
       update: the update rule, see `tf_savae.svi.update`: `svi.Momentum`, `svi.NaturalGradient`,
-        `svi.LearnedSteps`, `svi.LearnedUpdate`, or a rule of your own. What it depends on receives
-        its gradient.
+        `svi.LearnedSteps`, `svi.LearnedUpdate`, or a custom rule. Its weights receive gradients.
       seed: int, or int32 tensor [2]. Step k draws its noise from fold(seed, k); a fresh sample
         for the final ELBO is fold(seed, K).
-      adjoint: how a gradient crosses the steps: `svi.Exact`, `svi.Truncated`, `svi.Unrolled` or
-        `svi.Stop`, or a short form: "exact" (algorithm 1's backward pass),
+      adjoint: how gradients are propagated through the steps: `svi.Exact`, `svi.Truncated`,
+        `svi.Unrolled` or `svi.Stop`, or a short form: "exact" (algorithm 1's backward pass),
         "truncated" (exact through the last `truncate` steps, the identity through those before),
         "unrolled" (autodiff through the unrolled steps, memory and compile time grow with K),
         "stop" (none).
-      hvp, keep, truncate, adjoint_clip_norm, keep_budget: beside a string alone, short forms of the
-        settings hvp, residuals, depth, clip_norm and budget of `svi.Exact` and `svi.Truncated`; an
-        object has its own. keep is "auto" by default, what fits into memory when this is traced
-        (for the same program whatever is free then, say which), and hvp "auto" beside it, else
-        "forward_over_reverse".
-      return_trace: also return a `Trace`; costs one evaluation more (the ELBO at lambda_K). With
-        "path" that evaluation is left out: negative_elbo is [K, B] and comes for nothing.
+      hvp, keep, truncate, adjoint_clip_norm, keep_budget: short forms of the settings hvp,
+        residuals, depth, clip_norm and budget of `svi.Exact` and `svi.Truncated`; only valid if
+        `adjoint` is a string. keep is "auto" by default: the residuals that fit into memory at
+        tracing time. For a program that does not depend on the free memory, use another value. hvp
+        is "auto" by default if keep is, else "forward_over_reverse".
+      return_trace: also return a `Trace`, at the cost of one more evaluation, the ELBO at lambda_K.
+        "path" omits that evaluation: negative_elbo is [K, B], at no additional cost.
       samples: S, posterior samples per step, averaged. `negative_elbo` is called S times, or, if it
         has a method `average` that maps (parameters, theta, list of S seeds) to the average [B],
         that is called once.
-      early_stopping: nats; only with adjoint "stop": an example rests at its best parameters
-        after a step that improves its ELBO by less. All steps then share one noise.
-      backward_probe: zeros [B, 3]; its "gradient" reports on the backward pass: adjoint growth
-        (norm at step 0 over norm at step K), the largest curvature met, and the encoder's signal
-        (cosine between the adjoint at step 0 and the SVI gradient at lambda_0). Nothing is reported
-        with adjoint "unrolled" and "stop". It is a gradient because the report is known only in the
-        backward pass, where `tf.custom_gradient` can return nothing but gradients.
+      early_stopping: nats; only with adjoint "stop": an example stops at its best parameters
+        after a step that improves its ELBO by less. All steps then use the same noise.
+      backward_probe: zeros [B, 3]; its "gradient" contains diagnostics of the backward pass:
+        adjoint growth (norm at step 0 over norm at step K), the largest curvature, and the
+        encoder's signal (cosine between the adjoint at step 0 and the SVI gradient at lambda_0).
+        With adjoint "unrolled" and "stop" there are none. They are passed as a gradient since they
+        are known only in the backward pass, where `tf.custom_gradient` returns only gradients.
 
     Returns:
       The refined nest, of the structure of `initial`; with `return_trace` a pair of it and a
@@ -109,7 +108,7 @@ def refine(
     >>> refined.numpy().round(3).tolist()
     [[1.0, 1.0]]
     """
-    # Identities: a tensor may stand in several places, and each has a derivative of its own.
+    # Identities, since one tensor may occur several times, each with a derivative of its own.
     initial = tf.nest.map_structure(tf.identity, validation.floating_nest("initial", initial))
     theta = tf.nest.map_structure(_own, theta)
     if not isinstance(return_trace, str) or return_trace != "path":
@@ -136,7 +135,7 @@ def refine(
     )
     flat_theta = tf.nest.flatten(theta)
     probe = _probe(backward_probe, flat[0])
-    bound.init(bound.weights, flat)  # Says now what does not fit.
+    bound.init(bound.weights, flat)  # Raises now if the rule does not fit the parameters.
     final, seen = crossing.run(objective, flat, flat_theta, settings, probe)
     refined = tf.nest.pack_sequence_as(initial, final)
     if not return_trace:
@@ -148,13 +147,13 @@ def refine(
 
 
 def _own(leaf):
-    """Float leaves as distinct tensors (identities); other leaves as tensors."""
+    """Returns a float leaf as a distinct tensor (identity); another leaf as a tensor."""
     tensor = tf.convert_to_tensor(leaf)
     return tf.identity(tensor) if tensor.dtype.is_floating else tensor
 
 
 def _adjoint_for(steps, adjoint, hvp, **short):
-    """The adjoint as an object; beside a string hvp has the default of `refine`."""
+    """Returns the adjoint as an object; for a string, hvp has the default of `refine`."""
     if hvp is None and isinstance(adjoint, str):
         chosen = isinstance(short["keep"], str) and short["keep"] == "auto"
         hvp = "auto" if chosen else "forward_over_reverse"
@@ -176,7 +175,7 @@ def _trace_of(seen, initial):
 
 
 def _with_end(trace, objective, final, theta, settings):
-    """The trace with the ELBO at lambda_K: one evaluation more."""
+    """Returns the trace with the ELBO at lambda_K, which takes one more evaluation."""
     if trace.gradient_norm is None:  # Stopped early: only the best value is known.
         return trace
     seed = seeds.fold(settings.seed, settings.steps)

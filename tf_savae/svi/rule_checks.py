@@ -1,28 +1,30 @@
 """Validate an update rule on a few random rows before any long work."""
 
 import weakref
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import private_keras
+from tf_savae.core.typing import Nest
 from tf_savae.svi.functional_rule import BoundRule
 from tf_savae.svi.update import Momentum, NaturalGradient
 
 __all__ = ["as_rule", "check_rule"]
 
 _ROWS = 3
-# Rule: the shapes for which it was checked.
+# {rule: the shapes for which it was checked}.
 _KNOWN: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def as_rule(update, defaults, **short):
-    """The update rule of these arguments: `update`, or `Momentum` from its short forms.
+def as_rule(update: Any, defaults: dict[str, Any], **short: Any) -> Any:
+    """Returns the update rule of these arguments: `update`, or `Momentum` from its short forms.
 
     Args:
       update: a rule, or None.
-      defaults: values of the short forms that say nothing.
+      defaults: values of the short forms that count as not given.
       short: step_size, momentum and clip_norm.
 
     Raises:
@@ -57,8 +59,8 @@ def _same(value, default):
     return value is default or (np.isscalar(value) and value == default)
 
 
-def check_rule(rule, initial):
-    """Makes the weights of a rule that is a layer, and tries the rule on random rows.
+def check_rule(rule: Any, initial: Nest) -> None:
+    """Creates the weights of a rule that is a layer, and tests the rule on random rows.
 
     Args:
       rule: the update rule.
@@ -104,7 +106,7 @@ def _build(rule, initial):
         )
     if not private_keras.is_default_build(rule):
         rule.build(tf.nest.map_structure(lambda p: tuple(p.shape), initial))
-    # Layers inside it make theirs when they are called: once outside of any graph and scope.
+    # Its inner layers create their weights when called: do so outside of any graph and scope.
     parameters = _random(initial, np.random.default_rng(0))
     state = rule.init(parameters)
     step = [tf.constant(0)] if BoundRule(rule, initial).takes_step else []
@@ -135,7 +137,7 @@ def _try(rule, initial):
 
 
 def _two_steps(bound, weights, parameters, gradient):
-    """(parameters, state) after two steps, as NumPy; raises where shapes or dtypes change."""
+    """Returns (parameters, state) after two steps, as NumPy; raises if shapes or dtypes change."""
     parameters, gradient = tf.nest.flatten(parameters), tf.nest.flatten(gradient)
     first = state = bound.init(weights, parameters)
     _check_state(bound.name, state, parameters[0].dtype)
@@ -174,7 +176,7 @@ def _random(nest, draw):
 
 
 def _stand_in(weight):
-    """The weight's value, or, in a graph under construction, small numbers of its shape."""
+    """Returns the weight, or, if it is symbolic, a tensor of its shape filled with 0.1."""
     if hasattr(weight, "numpy"):
         return weight
     return tf.fill([1 if n is None else n for n in weight.shape], tf.constant(0.1, weight.dtype))

@@ -1,6 +1,7 @@
-"""Strings as short forms of adjoint objects, and the arguments that are their settings."""
+"""Short forms of adjoints: strings, and arguments for the settings of the objects."""
 
 import dataclasses
+from collections.abc import Callable
 
 from tf_savae.autodiff.residuals import LEVELS
 from tf_savae.core import validation
@@ -26,7 +27,7 @@ __all__ = [
 
 _KINDS = {"exact": Exact, "unrolled": Unrolled, "truncated": Truncated, "stop": Stop}
 ADJOINTS = tuple(_KINDS)
-# An argument beside a string: the setting of the objects that it is the short form of.
+# {argument that may be given with a string: the setting of the objects}.
 SHORT_FORMS = {
     "hvp": "hvp",
     "keep": "residuals",
@@ -34,12 +35,12 @@ SHORT_FORMS = {
     "adjoint_clip_norm": "clip_norm",
     "keep_budget": "budget",
 }
-# What says nothing: `keep` alone has a None that means something, "nothing".
+# Values that count as not given. `keep` differs: its None is a setting, no residuals.
 NOT_GIVEN = {**dict.fromkeys(SHORT_FORMS), "keep": "auto"}
 
 
-def checked_adjoint(adjoint):
-    """Returns one of the strings or an `Adjoint`, or says that it had to be one.
+def checked_adjoint(adjoint: str | Adjoint) -> str | Adjoint:
+    """Returns `adjoint` if it is one of `ADJOINTS` or an `Adjoint`; else raises ValueError.
 
     >>> checked_adjoint("exact")
     'exact'
@@ -52,38 +53,38 @@ def checked_adjoint(adjoint):
     )
 
 
-def short_forms_of(adjoint):
-    """Names of the short forms that a string takes, a set.
+def short_forms_of(adjoint: str) -> set[str]:
+    """Returns the set of names of the short forms that may be given with a string.
 
     >>> sorted(short_forms_of("exact")), short_forms_of("stop")
     (['adjoint_clip_norm', 'hvp', 'keep', 'keep_budget'], set())
     """
-    settings = {field.name for field in dataclasses.fields(_KINDS[checked_adjoint(adjoint)])}
+    checked_adjoint(adjoint)
+    settings = {field.name for field in dataclasses.fields(_KINDS[adjoint])}
     return {short for short, own in SHORT_FORMS.items() if own in settings}
 
 
 def as_adjoint(
-    adjoint,
-    steps=None,
+    adjoint: str | Adjoint,
+    steps: int | None = None,
     *,
-    hvp=None,
-    keep="auto",
-    truncate=None,
-    adjoint_clip_norm=None,
-    keep_budget=None,
-):
-    """The adjoint of these arguments: an object as it is, or made from a string and short forms.
+    hvp: str | Callable | None = None,
+    keep: str | None = "auto",
+    truncate: int | None = None,
+    adjoint_clip_norm: float | None = None,
+    keep_budget: int | None = None,
+) -> Adjoint:
+    """Returns the adjoint of these arguments: the given object, or one made from short forms.
 
     Args:
       adjoint: an `Adjoint`, or one of `ADJOINTS`.
-      steps: K, an int, or the largest K of a schedule, which a depth is compared with; None does
-        not compare.
+      steps: K, or the largest K of a schedule, which limits the depth; None for no limit.
       hvp, keep, truncate, adjoint_clip_norm, keep_budget: short forms of hvp, residuals, depth,
-        clip_norm and budget, beside a string alone; None where they were not given ("auto" for
-        `keep`, of which None keeps nothing).
+        clip_norm and budget, only with a string; None if not given ("auto" for `keep`, whose None
+        keeps nothing).
 
     Raises:
-      ValueError: a setting is out of its range, stands beside an object, or is no setting of the
+      ValueError: a setting is out of its range, is given with an object, or is not a setting of the
         adjoint.
 
     >>> as_adjoint("truncated", truncate=2, hvp="auto")
@@ -97,7 +98,8 @@ def as_adjoint(
         "keep_budget": keep_budget,
     }
     given = {name: value for name, value in short.items() if not _is_missing(name, value)}
-    if isinstance(checked_adjoint(adjoint), Adjoint):
+    adjoint = checked_adjoint(adjoint)
+    if isinstance(adjoint, Adjoint):
         if given:
             _refuse_beside(adjoint, *next(iter(given.items())))
         if steps is not None:
@@ -107,7 +109,7 @@ def as_adjoint(
         made = _from_short_forms(adjoint, given)
         if steps is not None:
             made.check_steps(steps)
-    except ValueError as error:  # Of an object: it names the setting, and the user the short form.
+    except ValueError as error:  # It names the object's setting: replace it by the short form.
         name, colon, rest = str(error).partition(":")
         names = {own: short for short, own in SHORT_FORMS.items()}
         raise ValueError(f"{names.get(name, name)}{colon}{rest}") from None
@@ -115,7 +117,7 @@ def as_adjoint(
 
 
 def _is_missing(name, value):
-    """Whether a short form says nothing; what it holds may be of any type."""
+    """Returns whether a short form, of any type, counts as not given."""
     default = NOT_GIVEN[name]
     return value is None if default is None else isinstance(value, str) and value == default
 
@@ -136,7 +138,7 @@ def _from_short_forms(adjoint, given):
             'adjoint_clip_norm: requires adjoint="exact" or "truncated", got adjoint="unrolled", '
             "where TensorFlow differentiates the loop without clipping. Use None."
         )
-    Exact(**settings)  # What the other strings would use has to be right all the same.
+    Exact(**settings)  # Settings that are not used here must be valid, too.
     return kind()
 
 

@@ -4,11 +4,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core.typing import Nest
+
 __all__ = ["check_step_size", "step_sizes"]
 
 
-def check_step_size(step_size):
-    """Returns `step_size`, a number, a tensor or a nest of them, if its numbers can be step sizes.
+def check_step_size(step_size: Nest) -> Nest:
+    """Returns `step_size`, a number, a tensor or a nest of them, after checking its numbers.
 
     Raises:
       ValueError: a number is negative or not finite.
@@ -22,8 +24,8 @@ def check_step_size(step_size):
     return step_size
 
 
-def step_sizes(step_size, initial):
-    """One step-size tensor for each leaf of `initial`, of the leaf's dtype.
+def step_sizes(step_size: Nest, initial: Nest) -> list[tf.Tensor]:
+    """Returns one step-size tensor for each leaf of `initial`, with the leaf's dtype.
 
     Args:
       step_size: a number or tensor, or a nest of them like `initial`.
@@ -46,7 +48,7 @@ def step_sizes(step_size, initial):
 
 def _check_structure(step_size, initial):
     try:
-        # Files make lists of tuples.
+        # Saved tuples are loaded as lists.
         tf.nest.assert_same_structure(step_size, initial, check_types=False)
     except (TypeError, ValueError) as error:
         raise ValueError(

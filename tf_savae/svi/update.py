@@ -1,17 +1,18 @@
-"""Update rules `Momentum` and `NaturalGradient`, and the interface of your own.
+"""Update rules `Momentum` and `NaturalGradient`, and the interface of custom rules.
 
-A rule is any object with two pure methods on nests of per-example tensors [B, ...], as the
-parameters are nested:
+A rule is any object with two pure methods on nests of per-example tensors [B, ...], with
+the structure of the parameters:
 
     init(parameters) -> state
     update(gradient, state, parameters) -> (parameters, state)
 
 The state is a nest of float tensors [B, ...]. `update` may take a fourth parameter `step`, the
-number of the step (int32 scalar). Gradients reach the tensors and variables among a rule's
-attributes, and the weights of a rule that is a Keras layer; what it gets from anywhere else is a
-constant.
+number of the step (int32 scalar). Gradients are propagated to tensors and variables among
+a rule's attributes, and to the weights of a rule that is a Keras layer; all other tensors are
+constants.
 """
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -19,15 +20,21 @@ import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.registration import register
-from tf_savae.core.typing import Config, Nest
+from tf_savae.core.typing import Config, Nest, TensorLike
 from tf_savae.svi.per_example import clip
 from tf_savae.svi.step_sizes import check_step_size, step_sizes
 
 __all__ = ["Momentum", "NaturalGradient", "momentum_step"]
 
 
-def momentum_step(gradient, velocity, parameters, sizes, rates):
-    """u = m u - g; p = p + a u, for each tensor: the next (parameters, velocities).
+def momentum_step(
+    gradient: Sequence[TensorLike],
+    velocity: Sequence[TensorLike],
+    parameters: Nest,
+    sizes: Sequence[TensorLike],
+    rates: Sequence[TensorLike],
+) -> tuple[Nest, Nest]:
+    """Returns the next (parameters, velocities): u = m u - g; p = p + a u, for each tensor.
 
     Args:
       gradient, velocity, sizes, rates: flat lists of g, u, a and m, one for each parameter tensor.
@@ -53,10 +60,10 @@ class Momentum:
 
     Args:
       step_size: a float, a scalar tensor, or a nest like the parameters of floats or tensors that
-        broadcast against the leaves. Tensors receive their gradient.
+        broadcast against the leaves. Tensors receive gradients.
       momentum: in [0, 1).
-      clip_norm: each example's gradient is scaled down to this norm, which is differentiated
-        exactly; None does not clip.
+      clip_norm: maximum norm of each example's gradient; None for no clipping. Clipping is
+        differentiated exactly.
 
     Raises:
       ValueError: an argument is out of its range.
@@ -75,7 +82,7 @@ class Momentum:
         self.clip_norm = validation.positive("clip_norm", clip_norm, optional=True)
 
     def init(self, parameters: Nest) -> Nest:
-        """Velocities of zero.
+        """Returns velocities of zero.
 
         Raises:
           ValueError: the step sizes do not fit the parameters.
@@ -84,30 +91,30 @@ class Momentum:
         return tf.nest.map_structure(tf.zeros_like, parameters)
 
     def update(self, gradient: Nest, state: Nest, parameters: Nest) -> tuple[Nest, Nest]:
-        """The next (parameters, velocities)."""
+        """Returns the next (parameters, velocities)."""
         sizes = step_sizes(self.step_size, parameters)
         gradient = clip(self._direction(gradient, parameters), self.clip_norm)
         rates = [self.momentum] * len(sizes)
         return momentum_step(gradient, tf.nest.flatten(state), parameters, sizes, rates)
 
     def _direction(self, gradient, parameters):
-        """What is clipped and followed, as a flat list."""
+        """Returns the direction of descent before clipping, a flat list."""
         del parameters
         return tf.nest.flatten(gradient)
 
     def get_config(self) -> Config:
-        """The constructor's arguments, for Keras' files."""
+        """Returns the constructor's arguments, for saved models."""
         sizes = tf.nest.map_structure(_plain_size, self.step_size)
         return {"step_size": sizes, "momentum": self.momentum, "clip_norm": self.clip_norm}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """The rule that `get_config` described."""
+        """Returns the rule with the constructor arguments in `config`."""
         return cls(**config)
 
 
 def _plain_size(size):
-    """A step size as a number, which a file can hold."""
+    """Returns a step size as a number, which can be saved."""
     if isinstance(size, (int, float)):
         return size
     size = getattr(size, "value", size)
@@ -125,8 +132,9 @@ class NaturalGradient(Momentum):
 
     The Fisher information of the mean is 1 / variance and that of the log-variance 1 / 2, so the
     gradient of the mean is multiplied by the variance and that of the log-variance by 2 (Amari
-    1998; Hoffman et al. 2013, https://arxiv.org/abs/1206.7055). Step sizes then are shares of the
-    way to the optimum of a quadratic bowl, whatever its width. Clipping acts on the product.
+    1998; Hoffman et al. 2013, https://arxiv.org/abs/1206.7055). A step size is then a fraction of
+    the distance to the optimum of a quadratic, whatever its curvature. Clipping is applied to the
+    natural gradient.
 
     Raises:
       ValueError: the parameters are not a pair of tensors of one shape.

@@ -1,5 +1,6 @@
 """Arguments of `BoundModel.compile`: check, save and restore them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,7 +12,9 @@ from tf_savae.models import keras_distribution
 __all__ = ["check", "compile_from_config", "get_compile_config", "prepare_strategy"]
 
 
-def check(model, jit_compile, metrics, others):
+def check(
+    model: Any, jit_compile: str | bool, metrics: dict[str, Callable] | None, others: dict[str, Any]
+) -> None:
     """Raises ValueError for arguments of `compile` that the model cannot use."""
     name = type(model).__name__
     for loss in ("loss", "loss_weights", "weighted_metrics"):
@@ -28,7 +31,7 @@ def check(model, jit_compile, metrics, others):
         raise ValueError("jit_compile: expected False with run_eagerly=True, got True.")
 
 
-def prepare_strategy(model, steps_per_execution):
+def prepare_strategy(model: Any, steps_per_execution: int) -> None:
     """Prepares the optimizer for the model's `tf.distribute` strategy, if it has one."""
     if private_keras.strategy_of_model(model) is None:
         return

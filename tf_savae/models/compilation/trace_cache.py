@@ -6,6 +6,8 @@ Settings are the public attributes of the model, its layers and its optimizer, i
 
 import functools
 import types
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -27,6 +29,8 @@ __all__ = [
     "watched",
 ]
 
+# {(object, attribute name): comparable value}, and {"K": K}.
+Settings: TypeAlias = dict[Any, Any]
 # Public attributes that are Keras' own state, or set by Keras' callbacks.
 _NO_SETTINGS = {
     "build",
@@ -59,7 +63,7 @@ _SMALL = 4096  # Bytes; larger arrays are compared by identity.
 class FollowInEpochs(keras.callbacks.Callback):
     """Applies settings changed by other callbacks, at the start of each epoch."""
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.model.make_train_function()
 
 
@@ -69,18 +73,22 @@ class Traces:
     Keras keeps `train_function`, `test_function` and `predict_function` itself.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.functions = FunctionCache()
-        self.seen = None  # {(object, attribute name): value}, or None before the first trace.
-        self.volatile = set()  # Settings that layers change themselves.
-        self.phases = {}  # {K: functions of another K of a schedule}.
+        self.seen: Settings | None = (
+            None  # {(object, attribute name): value}, or None before the first trace.
+        )
+        self.volatile: set = set()  # Settings that layers change themselves.
+        self.phases: dict[
+            int, tuple[dict, FunctionCache]
+        ] = {}  # {K: functions of another K of a schedule}.
 
-    def drop_functions(self):
+    def drop_functions(self) -> None:
         """Forgets the functions of all phases, as their settings are outdated."""
         self.functions = FunctionCache()
         self.phases.clear()
 
-    def switch(self, model, old, new):
+    def switch(self, model: Any, old: int, new: int) -> None:
         """Switches the traced functions from one K of a schedule to another."""
         made = {name: getattr(model, name) for name in _TRACED}
         self.phases[old] = made, self.functions
@@ -89,18 +97,18 @@ class Traces:
         for name, function in made.items():
             setattr(model, name, function)
 
-    def forget(self, changed):
+    def forget(self, changed: set) -> None:
         """Stops following settings that a layer has changed while it was traced."""
         self.volatile |= changed
         if self.seen is not None:
             self.seen = {k: v for k, v in self.seen.items() if k not in changed}
 
-    def but_volatile(self, settings):
+    def but_volatile(self, settings: Settings) -> Settings:
         """Returns the settings that are followed."""
         return {key: value for key, value in settings.items() if key not in self.volatile}
 
 
-def follow(model):
+def follow(model: Any) -> None:
     """Drops functions traced with outdated settings; validates the current ones.
 
     Args:
@@ -130,7 +138,7 @@ def _follow_own(model):
         follow(model)
 
 
-def watched(model, function):
+def watched(model: Any, function: Callable) -> Callable:
     """Wraps `function` to record, when traced, which settings the model's layers change themselves.
 
     Otherwise a layer that counts its calls in an attribute would be retraced at every call.
@@ -151,7 +159,7 @@ def watched(model, function):
     return watching
 
 
-def compiled(model, key, function, xla=True):
+def compiled(model: Any, key: tuple, function: Callable, xla: bool = True) -> Callable:
     """Returns `function` as a tf.function, created once per key and settings of the model.
 
     Args:
@@ -164,7 +172,7 @@ def compiled(model, key, function, xla=True):
     return model._traces.functions.get(key, watched(model, function), jit_compile=xla)
 
 
-def make_following(model, name, make, force):
+def make_following(model: Any, name: str, make: Callable[[bool], None], force: bool) -> None:
     """Makes the function `name`, which follows settings: callbacks may change them at any batch.
 
     Args:
@@ -179,18 +187,20 @@ def make_following(model, name, make, force):
     make(force)
     made = getattr(model, name)
 
+    called = False
+
     def following(iterator):
+        nonlocal called
         _follow_own(model)
         if getattr(model, name) is following:
-            if following.called:
+            if called:
                 return made(iterator)
-            following.called = True
+            called = True
             with _compiling(model, name):
                 return made(iterator)
         make_following(model, name, make, False)
         return getattr(model, name)(iterator)
 
-    following.called = False
     setattr(model, name, following)
 
 
@@ -205,12 +215,14 @@ def _compiling(model, name):
     return stages.stage(f"Compiling the {what} step{how}: {took}", announced=announced)
 
 
-def keeps_traces(model):
+def keeps_traces(model: Any) -> bool:
     """Returns whether the model is a `BoundModel`, which caches compiled functions."""
     return isinstance(getattr(model, "_traces", None), Traces)
 
 
-def compiled_for(model, function, key=None):
+def compiled_for(
+    model: Any, function: Callable, key: tuple | None = None
+) -> tf.types.experimental.PolymorphicFunction:
     """Returns `function` as a tf.function, with XLA if the model was compiled with it.
 
     Args:
@@ -231,10 +243,10 @@ def compiled_for(model, function, key=None):
     if isinstance(made, tf.types.experimental.PolymorphicFunction):
         return made
     jit = model.compiled and model.jit_compile is True
-    return tf.function(made, jit_compile=jit, autograph=False)  # Nothing to cache it by.
+    return tf.function(made, jit_compile=jit, autograph=False)  # Not cached without a key.
 
 
-def settings_of(model, owners=None):
+def settings_of(model: keras.layers.Layer, owners: Iterable | None = None) -> Settings:
     """Returns {(object, attribute name): comparable value}, to detect changes.
 
     Args:

@@ -1,12 +1,17 @@
 """Validate the settings of `SemiAmortizedRefinement`."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from tf_savae.core import seeds, validation
 from tf_savae.models.compilation.jit import check_second_derivatives
 from tf_savae.models.refinement.steps_schedule import as_steps
 from tf_savae.networks import Prior
-from tf_savae.probability import as_family
+from tf_savae.networks.decoder import Decoder
+from tf_savae.probability import Family, as_family
 from tf_savae.probability.distribution_checks import check_family, check_legacy
 from tf_savae.svi import Exact
+from tf_savae.svi.adjoints import Adjoint
 from tf_savae.svi.short_forms import as_adjoint, checked_adjoint
 
 __all__ = [
@@ -18,7 +23,7 @@ __all__ = [
 ]
 
 
-def step_sizes(step_size):
+def step_sizes(step_size: float | Sequence[float]) -> float | tuple[float, ...]:
     """Returns a float, or a tuple of floats with one for each parameter tensor.
 
     Raises:
@@ -34,7 +39,7 @@ def step_sizes(step_size):
     return validation.positive("step_size", step_size, zero=True)
 
 
-def check_generator(decoder, adjoint):
+def check_generator(decoder: Decoder | None, adjoint: Adjoint) -> None:
     """Raises ValueError if `decoder` is not a `Decoder` or lacks derivatives of the adjoint."""
     if decoder is None:
         return
@@ -48,7 +53,7 @@ def check_generator(decoder, adjoint):
         check_second_derivatives(decoder)
 
 
-def check_given_family(family, latent_size, dtype):
+def check_given_family(family: Family, latent_size: int | None, dtype: str) -> None:
     """Raises ValueError if a family that declares parameter shapes is invalid for refinement.
 
     >>> from tf_savae.probability import DiagonalGaussian
@@ -63,7 +68,7 @@ def check_given_family(family, latent_size, dtype):
     check_family(family, parameters)
 
 
-def checked_prior(prior):
+def checked_prior(prior: Prior | None) -> Prior | None:
     """Returns `prior`, a `Prior` or None; raises ValueError for other values.
 
     >>> checked_prior(None)
@@ -81,6 +86,11 @@ def _momentum(value):
     return validation.unit_interval("momentum", value, closed=False)
 
 
+def _depth(value):
+    truncated: Any = as_adjoint("truncated", truncate=value)
+    return truncated.depth
+
+
 # Settings that may be assigned later, with their checks. Compatibility is checked when they are
 # used.
 CHANGEABLE = {
@@ -93,9 +103,7 @@ CHANGEABLE = {
     "hvp": lambda value: Exact(hvp=value).hvp,
     "keep": lambda value: as_adjoint("exact", keep=value).residuals,
     "keep_budget": lambda value: as_adjoint("exact", keep_budget=value).budget,
-    "truncate": lambda value: (
-        None if value is None else as_adjoint("truncated", truncate=value).depth
-    ),
+    "truncate": lambda value: None if value is None else _depth(value),
     "adjoint_clip_norm": lambda value: as_adjoint("exact", adjoint_clip_norm=value).clip_norm,
     "samples": lambda value: validation.positive_int("samples", value),
     "antithetic": lambda value: validation.boolean("antithetic", value),

@@ -8,13 +8,16 @@ import tensorflow as tf
 
 from tf_savae.core import seeds
 from tf_savae.core.noise_streams import RefinementStream
+from tf_savae.core.typing import NegativeElbo, Nest, Seed
 from tf_savae.svi import per_example
 
 __all__ = ["better_of"]
 
 
 
-def better_of(negative_elbo, initial, refined, theta, seed, samples):
+def better_of(
+    negative_elbo: NegativeElbo, initial: Nest, refined: Nest, theta: Nest, seed: Seed, samples: int
+) -> tuple[Nest, tf.Tensor]:
     """Returns, per example, `refined`, or `initial` if its negative ELBO is lower.
 
     The choice is treated as a constant in derivatives: gradients go to the chosen end only. This is

@@ -132,7 +132,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
         self.seed = seeds.plain_seed(seed)
         self.seed_generator = None if decoder is None else keras.random.SeedGenerator(self.seed)
         self.log_step_size = None
-        self._example = None
+        self._example: Any = None
         self._programs: Any = None
 
     def __setattr__(self, name, value):
@@ -253,17 +253,20 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
             if adjoint.residuals == "auto":
                 adjoint = adjoint.with_residuals(None)
         specs = spec_of(parameters), spec_of(x)
+        # Checked before: the decoder is not None, and the steps are not a schedule.
+        decoder: Any = self.decoder
+        steps: Any = self.steps
 
         def chosen():
             initial, x = (zeros_of(spec, rows) for spec in specs)
-            generator = PureGenerator(self.decoder, self._prior_of(initial), self.family)
+            generator = PureGenerator(decoder, self._prior_of(initial), self.family)
             seed = seeds.as_seed(0)
             return choose_programs(
                 adjoint,
                 GeneratorElbo(generator, training=True, antithetic=self.antithetic),
                 initial,
                 generator.theta(x, seed, True),
-                steps=self.steps,
+                steps=steps,
                 samples=self.samples,
             )
 
@@ -275,7 +278,8 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
     def _seed_of_call(self, seed, training):
         if seed is not None or not training:
             return 0 if seed is None else seed
-        return tf.bitcast(tf.cast(self.seed_generator.next(), tf.uint32), tf.int32)
+        generator: Any = self.seed_generator  # Not None, since the layer has a decoder.
+        return tf.bitcast(tf.cast(generator.next(), tf.uint32), tf.int32)
 
     def _prior_of(self, parameters):
         if self.prior is not None:

@@ -1,10 +1,13 @@
 """Schedules of K over training steps; each value of K is traced and compiled once."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 
 from tf_savae.core import validation
+from tf_savae.core.typing import Steps
 from tf_savae.models import apply_if_finite
 
 __all__ = [
@@ -19,7 +22,7 @@ __all__ = [
 ]
 
 
-def as_steps(steps):
+def as_steps(steps: Steps) -> Steps:
     """Returns K as an int or as a dict {training step: K from that step on}, sorted by step.
 
     Raises:
@@ -48,7 +51,7 @@ def _as_int(first):
     return int(first) if isinstance(first, str) and first.isdigit() else first
 
 
-def every(steps):
+def every(steps: Steps) -> list[int]:
     """Returns all values of K, in order.
 
     >>> every({0: 0, 1000: 5}), every(3)
@@ -57,7 +60,7 @@ def every(steps):
     return list(steps.values()) if isinstance(steps, dict) else [steps]
 
 
-def last(steps):
+def last(steps: Steps) -> int:
     """Returns the last K, which is the default of inference.
 
     >>> last({0: 0, 1000: 5})
@@ -66,7 +69,7 @@ def last(steps):
     return every(steps)[-1]
 
 
-def steps_at(steps, step):
+def steps_at(steps: Steps, step: int) -> int:
     """Returns K at training step `step`, counted from 0.
 
     >>> [steps_at({0: 0, 1000: 5}, step) for step in (999, 1000)]
@@ -77,7 +80,7 @@ def steps_at(steps, step):
     return [count for first, count in steps.items() if first <= step][-1]
 
 
-def check_executions(steps, steps_per_execution):
+def check_executions(steps: Steps, steps_per_execution: int) -> None:
     """Raises ValueError if K changes within one execution of `steps_per_execution` steps.
 
     >>> check_executions({0: 0, 1000: 5}, 10)
@@ -94,7 +97,7 @@ def check_executions(steps, steps_per_execution):
 
 
 @contextlib.contextmanager
-def training(model, step=None):
+def training(model: Any, step: int | None = None) -> Iterator[None]:
     """Context of a training step or loop; on exit `steps_now` returns K of inference again.
 
     Args:
@@ -108,7 +111,7 @@ def training(model, step=None):
         _set_steps(model, None)
 
 
-def steps_now(model):
+def steps_now(model: Any) -> int:
     """Returns K of the current training step, or the last K outside of training."""
     now = model.__dict__.get("_training_steps")
     return last(model.refinement.steps) if now is None else now
@@ -126,7 +129,7 @@ class FollowSchedule(keras.callbacks.Callback):
     last batch to numbers.
     """
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         scheduled = isinstance(self.model.refinement.steps, dict)
         count = apply_if_finite.batches(self.model.optimizer) if scheduled else None
         _set_steps(self.model, None if count is None else int(count.numpy()))

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import validation
+from tf_savae.core.typing import Nest
 
 __all__ = ["check_arrays", "refuse_sparse"]
 
@@ -17,7 +18,12 @@ _NOT_DENSE = {
 }
 
 
-def check_arrays(x, vocabulary_size=None, data_range=None, finite=True):
+def check_arrays(
+    x: Nest,
+    vocabulary_size: int | None = None,
+    data_range: tuple[float, float] | None = None,
+    finite: bool = True,
+) -> None:
     """Checks every array and eager tensor of x; other leaves, such as a dataset, are accepted.
 
     Args:
@@ -51,7 +57,7 @@ def check_arrays(x, vocabulary_size=None, data_range=None, finite=True):
         raise ValueError(f"x: expected arrays with one number of examples, got shapes {shapes}.")
 
 
-def refuse_sparse(x):
+def refuse_sparse(x: Nest) -> None:
     """Raises TypeError if x contains a sparse or ragged tensor, or the spec of one.
 
     >>> refuse_sparse(np.ones([2, 3]))

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -13,7 +14,7 @@ _NO_KERNEL = re.compile(r"Detected unsupported operations.*?on XLA_\w+: (\w+)", 
 
 
 @contextlib.contextmanager
-def explained():
+def explained() -> Iterator[None]:
     """Context that explains errors of missing derivatives or XLA kernels, with a remedy.
 
     >>> with explained():

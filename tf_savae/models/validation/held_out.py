@@ -1,8 +1,10 @@
 """Check the validation data of `fit`, and the arguments that go with them."""
 
+from typing import Any
+
 import keras
 
-from tf_savae.models.validation.streams import look
+from tf_savae.models.validation.streams import BatchChecks, look
 
 __all__ = ["checked_validation"]
 
@@ -13,7 +15,7 @@ _NOT_GIVEN = {
 }
 
 
-def checked_validation(model, batches, options):
+def checked_validation(model: Any, batches: BatchChecks, options: dict[str, Any]) -> Any:
     """Returns `validation_data` in Keras' form, checked before the first epoch.
 
     Args:

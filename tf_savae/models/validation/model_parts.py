@@ -1,11 +1,17 @@
 """Validate that the parts and settings of a `SemiAmortizedVAE` are compatible."""
 
+from typing import Any
+
 import keras
 
 from tf_savae.core import validation
 from tf_savae.models.compilation.jit import check_second_derivatives
 from tf_savae.models.refinement import programs, steps_schedule
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
+from tf_savae.networks.decoder import Decoder
+from tf_savae.networks.prior import Prior
+from tf_savae.objectives import Objective
+from tf_savae.probability import Family
 from tf_savae.probability.codes import check_antithetic
 from tf_savae.probability.distribution_checks import check_legacy
 
@@ -22,7 +28,7 @@ __all__ = [
 ]
 
 
-def check_settings(model):
+def check_settings(model: Any) -> None:
     """Raises ValueError if settings that were assigned to a model are incompatible."""
     model.refinement.check_settings()
     check_samples(model.refinement, model.family)
@@ -35,7 +41,7 @@ def check_settings(model):
         check_decoder(model)
 
 
-def check_samples(refinement, family):
+def check_samples(refinement: SemiAmortizedRefinement, family: Family) -> None:
     """Raises ValueError if antithetic samples are requested and the family has none.
 
     >>> from tf_savae.probability import DiagonalGaussian
@@ -45,13 +51,13 @@ def check_samples(refinement, family):
         check_antithetic(family, refinement.samples)
 
 
-def check_decoder(model):
+def check_decoder(model: Any) -> None:
     """Raises ValueError if training needs second derivatives that the decoder does not have."""
     if programs.differentiates_twice(model.objective, model.refinement):
         check_second_derivatives(model.decoder)
 
 
-def check_amortized_weight(weight, objective):
+def check_amortized_weight(weight: float | None, objective: Objective) -> None:
     """Raises ValueError if `weight` is set for an objective without an ELBO at lambda_0.
 
     >>> from tf_savae.objectives import as_objective
@@ -64,7 +70,7 @@ def check_amortized_weight(weight, objective):
         )
 
 
-def check_encoder(encoder, objective):
+def check_encoder(encoder: keras.layers.Layer | None, objective: Objective) -> None:
     """Raises ValueError if an encoder is missing, or given and not used by the objective.
 
     >>> from tf_savae.objectives import as_objective
@@ -78,7 +84,12 @@ def check_encoder(encoder, objective):
         )
 
 
-def check_parts(encoder, decoder, objective, latent_size):
+def check_parts(
+    encoder: keras.layers.Layer | None,
+    decoder: Decoder,
+    objective: Objective,
+    latent_size: int | None,
+) -> int | None:
     """Returns the latent size as an int or None; raises ValueError for invalid parts.
 
     >>> from tf_savae.objectives import as_objective
@@ -101,7 +112,9 @@ def check_parts(encoder, decoder, objective, latent_size):
     return None if latent_size is None else validation.positive_int("latent_size", latent_size)
 
 
-def check_generator(refinement, decoder, prior):
+def check_generator(
+    refinement: SemiAmortizedRefinement, decoder: Decoder | None, prior: Prior | None
+) -> None:
     """Raises ValueError if the refinement layer has another decoder or prior than the model.
 
     >>> check_generator(SemiAmortizedRefinement(steps=3), None, None)
@@ -120,7 +133,7 @@ def _learns(rule):
     return isinstance(rule, keras.layers.Layer) and (bool(rule.weights) or not rule.built)
 
 
-def check_refinement(refinement, objective):
+def check_refinement(refinement: SemiAmortizedRefinement, objective: Objective) -> None:
     """Raises ValueError for an invalid refinement layer, or one the objective cannot use.
 
     >>> from tf_savae.objectives import as_objective
@@ -159,7 +172,7 @@ def check_refinement(refinement, objective):
         )
 
 
-def check_weights(model):
+def check_weights(model: Any) -> None:
     """Raises ValueError if a weight of the model is not finite."""
     for variable in model.variables:
         remedy = "Load an earlier checkpoint."

@@ -2,12 +2,14 @@
 
 import tensorflow as tf
 
+from tf_savae.core.typing import Nest
+from tf_savae.probability import Family
 from tf_savae.probability.families import is_shape
 
 __all__ = ["check_parameters", "is_one_tensor"]
 
 
-def is_one_tensor(family, latent_size):
+def is_one_tensor(family: Family, latent_size: int) -> bool:
     """Returns whether the family's parameters are a single tensor and not a nest.
 
     >>> from tf_savae.probability import DiagonalGaussian
@@ -20,7 +22,9 @@ def is_one_tensor(family, latent_size):
         return True
 
 
-def check_parameters(family, parameters, latent_size=None, batch=None):
+def check_parameters(
+    family: Family, parameters: Nest, latent_size: int | None = None, batch: int | None = None
+) -> None:
     """Raises ValueError unless `parameters` have the family's shapes.
 
     Args:

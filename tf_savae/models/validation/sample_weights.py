@@ -1,12 +1,14 @@
 """Validate sample weights, and pass them to Keras in a form that preserves them."""
 
 import types
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import validation
+from tf_savae.core.typing import TensorLike
 
 __all__ = [
     "as_pair",
@@ -18,7 +20,7 @@ __all__ = [
 ]
 
 
-def is_arrays(x):
+def is_arrays(x: Any) -> bool:
     """Returns whether x is a nest of arrays, and not a source of batches.
 
     >>> is_arrays({"a": np.ones([2])}), is_arrays(tf.data.Dataset.range(2))
@@ -30,7 +32,7 @@ def is_arrays(x):
     )
 
 
-def check_sample_weight(sample_weight, x):
+def check_sample_weight(sample_weight: TensorLike, x: Any) -> TensorLike:
     """Returns the weights as a NumPy array or tensor [N], or None for None.
 
     Args:
@@ -69,7 +71,7 @@ def check_sample_weight(sample_weight, x):
     return sample_weight if tf.is_tensor(sample_weight) else values
 
 
-def check_no_class_weight(class_weight):
+def check_no_class_weight(class_weight: Any) -> None:
     """Raises ValueError unless `class_weight` is None.
 
     >>> check_no_class_weight(None)
@@ -81,7 +83,7 @@ def check_no_class_weight(class_weight):
         )
 
 
-def as_pair(x, sample_weight):
+def as_pair(x: Any, sample_weight: TensorLike) -> tuple[np.ndarray | None, TensorLike]:
     """Returns (y, sample_weight) in a form that `keras.Model.fit` preserves.
 
     Keras silently drops the weights of arrays without targets. A target of shape [N, 0] preserves
@@ -100,7 +102,7 @@ def _no_target(sample_weight):
     return np.zeros([len(sample_weight), 0], keras.config.floatx())
 
 
-def with_targets(x):
+def with_targets(x: Any) -> Any:
     """Returns a generator or `keras.utils.PyDataset` in a form that Keras accepts; else x itself.
 
     Keras converts both into a tf.data.Dataset, which cannot represent the None in (x, None,
@@ -146,7 +148,7 @@ class _Targeted(keras.utils.PyDataset):
         self._source.on_epoch_end()
 
 
-def weights_like(sample_weight, loss):
+def weights_like(sample_weight: TensorLike, loss: tf.Tensor) -> tf.Tensor:
     """Returns the weights of a step's examples in the dtype of its loss [B]; ones for None.
 
     Raises:
@@ -164,7 +166,7 @@ def weights_like(sample_weight, loss):
             f"sample_weight: expected one weight per example, shape {loss.shape.as_list()}; got "
             f"shape {weights.shape.as_list()}."
         )
-    # A single weight would be broadcast. XLA knows sizes but has no assertions; graphs remove
+    # A single weight would be broadcast. XLA has static sizes and ignores assertions; graphs remove
     # reshapes between unknown sizes. Hence both the assertion and the reshape.
     same = tf.debugging.assert_equal(
         tf.shape(weights), tf.shape(loss), "sample_weight: expected one weight per example."

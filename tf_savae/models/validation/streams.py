@@ -4,12 +4,15 @@ import contextlib
 import functools
 import itertools
 import types
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import private_tensorflow, validation
+from tf_savae.core.typing import Nest
 from tf_savae.models.keras_distribution import is_target
 from tf_savae.models.validation.arrays import check_arrays, refuse_sparse
 
@@ -35,12 +38,16 @@ class BatchChecks:
     [1, 1]
     """
 
-    def __init__(self, vocabulary_size=None, data_range=None):
+    def __init__(
+        self, vocabulary_size: int | None = None, data_range: tuple[float, float] | None = None
+    ) -> None:
         self._vocabulary_size, self._data_range = vocabulary_size, data_range
         self._skips = False
-        self._error = None
+        self._error: Exception | None = None
 
-    def source(self, x, skips=False, batch_size=None, name="batch_size"):
+    def source(
+        self, x: Any, skips: bool = False, batch_size: int | None = None, name: str = "batch_size"
+    ) -> Any:
         """Returns x with batches checked as they are read; the first one now, if possible.
 
         Args:
@@ -70,7 +77,7 @@ class BatchChecks:
             self.batch(next(iter(x)))
         return x
 
-    def batch(self, batch, finite=True):
+    def batch(self, batch: Nest, finite: bool = True) -> None:
         """Checks one eager batch, in the form that `fit` accepts."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
         _refuse_targets(y)
@@ -79,7 +86,7 @@ class BatchChecks:
             _check_weights(weights, finite)
 
     @contextlib.contextmanager
-    def original_errors(self):
+    def original_errors(self) -> Iterator[None]:
         """Context that raises the original error of a batch instead of TensorFlow's wrapper."""
         self._error = None
         try:
@@ -220,7 +227,7 @@ def _comes_in_batches(x):
     return isinstance(x, (*known, keras.utils.PyDataset)) or is_torch_loader(x)
 
 
-def is_torch_loader(x):
+def is_torch_loader(x: Any) -> bool:
     """Returns whether x is PyTorch's DataLoader, which Keras accepts; does not import PyTorch.
 
     >>> is_torch_loader([1.0])
@@ -229,7 +236,7 @@ def is_torch_loader(x):
     return any(kind.__module__.startswith("torch.utils.data") for kind in type(x).__mro__)
 
 
-def look(data):
+def look(data: Any) -> None:
     """Reads the first batch of a dataset so that its checks run, unless reading consumes it.
 
     >>> look(tf.data.Dataset.range(3))
@@ -238,7 +245,7 @@ def look(data):
         next(iter(data.take(1)), None)
 
 
-def peek(dataset):
+def peek(dataset: tf.data.Dataset) -> tuple[Nest, tf.data.Dataset]:
     """Returns the first element of a dataset, or None, and a dataset that still includes it.
 
     A dataset whose elements come from Python can be read only once. For such a dataset, the first

@@ -1,14 +1,16 @@
 """Find variables of user layers that Keras does not track and would not train."""
 
 import contextlib
+from collections.abc import Iterable, Iterator
 
+import keras
 import tensorflow as tf
 
 __all__ = ["refuse_unknown", "watched_variables"]
 
 
 @contextlib.contextmanager
-def watched_variables():
+def watched_variables() -> Iterator[list[tf.Variable]]:
     """Context that yields a list of the trainable TensorFlow variables read in its body.
 
     >>> variable = tf.Variable(1.0)
@@ -17,13 +19,13 @@ def watched_variables():
     >>> used[0] is variable
     True
     """
-    used = []
+    used: list[tf.Variable] = []
     with tf.GradientTape() as tape:
         yield used
     used += tape.watched_variables()
 
 
-def refuse_unknown(used, variables):
+def refuse_unknown(used: Iterable[tf.Variable], variables: Iterable[keras.Variable]) -> None:
     """Raises ValueError if a used variable does not belong to any of the Keras variables.
 
     Args:

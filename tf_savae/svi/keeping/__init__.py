@@ -1,1 +1,1 @@
-"""What refinement steps keep for their Hessian-vector products, and how much of it fits."""
+"""Residuals that refinement steps keep for Hessian-vector products, and their memory."""

@@ -1,7 +1,7 @@
-"""Choose what steps keep: the fastest exact program, by counted cost, whose memory fits.
+"""Choose the residuals that steps keep: the program of least cost that fits into memory.
 
-With everything kept a training step costs 6K + 3 decoder passes, with states alone 7K + 3, with
-nothing 8K + 3. What is kept is known from a trace of one step: the sizes of its tensors, K times.
+A training step costs 6K + 3 decoder passes with all residuals, 7K + 3 with states alone and 8K + 3
+with none. The memory is K times the size of the residuals in a trace of one step.
 """
 
 from typing import Any
@@ -12,12 +12,13 @@ from absl import logging
 from tf_savae.core.typing import NegativeElbo, Nest
 from tf_savae.svi import hvp as hvps
 from tf_savae.svi.keeping import memory
-from tf_savae.svi.keeping.programs import Operations, Recomputed, Taped, Whole
+from tf_savae.svi.keeping.programs import Operations, Program, Recomputed, Taped, Whole
 from tf_savae.svi.objective import Objective
+from tf_savae.svi.per_example import Tensors
 
 __all__ = ["choose_residuals", "program_for"]
 
-_SHARE = 2  # Of what is free, one in so many bytes may be kept.
+_SHARE = 2  # Residuals may take the free memory divided by this number.
 _CHOSE = "keep='auto' chose %s: %s"
 _CANNOT = (*hvps.CANNOT, RuntimeError)
 
@@ -31,20 +32,20 @@ def choose_residuals(
     adjoint: Any,
     samples: int = 1,
 ) -> str | None:
-    """What K steps should keep: what `adjoint` says, or for "auto" the most that fits.
+    """Returns the residuals that K steps keep: the setting, or for "auto" the most that fits.
 
-    Call it with a batch of the size that training will use: sizes are counted from a trace, and
-    nothing is computed. The choice and its sizes are logged in one line.
+    Call it with a batch of the size that training will use. Sizes are taken from a trace; nothing
+    is computed. The choice and the sizes are logged in one line.
 
     Args:
       negative_elbo, initial, theta, steps, samples: as in `refine`.
-      adjoint: `svi.Exact` or `svi.Truncated`, whose `residuals` and `budget` count.
+      adjoint: `svi.Exact` or `svi.Truncated`, with `residuals` and `budget`.
 
     Returns:
       "all", "states" or None.
 
     Raises:
-      ValueError: what one step holds, or what `adjoint` says should be kept, is more than is free.
+      ValueError: the tensors of one step, or the requested residuals, exceed the free memory.
 
     >>> from tf_savae import svi
     >>> def bowl(parameters, theta, seed):
@@ -64,8 +65,10 @@ def choose_residuals(
     return _fitting(objective, *flat, steps, adjoint, free).level
 
 
-def program_for(objective, initial, theta, steps, adjoint):
-    """The program of an adjoint, for flat lists; "auto" is decided here if nobody has before.
+def program_for(
+    objective: Objective, initial: Tensors, theta: Tensors, steps: int, adjoint: Any
+) -> Program:
+    """Returns the program of an adjoint, for flat lists; resolves residuals "auto".
 
     In eager mode "auto" keeps nothing.
     """
@@ -80,7 +83,7 @@ def program_for(objective, initial, theta, steps, adjoint):
 
 
 def _asked_for(objective, initial, theta, adjoint, eager):
-    """The program of a level that was given."""
+    """Returns the program of a level other than "auto"."""
     level = adjoint.residuals
     if level is None:
         return Recomputed(objective, theta, adjoint.product())
@@ -107,7 +110,7 @@ def _asked_for(objective, initial, theta, adjoint, eager):
 
 
 def _fitting(objective, initial, theta, steps, adjoint, free):
-    """The program of least counted cost that fits; the sizes are logged."""
+    """Returns the program of least cost that fits into memory; logs the sizes."""
     budget, given = adjoint.budget, adjoint.budget is not None
     if budget is None and free is not None:
         budget = free // _SHARE
@@ -119,7 +122,7 @@ def _fitting(objective, initial, theta, steps, adjoint, free):
         if size is None:
             sizes.append(f"{program.level} of unknown size")
             continue
-        if isinstance(program, Whole):  # Others compute in pieces where they keep less.
+        if isinstance(program, Whole):  # Other programs need less memory at a time.
             _refuse_too_large_a_step(size, free)
         sizes.append(f"{program.level} {steps} x {memory.in_words(size)}")
         if budget is None or steps * size <= budget:
@@ -131,7 +134,7 @@ def _fitting(objective, initial, theta, steps, adjoint, free):
 
 
 def _candidates(objective, initial, theta, adjoint):
-    """Programs that keep something and can be traced, from the fastest on."""
+    """Yields the programs that keep residuals and can be traced, fastest first."""
     if adjoint.hvp not in ("auto", *hvps.EXACT):
         return
     found = False
@@ -140,7 +143,7 @@ def _candidates(objective, initial, theta, adjoint):
         if program is not None:
             found = True
             yield program
-    if not found and adjoint.hvp != "forward_over_reverse":  # Whole steps take the other one.
+    if not found and adjoint.hvp != "forward_over_reverse":  # Whole steps use the other product.
         try:
             yield Whole(objective, theta, initial)
         except _CANNOT as error:
@@ -161,7 +164,7 @@ def _operations(objective, initial, theta, adjoint, level):
 
 
 def size_of(specs):
-    """Bytes of all tensors; None where a size is not known.
+    """Returns the bytes of all tensors; None if a size is unknown.
 
     >>> size_of([tf.TensorSpec([2, 3], tf.float32)])
     24

@@ -1,4 +1,4 @@
-"""How much memory is free, and sizes in words."""
+"""The size of the free memory, and sizes as text."""
 
 import re
 from pathlib import Path
@@ -13,11 +13,11 @@ _ROOT = Path("/")
 
 
 def free_bytes() -> int | None:
-    """Bytes that this process may still take: of a GPU where there is one, else of the machine.
+    """Returns the bytes that this process may still allocate, on GPUs if present, else in RAM.
 
-    On a GPU it is what TensorFlow's allocator may hold less what it holds, the least of all GPUs.
-    Else it is what the kernel says is available, or what the process's control groups leave where
-    that is less. None where nothing says it.
+    For GPUs it is the limit of TensorFlow's allocator minus its use, the minimum over all GPUs. For
+    RAM it is the kernel's estimate of available memory, or less if a control group of the process
+    has a lower limit. None if it is unknown.
 
     >>> free_bytes() is None or free_bytes() > 0
     True
@@ -35,7 +35,7 @@ def _available(root):
 
 
 def _of_groups(root):
-    """What is left in each control group around the process, of version 2 and of version 1."""
+    """Yields the bytes left in each control group of the process, of versions 2 and 1."""
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -54,7 +54,7 @@ def _left(folder, limit, usage):
     most, used = (_read(folder / name).strip() for name in (limit, usage))
     if not (most.isdigit() and used.isdigit()):
         return None  # No limit ("max"), or no such file.
-    # Pages of files that have not been used for a while are given back when asked for.
+    # The kernel reclaims inactive file pages on demand.
     cached = re.search(r"^(?:total_)?inactive_file (\d+)", _read(folder / "memory.stat"), re.M)
     return int(most) - int(used) + (int(cached[1]) if cached else 0)
 
@@ -67,7 +67,7 @@ def _read(path):
 
 
 def in_words(count: float) -> str:
-    """Bytes with a unit.
+    """Returns a number of bytes as text with a unit.
 
     >>> in_words(3 * 2**20), in_words(1536 * 2**20)
     ('3.0 MiB', '1.5 GiB')

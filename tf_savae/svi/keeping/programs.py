@@ -1,12 +1,15 @@
-"""How a step's gradient and its Hessian-vector product share work: one class for each way.
+"""Programs that compute a step's gradient and its Hessian-vector product, sharing work.
 
-Each has `specs`, of the tensors that a step keeps, and
+Each has `specs`, the specs of the residuals that a step keeps, and
 
     gradient(step, parameters, seed) -> (values [B], gradient, kept)
     products(step, parameters, seed, kept, vector) -> (H_ll v, H_tl v)
 
-of flat lists; `begin()` is called once, before the loop of steps, in the graph of the loop.
+on flat lists. `begin()` is called once before the loop of steps, in the graph of the loop.
 """
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -14,41 +17,51 @@ from tf_savae.autodiff import residuals
 from tf_savae.autodiff.split_graph import SplitGraph
 from tf_savae.autodiff.unsupported import named_operation
 from tf_savae.svi import hvp as hvps
-from tf_savae.svi.objective import dense, floating, with_floats
+from tf_savae.svi.objective import Objective, dense, floating, with_floats
+from tf_savae.svi.per_example import Tensors
 
-__all__ = ["Operations", "Recomputed", "Taped", "Whole"]
+__all__ = ["Operations", "Program", "Recomputed", "Taped", "Whole"]
 
 
 class Recomputed:
-    """Nothing is kept: the product computes everything again. 2F and 6F a step."""
+    """Keeps nothing: the product recomputes everything. A step costs 2F and 6F."""
 
     level: str | None = None
 
-    def __init__(self, objective, theta, product=None):
-        self._objective, self._theta, self._product = objective, theta, product
-        self.specs = []
+    def __init__(
+        self, objective: Objective, theta: Tensors, product: Callable | None = None
+    ) -> None:
+        self._objective, self._theta = objective, theta
+        self._product: Any = product  # None if no product is taken.
+        self.specs: list[tf.TensorSpec] = []
 
-    def begin(self):
+    def begin(self) -> None:
         pass
 
-    def gradient(self, step, parameters, seed):
+    def gradient(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, Tensors, Tensors]:
         del step
         return *self._objective.gradient(parameters, self._theta, seed), []
 
-    def products(self, step, parameters, seed, kept, vector):
+    def products(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor, kept: Any, vector: Tensors
+    ) -> tuple[Tensors, Tensors]:
         del step, kept
         return self._product(self._objective, parameters, self._theta, seed, vector)
 
 
 class Operations(Recomputed):
-    """Operations of the decoder keep what they know how to use, see `autodiff.residuals`.
+    """Keeps residuals of the decoder's operations that support it, see `autodiff.residuals`.
 
     Args:
       level: "states" or "all".
-      parameters: lambda, for its shapes: a step's gradient is traced, and not run.
+      parameters: lambda, for its shapes; a step's gradient is traced but not run.
     """
 
-    def __init__(self, objective, theta, parameters, level):
+    def __init__(
+        self, objective: Objective, theta: Tensors, parameters: Tensors, level: str
+    ) -> None:
         super().__init__(objective, theta, hvps.forward_over_reverse)
         self.level = level
         specs = [tf.TensorSpec.from_tensor(p) for p in parameters]
@@ -63,17 +76,21 @@ class Operations(Recomputed):
         self._entries = traced.structured_outputs
         self.specs = tf.nest.flatten(self._entries)
 
-    def gradient(self, step, parameters, seed):
+    def gradient(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, Tensors, Tensors]:
         with residuals.recording(self.level) as kept:
             values, gradient, _ = super().gradient(step, parameters, seed)
         return values, gradient, tf.nest.flatten(kept.entries())
 
-    def products(self, step, parameters, seed, kept, vector):
+    def products(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor, kept: Any, vector: Tensors
+    ) -> tuple[Tensors, Tensors]:
         with residuals.replaying(tf.nest.pack_sequence_as(self._entries, kept)):
             return super().products(step, parameters, seed, None, vector)
 
-    def check(self, parameters):
-        """Raises what tracing a product raises, where forward mode cannot pass."""
+    def check(self, parameters: Tensors) -> None:
+        """Traces a product; raises the error of tracing if forward mode is not supported."""
         specs = [tf.TensorSpec.from_tensor(p) for p in parameters]
 
         def products(parameters, seed, kept, vector):
@@ -85,25 +102,25 @@ class Operations(Recomputed):
 
 
 class Whole:
-    """The step keeps all that the reverse pass over its gradient needs: 2F and 4F.
+    """Keeps all tensors that the reverse pass over a step's gradient needs; 2F and 4F.
 
-    What an unrolled program stores, but in loops: programs do not grow with K, and what does not
-    depend on the step is neither stored nor computed again.
+    An unrolled program stores the same, but this one is a loop: its size does not grow with K, and
+    tensors that do not depend on the step are neither stored nor recomputed.
 
     Raises:
-      NotImplementedError: a step holds what a loop cannot store, such as another loop.
+      NotImplementedError: a step contains an operation that cannot be stored, such as a loop.
     """
 
     level = "all"
 
-    def __init__(self, objective, theta, parameters):
+    def __init__(self, objective: Objective, theta: Tensors, parameters: Tensors) -> None:
         self._floats = floating(theta)
         self._invariant: list[tf.Tensor] = []  # Set by `begin`.
 
         @named_operation()
         def compute(varying, fixed, vector):
             *varying, seed = varying
-            # Copies, since what else depends on the sources is an unrelated dependency.
+            # Copies, so that gradients do not include other uses of the same tensors.
             lam, weights = ([tf.identity(t) for t in part] for part in (varying, fixed))
             values = objective.value(lam, with_floats(theta, weights), seed)
             gradient = dense(tf.gradients(tf.reduce_sum(values), lam), lam)
@@ -115,15 +132,19 @@ class Whole:
         self._graph = SplitGraph(compute, [*parameters, seed], self._floats, parameters)
         self.specs = self._graph.stored
 
-    def begin(self):
+    def begin(self) -> None:
         self._invariant = self._graph.invariant(self._floats)
 
-    def gradient(self, step, parameters, seed):
+    def gradient(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, Tensors, Tensors]:
         del step
         early, kept = self._graph.step([*parameters, seed], self._floats, self._invariant)
         return early[0], early[1:], kept
 
-    def products(self, step, parameters, seed, kept, vector):
+    def products(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor, kept: Tensors, vector: Tensors
+    ) -> tuple[Tensors, Tensors]:
         del step
         late = self._graph.deferred(
             [*parameters, seed], self._floats, self._invariant, kept, vector
@@ -132,18 +153,21 @@ class Whole:
 
 
 class Taped:
-    """`Whole` in eager mode: a tape of each step."""
+    """The counterpart of `Whole` in eager mode: one tape per step."""
 
     level = "all"
 
-    def __init__(self, objective, theta):
+    def __init__(self, objective: Objective, theta: Tensors) -> None:
         self._objective, self._theta = objective, theta
-        self._tapes, self.specs = {}, []
+        self._tapes: dict[int, tuple] = {}
+        self.specs: list[tf.TensorSpec] = []
 
-    def begin(self):
+    def begin(self) -> None:
         pass
 
-    def gradient(self, step, parameters, seed):
+    def gradient(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, Tensors, Tensors]:
         sources = [*parameters, *floating(self._theta)]
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(sources)
@@ -152,8 +176,13 @@ class Taped:
         return values, gradient, []
 
     @named_operation()
-    def products(self, step, parameters, seed, kept, vector):
+    def products(
+        self, step: tf.Tensor, parameters: Tensors, seed: tf.Tensor, kept: Tensors, vector: Tensors
+    ) -> tuple[Tensors, Tensors]:
         del seed, kept
         tape, gradient, sources = self._tapes[int(step)]
         found = dense(tape.gradient(gradient, sources, output_gradients=vector), sources)
         return found[: len(parameters)], found[len(parameters) :]
+
+
+Program: TypeAlias = Recomputed | Whole | Taped
