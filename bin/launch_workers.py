@@ -36,7 +36,7 @@ flags.DEFINE_float(
 
 
 def main(argv):
-    limits = launcher.Limits(FLAGS.restarts, FLAGS.healthy, FLAGS.grace)
+    limits = launcher.RestartLimits(FLAGS.restarts, FLAGS.healthy, FLAGS.grace)
     say = functools.partial(print, flush=True)
     try:
         status = launcher.supervise(

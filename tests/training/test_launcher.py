@@ -13,7 +13,7 @@ import pytest
 from tf_savae.training import launcher
 
 SCRIPT = Path(__file__).resolve().parents[2] / "bin" / "launch_workers.py"
-QUICK = launcher.Limits(restarts=2, healthy=60.0, grace=1.0, pause=0.05)
+QUICK = launcher.RestartLimits(restarts=2, healthy=60.0, grace=1.0, pause=0.05)
 INDEX = "import json, os, sys, time; i = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
 
 

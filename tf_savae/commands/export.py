@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tf_savae.commands import finished
+from tf_savae.commands import final_messages
 from tf_savae.core import validation
 from tf_savae.core.typing import PathLike
 from tf_savae.tasks import load_run
@@ -104,5 +104,5 @@ def export_run(config: ExportConfig, workdir: PathLike, output: PathLike) -> Pat
         signatures=config.signatures or None,
         xla=config.xla,
     )
-    print(f"exported {run.system} to {exported}\n\n{finished.exported(exported)}")
+    print(f"exported {run.system} to {exported}\n\n{final_messages.exported(exported)}")
     return exported

@@ -64,7 +64,7 @@ def load_run(workdir, tasks):
     task = _task_of(folder, record, tasks)
     configuration = _complete(folder / "run.json", record["configuration"], task.configuration)
     identity = record.get("data", {})
-    vocabulary = task.kept(folder, identity)
+    vocabulary = task.load_files(folder, identity)
     with stage(f"Loading the model of {folder}"):
         model = _model(inside(folder, "model.keras"))
     _check_vocabulary(folder, model, vocabulary)

@@ -19,14 +19,14 @@ from typing import NamedTuple
 
 from tf_savae.core import validation
 
-__all__ = ["Limits", "cluster", "supervise"]
+__all__ = ["RestartLimits", "cluster", "supervise"]
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _KILL_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux' prctl
 _POLL = 0.1  # seconds
 
 
-class Limits(NamedTuple):
+class RestartLimits(NamedTuple):
     """Limits of restarts; times are in seconds.
 
     Attributes:
@@ -73,7 +73,7 @@ def supervise(command, workers=2, *, hosts=(), index=None, limits=None, say=prin
       workers: number of workers on this machine.
       hosts: alternatively, the addresses of the workers on all machines; then `index` is required.
       index: index in `hosts` of the worker to run on this machine.
-      limits: `Limits`.
+      limits: `RestartLimits`.
       say: called with each output line of the supervisor and of the workers. If it raises OSError
         or ValueError, the line is lost without further effect.
 
@@ -85,7 +85,7 @@ def supervise(command, workers=2, *, hosts=(), index=None, limits=None, say=prin
       ValueError: the arguments are inconsistent.
     """
     _check(command, hosts, index)
-    supervisor = _Supervisor(command, workers, list(hosts), index, limits or Limits(), say)
+    supervisor = _Supervisor(command, workers, list(hosts), index, limits or RestartLimits(), say)
     before = {number: signal.signal(number, supervisor.forward) for number in _FORWARDED}
     try:
         return supervisor.run()

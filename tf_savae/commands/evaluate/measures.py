@@ -23,9 +23,9 @@ def mean_and_error(values):
     return {"mean": float(values.mean()), "standard_error": error}
 
 
-def posterior_numbers(model, split, config, steps, label):
+def posterior_numbers(run, split, config, steps, label):
     """Returns the measures of the posterior after `steps` refinement steps on a `Split`."""
-    dataset, seed = split.dataset(), config.seed
+    model, dataset, seed = run.model, split.dataset(), config.seed
     bounds = evaluate_bounds(model, dataset, steps, seed, label=f"{label}: bound")
     weighted = importance_weighting(
         model,
@@ -45,11 +45,8 @@ def posterior_numbers(model, split, config, steps, label):
         "iw_nll": {**mean_and_error(weighted.nll), "monte_carlo_error": weighted.monte_carlo_error},
         "effective_samples": float(np.median(weighted.effective_samples)),
     }
-    return (
-        numbers
-        | _perplexities(split, bounds.bound, "ppl")
-        | _perplexities(split, weighted.nll, "iw_ppl")
-    )
+    measures = run.task.measures
+    return numbers | measures(split, "", bounds.bound) | measures(split, "iw", weighted.nll)
 
 
 def _posterior(model, bounds, config):
@@ -68,21 +65,11 @@ def _posterior(model, bounds, config):
     }
 
 
-def exact_numbers(model, split, config):
+def exact_numbers(run, split, config):
     """Returns the measures of a model without latent variables, whose likelihood is exact."""
-    nll = importance_weighting(model, split.dataset(), seed=config.seed, label="likelihood").nll
-    return {"nll": mean_and_error(nll), **_perplexities(split, nll, "ppl")}
-
-
-def _perplexities(split, nll, name):
-    """Returns perplexities per predicted token, with and without `</s>`; {} for images."""
-    if split.corpus is None:
-        return {}
-    total = float(nll.sum())
-    return {
-        name: split.corpus.perplexity(total),
-        f"{name}_without_end": split.corpus.perplexity(total, end_marks=False),
-    }
+    dataset, label = split.dataset(), "likelihood"
+    nll = importance_weighting(run.model, dataset, seed=config.seed, label=label).nll
+    return {"nll": mean_and_error(nll), **run.task.measures(split, "", nll)}
 
 
 def gap_numbers(gap):

@@ -15,6 +15,7 @@ from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.models.compilation.trace_cache import compiled_for
 from tf_savae.networks import OracleDecoder, OracleEncoder
 from tf_savae.objectives import OBJECTIVES
+from tf_savae.plots.palette import SYSTEM_LABELS
 from tf_savae.probability import importance_weighted_log_likelihood, linear_kl_weight
 
 __all__ = [
@@ -34,8 +35,10 @@ __all__ = [
 
 STUDIES = ("oracle", "learned")
 TRAINED = ("vae", "svi", "savae")
-LABELS = {"vae": "VAE", "vae_svi": "VAE, steps at test only", "svi": "SVI", "savae": "SA-VAE"}
-SYSTEMS = tuple(LABELS)
+SYSTEMS = ("vae", "vae_svi", "svi", "savae")
+# In this experiment, "vae_svi" is a trained VAE with refinement at test time only.
+LABELS = {system: SYSTEM_LABELS[system] for system in SYSTEMS}
+LABELS["vae_svi"] = "VAE, steps at test only"
 # Maps each trained system to the systems as which its networks are tested.
 TESTED = {"vae": ("vae", "vae_svi"), "svi": ("svi",), "savae": ("savae",)}
 LATENT_SIZE = 2  # The landscape is plotted in the plane.

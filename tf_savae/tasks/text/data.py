@@ -9,7 +9,7 @@ from absl import logging
 
 from tf_savae import data
 
-__all__ = ["Texts", "digest", "load_texts", "sources"]
+__all__ = ["Texts", "digest", "load_texts", "perplexities", "sources"]
 
 _BUILTIN = "builtin:sentences"
 
@@ -58,17 +58,27 @@ class Texts:
         }
 
     def measures(self, name, nll):
-        """Returns perplexities, for the report, from the NLL of each test document in nats.
+        """Returns the `perplexities` of the test text, for the report."""
+        return perplexities(self.test, name, nll)
 
-        They are `TextCorpus.perplexity` per predicted token, including `</s>`. Those with the
-        suffix "_without_end" do not count `</s>` as a token, although its cost is part of the NLL,
-        as in some published results.
-        """
-        total, name = float(np.sum(nll)), f"{name}_ppl".lstrip("_")
-        return {
-            name: self.test.perplexity(total),
-            f"{name}_without_end": self.test.perplexity(total, end_marks=False),
-        }
+
+def perplexities(corpus, name, nll):
+    """Returns perplexities {f"{name}_ppl", f"{name}_ppl_without_end"} of a text.
+
+    They are `TextCorpus.perplexity` per predicted token, including `</s>`. Those with the suffix
+    "_without_end" do not count `</s>` as a token, although its cost is part of the NLL, as in some
+    published results.
+
+    Args:
+      corpus: `TextCorpus`.
+      name: prefix of the names, such as "iw"; may be empty.
+      nll: [N], the NLL of each document in nats.
+    """
+    total, name = float(np.sum(nll)), f"{name}_ppl".lstrip("_")
+    return {
+        name: corpus.perplexity(total),
+        f"{name}_without_end": corpus.perplexity(total, end_marks=False),
+    }
 
 
 def digest(sequences):

@@ -77,7 +77,7 @@ def checked_tags(run, split, config):
 def analyze_text(run, split, config, steps, tags, folder):
     """Writes figures of one sentence and of the corpus; returns JSON-compatible averages."""
     size = config.batch_size or run.configuration["batch_size"]
-    found = word_saliency(run.model, split.corpus, size, steps, config.seed)
+    found = word_saliency(run.model, split.data, size, steps, config.seed)
     groupings = {
         "position": position_groups(found.tokens),
         "frequency": frequency_groups(found.tokens, len(run.vocabulary)),

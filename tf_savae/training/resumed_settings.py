@@ -6,10 +6,10 @@ from absl import logging
 
 from tf_savae.training.config import EARLIER, KEEPS
 
-__all__ = ["as_begun"]
+__all__ = ["with_recorded_keep"]
 
 
-def as_begun(config, folder):
+def with_recorded_keep(config, folder):
     """Returns `config` with keep="auto" replaced by the value recorded for the run in `folder`.
 
     The value affects rounding, and a resumed run has to give the numbers of an uninterrupted one.

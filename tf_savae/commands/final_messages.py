@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from tf_savae.commands.written import ending
+from tf_savae.commands.written_files import ending
 
 __all__ = ["analyzed", "evaluated", "exported", "generated", "trained"]
 
