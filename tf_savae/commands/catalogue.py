@@ -1,5 +1,6 @@
 """The commands, their options and the functions that they call. Does not import TensorFlow."""
 
+
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -50,7 +51,7 @@ class Command:
     base: Callable
     errors: tuple = (ValueError, OSError, ImportError, ArithmeticError)
 
-    def made(self, settings, own):
+    def made(self, settings: dict[str, Any], own: dict[str, Any]) -> Any:
         """Returns the base configuration with the given settings, {field: value}."""
         if self.configuration in (TextConfig, ImageConfig):
             return configured(self.base(own), settings)

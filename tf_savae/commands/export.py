@@ -1,5 +1,6 @@
 """`export_run`: export of a finished run as a SavedModel."""
 
+
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ class ExportConfig:
         "compiles again for each request shape",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("version", "max_words", "samples", "seed"):
             validation.non_negative_int(name, getattr(self, name))
         if self.steps != -1:

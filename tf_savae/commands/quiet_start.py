@@ -5,6 +5,7 @@ import logging as standard_logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from absl import logging
@@ -19,7 +20,7 @@ _CHATTER = ("Sharding callback duration", "jit_compile='auto' chose")
 
 
 @contextlib.contextmanager
-def started(show_all_logs: bool = False):
+def started(show_all_logs: bool = False) -> Iterator[None]:
     """Context of a command: TensorFlow is imported, and no ten seconds pass without a line."""
     if hasattr(sys.stdout, "reconfigure"):  # A pipe would keep lines back.
         sys.stdout.reconfigure(line_buffering=True)

@@ -27,7 +27,12 @@ def save_gap(gap: InferenceGap, folder: Path, unit: str = "example", name: str =
 
 
 def plot_gap(
-    gap: Any, file: PathLike | None = None, unit: str = "example", *, data: Any = None, **options
+    gap: Any,
+    file: PathLike | None = None,
+    unit: str = "example",
+    *,
+    data: Any = None,
+    **options: Any,
 ) -> "Figure":
     """Plots the gap between log p(x) and the bound, and the part that refinement recovers.
 

@@ -37,7 +37,7 @@ def plot_steps(
     unit: str = "example",
     *,
     data: Any = None,
-    **options,
+    **options: Any,
 ) -> "Figure":
     """Plots bound, KL and time against K, the number of refinement steps at test time.
 

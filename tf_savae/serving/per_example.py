@@ -6,10 +6,15 @@ Keras model's result for a batch that consists of example i.
 """
 
 import types
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import Nest
+from tf_savae.models import SemiAmortizedVAE
 from tf_savae.models.row_sampling import SamplingOverride, decode_rows, prior_codes
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability import importance_weighted_log_likelihood
@@ -26,7 +31,7 @@ class Alone:
       jit: compiles functions of tensors with XLA, or returns them unchanged.
     """
 
-    def __init__(self, model, jit):
+    def __init__(self, model: SemiAmortizedVAE, jit: Callable[[Callable], Callable]) -> None:
         self.model = model
         self.encode = jit(self._encode)
         self.infer = jit(self._infer)
@@ -121,7 +126,7 @@ def _first_row(seed):
     return row_seeds(seed, 1)[0]
 
 
-def prior_rows(model, n, seed):
+def prior_rows(model: keras.Model, n: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns z [n, Z] from the prior and decoding seeds [n, 2], as in `model.generate`.
 
     Args:
@@ -136,7 +141,12 @@ def prior_rows(model, n, seed):
     return prior_codes(_without_xla(model), n, latent), row_seeds(noise, n)
 
 
-def decoding(model, jit, options, names):
+def decoding(
+    model: keras.Model,
+    jit: Callable[[Callable], Callable],
+    options: dict[str, Any],
+    names: Sequence[str],
+) -> Callable[..., Nest]:
     """Returns a function (z [B, Z], seeds [B, 2], *values) -> x for each row.
 
     Args:

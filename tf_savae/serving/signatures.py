@@ -2,13 +2,17 @@
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 from tf_savae.networks import Decoder
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability import DiagonalGaussian, FullCovarianceGaussian
-from tf_savae.serving.fixed_settings import score, with_fixed_settings
+from tf_savae.serving.fixed_settings import FixedSettings, score, with_fixed_settings
+from tf_savae.serving.graph_vocabulary import GraphVocabulary
+from tf_savae.serving.inputs import SharedInputs
 from tf_savae.serving.per_example import Alone, decoding, prior_rows
 from tf_savae.serving.signature import Output, Signature
 
@@ -17,7 +21,12 @@ __all__ = ["parameter_names", "signatures_of", "text_signature"]
 _NAMES = {DiagonalGaussian: ("mean", "log_variance"), FullCovarianceGaussian: ("mean", "scale")}
 
 
-def signatures_of(model, inputs, jit, fixed=None):
+def signatures_of(
+    model: keras.Model,
+    inputs: SharedInputs,
+    jit: Callable[[Callable], Callable],
+    fixed: FixedSettings | None = None,
+) -> list[Signature]:
     """Returns all signatures on tensors; the first one is the server's default.
 
     Args:
@@ -65,7 +74,7 @@ def _cannot_sample(decoder):
     return type(decoder).sample is Decoder.sample
 
 
-def parameter_names(model, inputs):
+def parameter_names(model: keras.Model, inputs: SharedInputs) -> tuple[str, ...]:
     """Returns the names of the family's parameters, one for each output of the encoder."""
     given = tf.nest.flatten(model.encoded_parameters(tf.constant(inputs.x().example)))
     numbered = tuple(f"parameters_{i}" for i in range(len(given)))
@@ -195,7 +204,9 @@ def _generate(model, inputs, jit):
     )
 
 
-def text_signature(signature, inputs, vocabulary):
+def text_signature(
+    signature: Signature, inputs: SharedInputs, vocabulary: GraphVocabulary
+) -> Signature:
     """Returns the variant of `signature` with strings instead of token rows.
 
     Args:

@@ -15,7 +15,8 @@ import subprocess
 import sys
 import threading
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from tf_savae.core import validation
 
@@ -42,7 +43,7 @@ class RestartLimits(NamedTuple):
     pause: float = 1.0
 
 
-def cluster(workers, hosts=()):
+def cluster(workers: int, hosts: Sequence[str] = ()) -> list[str]:
     """Returns the addresses of all workers, "host:port", in the order of their index.
 
     Args:
@@ -63,7 +64,15 @@ def cluster(workers, hosts=()):
     return [f"127.0.0.1:{port}" for port in ports]
 
 
-def supervise(command, workers=2, *, hosts=(), index=None, limits=None, say=print):
+def supervise(
+    command: Sequence[str],
+    workers: int = 2,
+    *,
+    hosts: Sequence[str] = (),
+    index: int | None = None,
+    limits: RestartLimits | None = None,
+    say: Callable[[str], Any] = print,
+) -> int:
     """Runs a command in several workers until all of them succeed.
 
     Each worker gets the environment variable TF_CONFIG, and a prefix for its output lines.

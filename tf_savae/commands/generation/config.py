@@ -1,5 +1,6 @@
 """Settings of generate.py, with checks of their combinations."""
 
+
 import dataclasses
 from typing import Any
 
@@ -107,7 +108,7 @@ class GenerateConfig:
         None, "latent dimensions to traverse, from 0, as in 0,3,5 (default: all)"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not None and "choices" in field.metadata:
