@@ -58,7 +58,7 @@ def test_restarts_are_bounded_and_the_status_is_the_first_failure():
     status, lines = _run("sys.exit(7 if i else 0)")
     assert status == 7
     assert sum("attempt" in line for line in lines) == 3
-    assert "giving up after 3 consecutive failures" in lines[-1]
+    assert "stopping after 3 consecutive failures" in lines[-1]
 
 
 def test_a_run_that_lasted_begins_a_new_row(tmp_path):

@@ -26,8 +26,8 @@ class RunState(keras.callbacks.Callback):
 
     This is one callback because the order matters. The checkpoint at the end of an epoch must
     contain the epoch's row of history and the resulting learning rate; otherwise a resumed run
-    would make different decisions. ReduceLROnPlateau, EarlyStopping and ModelCheckpoint of Keras
-    keep their state outside the checkpoint.
+    would train with other learning rates. ReduceLROnPlateau, EarlyStopping and ModelCheckpoint of
+    Keras keep their state outside the checkpoint.
 
     Args:
       config: `TextConfig` or another object with learning_rate, decay_from_epoch,

@@ -128,7 +128,7 @@ def worker_group(name: str) -> Iterator[WorkerGroup]:
         tf.get_logger().setLevel("WARNING")  # It logs a line per all-reduce.
         logging.info("strategy %s: training on %d replicas", name, made.size)
     yield made
-    made.wait()  # A process that exits early looks dead to the others.
+    made.wait()  # The others would treat a process that exits early as failed.
 
 
 def _mirrored():

@@ -1,6 +1,6 @@
 """Launches the processes of a multi-worker run, and restarts them together on failure.
 
-If one process dies, the others fail too, since they wait for it in a collective operation. The
+If one process fails, the others fail, too, since they wait for it in a collective operation. The
 training commands resume at their latest checkpoint, so all processes are stopped and restarted, up
 to a limit of consecutive failures.
 """
@@ -33,7 +33,7 @@ class RestartLimits(NamedTuple):
     Attributes:
       restarts: largest number of consecutive restarts.
       healthy: an attempt that ran for longer than this resets the count of consecutive failures.
-      grace: time for the other workers to end after one has died, and again after SIGTERM.
+      grace: time for the other workers to end after one has failed, and again after SIGTERM.
       pause: pause before the first restart; it doubles before each further restart, up to a minute.
     """
 
@@ -148,7 +148,7 @@ class _Supervisor:
             lasted = time.monotonic() - began
             failures = 1 if lasted > self._limits.healthy else failures + 1
             if failures > self._limits.restarts:
-                self._log(f"giving up after {failures} consecutive failures; status {status}")
+                self._log(f"stopping after {failures} consecutive failures; status {status}")
                 return status
             self._pause(failures)
 
@@ -174,7 +174,7 @@ class _Supervisor:
             self._send(self._signal)
         status = self._watch()
         for printer in printers:
-            printer.join(timeout=self._limits.grace)  # A grandchild may keep the pipe open.
+            printer.join(timeout=self._limits.grace)  # A subprocess may hold the pipe.
         return status
 
     def _start(self, addresses, index):
@@ -241,5 +241,5 @@ def _status(process):
 
 
 def _end_with_parent():
-    """Makes the kernel kill this new worker when the supervisor dies."""
+    """Makes the kernel kill this new worker when the supervisor ends."""
     ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)

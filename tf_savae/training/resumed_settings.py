@@ -1,4 +1,4 @@
-"""Keeps the recorded settings of a run when it is resumed after defaults have changed."""
+"""Restores recorded settings when a run is resumed, since defaults may have changed."""
 
 import dataclasses
 from typing import Any, TypeVar

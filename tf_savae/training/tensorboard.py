@@ -103,7 +103,7 @@ class Board(keras.callbacks.Callback):
                 tf.summary.text(tag, value)
             else:
                 tf.summary.image(tag, value[None])
-        self._writer.flush()  # So that a run killed in the next epoch has written this one.
+        self._writer.flush()  # On disk before the next epoch, in which the run may be killed.
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._writer is not None:
