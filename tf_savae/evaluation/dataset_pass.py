@@ -99,7 +99,7 @@ def _kept(weights):
 
 
 class _Bar:
-    """A progress bar with means over all examples so far; Keras' bar ends on the last batch's."""
+    """A progress bar with means over all examples so far; Keras shows those of the last batch."""
 
     def __init__(self, dataset, label):
         print(label, flush=True)

@@ -71,7 +71,7 @@ def row_label(name: str, example: str | None = None) -> str:
 
     Args:
       name: name of the quantity.
-      example: what one example is called; if given, the label includes the unit.
+      example: name of one example; if given, the label includes the unit.
 
     >>> row_label("kl"), row_label("bound", "image")
     ('  KL term', 'bound (nats per image)')
