@@ -96,7 +96,7 @@ def _each(axes, gap):
     """Plots the recovered part against the amortization gap of every example."""
     high = 1.05 * max(gap.amortization_gap.max(), gap.recovered.max(), 1e-6)
     low = min(0.0, 1.1 * gap.amortization_gap.min(), 1.1 * gap.recovered.min())
-    axes.plot([low, high], [low, high], color="black", lw=0.8, label="all of it")
+    axes.plot([low, high], [low, high], color="black", lw=0.8, label="fully recovered")
     style = {"ls": "none", "color": _COLOURS["recovered"], "alpha": 0.6, "ms": 5, "mew": 0}
     axes.plot(gap.amortization_gap, gap.recovered, "o", **style, label="one example")
     axes.axhline(0.0, color="gray", lw=0.6)
