@@ -173,14 +173,15 @@ def assembled(
 
 
 def refinement_for(steps: int, objective: str, antithetic: bool = False) -> SemiAmortizedRefinement:
-    """Returns the refinement, with a learned update rule if the objective crosses the steps.
+    """Returns the refinement, with a learned update rule if gradients pass through the steps.
 
     Args:
       steps: K.
       objective: as for `SemiAmortizedVAE`.
-      antithetic: whether plain steps take a pair of antithetic samples. With dense networks that
+      antithetic: whether plain steps take a pair of antithetic samples. With dense networks this
         lowered bounds by 0.2 to 1.4 nats (docs/results.md), and a training step costs 1.2 times as
-        much; with convolutions 1.8 times, and the gain is not known. Learned steps gain less.
+        much. With convolutions a step costs 1.8 times as much, and the gain was not measured.
+        Learned steps gain less.
     """
     steps = validation.non_negative_int("steps", steps)
     if steps and as_objective(objective).crosses_refinement:

@@ -1,8 +1,8 @@
 """Trains the models that ship with the package: `python -m tf_savae.presets.shipped.make FOLDER`.
 
-Data and noise have fixed seeds. On another processor the weights may differ in rounding, which
-training amplifies, so that the bounds agree to about 0.1 nats and the weights do not. Everything is
-under the licence of the package.
+Data and noise have fixed seeds. On another processor, rounding differs and training amplifies the
+difference: the bounds agree to about 0.1 nats, and the weights differ. The models are under the
+licence of the package.
 """
 
 import sys
