@@ -20,10 +20,10 @@ from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability import importance_weighted_log_likelihood
 from tf_savae.samplers.per_row import row_seeds
 
-__all__ = ["Alone", "decoding", "prior_rows"]
+__all__ = ["PerExample", "decoding", "prior_rows"]
 
 
-class Alone:
+class PerExample:
     """Functions of a built `SemiAmortizedVAE` on examples x [B, ...]; steps K is a tensor.
 
     Args:
@@ -84,7 +84,7 @@ class Alone:
         return z, tf.repeat(_first_row(noise)[None], tf.shape(z)[0], axis=0)
 
     def _problem(self, x, seed, steps, key=None):
-        family = _EachAlone(self.model.family, key)
+        family = _SharedNoise(self.model.family, key)
         return self.model.problem(x, seed, steps=steps, family=family)
 
     def _refined(self, problem, initial):
@@ -98,7 +98,7 @@ class Alone:
         )
 
 
-class _EachAlone(SamplingOverride):
+class _SharedNoise(SamplingOverride):
     """Sampling in which all rows share the noise of a batch of one.
 
     Args:

@@ -1,7 +1,7 @@
 """Validate requests inside the exported program.
 
-A server passes on every request without comparing even ranks with the signature. Therefore every
-input first loses its static shape, and every check is an operation of the graph. The computation
+A server does not compare requests with the signature, not even their ranks. Therefore the static
+shape of every input is removed first, and every check is an operation of the graph. The computation
 depends on the checks and cannot start before them.
 """
 
@@ -18,7 +18,7 @@ from tf_savae.serving.limits import Limits
 __all__ = [
     "Check",
     "after",
-    "checked_answer",
+    "checked_output",
     "checked_input",
     "closed_rows",
     "example_checks",
@@ -168,7 +168,7 @@ def _is_binary(x):
     return tf.reduce_all((x == 0) | (x == 1)), "expected pixels of 0 or 1"
 
 
-def checked_answer(name: str, tensor: tf.Tensor) -> tf.Tensor:
+def checked_output(name: str, tensor: tf.Tensor) -> tf.Tensor:
     """Returns `tensor` after asserting that it is finite; the graph fails on NaN and infinity."""
     if not tensor.dtype.is_floating:
         return tensor
@@ -176,5 +176,5 @@ def checked_answer(name: str, tensor: tf.Tensor) -> tf.Tensor:
     return after(
         tensor,
         finite,
-        f"{name}: the answer is not finite. Are the examples far from the training data?",
+        f"{name}: the output is not finite. Are the examples far from the training data?",
     )

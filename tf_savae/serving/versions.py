@@ -50,7 +50,7 @@ def new_version(base: PathLike, version: int | None = None) -> Iterator[dict[str
         ) from error
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
-    # Servers see the version since the rename, so an error here must not report a failed export.
+    # The version is visible since the rename, so an error here must not report a failed export.
     sync_folder(base)
 
 
