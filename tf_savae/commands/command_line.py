@@ -19,7 +19,7 @@ __all__ = ["define_command", "define_flags", "errors_in_one_line", "run", "start
 
 _HELP = ("help", "h", "?", "helpshort", "helpfull")
 
-# Flags belong to the script that requests them, so that its --help lists them.
+# Flags defined here become key flags of the calling script, so that its --help lists them.
 flags.disclaim_key_flags()
 
 _DEFINE: dict[Any, Callable] = {

@@ -70,7 +70,7 @@ class ExportConfig:
 
     def limits(self, max_words: int) -> "Limits":
         """Returns the `Limits` for a run that was trained on texts of at most `max_words`."""
-        from tf_savae.serving import Limits  # Loads TensorFlow, unneeded for help.
+        from tf_savae.serving import Limits  # Imports TensorFlow, which --help does not need.
 
         words = self.max_words or max_words
         return Limits(self.max_rows, self.max_steps, self.max_samples, words)
