@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs a training command as several workers, and starts all again when one dies.
+"""Runs a training command as several workers, and restarts all of them if one fails.
 
 launch_workers.py --workers=2 -- train_text.py --strategy=multiworker --workdir=savae_run ...
 
