@@ -1,6 +1,5 @@
 """The commands, their options and the functions that they call. Does not import TensorFlow."""
 
-
 import dataclasses
 from collections.abc import Callable
 from typing import Any

@@ -1,6 +1,5 @@
 """`export_run`: export of a finished run as a SavedModel."""
 
-
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,6 +1,5 @@
 """The command-line program `tf-savae COMMAND --option=value ...`."""
 
-
 import dataclasses
 import json
 import os

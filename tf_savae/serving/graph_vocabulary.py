@@ -1,6 +1,5 @@
 """Tokenisation and detokenisation inside the exported program."""
 
-
 import tensorflow as tf
 
 from tf_savae.core.tokens import END, PAD, START, UNK

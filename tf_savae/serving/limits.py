@@ -1,6 +1,5 @@
 """`Limits`: bounds on one request, enforced by the exported program."""
 
-
 import dataclasses
 
 from tf_savae.core import validation

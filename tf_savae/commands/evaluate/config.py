@@ -1,6 +1,5 @@
 """Settings of evaluate.py and analyze.py."""
 
-
 import dataclasses
 
 from tf_savae.core import validation

@@ -1,6 +1,5 @@
 """Settings of generate.py, with checks of their combinations."""
 
-
 import dataclasses
 from typing import Any
 

@@ -1,6 +1,5 @@
 """Configurations of image training, with their named presets."""
 
-
 import dataclasses
 
 from tf_savae.core import validation

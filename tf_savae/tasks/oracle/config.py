@@ -1,6 +1,5 @@
 """Configurations of the oracle experiment, with their named presets."""
 
-
 import dataclasses
 from typing import Any
 
