@@ -1,4 +1,4 @@
-"""The program `tf-savae`: help and refusals come before TensorFlow is imported."""
+"""The program `tf-savae`: handles help and argument errors before TensorFlow is imported."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs a training command as several workers, and starts all again when one dies.
+"""Runs a training command as several workers, and restarts all of them if one fails.
 
 launch_workers.py --workers=2 -- train_text.py --strategy=multiworker --workdir=savae_run ...
 
@@ -36,7 +36,7 @@ flags.DEFINE_float(
 
 
 def main(argv):
-    limits = launcher.Limits(FLAGS.restarts, FLAGS.healthy, FLAGS.grace)
+    limits = launcher.RestartLimits(FLAGS.restarts, FLAGS.healthy, FLAGS.grace)
     say = functools.partial(print, flush=True)
     try:
         status = launcher.supervise(

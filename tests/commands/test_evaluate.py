@@ -18,7 +18,7 @@ import text_runs
 from tf_savae import data
 from tf_savae.commands.evaluate import run as evaluate
 from tf_savae.commands.evaluate.config import EvaluateConfig
-from tf_savae.commands.finished_run import read_split
+from tf_savae.commands.read_split import read_split
 from tf_savae.commands.results_folder import Output
 from tf_savae.tasks import ImageTask, load_run
 from tf_savae.tasks.image.data import load_image_sets
@@ -103,7 +103,7 @@ def test_gap_and_curve_use_examples_spread_over_the_file(texts, workdir):
         return found
 
     everything = rows(split.dataset())
-    assert len(everything) == 12 and rows(split.some(4)) == everything[::3]
+    assert len(everything) == 12 and rows(split.subset(4)) == everything[::3]
 
 
 def test_pictures_come_with_their_arrays(workdir, report):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import text_runs
 
-from tf_savae.commands.written import FILES
+from tf_savae.commands.written_files import FILES
 from tf_savae.data import Vocabulary
 from tf_savae.tasks import load_run
 

@@ -14,7 +14,7 @@ from tf_savae.commands import program
 from tf_savae.commands.catalogue import COMMANDS
 from tf_savae.commands.config_file import read_options
 from tf_savae.commands.parser import command_parser, kinds
-from tf_savae.commands.written import FILES, ending, markdown
+from tf_savae.commands.written_files import FILES, ending, markdown
 
 PROJECT = Path(__file__).resolve().parents[2]
 HELP = """

@@ -130,7 +130,7 @@ def test_samples_stand_below_real_images():
 
 
 def test_one_colour_for_each_system():
-    assert palette.SYSTEM_COLOURS.keys() == palette.SYSTEM_NAMES.keys()
+    assert palette.SYSTEM_COLOURS.keys() == palette.SYSTEM_LABELS.keys()
     assert len(set(palette.SYSTEM_COLOURS.values())) == len(palette.SYSTEM_COLOURS)
 
 

@@ -11,7 +11,7 @@ from keras_models import compiled, data, dense_model
 
 from tf_savae import evaluation, svi
 from tf_savae.commands import program
-from tf_savae.commands.written import FILES
+from tf_savae.commands.written_files import FILES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 # Flags that make the commands of both tutorials run in seconds.

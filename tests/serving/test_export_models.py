@@ -129,7 +129,7 @@ def test_an_answer_that_is_not_finite_is_an_error(tmp_path):
     model, x, exported = _exported((_baseline_of_numbers(), keras_models.data(2)), tmp_path)
     served = tf.saved_model.load(exported).signatures["log_likelihood"]
     assert np.isfinite(served(x=tf.constant(x))["log_likelihood_nats"]).all()
-    with pytest.raises(tf.errors.InvalidArgumentError, match="the answer is not finite"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the output is not finite"):
         served(x=tf.constant(1e30 * x))
 
 

@@ -77,11 +77,11 @@ class RowsTask(training.Task):
         rows = np.load(config.file)
         training.check_digest(run, config, hashlib.sha256(rows.tobytes()).hexdigest())
 
-        def some(count):
+        def subset(count):
             chosen = rows[data.spread(count, len(rows))]
             return tf.data.Dataset.from_tensor_slices(chosen).batch(config.batch_size or 4)
 
-        return training.Split(len(rows), some, self.unit)
+        return training.Split(len(rows), subset, self.unit)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tf_savae.commands.written import FILES
+from tf_savae.commands.written_files import FILES
 from tf_savae.plots.landscape import plot_landscape
 from tf_savae.tasks import ORACLE_CONFIGS, OracleConfig, run_oracle
 from tf_savae.tasks.oracle.table import summary, table

@@ -13,7 +13,7 @@ import pytest
 from tf_savae.training import launcher
 
 SCRIPT = Path(__file__).resolve().parents[2] / "bin" / "launch_workers.py"
-QUICK = launcher.Limits(restarts=2, healthy=60.0, grace=1.0, pause=0.05)
+QUICK = launcher.RestartLimits(restarts=2, healthy=60.0, grace=1.0, pause=0.05)
 INDEX = "import json, os, sys, time; i = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
 
 
@@ -58,7 +58,7 @@ def test_restarts_are_bounded_and_the_status_is_the_first_failure():
     status, lines = _run("sys.exit(7 if i else 0)")
     assert status == 7
     assert sum("attempt" in line for line in lines) == 3
-    assert "giving up after 3 consecutive failures" in lines[-1]
+    assert "stopping after 3 consecutive failures" in lines[-1]
 
 
 def test_a_run_that_lasted_begins_a_new_row(tmp_path):

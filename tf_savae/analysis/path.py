@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.core.noise_streams import OptimumStream
+from tf_savae.core.typing import Nest
 from tf_savae.evaluation.dataset_pass import check_latent, one_pass
 from tf_savae.evaluation.monte_carlo import average_terms
 from tf_savae.models.compilation.trace_cache import compiled_for
@@ -91,7 +92,7 @@ def refinement_path(
     return RefinementPath(nll.T, kl.T, np.moveaxis(moved, 0, -1), seen.T, gradients.T)
 
 
-def follower(model, steps, noises):
+def follower(model: keras.Model, steps: int, noises: int) -> Callable[[Nest, tf.Tensor], tuple]:
     """Returns a function (x, seed) -> fields of `RefinementPath`, batch first, to be compiled."""
     return lambda x, seed: _followed(model, x, seed, steps, noises)
 

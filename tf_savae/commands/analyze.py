@@ -6,8 +6,8 @@ import numpy as np
 
 from tf_savae.analysis import log_probs_of_parts, refinement_path
 from tf_savae.commands.evaluate.config import AnalyzeConfig
-from tf_savae.commands.finished import analyzed
-from tf_savae.commands.finished_run import read_split
+from tf_savae.commands.final_messages import analyzed
+from tf_savae.commands.read_split import read_split
 from tf_savae.commands.results_folder import Output
 from tf_savae.core.typing import PathLike
 from tf_savae.plots.refinement_path import save_path

@@ -50,7 +50,7 @@ class Command:
     base: Callable
     errors: tuple = (ValueError, OSError, ImportError, ArithmeticError)
 
-    def made(self, settings, own):
+    def made(self, settings: dict[str, Any], own: dict[str, Any]) -> Any:
         """Returns the base configuration with the given settings, {field: value}."""
         if self.configuration in (TextConfig, ImageConfig):
             return configured(self.base(own), settings)
@@ -58,7 +58,7 @@ class Command:
 
 
 def _text(config, own):
-    from tf_savae.commands.finished import trained
+    from tf_savae.commands.final_messages import trained
     from tf_savae.tasks import train_and_evaluate
     from tf_savae.tasks.text.data import sources
 
@@ -67,7 +67,7 @@ def _text(config, own):
 
 
 def _image(config, own):
-    from tf_savae.commands.finished import trained
+    from tf_savae.commands.final_messages import trained
     from tf_savae.tasks import train_and_evaluate_images
 
     train_and_evaluate_images(config, own["workdir"])
@@ -75,7 +75,7 @@ def _image(config, own):
 
 
 def _oracle(config, own):
-    from tf_savae.commands.finished import trained
+    from tf_savae.commands.final_messages import trained
     from tf_savae.tasks import run_oracle
 
     run_oracle(config, own["workdir"], range(own["first_seed"], own["first_seed"] + own["seeds"]))
@@ -95,7 +95,7 @@ def _analyze(config, own):
 
 
 def _generate(config, own):
-    from tf_savae.commands.finished import generated
+    from tf_savae.commands.final_messages import generated
     from tf_savae.commands.generation.run import generate
 
     generate(config, own["workdir"])

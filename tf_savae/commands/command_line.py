@@ -5,22 +5,31 @@ import dataclasses
 import itertools
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
 
 from tf_savae.commands.quiet_start import started
 
+if TYPE_CHECKING:
+    from tf_savae.commands.catalogue import Command
+
 __all__ = ["define_command", "define_flags", "errors_in_one_line", "run", "start"]
 
 _HELP = ("help", "h", "?", "helpshort", "helpfull")
 
-# Flags belong to the script that requests them, so that its --help lists them.
+# Flags defined here become key flags of the calling script, so that its --help lists them.
 flags.disclaim_key_flags()
 
-_DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_boolean}
+_DEFINE: dict[Any, Callable] = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_boolean,
+}
 
 
-def define_flags(configuration, note=" (default: {default})"):
+def define_flags(configuration: type, note: str = " (default: {default})") -> None:
     """Defines a flag with default None for each field of `configuration`.
 
     Args:
@@ -46,7 +55,7 @@ def define_flags(configuration, note=" (default: {default})"):
             _DEFINE.get(field.type, flags.DEFINE_string)(field.name, None, text)
 
 
-def define_command(command):
+def define_command(command: "Command") -> None:
     """Defines the flags of a `Command`: its own options and the fields of its configuration."""
     names = {option.name for option in command.own}
     for option in command.own:
@@ -67,7 +76,7 @@ def define_command(command):
     define_flags(command.configuration, note)
 
 
-def run(argv, command):
+def run(argv: Sequence[str], command: "Command") -> None:
     """Runs a command with the flags that were given; reports an error in one line.
 
     Args:
@@ -91,7 +100,7 @@ def run(argv, command):
 
 
 @contextlib.contextmanager
-def errors_in_one_line(command, program):
+def errors_in_one_line(command: "Command", program: str) -> Iterator[None]:
     """Context that ends the program with "PROGRAM: ERROR" if one of `command.errors` is raised.
 
     Args:
@@ -105,7 +114,7 @@ def errors_in_one_line(command, program):
         sys.exit(f"{program}: {error}")
 
 
-def start(main):
+def start(main: Callable[[list[str]], Any]) -> None:
     """Calls `absl.app.run`, with exit status 0 after help that the user requested.
 
     Args:

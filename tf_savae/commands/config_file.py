@@ -3,7 +3,9 @@
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
+from tf_savae.core.typing import PathLike
 from tf_savae.core.validation import did_you_mean
 
 __all__ = ["read_options"]
@@ -17,7 +19,7 @@ _KINDS = {
 }
 
 
-def read_options(path, kinds):
+def read_options(path: PathLike, kinds: dict[str, type]) -> dict[str, Any]:
     """Returns {option: value} of a file, with the values' types checked.
 
     If the file is a run's run.json or a report, the options are read from its "configuration".

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tf_savae.commands import finished
+from tf_savae.commands import final_messages
 from tf_savae.core import validation
 from tf_savae.core.typing import PathLike
 from tf_savae.tasks import load_run
@@ -55,7 +55,7 @@ class ExportConfig:
         "compiles again for each request shape",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("version", "max_words", "samples", "seed"):
             validation.non_negative_int(name, getattr(self, name))
         if self.steps != -1:
@@ -69,7 +69,7 @@ class ExportConfig:
 
     def limits(self, max_words: int) -> "Limits":
         """Returns the `Limits` for a run that was trained on texts of at most `max_words`."""
-        from tf_savae.serving import Limits  # Loads TensorFlow, unneeded for help.
+        from tf_savae.serving import Limits  # Imports TensorFlow, which --help does not need.
 
         words = self.max_words or max_words
         return Limits(self.max_rows, self.max_steps, self.max_samples, words)
@@ -104,5 +104,5 @@ def export_run(config: ExportConfig, workdir: PathLike, output: PathLike) -> Pat
         signatures=config.signatures or None,
         xla=config.xla,
     )
-    print(f"exported {run.system} to {exported}\n\n{finished.exported(exported)}")
+    print(f"exported {run.system} to {exported}\n\n{final_messages.exported(exported)}")
     return exported

@@ -3,10 +3,12 @@
 import argparse
 import dataclasses
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
-from tf_savae.commands.catalogue import COMMANDS, Option
+from tf_savae.commands.catalogue import COMMANDS, Command, Option
 from tf_savae.core.validation import did_you_mean
 from tf_savae.training.config import shown_only
 
@@ -31,13 +33,13 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} See {self.prog} --help.\n")
 
 
-def kinds(command):
+def kinds(command: Command) -> dict[str, type]:
     """Returns {option: type} of a command: its own options and its configuration's fields."""
     fields = {field.name: field.type for field in dataclasses.fields(command.configuration)}
     return {**{option.name: option.kind for option in command.own}, **fields}
 
 
-def normal(words):
+def normal(words: Sequence[str]) -> list[str]:
     """Normalises option names as absl does: leading "-" to "--", and "-" in names to "_".
 
     >>> normal(["--batch-size=16", "-n=3", "-workdir", "a-b", "--seed", "-1"])
@@ -62,7 +64,11 @@ def _converter(kind):
     return convert if kind in _KINDS else str
 
 
-def command_parser(command, own=None, parser=None):
+def command_parser(
+    command: Command,
+    own: dict[str, Any] | None = None,
+    parser: argparse.ArgumentParser | None = None,
+) -> argparse.ArgumentParser:
     """Returns the parser of a command; options that were not given are not in its namespace.
 
     Args:
@@ -94,7 +100,7 @@ def command_parser(command, own=None, parser=None):
     return parser
 
 
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "allow_abbrev": False,
     "argument_default": argparse.SUPPRESS,
     "formatter_class": lambda prog: argparse.HelpFormatter(prog, max_help_position=30),
@@ -126,7 +132,7 @@ def _add(group, name, kind, choices, text):
         made.complete = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 
 
-def program_parser():
+def program_parser() -> argparse.ArgumentParser:
     """Returns the parser of the whole program, for its help and for shell completion."""
     parser = _Parser(prog="tf-savae", description="Semi-amortized VAEs: train, analyze, serve.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")

@@ -27,7 +27,7 @@ __all__ = ["main"]
 _HELP = ("-h", "--help", "--helpfull", "--helpshort")
 
 
-def main(words):
+def main(words: list[str]) -> None:
     """Runs the command given by `words`, the program's arguments.
 
     Raises:
@@ -74,10 +74,10 @@ def _completion(words):
 def _run(command, words):
     asked = any(word in _HELP for word in words)
     parser = command_parser(command)
-    given, rest = parser.parse_known_args([word for word in words if word not in _HELP])
+    found, rest = parser.parse_known_args([word for word in words if word not in _HELP])
     if rest:
         parser.error(unknown(command, rest))
-    given = vars(given)
+    given = vars(found)
     common = {option.name: given.pop(option.name, option.default) for option in COMMON}
     try:
         if common["config_file"]:

@@ -5,6 +5,7 @@ import logging as standard_logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from absl import logging
@@ -15,13 +16,13 @@ from tf_savae.core.progress.stages import stage
 __all__ = ["start_tensorflow", "started"]
 
 _LIBRARIES = {"keras", "tensorflow", "tensorflow_datasets", "tensorflow_probability"}
-_CHATTER = ("Sharding callback duration", "jit_compile='auto' chose")
+_SUPPRESSED = ("Sharding callback duration", "jit_compile='auto' chose")
 
 
 @contextlib.contextmanager
-def started(show_all_logs: bool = False):
-    """Context of a command: TensorFlow is imported, and no ten seconds pass without a line."""
-    if hasattr(sys.stdout, "reconfigure"):  # A pipe would keep lines back.
+def started(show_all_logs: bool = False) -> Iterator[None]:
+    """Context of a command: imports TensorFlow, and reports progress at least every ten seconds."""
+    if hasattr(sys.stdout, "reconfigure"):  # Output to a pipe is block-buffered by default.
         sys.stdout.reconfigure(line_buffering=True)
     with Heartbeat():
         start_tensorflow(show_all_logs)
@@ -39,7 +40,7 @@ def start_tensorflow(show_all_logs: bool = False) -> None:
     fails.
 
     Args:
-      show_all_logs: whether to suppress nothing. TensorFlow is then not imported here.
+      show_all_logs: whether to show all messages. TensorFlow is then not imported here.
 
     >>> start_tensorflow()
     """
@@ -50,7 +51,7 @@ def start_tensorflow(show_all_logs: bool = False) -> None:
         if _is_ours not in logger.filters:
             logger.addFilter(_is_ours)
     if "tensorflow" not in sys.modules:
-        with stage("Importing TensorFlow"), _held_back():
+        with stage("Importing TensorFlow"), _stderr_captured():
             import tensorflow  # noqa: F401
 
 
@@ -59,11 +60,11 @@ def _is_ours(record):
     theirs = _LIBRARIES.intersection(Path(record.pathname).parts)
     if theirs and record.levelno < standard_logging.ERROR:
         return False
-    return not str(record.msg).startswith(_CHATTER)
+    return not str(record.msg).startswith(_SUPPRESSED)
 
 
 @contextlib.contextmanager
-def _held_back():
+def _stderr_captured():
     """Context that redirects file descriptor 2 to a file; its text is shown if the body raises.
 
     The log of this package is shown as always.

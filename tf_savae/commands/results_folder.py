@@ -3,9 +3,11 @@
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
+from tf_savae.core.typing import PathLike
 from tf_savae.training.storage.json_files import write_whole
 
 __all__ = ["Output"]
@@ -23,7 +25,7 @@ class Output:
       ValueError: the folder is not empty or cannot be created.
     """
 
-    def __init__(self, workdir, name, path=None):
+    def __init__(self, workdir: PathLike, name: str, path: PathLike | None = None) -> None:
         try:
             self.path = _given(Path(path)) if path else _numbered(Path(workdir), name)
         except OSError as error:
@@ -32,18 +34,18 @@ class Output:
                 f"{type(error).__name__}: {error.strerror}. Give another --output."
             ) from error
 
-    def __truediv__(self, name):
+    def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def write_json(self, name, value):
+    def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file atomically."""
         write_whole(self.path / name, json.dumps(value, indent=2) + "\n")
 
-    def write_text(self, name, text):
+    def write_text(self, name: str, text: str) -> None:
         """Writes a text file atomically."""
         write_whole(self.path / name, text)
 
-    def write_tensorboard(self, scalars):
+    def write_tensorboard(self, scalars: dict[str, float]) -> None:
         """Writes the scalars and every PNG file of the folder as TensorBoard files."""
         writer = tf.summary.create_file_writer(str(self.path / "tensorboard"))
         with writer.as_default(step=0):

@@ -1,6 +1,8 @@
 """Apply a function to every batch of a dataset and join the results."""
 
 import collections
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,12 +10,13 @@ import tensorflow as tf
 
 from tf_savae.core import seeds
 from tf_savae.core.progress import stages
+from tf_savae.core.typing import Nest
 from tf_savae.objectives.lookup import has_latent
 
 __all__ = ["check_latent", "one_pass"]
 
 
-def check_latent(model):
+def check_latent(model: keras.Model) -> None:
     """Raises ValueError unless the model has latent variables."""
     if not has_latent(model):
         raise ValueError(
@@ -22,7 +25,15 @@ def check_latent(model):
         )
 
 
-def one_pass(function, dataset, seed=0, *, model=None, label=None, shows=None):
+def one_pass(
+    function: Callable[[Nest, tf.Tensor], Nest],
+    dataset: tf.data.Dataset,
+    seed: int = 0,
+    *,
+    model: keras.Model | None = None,
+    label: str | None = None,
+    shows: Callable[[Nest], dict[str, float]] | None = None,
+) -> Nest:
     """Applies a function to each batch and concatenates the results.
 
     Args:
@@ -88,14 +99,15 @@ def _kept(weights):
 
 
 class _Bar:
-    """A progress bar with means over all examples so far; Keras' bar ends on the last batch's."""
+    """A progress bar with means over all examples so far; Keras shows those of the last batch."""
 
     def __init__(self, dataset, label):
         print(label, flush=True)
         count = int(dataset.cardinality())
         target = count if count > 0 else None
         self._bar = keras.utils.Progbar(target, unit_name="batch", stateful_metrics=[])
-        self._sums, self._examples = collections.Counter(), 0
+        self._sums: Any = collections.Counter()
+        self._examples = 0
 
     def update(self, batches, part, shows):
         """Shows the means after `batches` batches; `part` is the result of the last one."""

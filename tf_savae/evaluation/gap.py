@@ -60,7 +60,7 @@ class InferenceGap(NamedTuple):
 
     @property
     def late_gain(self) -> float:
-        """Mean ELBO gain, in nats, of the second half of the search; the rest is likely smaller."""
+        """Mean ELBO gain of the second half of the search, in nats; near 0 if it has converged."""
         half = self.history.shape[1] // 2
         return float(np.mean(self.history[:, half] - self.history[:, -1]))
 

@@ -3,12 +3,15 @@
 Burda et al. (2016), https://arxiv.org/abs/1509.00519.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import Nest, TensorLike
 from tf_savae.models.compilation.trace_cache import compiled_for
 
 __all__ = ["ImportanceWeighting", "log_weights_function", "weighting_of"]
@@ -38,7 +41,9 @@ class ImportanceWeighting(NamedTuple):
         return float(np.sqrt(np.sum(np.square(self.spread))) / len(self.nll))
 
 
-def log_weights_function(model, samples, chunk=1):
+def log_weights_function(
+    model: keras.Model, samples: int, chunk: int = 1
+) -> Callable[[Nest, Nest, tf.Tensor], tf.Tensor]:
     """Returns a compiled function (x, parameters, seed) -> log weights [S, B], float64 nats.
 
     Only `chunk` of the S samples are in memory at once.
@@ -90,7 +95,7 @@ class _Wide:
         return tf.transpose(tf.reshape(rows, [-1, self._chunk]))
 
 
-def weighting_of(log_weights):
+def weighting_of(log_weights: TensorLike) -> ImportanceWeighting:
     """Returns the `ImportanceWeighting` of one batch from its log weights [S, B], float64 nats."""
     log_weights = np.asarray(log_weights)
     count = len(log_weights)

@@ -5,13 +5,16 @@ Local optimisation in the sense of Cremer et al. (2018, https://arxiv.org/abs/18
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
 from tf_savae.core.noise_streams import OptimumStream
+from tf_savae.core.typing import Nest
 from tf_savae.evaluation.monte_carlo import average_bound
 from tf_savae.models.compilation.trace_cache import compiled_for
 from tf_savae.svi.per_example import expand_like
@@ -54,7 +57,14 @@ class Optimisation:
     True
     """
 
-    def __init__(self, model, steps=500, step_size=0.1, samples=1, judges=50):
+    def __init__(
+        self,
+        model: keras.Model,
+        steps: int = 500,
+        step_size: float = 0.1,
+        samples: int = 1,
+        judges: int = 50,
+    ) -> None:
         self._model = model
         self.steps = validation.positive_int("steps", steps)
         self._step_size = validation.positive("step_size", step_size)
@@ -64,7 +74,7 @@ class Optimisation:
         self._run = compiled_for(model, self._some_steps)
         self._value = compiled_for(model, self._judged)
 
-    def __call__(self, x, starts, seed):
+    def __call__(self, x: Nest, starts: Sequence[Nest], seed: tf.Tensor) -> Optimum:
         """Returns the `Optimum` of a batch.
 
         Args:

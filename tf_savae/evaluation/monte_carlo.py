@@ -3,11 +3,15 @@
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import Nest
+from tf_savae.objectives.batch_objective import BatchObjective
 
 __all__ = ["average_terms", "average_bound"]
 
 
-def average_terms(problem, parameters, samples, seed):
+def average_terms(
+    problem: BatchObjective, parameters: Nest, samples: int, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns (nll [B], kl [B]), the negative ELBO's terms averaged over samples, float64 nats.
 
     Memory does not grow with the number of samples: each iteration of a while loop draws one. The
@@ -38,7 +42,9 @@ def average_terms(problem, parameters, samples, seed):
     return nll / samples, kl / samples
 
 
-def average_bound(problem, parameters, samples, seed):
+def average_bound(
+    problem: BatchObjective, parameters: Nest, samples: int, seed: tf.Tensor
+) -> tf.Tensor:
     """Returns the negative ELBO averaged over samples, [B] nats; see `average_terms`."""
     nll, kl = average_terms(problem, parameters, samples, seed)
     return nll + kl

@@ -3,6 +3,7 @@
 The keys are the names in JSON reports and in the models' metrics and logs.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 __all__ = ["QUANTITIES", "Quantity", "axis_label", "column_label", "directions", "row_label"]
@@ -65,12 +66,12 @@ QUANTITIES = {
 }
 
 
-def row_label(name, example=None):
+def row_label(name: str, example: str | None = None) -> str:
     """Returns the label of a row, indented by its level.
 
     Args:
       name: name of the quantity.
-      example: what one example is called; if given, the label includes the unit.
+      example: name of one example; if given, the label includes the unit.
 
     >>> row_label("kl"), row_label("bound", "image")
     ('  KL term', 'bound (nats per image)')
@@ -80,7 +81,7 @@ def row_label(name, example=None):
     return "  " * quantity.level + quantity.label + unit
 
 
-def column_label(name):
+def column_label(name: str) -> str:
     """Returns the header of a column.
 
     >>> column_label("iw_nll"), column_label("bound")
@@ -90,7 +91,7 @@ def column_label(name):
     return quantity.column or quantity.label
 
 
-def axis_label(name, example):
+def axis_label(name: str, example: str) -> str:
     """Returns the label of an axis, with unit and direction; `example` names one example.
 
     >>> axis_label("bound", "sentence"), axis_label("kl", "image")
@@ -103,7 +104,7 @@ def axis_label(name, example):
     return label + unit + better[quantity.lower_is_better]
 
 
-def directions(names):
+def directions(names: Iterable[str]) -> str:
     """Returns one line that lists the rows for which lower and for which higher is better.
 
     Rows that are parts of other rows are left out.

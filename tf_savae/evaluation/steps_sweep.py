@@ -140,8 +140,9 @@ def _terms(model, x, parameters, noises, seed):
 
 
 class _Clock:
-    """Measures milliseconds per example by name; a first call for a shape, which compiles, is
-    excluded.
+    """Measures milliseconds per example by name, without the first call for each shape.
+
+    That call compiles the function.
     """
 
     def __init__(self):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tf_savae.core.typing import PathLike
+from tf_savae.core.typing import PathLike, TensorLike
 
 __all__ = ["Grid", "as_pictures", "save_grid"]
 
@@ -24,7 +24,7 @@ class Grid(NamedTuple):
     column_axis: Any  # label of the column axis, or None
 
 
-def as_pictures(x):
+def as_pictures(x: TensorLike) -> np.ndarray:
     """Converts x of a model to images [N, H, W].
 
     Accepts [N, H, W], [N, H, W, 1] and rows [N, H W] of square images.

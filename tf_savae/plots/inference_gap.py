@@ -27,7 +27,12 @@ def save_gap(gap: InferenceGap, folder: Path, unit: str = "example", name: str =
 
 
 def plot_gap(
-    gap: Any, file: PathLike | None = None, unit: str = "example", *, data: Any = None, **options
+    gap: Any,
+    file: PathLike | None = None,
+    unit: str = "example",
+    *,
+    data: Any = None,
+    **options: Any,
 ) -> "Figure":
     """Plots the gap between log p(x) and the bound, and the part that refinement recovers.
 
@@ -91,7 +96,7 @@ def _each(axes, gap):
     """Plots the recovered part against the amortization gap of every example."""
     high = 1.05 * max(gap.amortization_gap.max(), gap.recovered.max(), 1e-6)
     low = min(0.0, 1.1 * gap.amortization_gap.min(), 1.1 * gap.recovered.min())
-    axes.plot([low, high], [low, high], color="black", lw=0.8, label="all of it")
+    axes.plot([low, high], [low, high], color="black", lw=0.8, label="fully recovered")
     style = {"ls": "none", "color": _COLOURS["recovered"], "alpha": 0.6, "ms": 5, "mew": 0}
     axes.plot(gap.amortization_gap, gap.recovered, "o", **style, label="one example")
     axes.axhline(0.0, color="gray", lw=0.6)

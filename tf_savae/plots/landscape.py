@@ -8,7 +8,7 @@ import numpy as np
 from tf_savae.core import validation
 from tf_savae.core.typing import PathLike
 from tf_savae.plots.figure import finished, new_figure
-from tf_savae.plots.palette import SYSTEM_COLOURS, SYSTEM_NAMES
+from tf_savae.plots.palette import SYSTEM_COLOURS, SYSTEM_LABELS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,7 +86,7 @@ def _draw(axes, shown, window, best):
     axes.plot(x, y, "*", ms=15, mfc="white", mec="black", ls="none", label=label)
     for system, marker in _MARKERS.items():
         if system in shown.paths:
-            label = f"{SYSTEM_NAMES[system]}: {shown.ends[system]:.1f}"
+            label = f"{SYSTEM_LABELS[system]}: {shown.ends[system]:.1f}"
             _path(axes, shown.paths[system], label, SYSTEM_COLOURS[system], marker)
     axes.set_xlim(window.first[0], window.first[-1])
     axes.set_ylim(window.second[0], window.second[-1])

@@ -96,10 +96,10 @@ def _draw(figure, axes, x, y, labels):
     if labels.dtype.kind == "f" or (len(kinds) > _MOST_KINDS and labels.dtype.kind in "iu"):
         figure.colorbar(axes.scatter(x, y, c=labels, cmap="viridis", **style), label="label")
         return
-    colours = matplotlib.colormaps["tab10" if len(kinds) <= 10 else "tab20"].colors
+    listed: Any = matplotlib.colormaps["tab10" if len(kinds) <= 10 else "tab20"]
     for number, kind in enumerate(kinds[:_MOST_KINDS]):
         of = labels == kind
-        axes.scatter(x[of], y[of], color=colours[number], label=str(kind), **style)
+        axes.scatter(x[of], y[of], color=listed.colors[number], label=str(kind), **style)
     if len(kinds) > _MOST_KINDS:
         of = ~np.isin(labels, kinds[:_MOST_KINDS])
         axes.scatter(x[of], y[of], color="#cccccc", label="others", **style)

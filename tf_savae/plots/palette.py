@@ -1,6 +1,6 @@
-"""Colours and names of the systems in all plots; SA-VAE has the most prominent colour."""
+"""Colours and labels of the systems in all plots; SA-VAE has the most prominent colour."""
 
-__all__ = ["MAIN", "NEUTRAL", "SECOND", "SYSTEM_COLOURS", "SYSTEM_NAMES"]
+__all__ = ["MAIN", "NEUTRAL", "SECOND", "SYSTEM_COLOURS", "SYSTEM_LABELS"]
 
 SYSTEM_COLOURS = {
     "savae": "#c8102e",
@@ -11,7 +11,7 @@ SYSTEM_COLOURS = {
     "vae_svi_kl": "#8d6cab",
     "autoregressive": "#7b8490",
 }
-SYSTEM_NAMES = {
+SYSTEM_LABELS = {
     "savae": "SA-VAE",
     "vae": "VAE",
     "svi": "SVI",

@@ -78,7 +78,7 @@ def _images(x, made):
     columns = min(_COLUMNS, len(x))
     bands = -(-len(x) // columns)
     figure = new_figure(max(1.0 * columns + 1.0, 3.6), 2.1 * bands + 0.5)
-    grid = figure.subplots(2 * bands, columns, squeeze=False)
+    grid: Any = figure.subplots(2 * bands, columns, squeeze=False)
     scale = {"vmin": min(x.min(), 0.0), "vmax": max(x.max(), 1.0), "cmap": "gray_r"}
     for axes in grid.flat:
         axes.set_axis_off()
@@ -102,7 +102,8 @@ def _rows(x, made):
 
     columns = min(5, len(x))
     figure = new_figure(2.6 * columns + 0.6, 2.2 * (-(-len(x) // columns)) + 0.9)
-    grid = figure.subplots(-(-len(x) // columns), columns, squeeze=False, sharey=True, sharex=True)
+    shape = (-(-len(x) // columns), columns)
+    grid: Any = figure.subplots(*shape, squeeze=False, sharey=True, sharex=True)
     for axes, values, own in zip(grid.flat, x, made, strict=False):
         axes.plot(values, "o-", color=NEUTRAL, ms=3, lw=1, label="data")
         axes.plot(own, "-", color=MAIN, lw=1.6, label="reconstruction")

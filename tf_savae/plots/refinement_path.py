@@ -46,7 +46,7 @@ def plot_path(
     unit: str = "example",
     *,
     data: Any = None,
-    **options,
+    **options: Any,
 ) -> "Figure":
     """Plots the ELBO gain, the distance from lambda_0 and the SVI gradient norm against the step.
 

@@ -37,7 +37,7 @@ def plot_steps(
     unit: str = "example",
     *,
     data: Any = None,
-    **options,
+    **options: Any,
 ) -> "Figure":
     """Plots bound, KL and time against K, the number of refinement steps at test time.
 
@@ -89,7 +89,8 @@ def _panel(axes, curve, values, errors, trained):
         axes.fill_between(steps, low, high, color=MAIN, alpha=0.2, lw=0, label=label)
     for number, index in enumerate(i for i in range(len(values)) if i not in fixed):
         marker = {"color": SECOND, "marker": "^sDvP*"[number % 6], "ms": 9, "mec": "black"}
-        label = f"its own K for each: {curve.labels[index].replace('until', 'until a step gains')}"
+        stopping = curve.labels[index].replace("until", "until a step gains")
+        label = f"K chosen per example: {stopping}"
         axes.plot(curve.steps[index], values[index], ls="none", label=label, **marker)
     if trained is not None:
         axes.axvline(trained, color="gray", lw=0.8, ls="--", label="K in training")

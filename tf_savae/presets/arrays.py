@@ -1,6 +1,7 @@
 """Preset models of arrays [N, D] and of images."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ from tf_savae.core.typing import TensorLike
 from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.networks import DistributionDecoder
 from tf_savae.objectives import as_objective
-from tf_savae.presets.likelihoods import choose
+from tf_savae.presets.likelihoods import Choice, choose
 from tf_savae.probability import linear_kl_weight
 from tf_savae.svi import LearnedUpdate
 
@@ -124,7 +125,7 @@ def image(
     return assembled(x, choice, encoder, decoder, latent_size, refinement, objective, seed, "image")
 
 
-def annealing_steps(examples, batch_size=32):
+def annealing_steps(examples: int, batch_size: int = 32) -> int:
     """Returns the number of training steps until the KL weight of a preset is 1.
 
     The batch size defaults to that of Keras.
@@ -135,7 +136,17 @@ def annealing_steps(examples, batch_size=32):
     return _ANNEALED * math.ceil(examples / batch_size)
 
 
-def assembled(x, choice, encoder, decoder, latent_size, refinement, objective, seed, name):
+def assembled(
+    x: np.ndarray,
+    choice: Choice,
+    encoder: keras.Model,
+    decoder: keras.Model,
+    latent_size: int,
+    refinement: SemiAmortizedRefinement,
+    objective: str,
+    seed: int,
+    name: str,
+) -> SemiAmortizedVAE:
     """Returns the compiled and built model of both networks, and logs the chosen settings."""
     annealed = annealing_steps(len(x))
     model = SemiAmortizedVAE(
@@ -161,19 +172,20 @@ def assembled(x, choice, encoder, decoder, latent_size, refinement, objective, s
     return model
 
 
-def refinement_for(steps, objective, antithetic=False):
-    """Returns the refinement, with a learned update rule if the objective crosses the steps.
+def refinement_for(steps: int, objective: str, antithetic: bool = False) -> SemiAmortizedRefinement:
+    """Returns the refinement, with a learned update rule if gradients pass through the steps.
 
     Args:
       steps: K.
       objective: as for `SemiAmortizedVAE`.
-      antithetic: whether plain steps take a pair of antithetic samples. With dense networks that
+      antithetic: whether plain steps take a pair of antithetic samples. With dense networks this
         lowered bounds by 0.2 to 1.4 nats (docs/results.md), and a training step costs 1.2 times as
-        much; with convolutions 1.8 times, and the gain is not known. Learned steps gain less.
+        much. With convolutions a step costs 1.8 times as much, and the gain was not measured.
+        Learned steps gain less.
     """
     steps = validation.non_negative_int("steps", steps)
     if steps and as_objective(objective).crosses_refinement:
-        options = {"update": LearnedUpdate()}
+        options: dict[str, Any] = {"update": LearnedUpdate()}
     else:
         options = {"samples": 2, "antithetic": True} if steps and antithetic else {}
     return SemiAmortizedRefinement(steps=steps, hvp="reverse_over_reverse", **options)

@@ -1,13 +1,17 @@
 """Write signatures.json and signatures.md into an export."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
+
+from tf_savae.serving.signature import Signature
 
 __all__ = ["describe", "write_documentation"]
 
 
-def describe(signature, function):
+def describe(signature: Signature, function: Any) -> dict[str, Any]:
     """Returns the documentation of one signature as JSON types.
 
     Args:
@@ -37,7 +41,9 @@ def _shape(tensor):
     return None if tensor.shape.rank is None else tensor.shape.as_list()
 
 
-def write_documentation(folder, facts, signatures):
+def write_documentation(
+    folder: Path, facts: dict[str, Any], signatures: dict[str, dict[str, Any]]
+) -> None:
     """Writes signatures.json and signatures.md into `folder`.
 
     Args:

@@ -34,7 +34,7 @@ class GraphVocabulary:
     [b'the cat']
     """
 
-    def __init__(self, vocabulary: Vocabulary, most: int):
+    def __init__(self, vocabulary: Vocabulary, most: int) -> None:
         self._tokens = list(vocabulary.tokens)
         self._most = most
         known = {token: i for i, token in enumerate(self._tokens) if token not in RESERVED}
@@ -43,7 +43,7 @@ class GraphVocabulary:
         )
         self.table = tf.lookup.StaticHashTable(pairs, default_value=UNK)
 
-    def encode(self, text):
+    def encode(self, text: tf.Tensor) -> tf.Tensor:
         """Maps strings [B] to int32 [B, T]: <s>, the words' ids, </s>, <pad> to the longest row.
 
         The graph raises an error if a string is not UTF-8 or has too many words or bytes.
@@ -71,7 +71,7 @@ class GraphVocabulary:
         clean = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
         return after(text, tf.reduce_all(clean == text), "text: expected UTF-8, got invalid bytes")
 
-    def decode(self, ids):
+    def decode(self, ids: tf.Tensor) -> tf.Tensor:
         """Maps int32 [B, T] to strings [B]: words before the first </s>, without <s> and <pad>."""
         ended = tf.cumsum(tf.cast(ids == END, tf.int32), axis=1) > 0
         word = ~ended & (ids != PAD) & (ids != START)

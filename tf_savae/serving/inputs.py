@@ -18,7 +18,7 @@ from tf_savae.serving.signature import Input
 
 __all__ = ["SharedInputs"]
 
-_COLDEST, _HOTTEST = 1e-3, 1e3
+_LOWEST, _HIGHEST = 1e-3, 1e3  # Temperatures other than 0.
 
 
 class SharedInputs:
@@ -115,17 +115,17 @@ class SharedInputs:
 
     def seed(self) -> Input:
         """Returns the input for the seed of all noise."""
-        about = "seed of all noise, any int32; equal seeds give equal answers"
+        about = "seed of all noise, any int32; equal seeds give equal outputs"
         return Input("seed", tf.int32, [], about, (), np.int32(0))
 
     def temperature(self) -> Input:
         """Returns the input for the sampling temperature, which divides token or pixel logits."""
 
         def known(value):
-            possible = (value == 0) | ((value >= _COLDEST) & (value <= _HOTTEST))
-            return possible, f"expected 0, or a number from {_COLDEST} to {_HOTTEST}"
+            possible = (value == 0) | ((value >= _LOWEST) & (value <= _HIGHEST))
+            return possible, f"expected 0, or a number from {_LOWEST} to {_HIGHEST}"
 
-        about = f"divides the logits: 0 (the most probable), or {_COLDEST} to {_HOTTEST}"
+        about = f"divides the logits: 0 (the most probable), or {_LOWEST} to {_HIGHEST}"
         return Input("temperature", tf.float32, [], about, (known,), np.float32(1.0))
 
 

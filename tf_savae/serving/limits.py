@@ -32,12 +32,12 @@ class Limits:
     samples: int = 1000
     words: int = 200
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             validation.positive_int(f"limits.{field.name}", getattr(self, field.name))
 
 
-def text_bytes(words):
+def text_bytes(words: int) -> int:
     """Returns the maximum number of UTF-8 bytes of a text with at most `words` words.
 
     The bound is needed because words have no maximum length, and splitting a text into words needs

@@ -6,19 +6,24 @@ Keras model's result for a batch that consists of example i.
 """
 
 import types
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tf_savae.core import seeds
+from tf_savae.core.typing import Nest
+from tf_savae.models import SemiAmortizedVAE
 from tf_savae.models.row_sampling import SamplingOverride, decode_rows, prior_codes
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability import importance_weighted_log_likelihood
 from tf_savae.samplers.per_row import row_seeds
 
-__all__ = ["Alone", "decoding", "prior_rows"]
+__all__ = ["PerExample", "decoding", "prior_rows"]
 
 
-class Alone:
+class PerExample:
     """Functions of a built `SemiAmortizedVAE` on examples x [B, ...]; steps K is a tensor.
 
     Args:
@@ -26,7 +31,7 @@ class Alone:
       jit: compiles functions of tensors with XLA, or returns them unchanged.
     """
 
-    def __init__(self, model, jit):
+    def __init__(self, model: SemiAmortizedVAE, jit: Callable[[Callable], Callable]) -> None:
         self.model = model
         self.encode = jit(self._encode)
         self.infer = jit(self._infer)
@@ -79,7 +84,7 @@ class Alone:
         return z, tf.repeat(_first_row(noise)[None], tf.shape(z)[0], axis=0)
 
     def _problem(self, x, seed, steps, key=None):
-        family = _EachAlone(self.model.family, key)
+        family = _SharedNoise(self.model.family, key)
         return self.model.problem(x, seed, steps=steps, family=family)
 
     def _refined(self, problem, initial):
@@ -93,7 +98,7 @@ class Alone:
         )
 
 
-class _EachAlone(SamplingOverride):
+class _SharedNoise(SamplingOverride):
     """Sampling in which all rows share the noise of a batch of one.
 
     Args:
@@ -121,7 +126,7 @@ def _first_row(seed):
     return row_seeds(seed, 1)[0]
 
 
-def prior_rows(model, n, seed):
+def prior_rows(model: keras.Model, n: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns z [n, Z] from the prior and decoding seeds [n, 2], as in `model.generate`.
 
     Args:
@@ -136,7 +141,12 @@ def prior_rows(model, n, seed):
     return prior_codes(_without_xla(model), n, latent), row_seeds(noise, n)
 
 
-def decoding(model, jit, options, names):
+def decoding(
+    model: keras.Model,
+    jit: Callable[[Callable], Callable],
+    options: dict[str, Any],
+    names: Sequence[str],
+) -> Callable[..., Nest]:
     """Returns a function (z [B, Z], seeds [B, 2], *values) -> x for each row.
 
     Args:

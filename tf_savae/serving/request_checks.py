@@ -1,18 +1,24 @@
 """Validate requests inside the exported program.
 
-A server passes on every request without comparing even ranks with the signature. Therefore every
-input first loses its static shape, and every check is an operation of the graph. The computation
+A server does not compare requests with the signature, not even their ranks. Therefore the static
+shape of every input is removed first, and every check is an operation of the graph. The computation
 depends on the checks and cannot start before them.
 """
 
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import keras
 import tensorflow as tf
 
 from tf_savae.core.tokens import END, PAD, START
 from tf_savae.networks import DistributionDecoder, PixelCNNDecoder
+from tf_savae.serving.limits import Limits
 
 __all__ = [
+    "Check",
     "after",
-    "checked_answer",
+    "checked_output",
     "checked_input",
     "closed_rows",
     "example_checks",
@@ -21,8 +27,17 @@ __all__ = [
     "within",
 ]
 
+# Maps a tensor to (bool scalar, true if valid; message).
+Check: TypeAlias = Callable[[tf.Tensor], tuple[tf.Tensor, str]]
 
-def checked_input(tensor, name, shape, *checks, prepare=None):
+
+def checked_input(
+    tensor: tf.Tensor,
+    name: str,
+    shape: Sequence[int | None],
+    *checks: Check,
+    prepare: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> tf.Tensor:
     """Returns `tensor` with the static shape `shape`, after every check has passed.
 
     Args:
@@ -60,13 +75,13 @@ def _fits(actual, shape):
     return tf.cond(tf.equal(tf.size(actual), len(shape)), compare, lambda: tf.constant(False))
 
 
-def after(tensor, condition, message):
+def after(tensor: tf.Tensor, condition: tf.Tensor, message: str) -> tf.Tensor:
     """Returns `tensor` after asserting `condition`; fails with `message` otherwise."""
     with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
         return tf.identity(tensor)
 
 
-def within(low, high, hint=""):
+def within(low: float, high: float, hint: str = "") -> Check:
     """Returns a check that all values are in [low, high]."""
 
     def check(value):
@@ -76,7 +91,7 @@ def within(low, high, hint=""):
     return check
 
 
-def rows_within(most):
+def rows_within(most: int) -> Check:
     """Returns a check that the number of examples is in [1, most]."""
 
     def check(x):
@@ -86,13 +101,13 @@ def rows_within(most):
     return check
 
 
-def reads_text(decoder):
+def reads_text(decoder: keras.layers.Layer) -> bool:
     """Returns whether examples are token rows <s> words </s> <pad> of a vocabulary."""
     known = getattr(decoder, "vocabulary_size", None) is not None
     return known and hasattr(decoder, "count_tokens")
 
 
-def example_checks(model, limits):
+def example_checks(model: keras.Model, limits: Limits) -> list[Check]:
     """Returns the checks for a batch of examples of this model."""
     checks = [rows_within(limits.rows)]
     decoder = model.decoder
@@ -131,7 +146,7 @@ def _is_text(x):
     return holds, "expected rows <s> (id 2), words, </s> (3), <pad> (0) at the end"
 
 
-def closed_rows(x):
+def closed_rows(x: tf.Tensor) -> tf.Tensor:
     """Returns token rows in which all tokens after the first </s> are replaced by <pad>.
 
     A server that batches rows of different lengths pads the shorter ones with their first id, which
@@ -153,7 +168,7 @@ def _is_binary(x):
     return tf.reduce_all((x == 0) | (x == 1)), "expected pixels of 0 or 1"
 
 
-def checked_answer(name, tensor):
+def checked_output(name: str, tensor: tf.Tensor) -> tf.Tensor:
     """Returns `tensor` after asserting that it is finite; the graph fails on NaN and infinity."""
     if not tensor.dtype.is_floating:
         return tensor
@@ -161,5 +176,5 @@ def checked_answer(name, tensor):
     return after(
         tensor,
         finite,
-        f"{name}: the answer is not finite. Are the examples far from the training data?",
+        f"{name}: the output is not finite. Are the examples far from the training data?",
     )

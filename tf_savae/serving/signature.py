@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_savae.serving.request_checks import checked_answer, checked_input
+from tf_savae.serving.request_checks import checked_input, checked_output
 
 __all__ = ["Input", "Output", "Signature"]
 
@@ -85,7 +85,7 @@ class Signature:
                 checked_input(t, i.name, i.shape, *i.checks, prepare=i.prepare) for t, i in pairs
             ]
             answer = self.compute(*checked)
-            return {name: checked_answer(name, tensor) for name, tensor in answer.items()}
+            return {name: checked_output(name, tensor) for name, tensor in answer.items()}
 
         return run
 

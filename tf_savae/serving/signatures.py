@@ -2,14 +2,18 @@
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 from tf_savae.networks import Decoder
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.probability import DiagonalGaussian, FullCovarianceGaussian
-from tf_savae.serving.fixed_settings import score, with_fixed_settings
-from tf_savae.serving.per_example import Alone, decoding, prior_rows
+from tf_savae.serving.fixed_settings import FixedSettings, score, with_fixed_settings
+from tf_savae.serving.graph_vocabulary import GraphVocabulary
+from tf_savae.serving.inputs import SharedInputs
+from tf_savae.serving.per_example import PerExample, decoding, prior_rows
 from tf_savae.serving.signature import Output, Signature
 
 __all__ = ["parameter_names", "signatures_of", "text_signature"]
@@ -17,7 +21,12 @@ __all__ = ["parameter_names", "signatures_of", "text_signature"]
 _NAMES = {DiagonalGaussian: ("mean", "log_variance"), FullCovarianceGaussian: ("mean", "scale")}
 
 
-def signatures_of(model, inputs, jit, fixed=None):
+def signatures_of(
+    model: keras.Model,
+    inputs: SharedInputs,
+    jit: Callable[[Callable], Callable],
+    fixed: FixedSettings | None = None,
+) -> list[Signature]:
     """Returns all signatures on tensors; the first one is the server's default.
 
     Args:
@@ -31,10 +40,10 @@ def signatures_of(model, inputs, jit, fixed=None):
     shared = [
         dataclasses.replace(s, compute=tf.function(s.compute, autograph=False)) for s in signatures
     ]
-    return [*_of_examples_alone({s.name: s for s in shared}, inputs, fixed), *shared]
+    return [*_of_examples_only({s.name: s for s in shared}, inputs, fixed), *shared]
 
 
-def _of_examples_alone(known, inputs, fixed):
+def _of_examples_only(known, inputs, fixed):
     if fixed is None or "infer" not in known:
         return []
     x = inputs.joined_x()
@@ -49,14 +58,14 @@ def _on_tensors(model, inputs, jit):
     drawn = [] if _cannot_sample(model.decoder) else [_generate(model, inputs, jit)]
     if not has_latent(model):
         return [_exact_likelihood(model, inputs, jit), *drawn]
-    alone = Alone(model, jit)
+    functions = PerExample(model, jit)
     if drawn:
-        drawn.append(_reconstruct(model, alone, inputs, jit))
+        drawn.append(_reconstruct(model, functions, inputs, jit))
     return [
-        _infer(model, alone, inputs),
-        _encode(model, alone, inputs),
-        _elbo(alone, inputs),
-        _log_likelihood(alone, inputs),
+        _infer(model, functions, inputs),
+        _encode(model, functions, inputs),
+        _elbo(functions, inputs),
+        _log_likelihood(functions, inputs),
         *drawn,
     ]
 
@@ -65,7 +74,7 @@ def _cannot_sample(decoder):
     return type(decoder).sample is Decoder.sample
 
 
-def parameter_names(model, inputs):
+def parameter_names(model: keras.Model, inputs: SharedInputs) -> tuple[str, ...]:
     """Returns the names of the family's parameters, one for each output of the encoder."""
     given = tf.nest.flatten(model.encoded_parameters(tf.constant(inputs.x().example)))
     numbered = tuple(f"parameters_{i}" for i in range(len(given)))
@@ -81,11 +90,11 @@ def _posterior_outputs(model, names, which):
     return tuple(Output(name, "", f"{name.replace('_', ' ')} {of}") for name in names)
 
 
-def _encode(model, alone, inputs):
+def _encode(model, functions, inputs):
     names = parameter_names(model, inputs)
 
     def compute(x):
-        return _named(names, alone.encode(x))
+        return _named(names, functions.encode(x))
 
     return Signature(
         "encode",
@@ -96,11 +105,11 @@ def _encode(model, alone, inputs):
     )
 
 
-def _infer(model, alone, inputs):
+def _infer(model, functions, inputs):
     names = parameter_names(model, inputs)
 
     def compute(x, steps, seed):
-        return _named(names, alone.infer(x, steps, seed))
+        return _named(names, functions.infer(x, steps, seed))
 
     return Signature(
         "infer",
@@ -111,9 +120,9 @@ def _infer(model, alone, inputs):
     )
 
 
-def _elbo(alone, inputs):
+def _elbo(functions, inputs):
     def compute(x, steps, seed):
-        amortized, refined = alone.elbo(x, steps, seed)
+        amortized, refined = functions.elbo(x, steps, seed)
         return {"amortized_elbo_nats": amortized, "refined_elbo_nats": refined}
 
     return Signature(
@@ -128,9 +137,9 @@ def _elbo(alone, inputs):
     )
 
 
-def _log_likelihood(alone, inputs):
+def _log_likelihood(functions, inputs):
     def compute(x, samples, steps, seed):
-        return {"log_likelihood_nats": alone.log_likelihood(x, samples, steps, seed)}
+        return {"log_likelihood_nats": functions.log_likelihood(x, samples, steps, seed)}
 
     about = "log of the mean of S importance weights, proposals from q(z; lambda_K)"
     return Signature(
@@ -165,11 +174,11 @@ def _drawing(model, inputs, jit):
     return takes, decoding(model, jit, fixed, [i.name for i in takes])
 
 
-def _reconstruct(model, alone, inputs, jit):
+def _reconstruct(model, functions, inputs, jit):
     takes, decode = _drawing(model, inputs, jit)
 
     def compute(x, steps, seed, *given):
-        return {"reconstruction": decode(*alone.code(x, steps, seed), *given)}
+        return {"reconstruction": decode(*functions.code(x, steps, seed), *given)}
 
     return Signature(
         "reconstruct",
@@ -195,7 +204,9 @@ def _generate(model, inputs, jit):
     )
 
 
-def text_signature(signature, inputs, vocabulary):
+def text_signature(
+    signature: Signature, inputs: SharedInputs, vocabulary: GraphVocabulary
+) -> Signature:
     """Returns the variant of `signature` with strings instead of token rows.
 
     Args:

@@ -3,12 +3,14 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
 
 from tf_savae.core import validation
 from tf_savae.core.atomic_files import sync_file, sync_folder
+from tf_savae.core.typing import PathLike
 
 __all__ = ["new_version"]
 
@@ -16,7 +18,7 @@ _INCOMING = ".incoming"
 
 
 @contextlib.contextmanager
-def new_version(base, version=None):
+def new_version(base: PathLike, version: int | None = None) -> Iterator[dict[str, Path]]:
     """Context that yields {"path": a folder to write}, which is renamed to base/VERSION on exit.
 
     After the context, "path" is the path of the version. Until then the folder has a hidden name in
@@ -48,7 +50,7 @@ def new_version(base, version=None):
         ) from error
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
-    # Servers see the version since the rename, so an error here must not report a failed export.
+    # The version is visible since the rename, so an error here must not report a failed export.
     sync_folder(base)
 
 

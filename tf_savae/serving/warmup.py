@@ -9,6 +9,8 @@ the file with the package's definitions.
 
 import tensorflow as tf
 
+from tf_savae.core.typing import PathLike, TensorLike
+
 __all__ = ["prediction_log", "write_warmup"]
 
 # Field numbers of tensorflow_serving/apis/{prediction_log,predict,model}.proto.
@@ -18,14 +20,16 @@ _MODEL_NAME, _MODEL_SIGNATURE = 1, 3
 _KEY, _VALUE = 1, 2  # Of a map entry.
 
 
-def write_warmup(path, model_name, requests):
+def write_warmup(
+    path: PathLike, model_name: str, requests: dict[str, dict[str, TensorLike]]
+) -> None:
     """Writes one record for each request in `requests`, {signature: {input: value}}."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, inputs in requests.items():
             writer.write(prediction_log(model_name, signature, inputs))
 
 
-def prediction_log(model_name, signature, inputs):
+def prediction_log(model_name: str, signature: str, inputs: dict[str, TensorLike]) -> bytes:
     """Returns the serialized PredictionLog of one request.
 
     Args:

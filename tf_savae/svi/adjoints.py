@@ -87,7 +87,7 @@ class Adjoint:
     def run(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Any]:
-        """Takes the K steps; returns (refined flat list, `LoopInfo`), with this adjoint's gradient."""
+        """Takes K steps; returns (refined flat list, `LoopInfo`), with this adjoint's gradient."""
         initial = initial if self.crosses else [tf.stop_gradient(p) for p in initial]
         if differentiable_loop.takes_none(settings):
             return differentiable_loop.no_steps(initial)

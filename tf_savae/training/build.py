@@ -1,16 +1,27 @@
 """Builds the compiled model of a configuration from an encoder and a decoder."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from tf_savae import svi
+from tf_savae.core.typing import Nest
 from tf_savae.models import AutoregressiveModel, SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.models.refinement.steps_schedule import every
 from tf_savae.probability import linear_kl_weight
+from tf_savae.training.config import RunConfig
 
 __all__ = ["assemble"]
 
 
-def assemble(config, steps_per_epoch, make_encoder, make_decoder, example):
+def assemble(
+    config: RunConfig,
+    steps_per_epoch: int,
+    make_encoder: Callable[[], Any],
+    make_decoder: Callable[[int], Any],
+    example: Nest,
+) -> keras.Model:
     """Returns the compiled model of a `RunConfig`, with weights and optimizer slots.
 
     Args:

@@ -6,13 +6,17 @@ import json
 import math
 import statistics
 import time
+from typing import Any
 
 import keras
 
 from tf_savae.core.progress import stages
 from tf_savae.models import NonFiniteError
+from tf_savae.training.config import RunConfig
 from tf_savae.training.learning_rate import learning_rate_rule
+from tf_savae.training.storage.checkpoints import Checkpoints
 from tf_savae.training.storage.json_files import write_whole
+from tf_savae.training.storage.workdir import Workdir
 
 __all__ = ["ProgressBar", "RunState"]
 
@@ -22,8 +26,8 @@ class RunState(keras.callbacks.Callback):
 
     This is one callback because the order matters. The checkpoint at the end of an epoch must
     contain the epoch's row of history and the resulting learning rate; otherwise a resumed run
-    would make different decisions. ReduceLROnPlateau, EarlyStopping and ModelCheckpoint of Keras
-    keep their state outside the checkpoint.
+    would train with other learning rates. ReduceLROnPlateau, EarlyStopping and ModelCheckpoint of
+    Keras keep their state outside the checkpoint.
 
     Args:
       config: `TextConfig` or another object with learning_rate, decay_from_epoch,
@@ -34,32 +38,40 @@ class RunState(keras.callbacks.Callback):
       metric_values: "metrics" in the saved state of an interrupted epoch, or None.
     """
 
-    def __init__(self, config, folder, checkpoints, steps_per_epoch, metric_values=None):
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Workdir,
+        checkpoints: Checkpoints,
+        steps_per_epoch: int,
+        metric_values: dict[str, list] | None = None,
+    ) -> None:
         super().__init__()
         self._config, self._folder, self._checkpoints = config, folder, checkpoints
         self._steps_per_epoch = steps_per_epoch
         self._metric_values = metric_values
-        self._durations, self._began, self._epoch_began = [], 0.0, 0.0
+        self._durations: list[float] = []
+        self._began = self._epoch_began = 0.0
         self._step = 0
 
     @property
     def _state(self):
         return self._checkpoints.state
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._step = int(self.model.optimizer.iterations.numpy())
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Restores the metrics of an interrupted epoch, which Keras has just reset."""
         self._epoch_began, self._durations = time.perf_counter(), []
         if self._metric_values is not None:
             self._checkpoints.restore_metrics(self._metric_values)
             self._metric_values = None
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._began = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._durations.append(time.perf_counter() - self._began)
         self._step += 1
         # The last step of an epoch is saved at the end of the epoch, after validation.
@@ -74,10 +86,10 @@ class RunState(keras.callbacks.Callback):
         self._state["seconds"] = self._state.get("seconds", 0.0) + now - self._epoch_began
         self._epoch_began = now
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._account()
         optimizer = self.model.optimizer
-        row = {"epoch": epoch + 1, "step": self._step}
+        row: dict[str, Any] = {"epoch": epoch + 1, "step": self._step}
         row["learning_rate"] = float(optimizer.learning_rate.numpy())
         row |= {name: float(value) for name, value in (logs or {}).items()}
         if not math.isfinite(row["val_bound"]):
@@ -136,16 +148,16 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
     {'bound': 3.0, 'val_gain': 0.5}
     """
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_begin(epoch, logs)
         self._epoch = epoch + 1
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         now = shown(logs or {})
         super().on_train_batch_end(batch, now)
         stages.detail(progress(self._epoch, batch + 1, self.target, now))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, shown(logs or {}))
 
 

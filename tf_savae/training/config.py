@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tf_savae.core import validation
@@ -39,7 +40,7 @@ _SHOWN = contextvars.ContextVar("shown", default=False)
 
 
 @contextlib.contextmanager
-def shown_only():
+def shown_only() -> Iterator[None]:
     """Context in which configurations are only displayed: skips checks that need TensorFlow.
 
     >>> with shown_only():
@@ -53,7 +54,7 @@ def shown_only():
         _SHOWN.reset(token)
 
 
-def setting(default, text, **kwargs):
+def setting(default: Any, text: str, **kwargs: Any) -> Any:
     """Returns a dataclass field of a configuration with its help text and optional `choices`.
 
     `affects_results=False` marks a field that does not affect the numbers of the run, such as a
@@ -169,7 +170,7 @@ class RunConfig:
         affects_results=False,  # It only affects what is shown.
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if "choices" in field.metadata:
                 validation.choice(field.name, getattr(self, field.name), field.metadata["choices"])

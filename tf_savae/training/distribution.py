@@ -7,12 +7,15 @@ one process reads files that another one writes.
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
 from tf_savae.core import validation
+from tf_savae.core.typing import PathLike
 from tf_savae.models import distribution
 from tf_savae.training.config import STRATEGIES
 from tf_savae.training.storage.workdir import Workdir
@@ -27,22 +30,22 @@ class WorkerGroup:
       strategy: a tf.distribute strategy; the default strategy gives a group of one.
     """
 
-    def __init__(self, strategy):
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self._strategy = strategy
-        resolver = getattr(strategy, "cluster_resolver", None)
+        resolver: Any = getattr(strategy, "cluster_resolver", None)
         self._several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         self.is_chief = not (self._several and resolver.task_type == "worker" and resolver.task_id)
 
-    def scope(self):
+    def scope(self) -> contextlib.AbstractContextManager:
         """Returns the context in which models and optimizers of this group are created."""
         return self._strategy.scope()
 
     @property
-    def size(self):
+    def size(self) -> int:
         """The number of replicas."""
         return self._strategy.num_replicas_in_sync
 
-    def check_batch_size(self, batch_size):
+    def check_batch_size(self, batch_size: int) -> None:
         """Raises ValueError if the batch size is not a multiple of the number of replicas."""
         if batch_size % self.size:
             raise ValueError(
@@ -50,24 +53,24 @@ class WorkerGroup:
                 f"is the global batch size; got {batch_size}."
             )
 
-    def workdir(self, path):
+    def workdir(self, path: PathLike) -> Workdir:
         """Returns the run's folder: locked by the chief and read-only for other processes."""
         return Workdir(path) if self.is_chief else ReadOnlyWorkdir(path)
 
-    def wait(self):
+    def wait(self) -> None:
         """Blocks until all processes have called it."""
         if self._several:
             with self.scope():
                 distribution.agreed(0.0)
 
-    def in_turn(self, action):
+    def in_turn(self, action: Callable[[], Any]) -> Any:
         """Calls `action` in the chief, then in the other processes; returns its result."""
         if self.is_chief:
             result = action()
         self.wait()
         return result if self.is_chief else action()
 
-    def check_same(self, name, value):
+    def check_same(self, name: str, value: float) -> None:
         """Checks that all processes have read the same state.
 
         Raises:
@@ -89,21 +92,21 @@ class ReadOnlyWorkdir(Workdir):
 
     writes = False
 
-    def __init__(self, path):  # Without super(): creates and locks nothing.
+    def __init__(self, path: PathLike) -> None:  # Without super(): creates and locks nothing.
         self.path = Path(path)
 
-    def release(self):
+    def release(self) -> None:
         """Does nothing; there is no lock."""
 
-    def write_json(self, name, value):
+    def write_json(self, name: str, value: Any) -> None:
         """Does nothing; the chief writes the file."""
 
-    def claim(self, identity):
+    def claim(self, identity: dict[str, Any]) -> None:
         """Does nothing; the chief claims the folder."""
 
 
 @contextlib.contextmanager
-def worker_group(name):
+def worker_group(name: str) -> Iterator[WorkerGroup]:
     """Context of the `WorkerGroup` of a strategy; it exits once all processes have left the block.
 
     Args:
@@ -125,7 +128,7 @@ def worker_group(name):
         tf.get_logger().setLevel("WARNING")  # It logs a line per all-reduce.
         logging.info("strategy %s: training on %d replicas", name, made.size)
     yield made
-    made.wait()  # A process that exits early looks dead to the others.
+    made.wait()  # The others would treat a process that exits early as failed.
 
 
 def _mirrored():

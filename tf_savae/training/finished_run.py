@@ -1,15 +1,18 @@
 """Loads a finished run from its folder: model, configuration and vocabulary."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tf_savae.core.progress.stages import stage
+from tf_savae.core.typing import PathLike
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.training.config import EARLIER, RunConfig
 from tf_savae.training.storage.json_files import inside, read_json
 from tf_savae.training.storage.safe_load import load_model_file
+from tf_savae.training.task import Task
 
 __all__ = ["Run", "load_run"]
 
@@ -25,22 +28,22 @@ class Run(NamedTuple):
     vocabulary: Any  # tf_savae.data.Vocabulary, or None for images
 
     @property
-    def kind(self):
+    def kind(self) -> str:
         """The kind of data, such as "text"."""
         return self.task.kind
 
     @property
-    def system(self):
+    def system(self) -> str:
         """The name of its system, such as "savae"."""
         return self.configuration["system"]
 
     @property
-    def latent(self):
+    def latent(self) -> bool:
         """Whether the model has latent variables."""
         return has_latent(self.model)
 
 
-def load_run(workdir, tasks):
+def load_run(workdir: PathLike, tasks: Sequence[Task]) -> Run:
     """Loads the finished run in `workdir`; writes nothing.
 
     Args:
@@ -64,7 +67,7 @@ def load_run(workdir, tasks):
     task = _task_of(folder, record, tasks)
     configuration = _complete(folder / "run.json", record["configuration"], task.configuration)
     identity = record.get("data", {})
-    vocabulary = task.kept(folder, identity)
+    vocabulary = task.load_files(folder, identity)
     with stage(f"Loading the model of {folder}"):
         model = _model(inside(folder, "model.keras"))
     _check_vocabulary(folder, model, vocabulary)

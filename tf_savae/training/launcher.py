@@ -1,6 +1,6 @@
 """Launches the processes of a multi-worker run, and restarts them together on failure.
 
-If one process dies, the others fail too, since they wait for it in a collective operation. The
+If one process fails, the others fail, too, since they wait for it in a collective operation. The
 training commands resume at their latest checkpoint, so all processes are stopped and restarted, up
 to a limit of consecutive failures.
 """
@@ -15,24 +15,25 @@ import subprocess
 import sys
 import threading
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from tf_savae.core import validation
 
-__all__ = ["Limits", "cluster", "supervise"]
+__all__ = ["RestartLimits", "cluster", "supervise"]
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _KILL_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux' prctl
 _POLL = 0.1  # seconds
 
 
-class Limits(NamedTuple):
+class RestartLimits(NamedTuple):
     """Limits of restarts; times are in seconds.
 
     Attributes:
       restarts: largest number of consecutive restarts.
       healthy: an attempt that ran for longer than this resets the count of consecutive failures.
-      grace: time for the other workers to end after one has died, and again after SIGTERM.
+      grace: time for the other workers to end after one has failed, and again after SIGTERM.
       pause: pause before the first restart; it doubles before each further restart, up to a minute.
     """
 
@@ -42,7 +43,7 @@ class Limits(NamedTuple):
     pause: float = 1.0
 
 
-def cluster(workers, hosts=()):
+def cluster(workers: int, hosts: Sequence[str] = ()) -> list[str]:
     """Returns the addresses of all workers, "host:port", in the order of their index.
 
     Args:
@@ -63,7 +64,15 @@ def cluster(workers, hosts=()):
     return [f"127.0.0.1:{port}" for port in ports]
 
 
-def supervise(command, workers=2, *, hosts=(), index=None, limits=None, say=print):
+def supervise(
+    command: Sequence[str],
+    workers: int = 2,
+    *,
+    hosts: Sequence[str] = (),
+    index: int | None = None,
+    limits: RestartLimits | None = None,
+    say: Callable[[str], Any] = print,
+) -> int:
     """Runs a command in several workers until all of them succeed.
 
     Each worker gets the environment variable TF_CONFIG, and a prefix for its output lines.
@@ -73,7 +82,7 @@ def supervise(command, workers=2, *, hosts=(), index=None, limits=None, say=prin
       workers: number of workers on this machine.
       hosts: alternatively, the addresses of the workers on all machines; then `index` is required.
       index: index in `hosts` of the worker to run on this machine.
-      limits: `Limits`.
+      limits: `RestartLimits`.
       say: called with each output line of the supervisor and of the workers. If it raises OSError
         or ValueError, the line is lost without further effect.
 
@@ -85,7 +94,7 @@ def supervise(command, workers=2, *, hosts=(), index=None, limits=None, say=prin
       ValueError: the arguments are inconsistent.
     """
     _check(command, hosts, index)
-    supervisor = _Supervisor(command, workers, list(hosts), index, limits or Limits(), say)
+    supervisor = _Supervisor(command, workers, list(hosts), index, limits or RestartLimits(), say)
     before = {number: signal.signal(number, supervisor.forward) for number in _FORWARDED}
     try:
         return supervisor.run()
@@ -139,7 +148,7 @@ class _Supervisor:
             lasted = time.monotonic() - began
             failures = 1 if lasted > self._limits.healthy else failures + 1
             if failures > self._limits.restarts:
-                self._log(f"giving up after {failures} consecutive failures; status {status}")
+                self._log(f"stopping after {failures} consecutive failures; status {status}")
                 return status
             self._pause(failures)
 
@@ -165,7 +174,7 @@ class _Supervisor:
             self._send(self._signal)
         status = self._watch()
         for printer in printers:
-            printer.join(timeout=self._limits.grace)  # A grandchild may keep the pipe open.
+            printer.join(timeout=self._limits.grace)  # A subprocess may hold the pipe.
         return status
 
     def _start(self, addresses, index):
@@ -232,5 +241,5 @@ def _status(process):
 
 
 def _end_with_parent():
-    """Makes the kernel kill this new worker when the supervisor dies."""
+    """Makes the kernel kill this new worker when the supervisor ends."""
     ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)

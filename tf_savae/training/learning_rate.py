@@ -1,5 +1,6 @@
 """The paper's learning-rate schedule, a function of the validation bounds so far."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 __all__ = ["Progress", "learning_rate_rule"]
@@ -15,7 +16,7 @@ class Progress(NamedTuple):
     decaying: bool  # whether the learning rate is halved after each further epoch
 
 
-def learning_rate_rule(bounds, start, decay_from_epoch):
+def learning_rate_rule(bounds: Sequence[float], start: float, decay_from_epoch: int) -> Progress:
     """Returns the `Progress` after the epochs with the given validation `bounds`.
 
     As in Kim et al. (2018), section 4.2, and the authors' training script: the first epoch after

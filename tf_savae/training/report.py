@@ -3,6 +3,7 @@
 import platform
 import statistics
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,11 +13,14 @@ import tensorflow_probability as tfp
 from tf_savae.evaluation import active_units, evaluate_bounds, importance_weighted_nll
 from tf_savae.evaluation.quantities import QUANTITIES, row_label
 from tf_savae.training.callbacks import progress_of
+from tf_savae.training.config import RunConfig
 
 __all__ = ["print_report", "test_report", "versions"]
 
 
-def test_report(config, data, model, state):
+def test_report(
+    config: RunConfig, data: Any, model: keras.Model, state: dict[str, Any]
+) -> dict[str, Any]:
     """Returns the content of the report as a JSON-compatible dict, in nats per example.
 
     The posterior, which is also the proposal of importance sampling, is that of the encoder for
@@ -82,7 +86,7 @@ def _run(config, model, state):
     }
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Returns the versions of the software that the numbers depend on."""
     return {
         "python": platform.python_version(),
@@ -92,7 +96,7 @@ def versions():
     }
 
 
-def print_report(report, unit):
+def print_report(report: dict[str, Any], unit: str) -> None:
     """Prints the report as a table; `unit` is the name of one example."""
     test = report["test"]
     print(f"\n{report['system']} on {report[f'{unit}s']['test']:,} test {unit}s")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_savae.core.typing import Nest, PathLike
@@ -18,13 +19,13 @@ class Split(NamedTuple):
     """The examples of one evaluation."""
 
     examples: int  # number of examples
-    some: Callable  # n -> tf.data.Dataset of n examples as (x, None, weights [B]); `data.spread`
+    subset: Callable  # n -> tf.data.Dataset of n evenly spaced examples, (x, None, weights [B])
     unit: str  # name of one example
-    corpus: Any = None  # the TextCorpus, for perplexities; None for other kinds of data
+    data: Any = None  # the examples for the methods of the `Task`, such as a TextCorpus
 
     def dataset(self) -> tf.data.Dataset:
-        """Returns the dataset of all examples, as from `some`."""
-        return self.some(self.examples)
+        """Returns the dataset of all examples, as from `subset`."""
+        return self.subset(self.examples)
 
 
 class Task:
@@ -52,11 +53,11 @@ class Task:
         """Returns the compiled model, with weights and optimizer slots."""
         raise NotImplementedError
 
-    def keep(self, folder: Workdir, data: Any) -> None:
+    def save_files(self, folder: Workdir, data: Any) -> None:
         """Writes files that the model needs, such as a vocabulary; by default none."""
 
-    def kept(self, workdir: Path, identity: dict[str, Any]) -> Any:
-        """Reads the files of `keep` and checks them against the run's identity; default None."""
+    def load_files(self, workdir: Path, identity: dict[str, Any]) -> Any:
+        """Reads the files of `save_files`, checks them against the identity; by default None."""
 
     def check_start(self, source: Any, data: Any, path: PathLike) -> None:
         """Raises ValueError if the run `source` in `path` cannot initialise a run on `data`."""
@@ -72,6 +73,16 @@ class Task:
     def read_split(self, run: Any, config: Any) -> Split:
         """Returns the `Split` of a finished run for `config` (file, split, max_examples)."""
         raise NotImplementedError
+
+    def measures(self, split: Split, name: str, nll: np.ndarray) -> dict[str, float]:
+        """Returns quantities of this kind of data, such as perplexities; by default none.
+
+        Args:
+          split: the `Split`.
+          name: prefix of the names, such as "iw"; may be empty.
+          nll: [N], the NLL of each example in nats.
+        """
+        return {}
 
     def check_networks(self, run: Any) -> None:
         """Raises an error if saliency cannot be computed for the run's networks."""

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,10 +16,14 @@ from tf_savae.analysis.path import follower, refinement_path
 from tf_savae.core import seeds, validation
 from tf_savae.core.function_cache import FunctionCache
 from tf_savae.core.noise_streams import NoiseStream
+from tf_savae.core.typing import Nest, PathLike
 from tf_savae.models import NonFiniteError
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.plots.history import save_history
 from tf_savae.plots.refinement_path import save_path
+from tf_savae.training.config import RunConfig
+from tf_savae.training.storage.checkpoints import Checkpoints
+from tf_savae.training.storage.workdir import Workdir
 
 __all__ = ["Board", "BoardFigures", "BoardSamples", "boards", "read_picture"]
 
@@ -26,7 +32,9 @@ _NOISES = 5  # Samples of z in each ELBO of the path.
 _FOLLOWED = 16  # Validation examples in the refinement figure, at most one batch.
 
 
-def boards(config, folder, view, checkpoints):
+def boards(
+    config: RunConfig, folder: Workdir, view: Any, checkpoints: Checkpoints
+) -> list[keras.callbacks.Callback]:
     """Returns the callbacks for `config.board_samples` of at least 1.
 
     Args:
@@ -61,11 +69,12 @@ class Board(keras.callbacks.Callback):
       logs: folder of the event files; TensorBoard shows each folder below --logdir as one run.
     """
 
-    def __init__(self, logs):
+    def __init__(self, logs: PathLike) -> None:
         super().__init__()
-        self._logs, self._writer = str(logs), None
+        self._logs = str(logs)
+        self._writer: Any = None
 
-    def entries(self, epoch):
+    def entries(self, epoch: int) -> Iterator[tuple[str, str | np.ndarray]]:
         """Yields (tag, value), where a value is Markdown (str) or an image (uint8 [H, W, 3]).
 
         Args:
@@ -73,7 +82,7 @@ class Board(keras.callbacks.Callback):
         """
         raise NotImplementedError
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         try:
             for tag, value in self.entries(epoch):
                 self._write(epoch, tag, value)
@@ -94,15 +103,15 @@ class Board(keras.callbacks.Callback):
                 tf.summary.text(tag, value)
             else:
                 tf.summary.image(tag, value[None])
-        self._writer.flush()  # So that a run killed in the next epoch has written this one.
+        self._writer.flush()  # On disk before the next epoch, in which the run may be killed.
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
 
-def read_picture(file):
+def read_picture(file: Path) -> np.ndarray:
     """Reads a PNG file as uint8 [H, W, 3]."""
     return tf.io.decode_png(file.read_bytes(), channels=3).numpy()
 
@@ -125,13 +134,13 @@ class BoardSamples(Board):
       ValueError: count is not an integer of at least 1.
     """
 
-    def __init__(self, logs, view, count, seed=0):
+    def __init__(self, logs: PathLike, view: Any, count: int, seed: int = 0) -> None:
         super().__init__(logs)
         self._view, self._count = view, validation.positive_int("count", count)
         self._seed = seeds.fold(seed, NoiseStream.SAMPLES)
         self._examples = view.examples(count)
 
-    def entries(self, epoch):
+    def entries(self, epoch: int) -> Iterator[tuple[str, str | np.ndarray]]:
         view = self._view
         sampling, rebuilding = seeds.split(seeds.fold(self._seed, epoch), 2)
         batch = min(self._count, _BATCH)
@@ -172,13 +181,21 @@ class BoardFigures(Board):
       seed: int.
     """
 
-    def __init__(self, logs, folder, history, x, unit="example", seed=0):
+    def __init__(
+        self,
+        logs: PathLike,
+        folder: PathLike,
+        history: Callable[[], list[dict[str, Any]]],
+        x: Nest,
+        unit: str = "example",
+        seed: int = 0,
+    ) -> None:
         super().__init__(logs)
         self._folder, self._history, self._unit = Path(folder), history, unit
         self._x, self._seed = x, seeds.fold(seed, NoiseStream.FIGURES)
         self._followers = FunctionCache()
 
-    def entries(self, epoch):
+    def entries(self, epoch: int) -> Iterator[tuple[str, str | np.ndarray]]:
         rows = self._history()
         yield "history", self._published("history", save_history, rows, unit=self._unit)
         if getattr(self.model, "inference_steps", 0):  # The autoregressive model has no steps.

@@ -15,11 +15,11 @@ from tf_savae.core.progress.stages import stage
 from tf_savae.core.typing import PathLike
 from tf_savae.models import NonFiniteError
 from tf_savae.models.build import first_batch
-from tf_savae.training.begun import as_begun
 from tf_savae.training.callbacks import ProgressBar, RunState, is_finished, write_history
 from tf_savae.training.config import EARLIER, RunConfig
 from tf_savae.training.distribution import worker_group
 from tf_savae.training.report import print_report, test_report, versions
+from tf_savae.training.resumed_settings import with_recorded_keep
 from tf_savae.training.storage.checkpoints import Checkpoints
 from tf_savae.training.task import Task
 from tf_savae.training.tensorboard import boards
@@ -60,7 +60,7 @@ def run(config: RunConfig, workdir: PathLike, task: Task) -> dict[str, Any]:
 
 def _run(config, folder, task, processes):
     check_start(config)
-    config = as_begun(config, folder)
+    config = with_recorded_keep(config, folder)
     if folder.writes:
         _check(config, folder)
     data = task.load(config)
@@ -92,7 +92,7 @@ def _claim(config, folder, task, data):
     if folder.writes:
         # Claimed first: after kill -9, a folder with files but without run.json is rejected.
         folder.claim({**identity, "versions": versions()})
-        task.keep(folder, data)
+        task.save_files(folder, data)
     _mention_other_versions(folder)
 
 

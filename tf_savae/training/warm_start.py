@@ -1,16 +1,20 @@
 """`--start_from`: initialises a run with the weights of a finished run."""
 
 import hashlib
+from typing import Any
 
+import keras
 import numpy as np
 from absl import logging
 
+from tf_savae.training.config import RunConfig
 from tf_savae.training.finished_run import load_run
+from tf_savae.training.task import Task
 
 __all__ = ["check_start", "start", "start_identity"]
 
 
-def check_start(config):
+def check_start(config: RunConfig) -> None:
     """Checks that `config.start_from` can be used, before any long computation.
 
     Raises:
@@ -30,7 +34,7 @@ def check_start(config):
         )
 
 
-def start_identity(config, task):
+def start_identity(config: RunConfig, task: Task) -> dict[str, str]:
     """Returns the digest of the initial weights as a dict, or {} without start_from.
 
     Raises:
@@ -45,7 +49,7 @@ def start_identity(config, task):
     return {"weights": digest.hexdigest()}
 
 
-def start(config, model, data, task):
+def start(config: RunConfig, model: keras.Model, data: Any, task: Task) -> None:
     """Initialises a new model with the weights of the run in `config.start_from`.
 
     Raises:

@@ -32,7 +32,7 @@ class FinishedRunConfig:
     seed: int = setting(0, "seed of all noise; equal seeds give equal numbers")
     steps: int = setting(-1, "refinement steps (K); -1: as in training")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validation.choice("split", self.split, _SPLITS)
         for name in ("max_examples", "batch_size"):
             validation.non_negative_int(name, getattr(self, name))
@@ -79,7 +79,7 @@ class EvaluateConfig(FinishedRunConfig):
     )
     curve_noises: int = setting(50, "samples of z in each ELBO of the curve")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("gap_examples", "curve_examples"):
             validation.non_negative_int(name, getattr(self, name))
@@ -124,7 +124,7 @@ class AnalyzeConfig(FinishedRunConfig):
     example: int = setting(1, "example that is plotted separately, counted from 1")
     noises: int = setting(50, "samples of z in each ELBO along the refinement")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("example", "noises"):
             validation.positive_int(name, getattr(self, name))

@@ -1,18 +1,25 @@
 """The results of an evaluation as JSON-serializable dicts, in nats per example."""
 
+from typing import Any
+
 import numpy as np
 
+from tf_savae.commands.evaluate.config import EvaluateConfig
 from tf_savae.evaluation import (
+    InferenceGap,
+    StepsCurve,
     active_units,
     evaluate_bounds,
     importance_weighting,
     mutual_information,
 )
+from tf_savae.training.finished_run import Run
+from tf_savae.training.task import Split
 
 __all__ = ["exact_numbers", "gap_numbers", "mean_and_error", "posterior_numbers", "steps_rows"]
 
 
-def mean_and_error(values):
+def mean_and_error(values: np.ndarray) -> dict[str, Any]:
     """Returns {"mean", "standard_error"} over examples; the error is None for one example.
 
     >>> mean_and_error(np.array([1.0, 3.0]))
@@ -23,9 +30,11 @@ def mean_and_error(values):
     return {"mean": float(values.mean()), "standard_error": error}
 
 
-def posterior_numbers(model, split, config, steps, label):
+def posterior_numbers(
+    run: Run, split: Split, config: EvaluateConfig, steps: int, label: str
+) -> dict[str, Any]:
     """Returns the measures of the posterior after `steps` refinement steps on a `Split`."""
-    dataset, seed = split.dataset(), config.seed
+    model, dataset, seed = run.model, split.dataset(), config.seed
     bounds = evaluate_bounds(model, dataset, steps, seed, label=f"{label}: bound")
     weighted = importance_weighting(
         model,
@@ -45,11 +54,8 @@ def posterior_numbers(model, split, config, steps, label):
         "iw_nll": {**mean_and_error(weighted.nll), "monte_carlo_error": weighted.monte_carlo_error},
         "effective_samples": float(np.median(weighted.effective_samples)),
     }
-    return (
-        numbers
-        | _perplexities(split, bounds.bound, "ppl")
-        | _perplexities(split, weighted.nll, "iw_ppl")
-    )
+    measures = run.task.measures
+    return numbers | measures(split, "", bounds.bound) | measures(split, "iw", weighted.nll)
 
 
 def _posterior(model, bounds, config):
@@ -68,24 +74,14 @@ def _posterior(model, bounds, config):
     }
 
 
-def exact_numbers(model, split, config):
+def exact_numbers(run: Run, split: Split, config: EvaluateConfig) -> dict[str, Any]:
     """Returns the measures of a model without latent variables, whose likelihood is exact."""
-    nll = importance_weighting(model, split.dataset(), seed=config.seed, label="likelihood").nll
-    return {"nll": mean_and_error(nll), **_perplexities(split, nll, "ppl")}
+    dataset, label = split.dataset(), "likelihood"
+    nll = importance_weighting(run.model, dataset, seed=config.seed, label=label).nll
+    return {"nll": mean_and_error(nll), **run.task.measures(split, "", nll)}
 
 
-def _perplexities(split, nll, name):
-    """Returns perplexities per predicted token, with and without `</s>`; {} for images."""
-    if split.corpus is None:
-        return {}
-    total = float(nll.sum())
-    return {
-        name: split.corpus.perplexity(total),
-        f"{name}_without_end": split.corpus.perplexity(total, end_marks=False),
-    }
-
-
-def gap_numbers(gap):
+def gap_numbers(gap: InferenceGap) -> dict[str, Any]:
     """Returns the means of an `InferenceGap`, with standard errors over examples."""
     names = (
         "amortized",
@@ -109,7 +105,7 @@ def gap_numbers(gap):
     }
 
 
-def steps_rows(curve):
+def steps_rows(curve: StepsCurve) -> list[dict[str, Any]]:
     """Returns one dict per inference method of a `StepsCurve`; gains are over the first row."""
     rows = []
     for index, label in enumerate(curve.labels):

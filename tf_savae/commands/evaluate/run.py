@@ -11,8 +11,8 @@ from tf_savae.commands.evaluate.measures import (
     steps_rows,
 )
 from tf_savae.commands.evaluate.table import report_text
-from tf_savae.commands.finished import evaluated
-from tf_savae.commands.finished_run import read_split
+from tf_savae.commands.final_messages import evaluated
+from tf_savae.commands.read_split import read_split
 from tf_savae.commands.results_folder import Output
 from tf_savae.core.typing import PathLike
 from tf_savae.evaluation import inference_gap, steps_curve
@@ -86,12 +86,12 @@ def _steps(run, config):
 def _posteriors(run, split, config):
     """Returns the measures of the encoder's posterior, if any, and of the refined posterior."""
     if not run.latent:
-        return {"exact": exact_numbers(run.model, split, config)}
+        return {"exact": exact_numbers(run, split, config)}
     ways = {"encoder": 0, "refined": _steps(run, config)}
     if run.model.encoder is None:
         del ways["encoder"]
     return {
-        name: posterior_numbers(run.model, split, config, steps, f"{name} posterior")
+        name: posterior_numbers(run, split, config, steps, f"{name} posterior")
         for name, steps in ways.items()
     }
 
@@ -100,7 +100,7 @@ def _gap(run, split, config, folder):
     count = min(config.gap_examples, split.examples)
     gap = inference_gap(
         run.model,
-        split.some(count),
+        split.subset(count),
         steps=_steps(run, config),
         optimisation_steps=config.gap_steps,
         step_size=config.gap_step_size,
@@ -118,7 +118,7 @@ def _curve(run, split, config, folder):
     count = min(config.curve_examples, split.examples)
     curve = steps_curve(
         run.model,
-        split.some(count),
+        split.subset(count),
         config.curve_steps,
         config.curve_tolerances,
         stopping_samples=config.curve_stopping_samples,

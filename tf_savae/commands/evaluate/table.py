@@ -1,5 +1,7 @@
 """Format the report of an evaluation as a table."""
 
+from typing import Any
+
 from tf_savae.evaluation.quantities import QUANTITIES, column_label, directions, row_label
 
 __all__ = ["report_text"]
@@ -7,7 +9,7 @@ __all__ = ["report_text"]
 _GAP = ("inference_gap", "approximation_gap", "amortization_gap", "recovered")
 
 
-def report_text(report):
+def report_text(report: dict[str, Any]) -> str:
     """Returns the whole report as a string that ends with a newline."""
     unit = report["unit"]
     lines = [

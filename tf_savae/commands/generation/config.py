@@ -107,7 +107,7 @@ class GenerateConfig:
         None, "latent dimensions to traverse, from 0, as in 0,3,5 (default: all)"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not None and "choices" in field.metadata:

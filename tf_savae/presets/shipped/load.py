@@ -31,7 +31,7 @@ def from_preset(name: str) -> Any:
     under the licence of the package.
 
     Args:
-      name: a name in `tf_savae.presets.PRESETS`, which says what each model is.
+      name: a name in `tf_savae.presets.PRESETS`, which describes each model.
 
     Raises:
       ValueError: there is no model of this name.

@@ -1,8 +1,8 @@
 """Trains the models that ship with the package: `python -m tf_savae.presets.shipped.make FOLDER`.
 
-Data and noise have fixed seeds. On another processor the weights may differ in rounding, which
-training amplifies, so that the bounds agree to about 0.1 nats and the weights do not. Everything is
-under the licence of the package.
+Data and noise have fixed seeds. On another processor, rounding differs and training amplifies the
+difference: the bounds agree to about 0.1 nats, and the weights differ. The models are under the
+licence of the package.
 """
 
 import sys
@@ -11,12 +11,12 @@ from pathlib import Path
 from tf_savae.data import load_sentences, load_shapes
 from tf_savae.models import SemiAmortizedVAE
 from tf_savae.presets.arrays import image
-from tf_savae.presets.texts import text
+from tf_savae.presets.texts import TextModel, text
 
 __all__ = ["make_sentences", "make_shapes", "without_optimizer"]
 
 
-def make_shapes(examples=None, epochs=12):
+def make_shapes(examples: int | None = None, epochs: int = 12) -> SemiAmortizedVAE:
     """Returns the trained model of the drawings, `load_shapes`.
 
     Args:
@@ -30,7 +30,7 @@ def make_shapes(examples=None, epochs=12):
     return model
 
 
-def make_sentences(examples=None, epochs=12):
+def make_sentences(examples: int | None = None, epochs: int = 12) -> TextModel:
     """Returns the trained `TextModel` of the sentences, `load_sentences`.
 
     The first three nats of KL are free, so that the decoder uses the latent variables.
@@ -47,7 +47,7 @@ def make_sentences(examples=None, epochs=12):
     return made
 
 
-def without_optimizer(model):
+def without_optimizer(model: SemiAmortizedVAE) -> SemiAmortizedVAE:
     """Returns the model with KL weight 1 and without its optimizer, to be saved."""
     config = {**model.get_config(), "beta": 1.0, "free_bits": 0.0}
     plain = SemiAmortizedVAE.from_config(config)

@@ -77,7 +77,7 @@ class ImageConfig(RunConfig):
         30, "after this epoch, once validation stops improving, halve the learning rate each epoch"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("encoder_channels", "kernels"):
             object.__setattr__(self, name, _sizes(name, getattr(self, name)))
@@ -102,7 +102,7 @@ def _sizes(name, value):
     return tuple(validation.positive_int(name, size) for size in sizes)
 
 
-def omniglot():
+def omniglot() -> ImageConfig:
     """Kim et al. (2018), section 4.3: Omniglot at 28 x 28, full-size model.
 
     train_image.py --config=omniglot --system=savae --images=chardata.mat --workdir=omniglot_savae
@@ -116,7 +116,7 @@ def omniglot():
     return ImageConfig()
 
 
-def small():
+def small() -> ImageConfig:
     """Kim et al. (2018): the image experiment at a size for 2 CPU cores.
 
     train_image.py --config=small --system=savae --images=omniglot28.npz --workdir=small_savae
@@ -147,7 +147,7 @@ def small():
     )
 
 
-def tiny():
+def tiny() -> ImageConfig:
     """Kim et al. (2018): the image experiment at the size of a test.
 
     train_image.py --config=tiny --system=savae --images=images.npz --workdir=tiny_savae

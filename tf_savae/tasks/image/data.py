@@ -2,12 +2,15 @@
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 from tf_savae import data
+from tf_savae.tasks.image.config import ImageConfig
 
 __all__ = ["Images", "load_image_sets", "load_parts", "load_sets", "readings"]
 
@@ -24,23 +27,23 @@ class Images:
     test: Any
     batch_size: int
 
-    def steps_per_epoch(self):
+    def steps_per_epoch(self) -> int:
         """Returns the number of full batches in one pass over the training images."""
         return data.image_steps_per_epoch(self.train, self.batch_size)
 
-    def once(self, images):
+    def once(self, images: data.ImageSet) -> tf.data.Dataset:
         """Returns a dataset of one pass in fixed order, for evaluation."""
         return data.image_batches(images, self.batch_size)
 
-    def stream(self, seed, start_step):
+    def stream(self, seed: int, start_step: int) -> tf.data.Dataset:
         """Returns an infinite dataset of shuffled training images that skips the first steps."""
         return data.image_stream(self.train, self.batch_size, seed=seed, start_step=start_step)
 
-    def identity(self):
+    def identity(self) -> dict[str, str]:
         """Returns the SHA-256 of each set, which identify the images."""
         return {part: getattr(self, part).digest() for part in _PARTS}
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """Returns facts about the images for the report."""
         return {
             "images": {part: len(getattr(self, part)) for part in _PARTS},
@@ -48,14 +51,14 @@ class Images:
             "grey": not self.train.binary,
         }
 
-    def measures(self, name, nll):
+    def measures(self, name: str, nll: np.ndarray) -> dict[str, float]:
         """Returns bits per pixel, for the report, from the NLL of each test image in nats."""
         height, width = self.test.shape
         bits = float(np.mean(nll)) / (height * width * np.log(2.0))
         return {f"{name}_bits_per_pixel".lstrip("_"): bits}
 
 
-def load_image_sets(config):
+def load_image_sets(config: ImageConfig) -> Images:
     """Loads the `Images` of an `ImageConfig` and logs a summary.
 
     Raises:
@@ -66,12 +69,12 @@ def load_image_sets(config):
     sets = load_sets(config.images, dataclasses.asdict(config), others)
     for part, images in sets.items():
         logging.info("%s: %s", part, images.summary())
-    images = Images(**sets, batch_size=config.batch_size)
-    images.steps_per_epoch()  # Raises an error now if there are too few images.
-    return images
+    found = Images(**sets, batch_size=config.batch_size)
+    found.steps_per_epoch()  # Raises an error now if there are too few images.
+    return found
 
 
-def load_parts(source, settings):
+def load_parts(source: str, settings: dict[str, Any]) -> dict[str, data.ImageSet]:
     """Calls `tf_savae.data.load_images` with the preprocessing of a run.
 
     Args:
@@ -83,7 +86,9 @@ def load_parts(source, settings):
     return data.load_images(source, size=size or None, grey=grey)
 
 
-def load_sets(source, settings, others=None):
+def load_sets(
+    source: str, settings: dict[str, Any], others: dict[str, str] | None = None
+) -> dict[str, data.ImageSet]:
     """Returns the sets of a run, {"train", "valid", "test"}; evaluation sets are binary.
 
     Args:
@@ -98,15 +103,15 @@ def load_sets(source, settings, others=None):
     for part, place in (others or {}).items():
         if place:
             found = load_parts(place, settings)
-            parts[part] = found.get(part, found.get("all"))
             _check_found(place, part, found)
+            parts[part] = found[part] if part in found else found["all"]
     sets = _split(parts, settings)
     sets = {part: _used(images, part, settings) for part, images in sets.items()}
     _check_sizes(sets)
     return sets
 
 
-def readings(source, settings, part):
+def readings(source: str, settings: dict[str, Any], part: str) -> Iterator[data.ImageSet]:
     """Yields each `ImageSet` that `source` can give for one `part` of a run.
 
     A run does not record whether other parts had separate sources (--valid_images and
@@ -140,7 +145,7 @@ def readings(source, settings, part):
     if part != "train" and (part in parts or "all" in parts):
         possible = True
         yield _used(parts.get(part, parts.get("all")), part, settings)
-    if not possible:
+    if problem is not None and not possible:
         raise problem
 
 

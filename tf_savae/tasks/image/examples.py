@@ -1,12 +1,16 @@
 """Reads example images for generate.py, and writes a labelled grid."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
 
 from tf_savae.plots.image_grid import Grid, as_pictures, save_grid
 from tf_savae.tasks.image.data import load_parts
+from tf_savae.training.finished_run import Run
 
 __all__ = ["grid_of", "read_examples", "save_images"]
 
@@ -14,7 +18,7 @@ _COLUMNS = 10
 _PARTS = ("test", "all", "valid", "train")  # Order of preference if a file has several parts.
 
 
-def read_examples(config, run):
+def read_examples(config: Any, run: Run) -> np.ndarray:
     """Returns the examples of config.file for the mode, as inputs of the model, float32 [N, ...].
 
     Grey images are binarised once with the seed, as for evaluation.
@@ -43,7 +47,15 @@ def _as_trained_on(x, run, source):
     return (x if None in shape else x.reshape(len(x), *shape)).astype(dtype)
 
 
-def save_images(config, run, x, drawn, labels, picture, archive):
+def save_images(
+    config: Any,
+    run: Run,
+    x: np.ndarray | None,
+    drawn: Any,
+    labels: Sequence[str],
+    picture: Path,
+    archive: Path,
+) -> None:
     """Writes the grid as PNG, and images, latent variables, data and labels as .npz."""
     arrays = {"x": drawn.x, "z": drawn.z, "labels": np.array(labels)}
     if x is not None:
@@ -55,7 +67,9 @@ def save_images(config, run, x, drawn, labels, picture, archive):
     save_grid(shown, picture)
 
 
-def grid_of(mode, pictures, labels, x, title):
+def grid_of(
+    mode: str, pictures: np.ndarray, labels: Sequence[str], x: np.ndarray | None, title: str
+) -> Grid:
     """Returns the `Grid` of the images of a mode.
 
     Args:
@@ -73,12 +87,12 @@ def grid_of(mode, pictures, labels, x, title):
             np.stack([ends, pictures]), title, ["data", "model"], labels, "position on the path"
         )
     if mode == "traverse":
-        names, changes = zip(*[label.split(" ") for label in labels], strict=True)
-        rows, columns = list(dict.fromkeys(names)), list(dict.fromkeys(changes))
-        tiles = pictures.reshape(len(rows), len(columns), *pictures.shape[1:])
+        dimensions, changes = zip(*[label.split(" ") for label in labels], strict=True)
+        codes, columns = list(dict.fromkeys(dimensions)), list(dict.fromkeys(changes))
+        tiles = pictures.reshape(len(codes), len(columns), *pictures.shape[1:])
         center = "prior mean" if x is None else "posterior mean of an example"
         title = f"traversal of latent dimensions around the {center}, {title}"
-        return Grid(tiles, title, rows, columns, "change in the dimension")
+        return Grid(tiles, title, codes, columns, "change in the dimension")
     if mode == "reconstruct":
         pairs = zip(_bands(as_pictures(x)), _bands(pictures), strict=True)
         rows = [row for pair in pairs for row in pair]

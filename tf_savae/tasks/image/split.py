@@ -1,15 +1,19 @@
 """Reads a split of images, as batches, for the evaluation of a finished run."""
 
+import itertools
+from typing import Any
+
 from absl import logging
 
 from tf_savae import data
 from tf_savae.tasks.image.data import load_parts, readings
+from tf_savae.training.finished_run import Run
 from tf_savae.training.task import Split, check_digest
 
 __all__ = ["read_image_split"]
 
 
-def read_image_split(run, config):
+def read_image_split(run: Run, config: Any) -> Split:
     """Returns the run's split of its training source, or all images of another file.
 
     Args:
@@ -49,11 +53,10 @@ def _reading(run, config):
     Raises:
       ValueError: no candidate has this digest; the message describes the first one.
     """
-    first = None
-    for images in readings(config.file, run.configuration, config.split):
-        digest = images.digest()
-        if digest == run.data.get(config.split):
+    candidates = readings(config.file, run.configuration, config.split)
+    first = next(candidates)  # `readings` raises an error if there is none.
+    for images in itertools.chain([first], candidates):
+        if images.digest() == run.data.get(config.split):
             return images
-        first = first or (images, digest)
-    check_digest(run, config, first[1])
-    return first[0]
+    check_digest(run, config, first.digest())
+    return first

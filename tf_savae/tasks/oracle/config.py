@@ -112,7 +112,7 @@ class OracleConfig:
     landscape_size: int = setting(81, "grid points along each axis of the landscape plot")
     landscape_draws: int = setting(20, "noise samples averaged at each grid point")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_ranges(self)
         validation.choice("study", self.study, _STUDIES)
         validation.choice("hvp", self.hvp, HVPS)
@@ -158,8 +158,14 @@ class OracleConfig:
 
 
 def _check_ranges(config):
-    zero = ("landscape_point", "kl_anneal_epochs", "adjoint_clip_norm", "kl_start", "patience")
-    zero += ("learned_amortized_weight",)
+    zero = {
+        "adjoint_clip_norm",
+        "kl_anneal_epochs",
+        "kl_start",
+        "landscape_point",
+        "learned_amortized_weight",
+        "patience",
+    }
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name == "momentum":
@@ -171,7 +177,7 @@ def _check_ranges(config):
             validation.positive(field.name, value, zero=field.name in zero)
 
 
-def full():
+def full() -> OracleConfig:
     """Kim et al. (2018), section 4.1: both studies at the paper's sizes.
 
     train_oracle.py --workdir=oracle_run --seeds=3
@@ -181,7 +187,7 @@ def full():
     return OracleConfig()
 
 
-def quick():
+def quick() -> OracleConfig:
     """A small version of the experiment to try it out; the order of the systems may differ.
 
     train_oracle.py --quick

@@ -12,14 +12,14 @@ from tf_savae.core.progress.stages import stage
 from tf_savae.core.typing import PathLike
 from tf_savae.data.oracle import draw_oracle_data
 from tf_savae.plots.landscape import save_landscape
-from tf_savae.tasks.oracle import systems as systems
+from tf_savae.tasks.oracle import systems
 from tf_savae.tasks.oracle.config import OracleConfig
 from tf_savae.tasks.oracle.landscape import landscape
 from tf_savae.tasks.oracle.table import print_results, summary
-from tf_savae.training.begun import as_begun
 from tf_savae.training.config import EARLIER
 from tf_savae.training.distribution import worker_group
 from tf_savae.training.report import versions
+from tf_savae.training.resumed_settings import with_recorded_keep
 
 __all__ = ["run_oracle"]
 
@@ -50,7 +50,7 @@ def run_oracle(
         processes.check_batch_size(config.batch_size)
         folder = processes.workdir(workdir)
         try:
-            config = as_begun(config, folder)
+            config = with_recorded_keep(config, folder)
             identity = {**config.identity(), "seeds": list(seeds)}
             processes.in_turn(lambda: _claim(folder, identity))
             results = folder.read_json(_RESULTS)

@@ -2,10 +2,12 @@
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_savae.core import seeds, validation
+from tf_savae.core.typing import TensorLike
 from tf_savae.models.compilation.trace_cache import compiled_for
 
 __all__ = ["Landscape", "Window", "landscape", "refinement_path"]
@@ -19,7 +21,7 @@ class Window(NamedTuple):
     values: Any  # [G, G], values[i, j] at (first[j], second[i])
 
     @property
-    def optimum(self):
+    def optimum(self) -> tuple[np.ndarray, float]:
         """The grid point (z_1, z_2) with the lowest negative ELBO, and this value."""
         row, column = np.unravel_index(np.argmin(self.values), self.values.shape)
         return np.array([self.first[column], self.second[row]]), float(self.values.min())
@@ -35,7 +37,9 @@ class Landscape(NamedTuple):
     ends: dict  # system -> negative ELBO at the end of its path, with its own variances
 
 
-def landscape(models, x, *, size=81, draws=20, seed=0):
+def landscape(
+    models: dict[str, keras.Model], x: TensorLike, *, size: int = 81, draws: int = 20, seed: int = 0
+) -> Landscape:
     """Computes the `Landscape` of one example.
 
     The variances are fixed to the final variances of SA-VAE. The first window covers all paths; the
@@ -57,13 +61,15 @@ def landscape(models, x, *, size=81, draws=20, seed=0):
     paths = {name: means for name, (means, _) in traced.items()}
     surface = _surface(models["savae"], x, noise)
     log_variance = traced["savae"][1][-1]
-    whole = _window(surface, *_box(paths), log_variance, size)
-    near = _window(surface, *_around(whole, log_variance), log_variance, size)
+    whole = _window(surface, _box(paths), log_variance, size)
+    near = _window(surface, _around(whole, log_variance), log_variance, size)
     ends = {n: float(surface(m[-1:], v[-1])[0]) for n, (m, v) in traced.items()}
     return Landscape(log_variance, whole, near, paths, ends)
 
 
-def refinement_path(model, x, steps=None, seed=0):
+def refinement_path(
+    model: keras.Model, x: TensorLike, steps: int | None = None, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns (means [K + 1, Z], log_variances [K + 1, Z]) at lambda_0 to lambda_K of one example.
 
     The noise of step k depends on (seed, k), so k steps are the first steps of a run of k + 1.
@@ -105,7 +111,8 @@ def _surface(model, x, noise):
     return compiled_for(model, negative_elbo)
 
 
-def _window(surface, low, high, log_variance, size):
+def _window(surface, corners, log_variance, size):
+    low, high = corners
     first, second = (np.linspace(low[i], high[i], size, dtype=np.float32) for i in range(2))
     rows = [
         surface(tf.stack([first, tf.fill([size], height)], axis=1), log_variance)

@@ -10,12 +10,15 @@ import tensorflow as tf
 from tf_savae import svi
 from tf_savae.core import seeds
 from tf_savae.core.progress import stages
+from tf_savae.data.oracle import OracleData
 from tf_savae.evaluation import importance_weighted_nll
 from tf_savae.models import SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.models.compilation.trace_cache import compiled_for
 from tf_savae.networks import OracleDecoder, OracleEncoder
 from tf_savae.objectives import OBJECTIVES
+from tf_savae.plots.palette import SYSTEM_LABELS
 from tf_savae.probability import importance_weighted_log_likelihood, linear_kl_weight
+from tf_savae.tasks.oracle.config import OracleConfig
 
 __all__ = [
     "LABELS",
@@ -34,14 +37,16 @@ __all__ = [
 
 STUDIES = ("oracle", "learned")
 TRAINED = ("vae", "svi", "savae")
-LABELS = {"vae": "VAE", "vae_svi": "VAE, steps at test only", "svi": "SVI", "savae": "SA-VAE"}
-SYSTEMS = tuple(LABELS)
+SYSTEMS = ("vae", "vae_svi", "svi", "savae")
+# In this experiment, "vae_svi" is a trained VAE with refinement at test time only.
+LABELS = {system: SYSTEM_LABELS[system] for system in SYSTEMS}
+LABELS["vae_svi"] = "VAE, steps at test only"
 # Maps each trained system to the systems as which its networks are tested.
 TESTED = {"vae": ("vae", "vae_svi"), "svi": ("svi",), "savae": ("savae",)}
 LATENT_SIZE = 2  # The landscape is plotted in the plane.
 
 
-def make_oracle(config, seed):
+def make_oracle(config: OracleConfig, seed: int) -> OracleDecoder:
     """Returns a frozen, built generator with random weights (defaults of `OracleDecoder`)."""
     oracle = OracleDecoder(config.vocabulary_size, config.units, LATENT_SIZE, seed=seed)
     _build(oracle, config)
@@ -68,7 +73,9 @@ def _build(decoder, config):
     decoder(tf.zeros([1, config.length], tf.int32), tf.zeros([1, LATENT_SIZE]))
 
 
-def build_system(config, study, system, seed, oracle):
+def build_system(
+    config: OracleConfig, study: str, system: str, seed: int, oracle: OracleDecoder
+) -> SemiAmortizedVAE:
     """Returns a compiled and built `SemiAmortizedVAE`.
 
     In the oracle study its decoder is `oracle`.
@@ -84,7 +91,9 @@ def build_system(config, study, system, seed, oracle):
     return _assemble(config, study, system, seed, networks, beta, jit_compile)
 
 
-def tester(config, study, system, seed, model):
+def tester(
+    config: OracleConfig, study: str, system: str, seed: int, model: SemiAmortizedVAE
+) -> SemiAmortizedVAE:
     """Returns a model for testing with the same networks, with KL weight 1 and without XLA.
 
     Testing has too few steps for compilation to pay off. System "vae_svi" with the networks of a
@@ -174,7 +183,9 @@ def _epoch_steps(config, study):
     return config.train_points // config.batch_size
 
 
-def train_system(config, study, system, model, data):
+def train_system(
+    config: OracleConfig, study: str, system: str, model: SemiAmortizedVAE, data: OracleData
+) -> tuple[dict[str, list[float]], float]:
     """Trains the model and restores the weights of the epoch with the best validation bound.
 
     Returns:
@@ -240,7 +251,9 @@ class _JobProgress(keras.callbacks.Callback):
         return [("bound", logs["bound"]), ("kl", logs["kl"]), *self._validation]
 
 
-def test_numbers(config, model, test):
+def test_numbers(
+    config: OracleConfig, model: SemiAmortizedVAE, test: np.ndarray
+) -> dict[str, float]:
     """Returns the bound, its terms and the bound before refinement on the test set.
 
     Numbers are in nats per sentence.
@@ -251,13 +264,15 @@ def test_numbers(config, model, test):
     return {name: float(logs[name]) for name in names if name in logs}
 
 
-def importance_nll(config, model, rows):
+def importance_nll(config: OracleConfig, model: SemiAmortizedVAE, rows: np.ndarray) -> np.ndarray:
     """Returns the importance-weighted NLL [N] float64, in nats; the proposal is refined."""
     dataset = tf.data.Dataset.from_tensors(rows)
     return importance_weighted_nll(model, dataset, config.iw_samples)
 
 
-def prior_nll(config, model, rows, seed=0):
+def prior_nll(
+    config: OracleConfig, model: SemiAmortizedVAE, rows: np.ndarray, seed: int = 0
+) -> np.ndarray:
     """Returns the importance-weighted NLL with the prior as proposal, in nats, for Z = 2.
 
     The variance is higher than with the refined posterior, but the prior covers all modes.

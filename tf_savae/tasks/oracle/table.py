@@ -1,6 +1,8 @@
 """The results table of the oracle experiment."""
 
 import statistics
+from collections.abc import Sequence
+from typing import Any
 
 from tf_savae.evaluation.quantities import column_label
 from tf_savae.tasks.oracle.systems import LABELS, STUDIES, SYSTEMS, TRAINED
@@ -11,13 +13,13 @@ _COLUMNS = ("bound", "kl", "amortized_bound", "iw_nll")
 _TRUE = {"prior": "true NLL", "refined_proposal": "  SA-VAE as proposal"}
 
 
-def summary(runs, oracles):
+def summary(runs: Sequence[dict[str, Any]], oracles: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns averages over seeds: {study: {system: {number: {"mean", "sd"}}}}.
 
     The key "true_nll" contains the true NLL of the oracles. "sd" is the sample standard deviation,
     or None for one seed.
     """
-    tables = {study: {system: {} for system in SYSTEMS} for study in STUDIES}
+    tables: dict[str, Any] = {study: {system: {} for system in SYSTEMS} for study in STUDIES}
     for study, system in ((study, system) for study in STUDIES for system in SYSTEMS):
         tests = [r["test"] for r in runs if (r["study"], r["system"]) == (study, system)]
         for name in tests[0] if tests else ():
@@ -32,7 +34,7 @@ def _spread(values):
     return {"mean": statistics.fmean(values), "sd": sd}
 
 
-def print_results(results):
+def print_results(results: dict[str, Any]) -> None:
     """Prints the table, the verdicts and the run time."""
     seeds = results["configuration"]["seeds"]
     several = f", mean ± standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else ""
@@ -47,7 +49,7 @@ def print_results(results):
     print(f"\n{results['seconds']:,.0f} seconds for {len(seeds)} seed(s)")
 
 
-def table(numbers):
+def table(numbers: dict[str, Any]) -> str:
     """Returns the summary as a text table.
 
     >>> one = {"mean": 21.5, "sd": None}
@@ -67,7 +69,7 @@ def table(numbers):
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
-def verdict(runs, study, number):
+def verdict(runs: Sequence[dict[str, Any]], study: str, number: str) -> str | None:
     """Returns a sentence that compares SA-VAE with the other trained systems.
 
     It contains the mean difference, and the number of seeds in which SA-VAE is best.
@@ -88,7 +90,7 @@ def verdict(runs, study, number):
     >>> verdict([*runs[:2], run("savae", 21.75)], "oracle", "bound")
     'SA-VAE does not have the lowest bound: it is 0.25 nats above VAE, and lowest in 0 of 1 seeds.'
     """
-    found = {system: {} for system in TRAINED}
+    found: dict[str, dict[int, float]] = {system: {} for system in TRAINED}
     for run in runs:
         if run["study"] == study and run["system"] in found and number in run["test"]:
             found[run["system"]][run["seed"]] = run["test"][number]

@@ -62,7 +62,7 @@ class TextConfig(RunConfig):
         0.0, "word dropout: fraction of the decoder's input words replaced by <unk>"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("vocabulary_size", "max_words", "buckets", "embedding_size", "units"):
             validation.positive_int(name, getattr(self, name))
@@ -72,7 +72,7 @@ class TextConfig(RunConfig):
             validation.unit_interval(name, getattr(self, name), closed=False)
 
 
-def yahoo():
+def yahoo() -> TextConfig:
     """Kim et al. (2018), section 4.2: Yahoo answers, full-size model.
 
     train_text.py --config=yahoo --system=savae --train_file=train.txt --valid_file=val.txt
@@ -85,7 +85,7 @@ def yahoo():
     return TextConfig()
 
 
-def small():
+def small() -> TextConfig:
     """Kim et al. (2018): the text experiment for 2 CPU cores, documents truncated to 100 words.
 
     train_text.py --config=small --system=savae --train_file=train.txt
@@ -115,7 +115,7 @@ def small():
     )
 
 
-def tiny():
+def tiny() -> TextConfig:
     """Kim et al. (2018): the text experiment at the size of a test.
 
     train_text.py --config=tiny --system=savae --train_file=a.txt --valid_file=b.txt

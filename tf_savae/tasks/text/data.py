@@ -2,14 +2,17 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 from tf_savae import data
+from tf_savae.tasks.text.config import TextConfig
 
-__all__ = ["Texts", "digest", "load_texts", "sources"]
+__all__ = ["Texts", "digest", "load_texts", "perplexities", "sources"]
 
 _BUILTIN = "builtin:sentences"
 
@@ -25,15 +28,15 @@ class Texts:
     boundaries: tuple  # lengths of batches, T
     batch_size: int
 
-    def steps_per_epoch(self):
+    def steps_per_epoch(self) -> int:
         """Returns the number of batches in one pass over the training text."""
         return data.steps_per_epoch(self.train, self.batch_size, boundaries=self.boundaries)
 
-    def once(self, corpus):
+    def once(self, corpus: data.TextCorpus) -> tf.data.Dataset:
         """Returns a dataset of one pass in fixed order, for evaluation."""
         return data.batches(corpus, self.batch_size, boundaries=self.boundaries)
 
-    def stream(self, seed, start_step):
+    def stream(self, seed: int, start_step: int) -> tf.data.Dataset:
         """Returns an infinite dataset of shuffled training text that skips the first steps."""
         return data.training_stream(
             self.train,
@@ -43,13 +46,13 @@ class Texts:
             start_step=start_step,
         )
 
-    def identity(self):
+    def identity(self) -> dict[str, str]:
         """Returns the SHA-256 of the vocabulary and of all ids, which identify the texts."""
         parts = {"train": self.train, "valid": self.valid, "test": self.test}
         digests = {name: digest(corpus.sequences) for name, corpus in parts.items()}
         return {"vocabulary": self.vocabulary.fingerprint(), **digests}
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """Returns facts about the texts for the report."""
         return {
             "vocabulary": len(self.vocabulary),
@@ -57,25 +60,35 @@ class Texts:
             "test_tokens": self.test.predicted_tokens(),
         }
 
-    def measures(self, name, nll):
-        """Returns perplexities, for the report, from the NLL of each test document in nats.
-
-        They are `TextCorpus.perplexity` per predicted token, including `</s>`. Those with the
-        suffix "_without_end" do not count `</s>` as a token, although its cost is part of the NLL,
-        as in some published results.
-        """
-        total, name = float(np.sum(nll)), f"{name}_ppl".lstrip("_")
-        return {
-            name: self.test.perplexity(total),
-            f"{name}_without_end": self.test.perplexity(total, end_marks=False),
-        }
+    def measures(self, name: str, nll: np.ndarray) -> dict[str, float]:
+        """Returns the `perplexities` of the test text, for the report."""
+        return perplexities(self.test, name, nll)
 
 
-def digest(sequences):
+def perplexities(corpus: data.TextCorpus, name: str, nll: np.ndarray) -> dict[str, float]:
+    """Returns perplexities {f"{name}_ppl", f"{name}_ppl_without_end"} of a text.
+
+    They are `TextCorpus.perplexity` per predicted token, including `</s>`. Those with the suffix
+    "_without_end" do not count `</s>` as a token, although its cost is part of the NLL, as in some
+    published results.
+
+    Args:
+      corpus: `TextCorpus`.
+      name: prefix of the names, such as "iw"; may be empty.
+      nll: [N], the NLL of each document in nats.
+    """
+    total, name = float(np.sum(nll)), f"{name}_ppl".lstrip("_")
+    return {
+        name: corpus.perplexity(total),
+        f"{name}_without_end": corpus.perplexity(total, end_marks=False),
+    }
+
+
+def digest(sequences: Sequence[np.ndarray]) -> str:
     return hashlib.sha256(np.concatenate(sequences).tobytes()).hexdigest()
 
 
-def load_texts(config):
+def load_texts(config: TextConfig) -> Texts:
     """Reads the three files of a `TextConfig` into `Texts` and logs summaries."""
     limits = {"train": config.max_train_lines}
     lines = {
@@ -96,7 +109,7 @@ def load_texts(config):
     return Texts(vocabulary, **corpora, boundaries=boundaries, batch_size=config.batch_size)
 
 
-def sources(config):
+def sources(config: TextConfig) -> dict[str, str]:
     """Returns the sources of a `TextConfig`, {"train", "valid", "test"}; "" if not set.
 
     If the training text is builtin:sentences, the other two default to the parts of that dataset.

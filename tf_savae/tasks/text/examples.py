@@ -1,13 +1,19 @@
 """Reads example texts for generate.py, and converts rows of ids to lines."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 from absl import logging
 
 from tf_savae import data
+from tf_savae.core.typing import TensorLike
+from tf_savae.training.finished_run import Run
 
 __all__ = ["read_examples", "to_lines"]
 
 
-def read_examples(config, run):
+def read_examples(config: Any, run: Run) -> np.ndarray:
     """Returns the examples of config.file for the mode, as int32 rows [N, T] of the run's ids.
 
     Raises:
@@ -23,7 +29,9 @@ def read_examples(config, run):
     return data.pad_rows(corpus.sequences, len(corpus), int(corpus.lengths.max()))
 
 
-def to_lines(rows, vocabulary, labels=None):
+def to_lines(
+    rows: TensorLike, vocabulary: data.Vocabulary, labels: Sequence[str] | None = None
+) -> list[str]:
     """Converts rows of ids [N, T] to lines of words, including <unk>, up to the first </s>.
 
     Args:

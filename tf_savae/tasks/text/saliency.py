@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from tf_savae import data
@@ -15,6 +16,8 @@ from tf_savae.analysis import (
 from tf_savae.evaluation.dataset_pass import one_pass
 from tf_savae.plots.saliency import save_corpus, save_sentence
 from tf_savae.tasks.text.tags import read_tags, tag_groups
+from tf_savae.training.finished_run import Run
+from tf_savae.training.task import Split
 
 __all__ = ["Saliency", "analyze_text", "checked_tags", "word_saliency"]
 
@@ -27,7 +30,13 @@ class Saliency(NamedTuple):
     decoder: Any  # [N, T]: of z for token t, in nats per unit of z; NaN for <s>, not predicted
 
 
-def word_saliency(model, corpus, batch_size, steps=None, seed=0):
+def word_saliency(
+    model: keras.Model,
+    corpus: data.TextCorpus,
+    batch_size: int,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Saliency:
     """Returns the `Saliency` of a text.
 
     Args:
@@ -56,7 +65,7 @@ def _without_first(values):
     return np.pad(np.asarray(values), [(0, 0), (1, 0)], constant_values=np.nan)
 
 
-def checked_tags(run, split, config):
+def checked_tags(run: Run, split: Split, config: Any) -> list[list[str]] | None:
     """Returns the tags of the documents of a `Split`, or None if no tags are given.
 
     Raises:
@@ -74,10 +83,12 @@ def checked_tags(run, split, config):
     )
 
 
-def analyze_text(run, split, config, steps, tags, folder):
+def analyze_text(
+    run: Run, split: Split, config: Any, steps: int, tags: list[list[str]] | None, folder: Any
+) -> dict[str, Any]:
     """Writes figures of one sentence and of the corpus; returns JSON-compatible averages."""
     size = config.batch_size or run.configuration["batch_size"]
-    found = word_saliency(run.model, split.corpus, size, steps, config.seed)
+    found = word_saliency(run.model, split.data, size, steps, config.seed)
     groupings = {
         "position": position_groups(found.tokens),
         "frequency": frequency_groups(found.tokens, len(run.vocabulary)),

@@ -1,18 +1,20 @@
 """Reads a split of a text, as batches, for the evaluation of a finished run."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from absl import logging
 
 from tf_savae import data
 from tf_savae.tasks.text.data import digest
+from tf_savae.training.finished_run import Run
 from tf_savae.training.task import Split, check_digest
 
 __all__ = ["read_text_split"]
 
 
-def read_text_split(run, config):
+def read_text_split(run: Run, config: Any) -> Split:
     """Returns the `Split` of a text, read with the settings of the run.
 
     Args:

@@ -3,11 +3,19 @@
 import numpy as np
 
 from tf_savae import data
+from tf_savae.core.typing import PathLike
 
 __all__ = ["read_tags"]
 
 
-def read_tags(path, text, *, max_words=None, long_lines="truncate", limit=0):
+def read_tags(
+    path: PathLike,
+    text: PathLike,
+    *,
+    max_words: int | None = None,
+    long_lines: str = "truncate",
+    limit: int = 0,
+) -> list[list[str]]:
     """Returns the tags of each document that a run reads from `text`.
 
     Args:
@@ -33,17 +41,17 @@ def read_tags(path, text, *, max_words=None, long_lines="truncate", limit=0):
         )
     kept = []
     for number, (line, tagged) in enumerate(zip(words, tags, strict=True), start=1):
-        line, tagged = line.split(), tagged.split()
-        if len(line) != len(tagged):
+        row, own = line.split(), tagged.split()
+        if len(row) != len(own):
             raise ValueError(
-                f"tags: expected one tag for each of the {len(line)} words of line {number} of "
-                f"{text} (lines without words not counted), got {len(tagged)} tags in {path}: "
-                f"{' '.join(line[:5])} ... against {' '.join(tagged[:5])} ..."
+                f"tags: expected one tag for each of the {len(row)} words of line {number} of "
+                f"{text} (lines without words not counted), got {len(own)} tags in {path}: "
+                f"{' '.join(row[:5])} ... against {' '.join(own[:5])} ..."
             )
-        if max_words is None or len(line) <= max_words:
-            kept.append(tagged)
+        if max_words is None or len(row) <= max_words:
+            kept.append(own)
         elif long_lines == "truncate":
-            kept.append(tagged[:max_words])
+            kept.append(own[:max_words])
     return kept[:limit] if limit else kept
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_savae import data
 from tf_savae.analysis import encoder_saliency
 from tf_savae.core.typing import Nest, PathLike
 from tf_savae.tasks.text.config import TextConfig
-from tf_savae.tasks.text.data import load_texts, sources
+from tf_savae.tasks.text.data import load_texts, perplexities, sources
 from tf_savae.tasks.text.examples import read_examples, to_lines
 from tf_savae.tasks.text.model import build_model
 from tf_savae.tasks.text.saliency import analyze_text, checked_tags
@@ -60,10 +61,10 @@ class TextTask(Task):
     def build(self, config: Any, data: Any, workdir: Path) -> keras.Model:
         return build_model(config, data)
 
-    def keep(self, folder: Workdir, data: Any) -> None:
-        _keep_vocabulary(folder, data.vocabulary)
+    def save_files(self, folder: Workdir, data: Any) -> None:
+        _save_vocabulary(folder, data.vocabulary)
 
-    def kept(self, workdir: Path, identity: dict[str, Any]) -> Any:
+    def load_files(self, workdir: Path, identity: dict[str, Any]) -> Any:
         return _load_vocabulary(workdir, identity)
 
     def check_start(self, source: Any, data: Any, path: PathLike) -> None:
@@ -78,6 +79,9 @@ class TextTask(Task):
 
     def read_split(self, run: Any, config: Any) -> Split:
         return read_text_split(run, config)
+
+    def measures(self, split: Split, name: str, nll: np.ndarray) -> dict[str, float]:
+        return perplexities(split.data, name, nll)
 
     def check_networks(self, run: Any) -> None:
         if run.model.encoder is not None:
@@ -132,7 +136,7 @@ def _check_files(config):
             )
 
 
-def _keep_vocabulary(folder, vocabulary):
+def _save_vocabulary(folder, vocabulary):
     path = folder / _VOCABULARY
     if not path.exists():
         vocabulary.save(path)

@@ -1,7 +1,10 @@
 """`Checkpoints`: saves and restores the full training state."""
 
 import json
+from pathlib import Path
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tf_savae.models import NonFiniteError
@@ -9,6 +12,7 @@ from tf_savae.models.callbacks import TooManySkippedError
 from tf_savae.svi.hvp import METHODS
 from tf_savae.training.config import KEEPS
 from tf_savae.training.storage.snapshots import Snapshots
+from tf_savae.training.storage.workdir import Workdir
 
 __all__ = ["Checkpoints"]
 
@@ -29,8 +33,8 @@ class Checkpoints:
       model: a compiled and built model with a built optimizer.
     """
 
-    def __init__(self, folder, model):
-        self.state = {}
+    def __init__(self, folder: Workdir, model: keras.Model) -> None:
+        self.state: dict[str, Any] = {}
         self._model, self._writes = model, folder.writes
         self._text = tf.Variable("{}", dtype=tf.string, trainable=False)
         weights = [v.value for v in model.variables]
@@ -38,7 +42,7 @@ class Checkpoints:
         self._latest = _series(folder / "checkpoints", self._text, every, keep=3)
         self._best = _series(folder / "best", self._text, weights, keep=1)
 
-    def restore_metrics(self, values):
+    def restore_metrics(self, values: dict[str, list]) -> None:
         """Restores the metrics of an interrupted epoch from `values`, as saved in the state.
 
         A metric that the saved state does not contain starts from zero.
@@ -52,7 +56,7 @@ class Checkpoints:
         """Returns the variables of the running metrics; JSON preserves float32 exactly."""
         return {m.name: [v.numpy().tolist() for v in m.variables] for m in self._model.metrics}
 
-    def save(self):
+    def save(self) -> Path:
         """Saves the current training state and returns the path of the checkpoint.
 
         Raises:
@@ -73,7 +77,7 @@ class Checkpoints:
                     "svi_step_size that is too large."
                 )
 
-    def save_last_good(self, error, steps_per_epoch):
+    def save_last_good(self, error: NonFiniteError, steps_per_epoch: int) -> NonFiniteError:
         """Saves the last good weights when too many batches were skipped.
 
         Skipped batches do not change the weights.
@@ -102,7 +106,7 @@ class Checkpoints:
             "many may be skipped per epoch."
         )
 
-    def save_best(self):
+    def save_best(self) -> None:
         """Saves the current weights as the best ones."""
         self._write(self._best)
 
@@ -112,7 +116,7 @@ class Checkpoints:
         self._text.assign(json.dumps(self.state))
         return series.write()
 
-    def restore(self):
+    def restore(self) -> bool:
         """Restores the latest valid checkpoint and its state; returns False if there is none.
 
         Raises:
@@ -120,7 +124,7 @@ class Checkpoints:
         """
         return self._read(self._latest)
 
-    def restore_best(self):
+    def restore_best(self) -> bool:
         """Restores the best weights without changing the state."""
         state = self.state
         found = self._read(self._best)

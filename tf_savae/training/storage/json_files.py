@@ -4,15 +4,17 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from tf_savae.core import atomic_files
+from tf_savae.core.typing import PathLike
 
 __all__ = ["digest", "inside", "read_json", "write_whole"]
 
 _LARGEST_JSON = 2**26  # Bytes; a history of 10,000 epochs takes a twentieth of this.
 
 
-def write_whole(path, text):
+def write_whole(path: PathLike, text: str) -> None:
     """Writes a text file atomically, even if the process is killed.
 
     Raises:
@@ -27,7 +29,7 @@ def write_whole(path, text):
         ) from error
 
 
-def inside(folder, name):
+def inside(folder: PathLike, name: str) -> Path:
     """Returns folder / name after checking that the path stays inside the folder.
 
     Raises:
@@ -51,7 +53,7 @@ def inside(folder, name):
     return path
 
 
-def read_json(path):
+def read_json(path: PathLike) -> Any:
     """Returns the content of a JSON file.
 
     Raises:
@@ -71,7 +73,7 @@ def read_json(path):
         ) from error
 
 
-def digest(path):
+def digest(path: PathLike) -> str:
     """Returns the SHA-256 of a file's bytes in hexadecimal digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

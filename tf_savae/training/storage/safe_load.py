@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_savae.core.typing import PathLike
+
 __all__ = ["load_model_file"]
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
@@ -23,7 +25,7 @@ _REFUSED = {
 _SQUARE = "FullCovarianceGaussian"  # The family with Z (Z + 1) / 2 scale parameters per example.
 
 
-def load_model_file(path):
+def load_model_file(path: PathLike) -> keras.Model:
     """Loads the Keras model in a file with `keras.saving.load_model` in safe mode.
 
     The file is validated first. The archive's checksums are correct; its members are those of a

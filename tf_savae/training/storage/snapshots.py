@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+from pathlib import Path
 
 import tensorflow as tf
 from absl import logging
@@ -31,19 +32,19 @@ class Snapshots:
       keep: number of newest snapshots to keep.
     """
 
-    def __init__(self, folder, checkpoint, keep):
+    def __init__(self, folder: Path, checkpoint: tf.train.Checkpoint, keep: int) -> None:
         self.folder = folder
         self._checkpoint = checkpoint
         self._keep = keep
 
-    def numbers(self):
+    def numbers(self) -> list[int]:
         """Returns the numbers of the snapshots, newest first."""
         if not self.folder.is_dir():
             return []
         found = [_MANIFEST.fullmatch(entry.name) for entry in os.scandir(self.folder)]
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
-    def write(self):
+    def write(self) -> Path:
         """Writes a new snapshot and returns its path without suffix.
 
         Raises:
@@ -77,7 +78,7 @@ class Snapshots:
             self.folder.mkdir()
             sync_folder(self.folder.parent)
 
-    def read(self):
+    def read(self) -> bool:
         """Restores the newest valid snapshot, and logs which newer ones are damaged.
 
         Returns:

@@ -6,7 +6,9 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
+from tf_savae.core.typing import PathLike
 from tf_savae.training.storage.json_files import inside, read_json, write_whole
 
 __all__ = ["Workdir"]
@@ -31,7 +33,7 @@ class Workdir:
 
     writes = True  # A `ReadOnlyWorkdir` of another process only reads.
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -81,26 +83,28 @@ class Workdir:
                 with contextlib.suppress(OSError):
                     entry.unlink()
 
-    def release(self):
+    def release(self) -> None:
         """Releases the lock for another process, or for another run in this process."""
         self._lock.close()
 
-    def __truediv__(self, name):
+    def __truediv__(self, name: str) -> Path:
         """Returns the path of a file or folder of the run; ValueError if it is outside."""
         return inside(self.path, name)
 
-    def read_json(self, name):
+    def read_json(self, name: str) -> Any:
         """Returns the content of a JSON file in the folder, or None if it does not exist."""
         try:
             return read_json(self / name)
         except FileNotFoundError:
             return None
 
-    def write_json(self, name, value):
+    def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file atomically."""
         write_whole(self / name, json.dumps(value, indent=2) + "\n")
 
-    def check(self, kind, identity, defaults=None):
+    def check(
+        self, kind: str, identity: dict[str, Any], defaults: dict[str, Any] | None = None
+    ) -> None:
         """Checks that the folder is empty or contains the run with the given identity.
 
         Args:
@@ -140,7 +144,7 @@ class Workdir:
                 "an empty or new folder, or that of a run to resume. Give another --workdir."
             )
 
-    def claim(self, identity):
+    def claim(self, identity: dict[str, Any]) -> None:
         """Records the identity of the run, a dict of the kinds that `check` compares."""
         if self.read_json(_RUN) is None:
             self.write_json(_RUN, identity)

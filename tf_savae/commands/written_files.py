@@ -2,7 +2,10 @@
 
 import fnmatch
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+
+from tf_savae.core.typing import PathLike
 
 __all__ = ["FILES", "ending", "markdown"]
 
@@ -65,7 +68,12 @@ FILES = {
 }
 
 
-def ending(command, folder, next_words, only=None):
+def ending(
+    command: str,
+    folder: PathLike,
+    next_words: Sequence[str],
+    only: Sequence[PathLike] | None = None,
+) -> str:
     """Returns the final message of a command: its existing files and the suggested next command.
 
     Args:
@@ -93,7 +101,7 @@ def ending(command, folder, next_words, only=None):
     return "\n".join([*lines, f"Next: {shlex.join(next_words)}"])
 
 
-def markdown(command):
+def markdown(command: str) -> str:
     """Returns the table of docs/commands.md, with a row for each file of a command.
 
     >>> print(markdown("train-oracle").splitlines()[2])

@@ -1,15 +1,19 @@
-"""Keeps the recorded settings of a run when it is resumed after defaults have changed."""
+"""Restores recorded settings when a run is resumed, since defaults may have changed."""
 
 import dataclasses
+from typing import Any, TypeVar
 
 from absl import logging
 
 from tf_savae.training.config import EARLIER, KEEPS
+from tf_savae.training.storage.workdir import Workdir
 
-__all__ = ["as_begun"]
+__all__ = ["with_recorded_keep"]
+
+_Config = TypeVar("_Config", bound=Any)  # A `RunConfig` or an `OracleConfig`.
 
 
-def as_begun(config, folder):
+def with_recorded_keep(config: _Config, folder: Workdir) -> _Config:
     """Returns `config` with keep="auto" replaced by the value recorded for the run in `folder`.
 
     The value affects rounding, and a resumed run has to give the numbers of an uninterrupted one.

@@ -1,11 +1,15 @@
 """Read the data of a finished run for evaluate.py and analyze.py."""
 
+from typing import Any
+
 from tf_savae.data import readable
+from tf_savae.training.finished_run import Run
+from tf_savae.training.task import Split
 
 __all__ = ["read_split"]
 
 
-def read_split(run, config):
+def read_split(run: Run, config: Any) -> Split:
     """Returns the `Split` of a configuration, checked against the data of the run's training.
 
     Args:
