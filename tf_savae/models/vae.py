@@ -119,7 +119,7 @@ class SemiAmortizedVAE(BoundModel):
         self.latent_size = latent_size
         check_given_family(self.family, latent_size, self.variable_dtype)
         check_samples(refinement, self.family)
-        self.prior = checked_prior(prior)
+        self.prior: Any = checked_prior(prior)  # None until the latent size is known.
         if self.prior is None and latent_size is not None:
             self.prior = StandardNormalPrior(latent_size)
         self.beta = beta

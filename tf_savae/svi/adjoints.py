@@ -82,7 +82,10 @@ class Adjoint:
     def with_residuals(self, residuals: str | None) -> Self:
         """Returns the adjoint with other `residuals`, if it uses products."""
         own: Any = self
-        return own if own.hvp is None else dataclasses.replace(own, residuals=residuals)
+        if own.hvp is None:
+            return own
+        budget = own.budget if residuals == "auto" else None
+        return dataclasses.replace(own, residuals=residuals, budget=budget)
 
     def run(
         self, objective: Any, initial: Nest, theta: Nest, settings: Any, probe: tf.Tensor | None
@@ -132,6 +135,11 @@ class TakesProducts(Adjoint):
             if self.hvp == "auto":
                 object.__setattr__(self, "hvp", "forward_over_reverse")
         budget = None if self.budget is None else validation.positive_int("budget", self.budget)
+        if budget is not None and self.residuals != "auto":
+            raise ValueError(
+                f'budget: requires residuals="auto", which chooses by it; got budget={budget} with '
+                f"residuals={self.residuals!r}. Use None."
+            )
         object.__setattr__(self, "budget", budget)
         clip_norm = validation.positive("clip_norm", self.clip_norm, optional=True)
         object.__setattr__(self, "clip_norm", clip_norm)
@@ -188,7 +196,8 @@ class Exact(TakesProducts):
       budget: bytes that "auto" may store; None for half of the free memory.
 
     Raises:
-      ValueError: an argument is out of its range, or `residuals` is given with another product.
+      ValueError: an argument is out of its range; `residuals` is given with another product, or
+        `budget` with other residuals than "auto".
 
     >>> from tf_savae import svi
     >>> def bowl(parameters, theta, seed):

@@ -133,12 +133,13 @@ def _from_short_forms(adjoint, given):
         return kind(**{"depth": None, **settings}) if kind is Truncated else kind(**settings)
     if validation.choice("keep", given.get("keep"), (None, *RESIDUALS)) in LEVELS:
         refuse_residuals("keep", f"keep={given['keep']!r}, adjoint={adjoint!r}")
-    if kind is Unrolled and "adjoint_clip_norm" in given:
+    for name, value in given.items():
+        if (name, value) == ("hvp", "auto"):  # What layers store if there is none.
+            continue
         raise ValueError(
-            'adjoint_clip_norm: requires adjoint="exact" or "truncated", got adjoint="unrolled", '
-            "where TensorFlow differentiates the loop without clipping. Use None."
+            f'{name}: requires adjoint="exact" or "truncated", got {name}={value!r} with '
+            f"adjoint={adjoint!r}, where it has no effect. Use {NOT_GIVEN[name]!r}."
         )
-    Exact(**settings)  # Settings that are not used here must be valid, too.
     return kind()
 
 

@@ -70,13 +70,22 @@ def _refinement(config, steps):
         samples=config.svi_samples,
         antithetic=config.svi_antithetic,
         adjoint=config.adjoint,
-        adjoint_clip_norm=config.adjoint_clip_norm or None,
-        truncate=config.truncate if config.adjoint == "truncated" else None,
-        hvp=config.hvp,
-        keep=None if config.keep == "none" else config.keep,
-        keep_budget=(config.keep_budget or None) if config.keep == "auto" else None,
+        **_adjoint_settings(config),
         learn_step_size=config.learn_step_size,
     )
+
+
+def _adjoint_settings(config):
+    """Returns the layer's arguments that belong to the adjoint; a configuration may have others."""
+    if config.adjoint in ("unrolled", "stop"):
+        return {}
+    return {
+        "adjoint_clip_norm": config.adjoint_clip_norm or None,
+        "truncate": config.truncate if config.adjoint == "truncated" else None,
+        "hvp": config.hvp,
+        "keep": None if config.keep == "none" else config.keep,
+        "keep_budget": config.keep_budget or None,
+    }
 
 
 def _rule(config, steps):

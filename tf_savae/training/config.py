@@ -6,8 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from absl import logging
+
 from tf_savae.core import validation
 from tf_savae.core.typing import Steps
+from tf_savae.training.without_effect import without_effect
 
 if TYPE_CHECKING:
     from tf_savae.objectives import Objective
@@ -205,11 +208,15 @@ class RunConfig:
                 f"truncate: expected 0 unless adjoint='truncated', got truncate={self.truncate} "
                 f"with adjoint={self.adjoint!r}."
             )
-
-        if self.adjoint == "unrolled" and self.adjoint_clip_norm:
+        if self.adjoint in ("unrolled", "stop") and self.adjoint_clip_norm:
             raise ValueError(
-                "adjoint_clip_norm: expected 0 with adjoint='unrolled', where TensorFlow "
-                f"differentiates the loop without clipping; got {self.adjoint_clip_norm}."
+                f"adjoint_clip_norm: expected 0 with adjoint={self.adjoint!r}, where it has no "
+                f"effect; got {self.adjoint_clip_norm}."
+            )
+        if self.keep_budget and self.keep != "auto":
+            raise ValueError(
+                f"keep_budget: expected 0 unless keep='auto', got {self.keep_budget} with "
+                f"keep={self.keep!r}."
             )
 
     @property
@@ -305,7 +312,8 @@ def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     """Returns a named configuration with some settings replaced.
 
     If `settings` select a system other than SA-VAE, the settings that only SA-VAE supports, the
-    amortized weight and learned update rules, are reset to their defaults.
+    amortized weight and learned update rules, are reset to their defaults. Settings that have no
+    effect are logged, unless they are those of the named configuration.
 
     >>> named = RunConfig(amortized_weight=0.3)
     >>> configured(named, {"system": "vae"}).amortized_weight
@@ -322,4 +330,9 @@ def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     if objective is not None and not objective.crosses_refinement:
         if config.svi_rule.startswith("learned"):
             left_out["svi_rule"] = "momentum"
-    return dataclasses.replace(config, **{**left_out, **settings})
+    made = dataclasses.replace(config, **{**left_out, **settings})
+    reasons = without_effect(made)
+    changed = (name for name in settings if settings[name] != getattr(config, name))
+    for name in filter(reasons.__contains__, changed):
+        logging.warning("%s has no effect with %s", name, reasons[name])
+    return made

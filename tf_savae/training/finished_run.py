@@ -127,7 +127,7 @@ def _complete(path, configuration, known):
     wanted = known().identity()
     configuration = {**EARLIER, **configuration}
     values = {name: configuration[name] for name in wanted if name in configuration}
-    if values.get("adjoint") == "unrolled":  # Earlier versions accepted and ignored it.
+    if values.get("adjoint") in ("unrolled", "stop"):  # Earlier versions accepted and ignored it.
         values["adjoint_clip_norm"] = 0.0
     try:
         known(**values)

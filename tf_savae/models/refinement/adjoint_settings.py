@@ -67,7 +67,9 @@ class HasAdjoint(MixedIn):
             made = made if keep == "auto" else made.with_residuals(keep)
             return made if hvp is None else made.with_hvp(hvp)
         short = {name: getattr(self, name) for name in SHORT_FORMS} | overrides
-        left_out = {"truncate"} if adjoint == self.adjoint else {"truncate", "keep"}
+        if "keep" in overrides:  # Chosen: there is nothing left to choose by the budget.
+            short["keep_budget"] = None
+        left_out = {"truncate"} if adjoint == self.adjoint else set(SHORT_FORMS)
         for name in left_out - short_forms_of(adjoint):
             short[name] = NOT_GIVEN[name]
         return as_adjoint(adjoint, steps, **short)

@@ -29,7 +29,7 @@ from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import zero_codes
 from tf_savae.svi import Trace, refine
 from tf_savae.svi.adjoints import Adjoint
-from tf_savae.svi.short_forms import SHORT_FORMS
+from tf_savae.svi.short_forms import NOT_GIVEN, SHORT_FORMS
 
 __all__ = ["SemiAmortizedRefinement"]
 
@@ -345,6 +345,6 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
                 config[name] = keras.saving.deserialize_keras_object(config[name])
         if isinstance(config.get("adjoint", ""), str):
             config.setdefault("keep", None)  # Earlier versions kept nothing.
-        if config.get("adjoint") == "unrolled":  # Earlier versions ignored adjoint_clip_norm here.
-            config["adjoint_clip_norm"] = None
+        if config.get("adjoint") in ("unrolled", "stop"):  # Earlier versions ignored these here.
+            config |= {name: NOT_GIVEN[name] for name in SHORT_FORMS}
         return cls(**config)

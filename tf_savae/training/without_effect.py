@@ -1,0 +1,35 @@
+"""Settings of a configuration that its other settings make irrelevant."""
+
+from typing import Any
+
+__all__ = ["without_effect"]
+
+_LATENT = ("latent_size", "free_bits", "kl_start", "kl_anneal_epochs")
+_STEPS = (
+    "svi_steps", "svi_step_size", "svi_samples", "svi_antithetic", "svi_rule", "svi_momentum",
+    "svi_clip_norm", "learn_step_size")  # fmt: skip
+_PRODUCTS = ("hvp", "keep", "keep_budget", "adjoint_clip_norm", "truncate")
+
+
+def without_effect(config: Any) -> dict[str, str]:
+    """Returns {setting: why it has no effect} of a `RunConfig`.
+
+    >>> from tf_savae.training.config import RunConfig
+    >>> without_effect(RunConfig(system="savae", adjoint="unrolled"))["hvp"]
+    "adjoint='unrolled'"
+    >>> sorted(without_effect(RunConfig(svi_schedule="0:0,2:5")))
+    ['svi_steps']
+    """
+    objective, system = config.objective, f"system={config.system!r}"
+    found = {}
+    if config.svi_schedule:
+        found["svi_steps"] = f"svi_schedule={config.svi_schedule!r}"
+    if config.adjoint in ("unrolled", "stop"):
+        found |= dict.fromkeys(_PRODUCTS, f"adjoint={config.adjoint!r}")
+    if not objective.crosses_refinement:
+        found |= dict.fromkeys(("adjoint", *_PRODUCTS), system)
+    if not objective.refines:  # Evaluation may refine, with the other settings of the steps.
+        found["svi_steps"] = system
+    if not objective.latent:
+        found |= dict.fromkeys((*_LATENT, *_STEPS), system)
+    return found
