@@ -10,7 +10,8 @@ from tf_savae.commands.generation.config import GenerateConfig
 from tf_savae.tasks.image.config import IMAGE_CONFIGS, ImageConfig
 from tf_savae.tasks.oracle.config import ORACLE_CONFIGS, OracleConfig
 from tf_savae.tasks.text.config import TEXT_CONFIGS, TextConfig
-from tf_savae.training.config import configured
+from tf_savae.training.config import configured, is_shown_only
+from tf_savae.training.without_effect import log_without_effect
 
 __all__ = ["COMMANDS", "Command", "Option"]
 
@@ -54,7 +55,11 @@ class Command:
         """Returns the base configuration with the given settings, {field: value}."""
         if self.configuration in (TextConfig, ImageConfig):
             return configured(self.base(own), settings)
-        return dataclasses.replace(self.base(own), **settings)
+        base: Any = self.base(own)
+        made = dataclasses.replace(base, **settings)
+        if isinstance(made, EvaluateConfig) and not is_shown_only():
+            log_without_effect(made.without_effect(), base, settings)
+        return made
 
 
 def _text(config, own):

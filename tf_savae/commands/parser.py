@@ -30,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
     """Argument parser that reports an error in one line and refers to --help."""
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message} See {self.prog} --help.\n")
+        self.exit(2, f"{self.prog}: {message.rstrip('.')}. See {self.prog} --help.\n")
 
 
 def kinds(command: Command) -> dict[str, type]:
@@ -79,7 +79,7 @@ def command_parser(
     """
     prog = f"tf-savae {command.name}"
     parser = parser or _Parser(
-        prog=prog, description=command.summary.capitalize() + ".", **_SETTINGS
+        prog=prog, description=f"{command.summary[0].upper()}{command.summary[1:]}.", **_SETTINGS
     )
     main = parser.add_argument_group("Main options")
     for option in command.own:

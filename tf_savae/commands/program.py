@@ -112,7 +112,7 @@ def _work(command, settings, own, common):
     logging.use_absl_handler()
     logging.set_verbosity(common["verbosity"])
     program = f"tf-savae {command.name}"
-    with started(common["show_all_logs"]), errors_in_one_line(command, program):
+    with errors_in_one_line(command, program), started(common["show_all_logs"]):
         config = command.made(settings, own)
         if common["print_config"]:
             given = {name: value for name, value in own.items() if value is not None}

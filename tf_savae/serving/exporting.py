@@ -89,6 +89,9 @@ def export(
     >>> sorted(served.signatures), exported.name
     (['generate', 'log_likelihood', 'serving_default'], '1')
     """
+    validation.boolean("xla", xla)
+    if isinstance(signatures, str):
+        raise ValueError(f"signatures: expected a sequence of names, got the text {signatures!r}.")
     limits = Limits() if limits is None else limits
     words = _checked(model, vocabulary, limits)
     fixed = fixed_settings(model, limits, steps, samples, seed)

@@ -6,11 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from absl import logging
-
 from tf_savae.core import validation
 from tf_savae.core.typing import Steps
-from tf_savae.training.without_effect import without_effect
+from tf_savae.training.without_effect import log_without_effect, without_effect
 
 if TYPE_CHECKING:
     from tf_savae.objectives import Objective
@@ -25,6 +23,7 @@ __all__ = [
     "SYSTEM_NAMES",
     "RunConfig",
     "configured",
+    "is_shown_only",
     "setting",
     "shown_only",
 ]
@@ -55,6 +54,15 @@ def shown_only() -> Iterator[None]:
         yield
     finally:
         _SHOWN.reset(token)
+
+
+def is_shown_only() -> bool:
+    """Returns whether this is inside `shown_only`.
+
+    >>> is_shown_only()
+    False
+    """
+    return _SHOWN.get()
 
 
 def setting(default: Any, text: str, **kwargs: Any) -> Any:
@@ -331,8 +339,5 @@ def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
         if config.svi_rule.startswith("learned"):
             left_out["svi_rule"] = "momentum"
     made = dataclasses.replace(config, **{**left_out, **settings})
-    reasons = without_effect(made)
-    changed = (name for name in settings if settings[name] != getattr(config, name))
-    for name in filter(reasons.__contains__, changed):
-        logging.warning("%s has no effect with %s", name, reasons[name])
+    log_without_effect(without_effect(made), config, settings)
     return made

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-__all__ = ["without_effect"]
+from absl import logging
+
+__all__ = ["log_without_effect", "without_effect"]
 
 _LATENT = ("latent_size", "free_bits", "kl_start", "kl_anneal_epochs")
 _STEPS = (
@@ -33,3 +35,16 @@ def without_effect(config: Any) -> dict[str, str]:
     if not objective.latent:
         found |= dict.fromkeys((*_LATENT, *_STEPS), system)
     return found
+
+
+def log_without_effect(reasons: dict[str, str], base: Any, settings: dict[str, Any]) -> None:
+    """Logs a warning for each of `settings` that differs from `base` and has no effect.
+
+    Args:
+      reasons: {setting: why it has no effect}.
+      base: the configuration that `settings` modify.
+      settings: {setting: value}.
+    """
+    for name, value in settings.items():
+        if name in reasons and value != getattr(base, name):
+            logging.warning("%s has no effect with %s", name, reasons[name])

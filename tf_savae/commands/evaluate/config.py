@@ -105,6 +105,21 @@ class EvaluateConfig(FinishedRunConfig):
         if self.curve_examples and not steps:
             raise ValueError("curve_steps: expected at least one K, got none.")
 
+    def without_effect(self) -> dict[str, str]:
+        """Returns {setting: why it has no effect}.
+
+        >>> EvaluateConfig(file="test.txt", gap_examples=0).without_effect()["gap_steps"]
+        'gap_examples=0'
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        return {
+            name: f"{part}_examples=0"
+            for part in ("gap", "curve")
+            for name in names
+            if not getattr(self, f"{part}_examples") and name.startswith(f"{part}_")
+            if name != f"{part}_examples"
+        }
+
 
 @dataclasses.dataclass(frozen=True)
 class AnalyzeConfig(FinishedRunConfig):

@@ -1,6 +1,7 @@
 """Logs the current stage while a program prints nothing else."""
 
 import contextlib
+import logging as standard_logging
 import sys
 import threading
 import time
@@ -34,6 +35,8 @@ class Heartbeat:
     def __enter__(self) -> "Heartbeat":
         self._kept = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = (s and _Watched(s, self._wrote) for s in self._kept)
+        self._handler = _Handler(self._logged)
+        logging.get_absl_logger().addHandler(self._handler)
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
         return self
@@ -41,11 +44,15 @@ class Heartbeat:
     def __exit__(self, *error: object) -> None:
         self._ended.set()
         self._thread.join(2.0)  # A thread that writes during interpreter shutdown causes an error.
+        logging.get_absl_logger().removeHandler(self._handler)
         sys.stdout, sys.stderr = self._kept
 
     def _wrote(self, text):
         self._last = self._clock()
         self._at_line_start = text[-1:] in ("\n", "")
+
+    def _logged(self):
+        self._last = self._clock()
 
     def _run(self):
         while not self._ended.wait(1.0):
@@ -61,6 +68,17 @@ class Heartbeat:
         if not self._at_line_start:  # A progress bar has not ended its line.
             print(flush=True)
         logging.info("%s", stages.line(now))
+
+
+class _Handler(standard_logging.Handler):
+    """Log handler that reports each record: absl writes to a stream that is not watched."""
+
+    def __init__(self, report):
+        super().__init__()
+        self._report = report
+
+    def emit(self, record):
+        self._report()
 
 
 class _Watched:

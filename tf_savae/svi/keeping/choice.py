@@ -128,7 +128,9 @@ def _fitting(objective, initial, theta, steps, adjoint, free):
         if budget is None or steps * size <= budget:
             logging.info(_CHOSE, program.level, f"{', '.join(sizes)}, within {within}")
             return program
-    why = f"{', '.join(sizes)}, not within {within}" if sizes else "its steps cannot be stored"
+    why = f"{', '.join(sizes)}, not within {within}"
+    if not sizes:
+        why = f"the decoder's operations cannot be stored with hvp={adjoint.hvp!r}"
     logging.info(_CHOSE, "none", why)
     return Recomputed(objective, theta, adjoint.product())
 
