@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from tf_savae.core import private_keras, seeds, validation
 from tf_savae.core.progress import stages
@@ -24,6 +25,7 @@ from tf_savae.models.callbacks import (
 )
 from tf_savae.models.compilation import arguments, trace_cache
 from tf_savae.models.compilation.jit import resolve_jit_compile
+from tf_savae.models.progress_bar import ProgressBar
 from tf_savae.models.validation.arrays import check_arrays, refuse_sparse
 from tf_savae.models.validation.error_messages import explained
 from tf_savae.models.validation.held_out import checked_validation
@@ -236,11 +238,13 @@ class BoundModel(ChecksSettings, keras.Model):
           NonFiniteError: too many batches have a NaN or infinite loss or gradient.
         """
         self._assert_compile_called("fit")
+        if kwargs.get("epochs", 1) <= kwargs.get("initial_epoch", 0):
+            logging.warning("fit: there is no epoch to train: epochs is not above initial_epoch")
         check_no_class_weight(kwargs.get("class_weight"))
         y, kwargs["sample_weight"] = self._checked(x, y, kwargs.get("sample_weight"))
         keras_distribution.check_made_in_scope(self, self.optimizer)
         check_weights(self)
-        callbacks = self._fit_callbacks(skip_limit, keras.tree.flatten(callbacks or []))
+        callbacks = self._fit_callbacks(skip_limit, callbacks, kwargs)
         if self.compiled:
             step = int(apply_if_finite.batches(self.optimizer).numpy())
             warn_of_monitors(callbacks, self._beta_at, step)
@@ -252,9 +256,12 @@ class BoundModel(ChecksSettings, keras.Model):
             x, y, kwargs = with_array_batches(self._source(x), y, kwargs)
             return super().fit(x, y, callbacks=callbacks, **kwargs)
 
-    def _fit_callbacks(self, skip_limit, given):
+    def _fit_callbacks(self, skip_limit, callbacks, options):
+        given = keras.tree.flatten(callbacks or [])
         guards = [StopOnNonFinite(skip_limit), WarnOfInstability(getattr(self, "refinement", None))]
-        return [NoEmptyPass(), *guards, *given, trace_cache.FollowInEpochs()]
+        has_bar = any(isinstance(each, keras.callbacks.ProgbarLogger) for each in given)
+        bar = [] if has_bar or not options.get("verbose", "auto") else [ProgressBar()]
+        return [NoEmptyPass(), *guards, *given, *bar, trace_cache.FollowInEpochs()]
 
     def _prepared(self, x, batch_size=None):
         """Prepares the first training step: weights, Hessian-vector product, optimizer slots."""

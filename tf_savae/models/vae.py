@@ -307,11 +307,11 @@ class SemiAmortizedVAE(BoundModel):
         used = programs.uses_products(self.objective, self.refinement)
         return super()._needs_batch() or (used and self._programs.undecided())
 
-    def _fit_callbacks(self, skip_limit, given):
+    def _fit_callbacks(self, skip_limit, callbacks, options):
         if self.compiled:
             steps_schedule.check_executions(self.refinement.steps, self.steps_per_execution)
         first = [steps_schedule.FollowSchedule(), WarnOfIdleEncoder()]
-        return [*first, *super()._fit_callbacks(skip_limit, given)]
+        return [*first, *super()._fit_callbacks(skip_limit, callbacks, options)]
 
     # Settings.
 

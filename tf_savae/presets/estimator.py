@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from tf_savae.core import validation
 from tf_savae.core.typing import TensorLike
 from tf_savae.presets.arrays import annealing_steps, dense
 from tf_savae.probability import linear_kl_weight
@@ -52,6 +53,7 @@ class VAETransformer(*_BASES):  # type: ignore[misc]
         """Builds and trains a new model of rows [N, D]; y is ignored."""
         rows = np.asarray(X)
         self.model_ = dense(rows, latent_size=self.latent_size, steps=self.steps, seed=self.seed)
+        validation.positive_int("batch_size", self.batch_size)
         self.model_.beta = linear_kl_weight(annealing_steps(len(rows), self.batch_size))
         self.model_.fit(rows, epochs=self.epochs, batch_size=self.batch_size, verbose=0)
         return self

@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 
-from tf_savae.core.progress import stages
 from tf_savae.models import NonFiniteError
 from tf_savae.training.config import RunConfig
 from tf_savae.training.learning_rate import learning_rate_rule
@@ -18,7 +17,7 @@ from tf_savae.training.storage.checkpoints import Checkpoints
 from tf_savae.training.storage.json_files import write_whole
 from tf_savae.training.storage.workdir import Workdir
 
-__all__ = ["ProgressBar", "RunState"]
+__all__ = ["RunState"]
 
 
 class RunState(keras.callbacks.Callback):
@@ -134,44 +133,3 @@ def write_history(folder, history):
     writer.writeheader()
     writer.writerows(history)
     write_whole(folder / "history.csv", text.getvalue())
-
-
-_SHOWN = {"bound": "bound", "kl": "kl", "refinement_gain": "gain", "steps": "K"}
-
-
-class ProgressBar(keras.callbacks.ProgbarLogger):
-    """Progress bar of Keras that shows a subset of the metrics.
-
-    The history and TensorBoard contain all metrics.
-
-    >>> shown({"loss": 3.0, "bound": 3.0, "curvature": 1.0, "val_refinement_gain": 0.5})
-    {'bound': 3.0, 'val_gain': 0.5}
-    """
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_epoch_begin(epoch, logs)
-        self._epoch = epoch + 1
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        now = shown(logs or {})
-        super().on_train_batch_end(batch, now)
-        stages.detail(progress(self._epoch, batch + 1, self.target, now))
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_epoch_end(epoch, shown(logs or {}))
-
-
-def progress(epoch, step, steps, logs):
-    """Returns how far training is, for logs that go to a file.
-
-    >>> progress(2, 57, 188, {"bound": 33.21, "K": 5})
-    'epoch 2, step 57 of 188, bound 33.2, K 5'
-    """
-    numbers = [f"{name} {value:.3g}" for name, value in logs.items()]
-    return ", ".join([f"epoch {epoch}, step {step} of {steps}", *numbers])
-
-
-def shown(logs):
-    """Returns the metrics that the progress bar shows, with shorter names."""
-    parts = [(part, name) for part in ("", "val_") for name in _SHOWN if part + name in logs]
-    return {part + _SHOWN[name]: logs[part + name] for part, name in parts}

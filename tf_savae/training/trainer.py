@@ -15,7 +15,7 @@ from tf_savae.core.progress.stages import stage
 from tf_savae.core.typing import PathLike
 from tf_savae.models import NonFiniteError
 from tf_savae.models.build import first_batch
-from tf_savae.training.callbacks import ProgressBar, RunState, is_finished, write_history
+from tf_savae.training.callbacks import RunState, is_finished, write_history
 from tf_savae.training.config import EARLIER, RunConfig
 from tf_savae.training.distribution import worker_group
 from tf_savae.training.report import print_report, test_report, versions
@@ -253,10 +253,10 @@ def _callbacks(config, folder, data, task, checkpoints, metrics):
         return [state]
     scalars = keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)
     if not config.board_samples:
-        return [ProgressBar(), scalars, state]
+        return [scalars, state]
     view = task.view(config, data)
     pictures = boards(config, folder, view, checkpoints)
-    return [ProgressBar(), scalars, state, *pictures]  # Last, after the epoch is saved.
+    return [scalars, state, *pictures]  # Last, after the epoch is saved.
 
 
 def _verbosity(folder):

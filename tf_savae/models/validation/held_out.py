@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from tf_savae.core import validation
 from tf_savae.models.validation.streams import BatchChecks, look
 
 __all__ = ["checked_validation"]
@@ -26,7 +27,14 @@ def checked_validation(model: Any, batches: BatchChecks, options: dict[str, Any]
     Raises:
       ValueError: invalid data, or an argument that would have no effect.
     """
-    data = options.get("validation_data")
+    data, size = options.get("validation_data"), options.get("validation_batch_size")
+    if size is not None:
+        validation.positive_int("validation_batch_size", size)
+    if data is not None and options.get("validation_split"):
+        raise ValueError(
+            "validation_split: expected none together with validation_data, which Keras would use "
+            f"instead; got {options['validation_split']!r}. Leave one of them out."
+        )
     if data is None:
         _refuse_without_data(options)
         return None
@@ -34,8 +42,7 @@ def checked_validation(model: Any, batches: BatchChecks, options: dict[str, Any]
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         return (x, *model._checked(x, y, sample_weight))
     model._check_arrays(data)
-    name = "validation_batch_size"
-    data = batches.source(data, batch_size=options.get(name), name=name)
+    data = batches.source(data, batch_size=size, name="validation_batch_size")
     look(data)
     return model._source(data)
 

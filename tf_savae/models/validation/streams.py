@@ -60,13 +60,16 @@ class BatchChecks:
 
         Raises:
           ValueError, TypeError: as `check_arrays`, if x's type or first batch is already invalid.
-          ValueError: a batch size was given for batches, where Keras would ignore it.
+          ValueError: the batch size is not an integer >= 1, or was given for batches, where Keras
+            would ignore it.
         """
         if batch_size is not None and _comes_in_batches(x):
             raise ValueError(
                 f"{name}: expected None, since a {type(x).__name__} already yields batches; got "
                 f"{batch_size!r}. Leave it out, and set the size where the batches are made."
             )
+        if batch_size is not None:  # Keras would take 0 for its default.
+            validation.positive_int(name, batch_size)
         if isinstance(x, tf.data.Dataset):
             return self._dataset(x, skips)
         if isinstance(x, types.GeneratorType):
