@@ -73,7 +73,7 @@ def variances(model, x, program):
 
     @tf.function(autograph=False)
     def gradient(draw):
-        problem = model.problem(x, [0, 0], training=False, steps=0)
+        problem = model.batch_objective(x, [0, 0], training=False, steps=0)
         problem = dataclasses.replace(problem, antithetic=antithetic)
         initial = [tf.stop_gradient(p) for p in problem.encode()]
         noises = seeds.split(seeds.fold(7, draw), samples)

@@ -134,7 +134,7 @@ class Ours:
     def _loss_and_gradients(self, x, seed):
         model = self._model
         with tf.GradientTape() as tape:
-            problem = model.problem(x, seed, 1.0, training=True)
+            problem = model.batch_objective(x, seed, 1.0, training=True)
             loss = tf.reduce_mean(model.objective.loss(problem).loss)
         gradients = tape.gradient(loss, self._variables)
         return loss, [tf.convert_to_tensor(g) for g in gradients]

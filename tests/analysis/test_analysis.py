@@ -225,7 +225,7 @@ def test_the_path_ends_where_refinement_does():
     np.testing.assert_allclose(path.kl[0], 0.0, atol=1e-6)
 
     batch_seed = tf.random.experimental.stateless_fold_in(tf.constant([0, 2]), 0)
-    problem = model.problem(x, batch_seed)
+    problem = model.batch_objective(x, batch_seed)
     initial = problem.encode()
     refined, trace = model.refinement.refine(
         problem.objective, initial, problem.theta, problem.seed, adjoint="stop", return_trace=True

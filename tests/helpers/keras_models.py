@@ -89,7 +89,7 @@ def step_gradients(model, x, weights=None, jit_compile=None, eager=False):
 def train_problem(model, x, beta=1.0, step=0):
     """The `BatchObjective` that train step number `step` works on."""
     seed = seeds.fold(seeds.fold(model.seed, 0), step)
-    return model.problem(tf.convert_to_tensor(x), seed, beta, training=True)
+    return model.batch_objective(tf.convert_to_tensor(x), seed, beta, training=True)
 
 
 def relative_error(got, wanted):

@@ -77,7 +77,7 @@ def test_gradient_noise_is_that_of_the_batches(float64):
             seed = tf_savae.core.seeds.fold(3, index)
             with tf.GradientTape() as tape:
                 steps = 0 if name == "vae" else 3
-                problem = model.problem(batch, seed, training=True, steps=steps)
+                problem = model.batch_objective(batch, seed, training=True, steps=steps)
                 loss = tf.reduce_mean(OBJECTIVES[name].loss(problem).loss)
             gradients = tape.gradient(loss, model.encoder.trainable_variables)
             taken[name].append(np.concatenate([np.ravel(g) for g in gradients]))

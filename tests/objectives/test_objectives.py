@@ -207,7 +207,7 @@ def _gradients_at(model, x, loss, **options):
     """Gradients in the encoder's weights of the batch mean of `loss(problem)`."""
     seed = seeds.fold(seeds.fold(model.seed, 0), 0)
     with tf.GradientTape() as tape:
-        problem = model.problem(tf.convert_to_tensor(x), seed, training=True, **options)
+        problem = model.batch_objective(tf.convert_to_tensor(x), seed, training=True, **options)
         value = tf.reduce_mean(loss(problem))
     gradients = tape.gradient(value, model.encoder.trainable_variables)
     return [tf.convert_to_tensor(g).numpy() for g in gradients]

@@ -7,7 +7,7 @@ import types
 import pytest
 import text_runs
 
-from tf_savae.svi.keeping import memory
+from tf_savae.svi.residuals import memory
 from tf_savae.tasks import TextTask, load_run
 from tf_savae.tasks.text import task
 from tf_savae.training import trainer

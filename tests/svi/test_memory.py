@@ -2,7 +2,7 @@
 
 import pytest
 
-from tf_savae.svi.keeping import memory
+from tf_savae.svi.residuals import memory
 
 MEMINFO = "MemTotal: 999999 kB\nMemAvailable:     2048 kB\n"
 

@@ -21,7 +21,6 @@ from tf_savae.svi.per_example import norm
 __all__ = ["RefinementPath", "follower", "refinement_path"]
 
 
-
 class RefinementPath(NamedTuple):
     """Values along the refinement from lambda_0 to lambda_K; float64, ELBO terms in nats."""
 
@@ -99,23 +98,25 @@ def follower(model: keras.Model, steps: int, noises: int) -> Callable[[Nest, tf.
 
 def _followed(model, x, seed, steps, noises):
     """Returns the fields of `RefinementPath` for one batch, batch first."""
-    problem = model.problem(x, seed)
-    initial = problem.encode()
+    batch_objective = model.batch_objective(x, seed)
+    initial = batch_objective.encode()
     flat, layer = tf.nest.flatten(initial), model.refinement
-    objective = Objective(problem.objective, initial, problem.theta, layer.samples)
+    objective = Objective(batch_objective.objective, initial, batch_objective.theta, layer.samples)
     rule = BoundRule(layer.rule(initial), initial)
     settings = Settings(
         steps=steps,
         rule=rule,
         weights=rule.weights,
-        seed=problem.seed,
+        seed=batch_objective.seed,
     )
-    final, path = stacked_path(objective, flat, tf.nest.flatten(problem.theta), settings)
+    final, path = stacked_path(objective, flat, tf.nest.flatten(batch_objective.theta), settings)
     stacks = [
         tf.concat([stack, last[None]], axis=0)
         for stack, last in zip(path.parameters, final, strict=True)
     ]
-    nll, kl = _along(problem, initial, stacks, noises, seeds.fold(seed, OptimumStream.REPORT))
+    nll, kl = _along(
+        batch_objective, initial, stacks, noises, seeds.fold(seed, OptimumStream.REPORT)
+    )
     distances = [_distances(stack) for stack in stacks]
     moved = tf.transpose(tf.stack(distances), [2, 0, 1])
     columns = (nll, kl, path.values, path.gradient_norms)
@@ -123,12 +124,12 @@ def _followed(model, x, seed, steps, noises):
     return nll, kl, moved, seen, gradients
 
 
-def _along(problem, initial, stacks, noises, seed):
+def _along(batch_objective, initial, stacks, noises, seed):
     """Returns (nll [K + 1, B], kl [K + 1, B]), computed sequentially over the lambda_k."""
 
     def terms(parameters):
         nest = tf.nest.pack_sequence_as(initial, list(parameters))
-        return average_terms(problem, nest, noises, seed)
+        return average_terms(batch_objective, nest, noises, seed)
 
     signature = (tf.float64, tf.float64)
     return tf.map_fn(terms, tuple(stacks), fn_output_signature=signature, parallel_iterations=1)

@@ -62,11 +62,11 @@ def evaluate_bounds(
     """
 
     def terms(x, seed):
-        problem = model.problem(x, seed, steps=steps)
-        initial = problem.encode()
-        refined, _ = problem.refined(initial, adjoint="stop")
-        final = problem.outcome_at(refined).terms
-        first = problem.outcome_at(initial).terms
+        batch_objective = model.batch_objective(x, seed, steps=steps)
+        initial = batch_objective.encode()
+        refined, _ = batch_objective.refined(initial, adjoint="stop")
+        final = batch_objective.outcome_at(refined).terms
+        first = batch_objective.outcome_at(initial).terms
         mean = posterior_mean(model.family.distribution(refined))
         return Bounds(final.nll, final.kl, first.nll, first.kl, mean, refined)
 

@@ -26,7 +26,6 @@ from tf_savae.models.compilation.trace_cache import compiled_for
 __all__ = ["InferenceGap", "inference_gap"]
 
 
-
 class InferenceGap(NamedTuple):
     """The inference gap of each example, in the dataset's order; nats, float64."""
 
@@ -120,9 +119,9 @@ def inference_gap(
     starts = compiled_for(model, lambda x, seed: _starts(model, x, seed, steps))
 
     def values(x, starts, best, seed):
-        problem = model.problem(x, seed)
+        batch_objective = model.batch_objective(x, seed)
         noise = seeds.fold(seed, OptimumStream.REPORT)
-        return [average_bound(problem, p, noises, noise) for p in (*starts, best)]
+        return [average_bound(batch_objective, p, noises, noise) for p in (*starts, best)]
 
     values = compiled_for(model, values)
     weights = log_weights_function(model, samples, chunk)
@@ -147,9 +146,9 @@ def inference_gap(
 
 def _starts(model, x, seed, steps):
     """Returns (lambda_0, lambda_K)."""
-    problem = model.problem(x, seed, steps=steps)
-    initial = problem.encode()
-    return initial, problem.refined(initial, adjoint="stop")[0]
+    batch_objective = model.batch_objective(x, seed, steps=steps)
+    initial = batch_objective.encode()
+    return initial, batch_objective.refined(initial, adjoint="stop")[0]
 
 
 def _warn_unfinished(gap):

@@ -121,8 +121,8 @@ def _gradients(model, x, seed, objectives):
     variables = [v.value for v in model.encoder.trainable_variables]
     for objective in objectives:
         with tf.GradientTape() as tape:
-            problem = _problem(model, x, seed, objective)
-            loss = tf.reduce_mean(objective.loss(problem).loss)
+            batch_objective = _problem(model, x, seed, objective)
+            loss = tf.reduce_mean(objective.loss(batch_objective).loss)
         gradients = dense(tape.gradient(loss, variables), variables)
         found.append(tf.concat([tf.reshape(g, [-1]) for g in gradients], 0))
     return found
@@ -131,8 +131,12 @@ def _gradients(model, x, seed, objectives):
 def _problem(model, x, seed, objective):
     """Returns the `BatchObjective` used for training by `objective`."""
     steps = model.refinement.last_steps if objective.refines else 0
-    problem = model.problem(x, seed, training=True, steps=steps, free_bits=model.free_bits)
-    return dataclasses.replace(problem, amortized_weight=model.amortized_weight_of(objective))
+    batch_objective = model.batch_objective(
+        x, seed, training=True, steps=steps, free_bits=model.free_bits
+    )
+    return dataclasses.replace(
+        batch_objective, amortized_weight=model.amortized_weight_of(objective)
+    )
 
 
 def _summary(gradients, plain):

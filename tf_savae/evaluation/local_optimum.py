@@ -103,19 +103,19 @@ class Optimisation:
         return best, tf.where(higher, other_value, value)
 
     def _judged(self, x, parameters, seed):
-        problem = self._model.problem(x, seed)
+        batch_objective = self._model.batch_objective(x, seed)
         noise = seeds.fold(seed, OptimumStream.COMPARISON)
-        return average_bound(problem, parameters, self._judges, noise)
+        return average_bound(batch_objective, parameters, self._judges, noise)
 
     def _some_steps(self, x, parameters, first, second, start, end, seed):
         """Runs steps `start` to `end` of Adam (Kingma & Ba 2015); all tensors are [B, ...]."""
-        problem = self._model.problem(x, seed)
+        batch_objective = self._model.batch_objective(x, seed)
         noise = seeds.fold(seed, OptimumStream.STEPS)
 
         def gradient(parameters, seed):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(parameters)
-                bound = self._noisy_bound(problem, parameters, seed)
+                bound = self._noisy_bound(batch_objective, parameters, seed)
             flat = tape.gradient(bound, tf.nest.flatten(parameters), unconnected_gradients="zero")
             return tf.nest.pack_sequence_as(parameters, flat)
 
@@ -129,10 +129,13 @@ class Optimisation:
         answer = tf.while_loop(lambda step, *_: step < end, body, loop, parallel_iterations=1)
         return answer[1:]
 
-    def _noisy_bound(self, problem, parameters, seed):
+    def _noisy_bound(self, batch_objective, parameters, seed):
         """Returns the negative ELBO, averaged over samples and summed over examples."""
         noises = seeds.split(seed, self._samples)
-        terms = [problem.generator.terms(parameters, problem.theta, noise) for noise in noises]
+        terms = [
+            batch_objective.generator.terms(parameters, batch_objective.theta, noise)
+            for noise in noises
+        ]
         return tf.add_n([tf.reduce_sum(term.bound) for term in terms]) / self._samples
 
     def _adam(self, step, slope, first, second):

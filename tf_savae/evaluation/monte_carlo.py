@@ -10,7 +10,7 @@ __all__ = ["average_terms", "average_bound"]
 
 
 def average_terms(
-    problem: BatchObjective, parameters: Nest, samples: int, seed: tf.Tensor
+    batch_objective: BatchObjective, parameters: Nest, samples: int, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns (nll [B], kl [B]), the negative ELBO's terms averaged over samples, float64 nats.
 
@@ -19,7 +19,7 @@ def average_terms(
     random numbers.
 
     Args:
-      problem: the `BatchObjective` returned by `model.problem(x, seed)`.
+      batch_objective: the `BatchObjective` returned by `model.batch_objective(x, seed)`.
       parameters: the family's nest of tensors [B, ...].
       samples: M, a Python int.
       seed: stateless seed [2].
@@ -27,7 +27,7 @@ def average_terms(
 
     def add(index, nll, kl):
         noise = seeds.fold(seed, index)
-        terms = problem.generator.terms(parameters, problem.theta, noise)
+        terms = batch_objective.generator.terms(parameters, batch_objective.theta, noise)
         return index + 1, nll + tf.cast(terms.nll, nll.dtype), kl + tf.cast(terms.kl, kl.dtype)
 
     batch = tf.shape(tf.nest.flatten(parameters)[0])[0]
@@ -43,8 +43,8 @@ def average_terms(
 
 
 def average_bound(
-    problem: BatchObjective, parameters: Nest, samples: int, seed: tf.Tensor
+    batch_objective: BatchObjective, parameters: Nest, samples: int, seed: tf.Tensor
 ) -> tf.Tensor:
     """Returns the negative ELBO averaged over samples, [B] nats; see `average_terms`."""
-    nll, kl = average_terms(problem, parameters, samples, seed)
+    nll, kl = average_terms(batch_objective, parameters, samples, seed)
     return nll + kl

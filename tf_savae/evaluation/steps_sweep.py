@@ -18,7 +18,6 @@ from tf_savae.models.compilation.trace_cache import compiled_for
 __all__ = ["StepsCurve", "steps_curve"]
 
 
-
 class StepsCurve(NamedTuple):
     """ELBO terms and times for each K, then for each tolerance of early stopping; float64 nats."""
 
@@ -129,14 +128,21 @@ def _stopped(model, x, seed, limit, tolerance, samples):
 
 
 def _refine(model, x, seed, **settings):
-    problem = model.problem(x, seed)
-    arguments = (problem.objective, problem.encode(), problem.theta, problem.seed)
+    batch_objective = model.batch_objective(x, seed)
+    arguments = (
+        batch_objective.objective,
+        batch_objective.encode(),
+        batch_objective.theta,
+        batch_objective.seed,
+    )
     return model.refinement.refine(*arguments, adjoint="stop", **settings)
 
 
 def _terms(model, x, parameters, noises, seed):
-    problem = model.problem(x, seed)
-    return average_terms(problem, parameters, noises, seeds.fold(seed, OptimumStream.REPORT))
+    batch_objective = model.batch_objective(x, seed)
+    return average_terms(
+        batch_objective, parameters, noises, seeds.fold(seed, OptimumStream.REPORT)
+    )
 
 
 class _Clock:

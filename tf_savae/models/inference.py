@@ -103,7 +103,7 @@ def refined_parameters(
         samples = max(model.refinement.samples, least)
     if fall_back is None:
         fall_back = model.refinement.fall_back
-    batch = model.problem(x, _seed(seed), steps=steps)
+    batch = model.batch_objective(x, _seed(seed), steps=steps)
     initial = batch.encode()
     return model.refinement.refine(
         batch.objective,
@@ -130,7 +130,7 @@ def negative_elbo(
     steps = _steps_of(model, steps)
 
     def run(x, seed):
-        batch = model.problem(x, seed, steps=steps)
+        batch = model.batch_objective(x, seed, steps=steps)
         refined, _ = batch.refined(batch.encode(), adjoint="stop")
         return batch.outcome_at(refined).terms.bound
 
@@ -151,7 +151,7 @@ def log_likelihood(
 
     def run(x, seed):
         first, second = seeds.split(seed, 2)
-        batch = model.problem(x, first, steps=steps)
+        batch = model.batch_objective(x, first, steps=steps)
         refined, _ = batch.refined(batch.encode(), adjoint="stop")
         return importance_weighted_log_likelihood(
             lambda z, noise: batch.generator.log_likelihood(z, batch.theta, noise),

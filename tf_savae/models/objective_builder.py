@@ -15,8 +15,7 @@ from tf_savae.networks import Effects, PureEncoder, PureGenerator
 from tf_savae.objectives import BatchObjective, RefinementInfo
 from tf_savae.probability import Family
 
-__all__ = ["encoded", "encoded_parameters", "generator", "problem", "standardized"]
-
+__all__ = ["encoded", "encoded_parameters", "generator", "batch_objective", "standardized"]
 
 
 def encoded_parameters(model: Any, x: Nest, training: bool = False) -> Nest:
@@ -36,7 +35,7 @@ def generator(model: Any, family: Family | None = None) -> PureGenerator:
     return PureGenerator(model.decoder, model.prior, family)
 
 
-def problem(
+def batch_objective(
     model: Any,
     x: Nest,
     seed: Seed,

@@ -228,8 +228,10 @@ def posterior_of_rows(
     steps = model._steps(steps)
 
     def refine(x, seed, first):
-        problem = model.problem(x, seed, steps=steps, family=_ByRow(model.family, first))
-        refined, _ = problem.refined(problem.encode(), adjoint="stop")
+        batch_objective = model.batch_objective(
+            x, seed, steps=steps, family=_ByRow(model.family, first)
+        )
+        refined, _ = batch_objective.refined(batch_objective.encode(), adjoint="stop")
         return refined
 
     key = ("posterior_of_rows", steps)

@@ -142,7 +142,7 @@ class SemiAmortizedVAE(BoundModel):
     sample = inference.sample
     encoded_parameters = objective_builder.encoded_parameters
     generator = objective_builder.generator
-    problem = objective_builder.problem
+    batch_objective = objective_builder.batch_objective
 
     def call(self, x: Nest, training: bool = False) -> tf.Tensor:
         """Returns the mean of the refined posterior, [B, Z], which is also `predict`'s output.
@@ -276,8 +276,10 @@ class SemiAmortizedVAE(BoundModel):
     # Hooks of `BoundModel`.
 
     def _outcome(self, x, seed, beta, training, probe):
-        problem = self.problem(x, seed, beta, training, probe, free_bits=self.free_bits)
-        return outcome_of(self.objective, problem)
+        batch_objective = self.batch_objective(
+            x, seed, beta, training, probe, free_bits=self.free_bits
+        )
+        return outcome_of(self.objective, batch_objective)
 
     def _beta_at(self, step):
         return as_kl_weight(self.beta)(step)

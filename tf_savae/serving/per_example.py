@@ -45,28 +45,32 @@ class PerExample:
 
     def _infer(self, x, steps, seed):
         """Returns lambda_K, as `model.infer` computes it."""
-        problem = self._problem(x, seeds.as_seed(seed), steps)
-        return self._refined(problem, problem.encode())
+        batch_objective = self._problem(x, seeds.as_seed(seed), steps)
+        return self._refined(batch_objective, batch_objective.encode())
 
     def _elbo(self, x, steps, seed):
         """Returns the ELBOs at lambda_0 and lambda_K, nats [B]: minus `model.negative_elbo`."""
-        problem = self._problem(x, seeds.as_seed(seed), steps)
-        initial = problem.encode()
-        refined = self._refined(problem, initial)
+        batch_objective = self._problem(x, seeds.as_seed(seed), steps)
+        initial = batch_objective.encode()
+        refined = self._refined(batch_objective, initial)
 
         def elbo(parameters, noise):
-            return -problem.generator.terms(parameters, problem.theta, noise).bound
+            return -batch_objective.generator.terms(parameters, batch_objective.theta, noise).bound
 
-        return elbo(initial, problem.first_seed()), elbo(refined, problem.final_seed())
+        return elbo(initial, batch_objective.first_seed()), elbo(
+            refined, batch_objective.final_seed()
+        )
 
     def _log_likelihood(self, x, samples, steps, seed):
         """Returns `model.log_likelihood`, float64 nats [B]."""
         first, second = seeds.split(seed, 2)
-        problem = self._problem(x, first, steps)
-        refined = self._refined(problem, problem.encode())
+        batch_objective = self._problem(x, first, steps)
+        refined = self._refined(batch_objective, batch_objective.encode())
         return importance_weighted_log_likelihood(
-            lambda z, noise: problem.generator.log_likelihood(z, problem.theta, noise),
-            problem.generator.family.distribution(refined),
+            lambda z, noise: batch_objective.generator.log_likelihood(
+                z, batch_objective.theta, noise
+            ),
+            batch_objective.generator.family.distribution(refined),
             self.model.prior.distribution(),
             samples,
             second,
@@ -78,22 +82,22 @@ class PerExample:
         Both are as in `model.reconstruct`.
         """
         refining, drawing, noise = seeds.split(seed, 3)
-        problem = self._problem(x, refining, steps, _first_row)
-        refined = self._refined(problem, problem.encode())
-        z = problem.generator.family.draw(refined, drawing)
+        batch_objective = self._problem(x, refining, steps, _first_row)
+        refined = self._refined(batch_objective, batch_objective.encode())
+        z = batch_objective.generator.family.draw(refined, drawing)
         return z, tf.repeat(_first_row(noise)[None], tf.shape(z)[0], axis=0)
 
     def _problem(self, x, seed, steps, key=None):
         family = _SharedNoise(self.model.family, key)
-        return self.model.problem(x, seed, steps=steps, family=family)
+        return self.model.batch_objective(x, seed, steps=steps, family=family)
 
-    def _refined(self, problem, initial):
+    def _refined(self, batch_objective, initial):
         return self.model.refinement.refine(
-            problem.objective,
+            batch_objective.objective,
             initial,
-            problem.theta,
-            problem.seed,
-            steps=problem.steps,
+            batch_objective.theta,
+            batch_objective.seed,
+            steps=batch_objective.steps,
             adjoint="stop",
         )
 

@@ -11,9 +11,9 @@ import tensorflow as tf
 from tf_savae.svi import loop, per_example
 from tf_savae.svi.early_stopping import descend_until
 from tf_savae.svi.exact_adjoint import pull_back
-from tf_savae.svi.keeping.choice import program_for
 from tf_savae.svi.objective import Objective, floating, with_floats
 from tf_savae.svi.per_example import Tensors
+from tf_savae.svi.residuals.choice import program_for
 
 __all__ = [
     "LoopInfo",

@@ -18,10 +18,10 @@ import tensorflow as tf
 
 from tf_savae.core import seeds
 from tf_savae.svi import per_example
-from tf_savae.svi.keeping.programs import Program
 from tf_savae.svi.loop import Path, Settings
 from tf_savae.svi.objective import floating
 from tf_savae.svi.per_example import Tensors
+from tf_savae.svi.residuals.programs import Program
 
 __all__ = ["LoopDerivatives", "pull_back"]
 
@@ -56,7 +56,7 @@ def pull_back(
       final_bar: dL / dlambda_K, flat list.
       settings: the `Settings` of the forward loop.
       adjoint: `Exact` or `Truncated`, with a depth of at least 1.
-      program: computes the products, see `keeping.programs`.
+      program: computes the products, see `residuals.programs`.
     """
     depth = adjoint.depth_of(settings.steps)
     limit = _limit(final_bar, adjoint.clip_norm)

@@ -7,9 +7,9 @@ import tensorflow as tf
 from tf_savae.core import seeds
 from tf_savae.core.typing import TensorLike
 from tf_savae.svi import per_example
-from tf_savae.svi.keeping.programs import Program, Recomputed
 from tf_savae.svi.objective import Objective
 from tf_savae.svi.per_example import Tensors
+from tf_savae.svi.residuals.programs import Program, Recomputed
 
 __all__ = ["Path", "Settings", "descend", "stacked_path"]
 
@@ -77,7 +77,7 @@ def stacked_path(
 
     Args:
       objective, initial, theta, settings: as in `descend`, flat lists.
-      program: computes gradients and residuals, see `keeping.programs`; by default no residuals.
+      program: computes gradients and residuals, see `residuals.programs`; by default no residuals.
     """
     count = len(initial)
     batch = initial[0].shape[:1]

@@ -83,12 +83,12 @@ class Programs:
         asked = adjoint.residuals
         if self.keep != "auto":
             adjoint = adjoint.with_residuals(self.keep)
-        problem = model.problem(batch, seeds.as_seed(0), training=True)
+        batch_objective = model.batch_objective(batch, seeds.as_seed(0), training=True)
         chosen = choose_programs(
             adjoint,
-            problem.objective,
-            problem.encode(),
-            problem.theta,
+            batch_objective.objective,
+            batch_objective.encode(),
+            batch_objective.theta,
             steps=max(every(self._refinement.steps)),
             samples=self._refinement.samples,
             jit_compile=model.jit_compile is True,

@@ -77,9 +77,14 @@ def refinement_path(
     steps = model.refinement.last_steps if steps is None else steps
 
     def run(count):
-        problem = model.problem(tf.constant(x), seeds.as_seed(seed))
-        initial = problem.encode()
-        arguments = (problem.objective, initial, problem.theta, problem.seed)
+        batch_objective = model.batch_objective(tf.constant(x), seeds.as_seed(seed))
+        initial = batch_objective.encode()
+        arguments = (
+            batch_objective.objective,
+            initial,
+            batch_objective.theta,
+            batch_objective.seed,
+        )
         return model.refinement.refine(*arguments, steps=count, adjoint="stop")
 
     run = tf.function(run, autograph=False)

@@ -279,9 +279,11 @@ def prior_nll(
     """
 
     def estimate(x, seed):
-        problem = model.problem(x, seed, steps=0)
+        batch_objective = model.batch_objective(x, seed, steps=0)
         return importance_weighted_log_likelihood(
-            lambda z, noise: problem.generator.log_likelihood(z, problem.theta, noise),
+            lambda z, noise: batch_objective.generator.log_likelihood(
+                z, batch_objective.theta, noise
+            ),
             model.family.distribution(model.family.zeros(len(rows), LATENT_SIZE)),
             model.prior.distribution(),
             config.prior_samples,

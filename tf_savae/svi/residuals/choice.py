@@ -11,10 +11,10 @@ from absl import logging
 
 from tf_savae.core.typing import NegativeElbo, Nest
 from tf_savae.svi import hvp as hvps
-from tf_savae.svi.keeping import memory
-from tf_savae.svi.keeping.programs import Operations, Program, Recomputed, Taped, Whole
 from tf_savae.svi.objective import Objective
 from tf_savae.svi.per_example import Tensors
+from tf_savae.svi.residuals import memory
+from tf_savae.svi.residuals.programs import Operations, Program, Recomputed, Taped, Whole
 
 __all__ = ["choose_residuals", "program_for"]
 

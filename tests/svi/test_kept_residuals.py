@@ -12,8 +12,8 @@ from keras_models import compiled, data, dense_model
 
 from tf_savae import svi
 from tf_savae.autodiff.split_graph import SplitGraph
-from tf_savae.svi.keeping import memory
-from tf_savae.svi.keeping.choice import size_of
+from tf_savae.svi.residuals import memory
+from tf_savae.svi.residuals.choice import size_of
 
 CLIP = 1.6
 
