@@ -25,6 +25,7 @@ from matplotlib import ticker  # noqa: E402
 FLAGS = flags.FLAGS
 flags.DEFINE_string("runs", "docs/results/refinement", "folder of DATA.jsonl files")
 flags.DEFINE_string("image", "docs/images/refinement_study.png", "the picture; empty: none")
+flags.DEFINE_string("jobs_of", "", "only print the jobs of this data set, for refinement_study.py")
 
 SYSTEMS = {
     "vae": "VAE", "svi": "SVI", "vae_svi": "VAE + SVI", "vae_svi_kl": "VAE + SVI + KL",
@@ -173,8 +174,8 @@ def verdict(found):
         wins = sum(gap < 0 for gap in gaps)
         gap = mean_difference(ours[best], rest[other], column)
         said.append(
-            f"{name}: {name_of(best)} is {abs(gap):.2f} nats {'below' if gap < 0 else 'above'} "
-            f"{name_of(other)}, the best of the others (lower in {wins} of {len(gaps)} seeds)")
+            f"{name}: *{name_of(best)}* is {abs(gap):.2f} nats {'below' if gap < 0 else 'above'} "
+            f"*{name_of(other)}*, the best of the others (lower in {wins} of {len(gaps)} seeds)")
     left_out = len(found) - len(enough)
     note = f" Rows with fewer than half of the VAE's seeds ({left_out}) are not compared."
     return "; ".join(said) + "." + note * bool(left_out)
@@ -217,6 +218,9 @@ def picture(data, path):
 
 
 def main(_):
+    if FLAGS.jobs_of:
+        print("; ".join(read(Path(FLAGS.runs) / f"{FLAGS.jobs_of}.jsonl")))
+        return
     data = {}
     for name, title in TITLES.items():
         path = Path(FLAGS.runs) / f"{name}.jsonl"

@@ -5,7 +5,7 @@ import importlib.util
 from pathlib import Path
 
 ROOT = "tf_savae"
-FLOORS = {
+LAYERS = {
     "core": 0,
     "autodiff": 1,
     "probability": 1,
@@ -26,7 +26,7 @@ FLOORS = {
     "tasks": 12,
     "commands": 13,
 }
-# Packages that do not know each other, although their floors would let them.
+# Packages that do not know each other, although their layers would let them.
 APART = {"generation": "evaluation", "serving": "evaluation"}
 
 
@@ -81,21 +81,21 @@ def _module(target, sources):
 
 
 def part(module):
-    """The floor's package a module belongs to: "svi" for "tf_savae.svi.refinement"."""
+    """The layer's package a module belongs to: "svi" for "tf_savae.svi.refinement"."""
     return module.split(".")[1] if "." in module else ""
 
 
 def may_import(importer, imported):
-    """Whether the floors allow one module of the package to import another one."""
+    """Whether the layers allow one module of the package to import another one."""
     above, below = part(importer), part(imported)
     if not above:
-        return True  # the root re-exports from every floor
+        return True  # the root re-exports from every layer
     if not below:
         return False  # and nobody imports the root
     if above == below:
         return True
     if above == "data":
-        return FLOORS[below] == 0
+        return LAYERS[below] == 0
     if APART.get(above) == below:
         return False
-    return FLOORS[below] < FLOORS[above]
+    return LAYERS[below] < LAYERS[above]

@@ -1,4 +1,4 @@
-"""Floors, cycles and sizes: each module imports only from floors below its own, and stays small."""
+"""Layers, cycles and sizes: each module imports only from layers below its own, and stays small."""
 
 import ast
 import collections
@@ -20,15 +20,15 @@ ALL_FILES = {**FILES, **{str(path.relative_to(PROJECT)): path for path in OTHERS
 LONGEST_FUNCTION, LONGEST_FILE, LARGEST_FOLDER = 60, 400, 16
 
 
-def test_every_module_stands_on_a_known_floor():
-    unknown = [name for name in GRAPH if "." in name and import_graph.part(name) not in _floors()]
-    assert not unknown, f"no floor for {unknown}: put them under one of {sorted(_floors())}"
+def test_every_module_has_a_layer():
+    unknown = [name for name in GRAPH if "." in name and import_graph.part(name) not in _layers()]
+    assert not unknown, f"no layer for {unknown}: put them under one of {sorted(_layers())}"
 
 
 @pytest.mark.parametrize("module", sorted(GRAPH))
 def test_imports_only_from_below(module):
     wrong = [name for name in sorted(GRAPH[module]) if not import_graph.may_import(module, name)]
-    assert not wrong, f"{module} (floor {_floors().get(import_graph.part(module))}) imports {wrong}"
+    assert not wrong, f"{module} (layer {_layers().get(import_graph.part(module))}) imports {wrong}"
 
 
 def test_no_module_cycles():
@@ -82,7 +82,7 @@ def test_folders_stay_small():
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_scripts_only_call_the_upper_floors(script):
+def test_scripts_only_call_the_upper_layers(script):
     wrong = [name for name in import_graph.imports(script.read_text("utf-8")) if not _fit(name)]
     assert not wrong, f"{script.name} imports {wrong}: flags in, one call, no more"
 
@@ -138,15 +138,15 @@ def test_a_docstring_is_no_part_of_a_function_length():
     assert dict(_function_lines('def f():\n    """One.\n\n    Two."""\n    return 1\n')) == {"f": 2}
 
 
-def _floors():
-    return import_graph.FLOORS
+def _layers():
+    return import_graph.LAYERS
 
 
 def _fit(name):
-    """Whether a script may import a dotted name: absl, the standard library, the upper floors."""
+    """Whether a script may import a dotted name: absl, the standard library, the upper layers."""
     root = name.split(".")[0]
     if root == import_graph.ROOT:
-        return _floors().get(import_graph.part(name), 0) >= _floors()["evaluation"]
+        return _layers().get(import_graph.part(name), 0) >= _layers()["evaluation"]
     return root == "absl" or root in sys.stdlib_module_names
 
 

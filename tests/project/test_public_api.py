@@ -8,6 +8,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import import_graph
 import keras
 import pytest
 
@@ -20,6 +21,7 @@ PACKAGES = """tf_savae tf_savae.analysis tf_savae.autodiff tf_savae.commands tf_
     tf_savae.evaluation tf_savae.generation tf_savae.models tf_savae.networks tf_savae.objectives
     tf_savae.ops tf_savae.plots tf_savae.presets tf_savae.probability tf_savae.samplers
     tf_savae.serving tf_savae.svi tf_savae.tasks tf_savae.training""".split()
+MODULES = sorted(import_graph.module_files(import_graph.package_folder()))
 EMPTY = inspect.Parameter.empty
 CHANGELOG = Path(__file__).resolve().parents[2] / "CHANGELOG.md"
 
@@ -135,12 +137,18 @@ def test_version_is_told_once():
     assert installed == newest
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*PACKAGES, "tf_savae.core"])
 def test_public_functions_and_methods_are_annotated(package):
-    module = importlib.import_module(package)
-    functions = [pair for name in module.__all__ for pair in _functions(getattr(module, name))]
-    missing = {name: gaps for name, function in functions if (gaps := _unannotated(function))}
-    assert not missing, f"{package}: parameters (or the return) without a type: {missing}"
+    """Of the package and of its modules: what they list in `__all__`."""
+    missing = {}
+    for path in MODULES:
+        if path != package and (package == "tf_savae" or not path.startswith(f"{package}.")):
+            continue
+        module = importlib.import_module(path)
+        names = getattr(module, "__all__", ())
+        functions = [pair for name in names for pair in _functions(getattr(module, name))]
+        missing |= {f"{path}: {n}": gaps for n, each in functions if (gaps := _unannotated(each))}
+    assert not missing, f"parameters (or the return) without a type: {missing}"
 
 
 def test_every_package_is_looked_at():
