@@ -1,4 +1,4 @@
-"""All private TensorFlow APIs that the package uses. Checked with TensorFlow 2.21.0.
+"""All private TensorFlow APIs that the package uses. Checked with 2.21.0.
 
 tests/core/test_private_names.py checks that each name exists in the installed version and that no
 other module uses private APIs.
