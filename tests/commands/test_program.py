@@ -187,3 +187,28 @@ def test_completion(capsys, tmp_path):
     assert not code and "train-text" in out and "--svi_steps" in out and "yahoo" in out
     (tmp_path / "script").write_text(out)
     subprocess.run(["bash", "-n", tmp_path / "script"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "message"),
+    [
+        ("train-text", {"system": "vae", "hvp": "finite_difference"}, "hvp has no effect with sys"),
+        ("train-text", {"svi_schedule": "0:0,1:2", "svi_steps": 7}, "svi_steps has no effect with"),
+        ("train-text", {"adjoint": "unrolled", "keep": "all"}, "keep has no effect with adjoint="),
+        ("train-text", {"system": "autoregressive", "latent_size": 9}, "latent_size has no effect"),
+        ("train-text", {"system": "autoregressive", "latent_size": 2}, ""),  # That of tiny.
+        ("train-text", {"system": "vae", "svi_step_size": 0.1}, ""),  # Evaluation may refine.
+        ("evaluate", {"gap_examples": 0, "gap_steps": 5}, "gap_steps has no effect with gap_exam"),
+        ("evaluate", {"gap_steps": 5}, ""),
+    ],
+)
+def test_options_without_effect_are_logged(command, settings, message, caplog):
+    command = COMMANDS[command]
+    own = {option.name: option.default for option in command.own}
+    own |= {"config": "tiny"} if "config" in own else {}
+    command.made(settings, own)
+    assert message in caplog.text and bool(message) == bool(caplog.text)
+
+
+def test_headings_keep_their_capitals(capsys):
+    assert "SavedModel for TF Serving" in _main(capsys, "export", "--help")[1]

@@ -59,6 +59,16 @@ def test_a_silent_program_says_what_it_does(lines, monkeypatch):
     ]
 
 
+def test_a_log_line_of_ours_counts_as_output(lines):
+    clock = Clock()
+    with heartbeat.Heartbeat(clock) as heart:
+        clock.now += 7.0
+        with stages.stage("Compiling"):
+            clock.now += 7.0
+            heart.beat()
+    assert lines() == ["Compiling"]
+
+
 def test_a_line_does_not_go_into_a_progress_bar(lines, capsys):
     clock = Clock()
     with heartbeat.Heartbeat(clock) as heart:

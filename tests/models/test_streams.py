@@ -205,6 +205,31 @@ def test_a_batch_size_for_batches_is_refused(source):
         model.fit(x, validation_data=make(x), validation_batch_size=4, verbose=0)
 
 
+@pytest.mark.parametrize("size", [0, -1, 2.5, True])
+def test_a_batch_size_is_a_positive_integer(size):
+    """Keras takes 0 for 32."""
+    model, x = dense_model("vae"), data()
+    compiled(model, x)
+    for method in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(ValueError, match="^batch_size: expected an integer >= 1"):
+            method(x, batch_size=size, verbose=0)
+    with pytest.raises(ValueError, match="^validation_batch_size: expected an integer >= 1"):
+        model.fit(x, validation_data=(x,), validation_batch_size=size, verbose=0)
+
+
+def test_validation_data_and_a_split_are_refused():
+    model, x = dense_model("vae"), data()
+    compiled(model, x)
+    with pytest.raises(ValueError, match="^validation_split: expected none together with"):
+        model.fit(x, validation_data=(x,), validation_split=0.5, verbose=0)
+
+
+@pytest.mark.parametrize("options", [{"epochs": 0}, {"epochs": 3, "initial_epoch": 3}])
+def test_a_fit_without_epochs_is_logged(options, caplog):
+    compiled(dense_model("vae"), data()).fit(data(), verbose=0, **options)
+    assert "there is no epoch to train" in caplog.text
+
+
 @pytest.mark.parametrize(
     "options", [{"validation_batch_size": 4}, {"validation_steps": 1}, {"validation_freq": 2}]
 )

@@ -27,4 +27,5 @@ def with_recorded_keep(config: _Config, folder: Workdir) -> _Config:
     if keep == "auto" or keep not in KEEPS:
         return config
     logging.info("the run in %s was started with keep=%r and resumes with it", folder.path, keep)
-    return dataclasses.replace(config, keep=keep)
+    chosen = {"keep_budget": 0} if hasattr(config, "keep_budget") else {}  # For "auto" only.
+    return dataclasses.replace(config, keep=keep, **chosen)

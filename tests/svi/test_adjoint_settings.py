@@ -1,0 +1,40 @@
+"""Settings of an adjoint that would have no effect are errors; those in older files are dropped."""
+
+import pytest
+
+from tf_savae import SemiAmortizedRefinement, svi
+from tf_savae.svi.short_forms import as_adjoint
+
+
+@pytest.mark.parametrize("adjoint", ["unrolled", "stop"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hvp", "reverse_over_reverse"),
+        ("keep", None),
+        ("keep_budget", 100),
+        ("adjoint_clip_norm", 2.0),
+    ],
+)
+def test_settings_without_effect_are_refused(adjoint, name, value):
+    for make in (as_adjoint, SemiAmortizedRefinement):
+        with pytest.raises(ValueError, match=f"^{name}: requires adjoint=.*no effect"):
+            make(adjoint=adjoint, **{name: value})
+        make(adjoint=adjoint, hvp="auto", keep="auto")
+
+
+@pytest.mark.parametrize("keep", [None, "states", "all"])
+def test_a_budget_without_a_choice_is_refused(keep):
+    with pytest.raises(ValueError, match='^budget: requires residuals="auto"'):
+        svi.Exact(residuals=keep, budget=10)
+    with pytest.raises(ValueError, match="^keep_budget: requires"):
+        SemiAmortizedRefinement(keep=keep, keep_budget=10)
+    chosen = svi.Exact(budget=10).with_residuals(keep)
+    assert (chosen.residuals, chosen.budget) == (keep, None)
+
+
+@pytest.mark.parametrize("adjoint", ["unrolled", "stop"])
+def test_settings_that_earlier_versions_ignored_are_dropped_from_files(adjoint):
+    config = SemiAmortizedRefinement(adjoint=adjoint).get_config()
+    config |= {"hvp": "reverse_over_reverse", "keep": None, "adjoint_clip_norm": 2.0}
+    assert SemiAmortizedRefinement.from_config(config).current_adjoint() == as_adjoint(adjoint)
