@@ -18,7 +18,7 @@ METHODS = {  # adjoint, Hessian-vector product, and what steps keep for it
     "exact_states": ("exact", "forward_over_reverse", "states"),
     "exact_all": ("exact", "forward_over_reverse", "all"),
     "exact_reverse": ("exact", "reverse_over_reverse", None),
-    "unrolled": ("unrolled", "forward_over_reverse", None),
+    "unrolled": ("unrolled", None, "auto"),
 }
 
 

@@ -4,6 +4,7 @@ import itertools
 
 import keras
 import numpy as np
+from keras_models import with_product
 
 import tf_savae
 from tf_savae.networks import PixelCNNDecoder, ResidualEncoder
@@ -19,7 +20,7 @@ def decoder(shape=SHAPE, latent_size=LATENT, channels=3, kernel_sizes=(5, 3), se
 def model(objective="savae", shape=SHAPE, seed=0, **refinement):
     """A `SemiAmortizedVAE` of a residual encoder and a Gated PixelCNN."""
     keras.utils.set_random_seed(seed)
-    settings = {"steps": 2, "step_size": 0.1, "hvp": "reverse_over_reverse", **refinement}
+    settings = with_product(**{"steps": 2, "step_size": 0.1, **refinement})
     return tf_savae.SemiAmortizedVAE(
         ResidualEncoder(LATENT, (3,)),
         decoder(shape, seed=seed),

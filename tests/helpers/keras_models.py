@@ -35,10 +35,16 @@ def dense_encoder(outputs=2 * LATENT):
     return keras.Sequential([keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(outputs)])
 
 
+def with_product(**settings):
+    """A layer's settings, with a Hessian-vector product if the adjoint computes any."""
+    computed = settings.get("adjoint") not in ("unrolled", "stop")
+    return {**({"hvp": "reverse_over_reverse"} if computed else {}), **settings}
+
+
 def dense_model(objective="savae", *, decoder=None, encoder=None, model=None, **refinement):
     """A model of Dense layers; `refinement` overrides the layer's, `model` the model's options."""
     keras.utils.set_random_seed(0)
-    settings = {"steps": 3, "step_size": 0.1, "hvp": "reverse_over_reverse", **refinement}
+    settings = with_product(**{"steps": 3, "step_size": 0.1, **refinement})
     return tf_savae.SemiAmortizedVAE(
         dense_encoder() if encoder is None else encoder,
         dense_decoder() if decoder is None else decoder,
@@ -50,7 +56,7 @@ def dense_model(objective="savae", *, decoder=None, encoder=None, model=None, **
 def text_model(objective="savae", *, decoder=None, model=None, **refinement):
     """A small text model; `decoder` overrides options of the `TextDecoder`."""
     keras.utils.set_random_seed(0)
-    settings = {"steps": 2, "step_size": 0.1, "hvp": "reverse_over_reverse", **refinement}
+    settings = with_product(**{"steps": 2, "step_size": 0.1, **refinement})
     sizes = {"embedding_size": 4, "units": 5, "latent_size": LATENT, "initial_scale": 0.7}
     return tf_savae.SemiAmortizedVAE(
         TextEncoder(20, **sizes),

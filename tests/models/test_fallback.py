@@ -4,7 +4,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_models import compiled, data, dense_model, relative_error, step_gradients, train_problem
+from keras_models import (
+    compiled,
+    data,
+    dense_model,
+    relative_error,
+    step_gradients,
+    train_problem,
+    with_product,
+)
 
 import tf_savae
 from tf_savae import SemiAmortizedRefinement
@@ -32,9 +40,8 @@ def _error_after(steps):
 @pytest.mark.parametrize("adjoint", ["exact", "unrolled"])
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_gradients_of_the_chosen_end_in_closed_form(adjoint, jit_compile):
-    layer = SemiAmortizedRefinement(
-        STEPS, STEP, MOMENTUM, None, adjoint=adjoint, hvp="reverse_over_reverse", fall_back=1
-    )
+    options = with_product(adjoint=adjoint, fall_back=1)
+    layer = SemiAmortizedRefinement(STEPS, STEP, MOMENTUM, None, **options)
     start = tf.constant([[0.3, -1.0], [2.0, 0.1], [0.5, 0.5], [-1.0, 0.2]], tf.float64)
     theta = tf.constant([0.1, -0.2], tf.float64)
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_models import FEATURES, data, dense_decoder, dense_model, relative_error
+from keras_models import FEATURES, data, dense_decoder, dense_model, relative_error, with_product
 
 import tf_savae
 from tf_savae import SemiAmortizedRefinement
@@ -13,7 +13,7 @@ from tf_savae import SemiAmortizedRefinement
 def _own_model(**options):
     """Encoder -> refinement -> (mean, log-variance), as a functional model."""
     keras.utils.set_random_seed(0)
-    settings = {"steps": 2, "step_size": 0.1, "hvp": "reverse_over_reverse", **options}
+    settings = with_product(**{"steps": 2, "step_size": 0.1, **options})
     layer = SemiAmortizedRefinement(decoder=dense_decoder(), **settings)
     x = keras.Input([FEATURES])
     hidden = keras.layers.Dense(5, activation="tanh")(x)

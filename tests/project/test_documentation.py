@@ -102,7 +102,7 @@ def test_prose_keeps_to_120_columns():
 def broken_tables(text):
     """Rows of tables that have no heading above them, which a page shows as plain text."""
     lines = [line.strip() for line in re.sub(r"```.*?```", "", text, flags=re.DOTALL).split("\n")]
-    pairs = zip(["", *lines], lines, [*lines[1:], ""], strict=True)
+    pairs = zip(["", *lines[:-1]], lines, [*lines[1:], ""], strict=True)
     return [
         line for above, line, below in pairs
         if line.startswith("|") and not above.startswith("|") and not below.startswith("|--")

@@ -72,7 +72,7 @@ class _OfParameters:
         return dict(vars(self))
 
     @classmethod
-    def from_config(cls, config: Config):
+    def from_config(cls, config: Config) -> Self:
         return cls(**config)
 
 

@@ -69,7 +69,9 @@ class HasAdjoint(MixedIn):
         short = {name: getattr(self, name) for name in SHORT_FORMS} | overrides
         if "keep" in overrides:  # Chosen: there is nothing left to choose by the budget.
             short["keep_budget"] = None
-        left_out = {"truncate"} if adjoint == self.adjoint else set(SHORT_FORMS)
+        left_out = set(SHORT_FORMS)
+        if adjoint == self.adjoint:  # These were checked when they were given.
+            left_out = {"truncate", "hvp", "keep_budget"}
         for name in left_out - short_forms_of(adjoint):
             short[name] = NOT_GIVEN[name]
         return as_adjoint(adjoint, steps, **short)
