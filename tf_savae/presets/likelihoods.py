@@ -1,6 +1,6 @@
 """Likelihoods of presets, and their choice from the data."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
