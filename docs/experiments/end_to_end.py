@@ -44,6 +44,7 @@ SETTINGS = {  # Name: (file, K, what is added to both jobs).
     "pairs,\n20,000 rows": ("many_pairs", 5, ""),
     "MNIST": ("mnist", 5, ""),
     "Omniglot": ("omniglot", 5, ""),
+    "Yahoo\ndocuments": ("documents", 5, ""),
 }
 COLUMNS = {"bound": "bound", "iw_nll": "IW-NLL"}
 

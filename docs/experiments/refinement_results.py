@@ -164,7 +164,7 @@ def verdict(found):
     if not ours or not rest:
         return ""
     said = []
-    for column, name in (("bound", "bound"), ("iw_nll", "IW-NLL")):
+    for column, name in (("bound", "Bound"), ("iw_nll", "IW-NLL")):
         best, other = (
             min(group, key=lambda j, g=group: mean_difference(g[j], base, column))
             for group in (ours, rest)
