@@ -27,6 +27,7 @@ class Option:
     choices: tuple = ()
     required: bool = False
     least: int | None = None
+    is_run: bool = False  # Whether it is the folder of a run, which must exist.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +118,7 @@ _WORKDIR = Option(
     "workdir", "folder of the run, created if needed; an existing run is resumed", required=True
 )
 _FINISHED = Option(
-    "workdir", "folder of a finished run, whose files are not changed", required=True
+    "workdir", "folder of a finished run, whose files are not changed", required=True, is_run=True
 )
 
 

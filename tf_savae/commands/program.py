@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import sys
+from pathlib import Path
 
 from absl import flags, logging
 
@@ -89,9 +90,21 @@ def _run(command, words):
             return
         with shown_only():
             command.made(given, own)  # Reports invalid values before TensorFlow starts.
+        if not common["print_config"]:
+            _check_run(command, own)
     except ValueError as error:
         sys.exit(f"tf-savae {command.name}: {error}")
     _work(command, given, own, common)
+
+
+def _check_run(command, own):
+    """Raises ValueError if there is no run, before TensorFlow is imported, which takes seconds."""
+    for folder in (own[option.name] for option in command.own if option.is_run):
+        if not Path(folder, "run.json").is_file():
+            raise ValueError(
+                f"workdir: expected the folder of a finished run, but {folder} has no run.json. "
+                "Use the --workdir of the training command."
+            )
 
 
 def _check_own(command, own, only_shown):
