@@ -56,7 +56,7 @@ def test_a_run_that_an_earlier_version_began(texts, copy):
 def test_a_run_cut_off_before_its_vocabulary_was_written(texts, tmp_path, monkeypatch):
     config, workdir = text_runs.config(texts, **CHANGES), tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(task, "_keep_vocabulary", text_runs.long_work)
+        patch.setattr(task, "_save_vocabulary", text_runs.long_work)
         with pytest.raises(AssertionError, match="long work"):
             task.train_and_evaluate(config, workdir)
     assert (workdir / "run.json").exists() and not (workdir / "vocabulary.txt").exists()
