@@ -1,9 +1,16 @@
 """Settings of an adjoint that would have no effect are errors; those in older files are dropped."""
 
 import pytest
+import tensorflow as tf
 
 from tf_savae import SemiAmortizedRefinement, svi
 from tf_savae.svi.short_forms import as_adjoint
+
+
+def _refined(**options):
+    bowl = lambda p, theta, seed: tf.reduce_sum((p - theta) ** 2, axis=1)  # noqa: E731
+    start, goal = tf.zeros([2, 1]), tf.ones([1])
+    return svi.refine(bowl, start, goal, steps=2, step_size=0.1, seed=0, **options)
 
 
 @pytest.mark.parametrize("adjoint", ["unrolled", "stop"])
@@ -17,7 +24,7 @@ from tf_savae.svi.short_forms import as_adjoint
     ],
 )
 def test_settings_without_effect_are_refused(adjoint, name, value):
-    for make in (as_adjoint, SemiAmortizedRefinement):
+    for make in (as_adjoint, SemiAmortizedRefinement, _refined):
         with pytest.raises(ValueError, match=f"^{name}: requires adjoint=.*no effect"):
             make(adjoint=adjoint, **{name: value})
         make(adjoint=adjoint, hvp="auto", keep="auto")

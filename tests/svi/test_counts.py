@@ -32,7 +32,7 @@ def gradient(model, objective, **options):
 
     Unless `options` say otherwise, steps keep nothing.
     """
-    if isinstance(options.get("adjoint", "exact"), str):
+    if options.get("adjoint", "exact") in ("exact", "truncated"):
         options = {"keep": None, **options}
     options = {"steps": 5, "step_size": svi_reference.step_sizes(), "seed": 0, **options}
 

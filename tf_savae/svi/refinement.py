@@ -12,7 +12,7 @@ from tf_savae.svi.adjoints import Adjoint
 from tf_savae.svi.functional_rule import BoundRule
 from tf_savae.svi.objective import Objective
 from tf_savae.svi.rule_checks import as_rule, check_rule
-from tf_savae.svi.short_forms import as_adjoint
+from tf_savae.svi.short_forms import as_adjoint, short_forms_of
 
 __all__ = ["Trace", "refine"]
 
@@ -154,7 +154,7 @@ def _own(leaf):
 
 def _adjoint_for(steps, adjoint, hvp, **short):
     """Returns the adjoint as an object; for a string, hvp has the default of `refine`."""
-    if hvp is None and isinstance(adjoint, str):
+    if hvp is None and isinstance(adjoint, str) and "hvp" in short_forms_of(adjoint):
         chosen = isinstance(short["keep"], str) and short["keep"] == "auto"
         hvp = "auto" if chosen else "forward_over_reverse"
     return as_adjoint(adjoint, None if tf.is_tensor(steps) else steps, hvp=hvp, **short)
