@@ -42,14 +42,20 @@ class Study(NamedTuple):
     epoch_steps: int = 0  # 0: as many as the training rows give
 
 
+def _dense_encoder(features, latent, units, encoder, scaled=lambda inputs: inputs):
+    """An encoder of `scaled` inputs; `encoder`: linear, or with a small or full hidden layer."""
+    inputs = keras.Input([features])
+    width = {"linear": 0, "small": units // 8, "full": units}[encoder]
+    hidden = scaled(inputs)
+    hidden = keras.layers.Dense(width, activation="relu")(hidden) if width else hidden
+    return keras.Model(inputs, [keras.layers.Dense(latent)(hidden) for _ in range(2)])
+
+
 def _dense_networks(features, latent, units, encoder):
-    """(make_encoder, make_decoder): one hidden layer each; `encoder` linear, small or full."""
+    """(make_encoder, make_decoder): one hidden layer each; `encoder` as in `_dense_encoder`."""
 
     def make_encoder():
-        inputs = keras.Input([features])
-        width = {"linear": 0, "small": units // 8, "full": units}[encoder]
-        hidden = keras.layers.Dense(width, activation="relu")(inputs) if width else inputs
-        return keras.Model(inputs, [keras.layers.Dense(latent)(hidden) for _ in range(2)])
+        return _dense_encoder(features, latent, units, encoder)
 
     def make_decoder():
         layers = [keras.layers.Dense(units, activation="tanh"), keras.layers.Dense(features)]
@@ -203,17 +209,10 @@ def documents(seed, encoder="full", words=1000, units=100, latent=16):
     counts = collections.Counter(word for text in own[:9000] for word in text)
     known = {word: i for i, (word, _) in enumerate(counts.most_common(100 + words)[100:])}
     rows = [_bags(part, known) for part in (own[:9000], own[9000:], texts["test"][:2000])]
-
-    def make_encoder():
-        inputs = keras.Input([words])
-        width = {"linear": 0, "small": units // 8, "full": units}[encoder]
-        hidden = keras.ops.log1p(inputs)
-        hidden = keras.layers.Dense(width, activation="relu")(hidden) if width else hidden
-        return keras.Model(inputs, [keras.layers.Dense(latent)(hidden) for _ in range(2)])
-
     return Study(
-        *rows, make_encoder, lambda: BagOfWordsDecoder(units, words), latent, batch_size=100,
-        learning_rate=1e-3, anneal_steps=1000, patience=7, epochs=120,
+        *rows, lambda: _dense_encoder(words, latent, units, encoder, keras.ops.log1p),
+        lambda: BagOfWordsDecoder(units, words), latent, batch_size=100, learning_rate=1e-3,
+        anneal_steps=1000, patience=7, epochs=120,
     )
 
 

@@ -53,13 +53,15 @@ class Command:
     errors: tuple = (ValueError, OSError, ImportError, ArithmeticError)
 
     def made(self, settings: dict[str, Any], own: dict[str, Any]) -> Any:
-        """Returns the base configuration with the given settings, {field: value}."""
-        if self.configuration in (TextConfig, ImageConfig):
-            return configured(self.base(own), settings)
+        """Returns the base configuration with the given settings, {field: value}.
+
+        Settings that have no effect are logged, unless the base has the same values.
+        """
         base: Any = self.base(own)
-        made = dataclasses.replace(base, **settings)
-        if isinstance(made, EvaluateConfig) and not is_shown_only():
-            log_without_effect(made.without_effect(), base, settings)
+        named = self.configuration in (TextConfig, ImageConfig)
+        made = configured(base, settings) if named else dataclasses.replace(base, **settings)
+        if not is_shown_only():
+            log_without_effect(made, base, settings)
         return made
 
 

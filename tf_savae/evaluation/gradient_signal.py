@@ -121,14 +121,14 @@ def _gradients(model, x, seed, objectives):
     variables = [v.value for v in model.encoder.trainable_variables]
     for objective in objectives:
         with tf.GradientTape() as tape:
-            batch_objective = _problem(model, x, seed, objective)
+            batch_objective = _batch_objective(model, x, seed, objective)
             loss = tf.reduce_mean(objective.loss(batch_objective).loss)
         gradients = dense(tape.gradient(loss, variables), variables)
         found.append(tf.concat([tf.reshape(g, [-1]) for g in gradients], 0))
     return found
 
 
-def _problem(model, x, seed, objective):
+def _batch_objective(model, x, seed, objective):
     """Returns the `BatchObjective` used for training by `objective`."""
     steps = model.refinement.last_steps if objective.refines else 0
     batch_objective = model.batch_objective(

@@ -79,7 +79,7 @@ class _Wide:
             return tensor if chunk == 1 else tf.repeat(tensor, chunk, axis=0)
 
         x, parameters = (tf.nest.map_structure(repeat, part) for part in (x, parameters))
-        self._problem = model.batch_objective(x, seeds.as_seed(0), steps=0)
+        self._batch_objective = model.batch_objective(x, seeds.as_seed(0), steps=0)
         self._posterior = model.family.distribution(parameters)
         self._prior = model.prior.distribution()
         self._chunk = chunk
@@ -89,7 +89,7 @@ class _Wide:
         draw, noise = seeds.split(seed, 2)
         z = self._posterior.sample(seed=draw)
         ratio = self._prior.log_prob(z) - self._posterior.log_prob(z)
-        batch_objective = self._problem
+        batch_objective = self._batch_objective
         likelihood = batch_objective.generator.log_likelihood(z, batch_objective.theta, noise)
         rows = tf.cast(likelihood, tf.float64) + tf.cast(ratio, tf.float64)
         return tf.transpose(tf.reshape(rows, [-1, self._chunk]))

@@ -15,7 +15,7 @@ from tf_savae.networks import Effects, PureEncoder, PureGenerator
 from tf_savae.objectives import BatchObjective, RefinementInfo
 from tf_savae.probability import Family
 
-__all__ = ["encoded", "encoded_parameters", "generator", "batch_objective", "standardized"]
+__all__ = ["batch_objective", "encoded", "encoded_parameters", "generator", "standardized"]
 
 
 def encoded_parameters(model: Any, x: Nest, training: bool = False) -> Nest:

@@ -45,12 +45,12 @@ class PerExample:
 
     def _infer(self, x, steps, seed):
         """Returns lambda_K, as `model.infer` computes it."""
-        batch_objective = self._problem(x, seeds.as_seed(seed), steps)
+        batch_objective = self._batch_objective(x, seeds.as_seed(seed), steps)
         return self._refined(batch_objective, batch_objective.encode())
 
     def _elbo(self, x, steps, seed):
         """Returns the ELBOs at lambda_0 and lambda_K, nats [B]: minus `model.negative_elbo`."""
-        batch_objective = self._problem(x, seeds.as_seed(seed), steps)
+        batch_objective = self._batch_objective(x, seeds.as_seed(seed), steps)
         initial = batch_objective.encode()
         refined = self._refined(batch_objective, initial)
 
@@ -64,7 +64,7 @@ class PerExample:
     def _log_likelihood(self, x, samples, steps, seed):
         """Returns `model.log_likelihood`, float64 nats [B]."""
         first, second = seeds.split(seed, 2)
-        batch_objective = self._problem(x, first, steps)
+        batch_objective = self._batch_objective(x, first, steps)
         refined = self._refined(batch_objective, batch_objective.encode())
         return importance_weighted_log_likelihood(
             lambda z, noise: batch_objective.generator.log_likelihood(
@@ -82,12 +82,12 @@ class PerExample:
         Both are as in `model.reconstruct`.
         """
         refining, drawing, noise = seeds.split(seed, 3)
-        batch_objective = self._problem(x, refining, steps, _first_row)
+        batch_objective = self._batch_objective(x, refining, steps, _first_row)
         refined = self._refined(batch_objective, batch_objective.encode())
         z = batch_objective.generator.family.draw(refined, drawing)
         return z, tf.repeat(_first_row(noise)[None], tf.shape(z)[0], axis=0)
 
-    def _problem(self, x, seed, steps, key=None):
+    def _batch_objective(self, x, seed, steps, key=None):
         family = _SharedNoise(self.model.family, key)
         return self.model.batch_objective(x, seed, steps=steps, family=family)
 

@@ -10,6 +10,7 @@ from tf_savae.core.typing import Nest
 from tf_savae.models import AutoregressiveModel, SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.models.refinement.steps_schedule import every
 from tf_savae.probability import linear_kl_weight
+from tf_savae.svi.short_forms import short_forms_of
 from tf_savae.training.config import RunConfig
 
 __all__ = ["assemble"]
@@ -77,15 +78,14 @@ def _refinement(config, steps):
 
 def _adjoint_settings(config):
     """Returns the layer's arguments that belong to the adjoint; a configuration may have others."""
-    if config.adjoint in ("unrolled", "stop"):
-        return {}
-    return {
+    settings = {
         "adjoint_clip_norm": config.adjoint_clip_norm or None,
-        "truncate": config.truncate if config.adjoint == "truncated" else None,
+        "truncate": config.truncate,
         "hvp": config.hvp,
         "keep": None if config.keep == "none" else config.keep,
         "keep_budget": config.keep_budget or None,
     }
+    return {name: settings[name] for name in short_forms_of(config.adjoint)}
 
 
 def _rule(config, steps):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tf_savae.core import validation
 from tf_savae.core.typing import Steps
-from tf_savae.training.without_effect import log_without_effect, without_effect
+from tf_savae.training.without_effect import without_effect
 
 if TYPE_CHECKING:
     from tf_savae.objectives import Objective
@@ -307,6 +307,10 @@ class RunConfig:
 
         return as_steps(found)
 
+    def without_effect(self) -> dict[str, str]:
+        """Returns {setting: why it has no effect}."""
+        return without_effect(self)
+
     def identity(self) -> dict[str, Any]:
         """Returns the fields that affect the results (hence no file paths) as JSON types."""
         fields = [
@@ -320,8 +324,7 @@ def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     """Returns a named configuration with some settings replaced.
 
     If `settings` select a system other than SA-VAE, the settings that only SA-VAE supports, the
-    amortized weight and learned update rules, are reset to their defaults. Settings that have no
-    effect are logged, unless they are those of the named configuration.
+    amortized weight and learned update rules, are reset to their defaults.
 
     >>> named = RunConfig(amortized_weight=0.3)
     >>> configured(named, {"system": "vae"}).amortized_weight
@@ -338,6 +341,4 @@ def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     if objective is not None and not objective.crosses_refinement:
         if config.svi_rule.startswith("learned"):
             left_out["svi_rule"] = "momentum"
-    made = dataclasses.replace(config, **{**left_out, **settings})
-    log_without_effect(without_effect(made), config, settings)
-    return made
+    return dataclasses.replace(config, **{**left_out, **settings})

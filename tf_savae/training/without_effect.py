@@ -37,14 +37,16 @@ def without_effect(config: Any) -> dict[str, str]:
     return found
 
 
-def log_without_effect(reasons: dict[str, str], base: Any, settings: dict[str, Any]) -> None:
+def log_without_effect(config: Any, base: Any, settings: dict[str, Any]) -> None:
     """Logs a warning for each of `settings` that differs from `base` and has no effect.
 
     Args:
-      reasons: {setting: why it has no effect}.
+      config: the resulting configuration. Its method `without_effect`, if it has one, returns
+        {setting: why it has no effect}.
       base: the configuration that `settings` modify.
       settings: {setting: value}.
     """
+    reasons = config.without_effect() if hasattr(config, "without_effect") else {}
     for name, value in settings.items():
         if name in reasons and value != getattr(base, name):
             logging.warning("%s has no effect with %s", name, reasons[name])

@@ -75,13 +75,11 @@ class Traces:
 
     def __init__(self) -> None:
         self.functions = FunctionCache()
-        self.seen: Settings | None = (
-            None  # {(object, attribute name): value}, or None before the first trace.
-        )
+        # {(object, attribute name): value}, or None before the first trace.
+        self.seen: Settings | None = None
         self.volatile: set = set()  # Settings that layers change themselves.
-        self.phases: dict[
-            int, tuple[dict, FunctionCache]
-        ] = {}  # {K: functions of another K of a schedule}.
+        # {K: functions of another K of a schedule}.
+        self.phases: dict[int, tuple[dict, FunctionCache]] = {}
 
     def drop_functions(self) -> None:
         """Forgets the functions of all phases, as their settings are outdated."""

@@ -14,7 +14,6 @@ from tf_savae.svi import per_example
 __all__ = ["better_of"]
 
 
-
 def better_of(
     negative_elbo: NegativeElbo, initial: Nest, refined: Nest, theta: Nest, seed: Seed, samples: int
 ) -> tuple[Nest, tf.Tensor]:

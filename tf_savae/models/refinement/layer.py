@@ -29,7 +29,7 @@ from tf_savae.probability.distribution_checks import check_family, check_prior
 from tf_savae.probability.posterior_mean import zero_codes
 from tf_savae.svi import Trace, refine
 from tf_savae.svi.adjoints import Adjoint
-from tf_savae.svi.short_forms import NOT_GIVEN, SHORT_FORMS
+from tf_savae.svi.short_forms import NOT_GIVEN, SHORT_FORMS, short_forms_of
 
 __all__ = ["SemiAmortizedRefinement"]
 
@@ -345,6 +345,7 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
                 config[name] = keras.saving.deserialize_keras_object(config[name])
         if isinstance(config.get("adjoint", ""), str):
             config.setdefault("keep", None)  # Earlier versions kept nothing.
-        if config.get("adjoint") in ("unrolled", "stop"):  # Earlier versions ignored these here.
-            config |= {name: NOT_GIVEN[name] for name in SHORT_FORMS}
+            # Earlier versions ignored settings that the adjoint does not have, except `truncate`.
+            unused = set(SHORT_FORMS) - short_forms_of(config.get("adjoint", "exact"))
+            config |= {name: NOT_GIVEN[name] for name in unused - {"truncate"}}
         return cls(**config)
