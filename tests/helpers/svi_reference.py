@@ -79,7 +79,7 @@ def in_mode(function, mode):
 
 def refined_gradient(model, mode="graph", *, steps, **options):
     """The total gradient through `refine` at the model's own point; nothing is kept by default."""
-    if isinstance(options.get("adjoint", "exact"), str):
+    if options.get("adjoint", "exact") in ("exact", "truncated"):
         options.setdefault("keep", None)
 
     def run(initial, theta, step_size):
