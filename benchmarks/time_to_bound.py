@@ -112,7 +112,7 @@ def _torch_curve(study, objective, settings, seed, budget):
     """The same of PyTorch's SA-VAE; our model lends the first weights and the evaluation."""
     import time
 
-    from peers.torch_dense import DenseTrainer
+    from peers.torch_programs.dense import DenseTrainer
     from refinement_study import build
 
     model = build(study, objective, settings, seed)

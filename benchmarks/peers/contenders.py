@@ -109,9 +109,9 @@ def make(contender, case, steps, data, dtype="float32"):
     """The contender's object, with `mode`, `step()`, `gradients()` and `infer()`."""
     framework, method = split(contender)
     if framework == "jax":
-        from peers.jax_peer import JaxPeer as Peer
+        from peers.jax_programs.peer import JaxPeer as Peer
     elif framework == "torch":
-        from peers.torch_peer import TorchPeer as Peer
+        from peers.torch_programs.peer import TorchPeer as Peer
     else:
         from peers.ours import Ours as Peer
     return Peer(case, steps, method, data, dtype)

@@ -76,7 +76,7 @@ def test_the_peer_takes_our_step(script):
     """Loss and gradient of PyTorch's SA-VAE are ours, for the same weights and noise."""
     torch = pytest.importorskip("torch")
     import tensorflow as tf
-    from peers.torch_dense import DenseTrainer
+    from peers.torch_programs.dense import DenseTrainer
 
     from tf_savae import svi
 

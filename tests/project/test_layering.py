@@ -65,20 +65,30 @@ def _own_streams(source):
 
 
 def test_folders_stay_small():
-    """At most 16 modules, and none of three that share the first word of their names."""
-    folders = collections.defaultdict(list)
-    for path in FILES.values():
-        if path.stem not in ("__init__", *OBJECTIVES):  # These are named after what they are.
-            folders[path.parent].append(path.stem)
-    large = {
-        folder.name: len(names) for folder, names in folders.items() if len(names) > LARGEST_FOLDER
-    }
+    sizes = {str(folder): len(names) for folder, names in _folders().items()}
+    large = {folder: size for folder, size in sizes.items() if size > LARGEST_FOLDER}
     assert not large, f"folders of more than {LARGEST_FOLDER} modules: {large}"
+
+
+def test_no_families_of_files_by_prefix():
+    """None of three modules in the package or benchmarks/ share the first word of their names."""
     families = {}
-    for folder, names in folders.items():
+    for folder, names in _folders().items():
+        if folder.parts[:1] == ("tests",) or folder.name == "bin":
+            continue  # Scripts are named after their commands, tests after what they test.
         words = collections.Counter(name.split("_")[0] for name in names)
-        families |= {(folder.name, word): n for word, n in words.items() if n >= 3}
+        families |= {(str(folder), word): n for word, n in words.items() if n >= 3}
     assert not families, f"families of files by prefix, which want a folder: {families}"
+
+
+def _folders():
+    """The modules' names by folder, without __init__ and those that are named after objectives."""
+    folders = collections.defaultdict(list)
+    for path in [*FILES.values(), *OTHERS]:
+        if path.stem not in ("__init__", *OBJECTIVES):
+            inside = path.is_relative_to(PROJECT)
+            folders[path.parent.relative_to(PROJECT) if inside else path.parent].append(path.stem)
+    return folders
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from peers.torch_algorithms import Algorithm
+from peers.torch_programs.algorithms import Algorithm
 
 __all__ = ["DenseTrainer"]
 

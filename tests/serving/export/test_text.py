@@ -22,7 +22,7 @@ from tf_savae.data import Vocabulary
 WORDS = [f"w{i}" for i in range(14)] + ["naïve", "日本"]
 VOCABULARY = Vocabulary(WORDS)
 TEXTS = ["w1 w2  naïve w3", "日本 w5", "w0\u3000<unk> nowhere </s>"]
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "serving.md"
 CLIENTS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 ALONE = ("posterior", "score", "encode")
 ROWS_IN = ("infer", *ALONE, "elbo", "log_likelihood", "reconstruct")

@@ -1,9 +1,9 @@
-"""The oracle's and the text networks in PyTorch; a model is as described in `peers.jax_text`."""
+"""The oracle's and the text networks in PyTorch; models are as in `peers.jax_programs.text`."""
 
 import torch
 from torch.nn import functional
 
-from peers.torch_lstm import fast_lstm, plain_lstm
+from peers.torch_programs.lstm import fast_lstm, plain_lstm
 
 __all__ = ["oracle", "text"]
 

@@ -39,7 +39,7 @@ def test_text_of_two_lengths_compiles_twice(hvp, tmp_path):
         **os.environ,
         "XLA_FLAGS": f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text",
         "PYTHONPATH": os.pathsep.join(
-            [str(Path(__file__).parents[1] / "helpers"), *filter(None, sys.path)]
+            [str(Path(__file__).parents[2] / "helpers"), *filter(None, sys.path)]
         ),
     }
     done = subprocess.run(

@@ -4,17 +4,18 @@ import functools
 
 import jax
 
-from peers import jax_algorithms, jax_image, jax_text, weights
+from peers import weights
+from peers.jax_programs import algorithms, image, text
 
 __all__ = ["JaxPeer"]
 
-_MODELS = {"oracle": jax_text.oracle, "text": jax_text.text}
+_MODELS = {"oracle": text.oracle, "text": text.text}
 
 
 def _models(case):
     """The model in training and at inference, where an image encoder normalises otherwise."""
     if case.model == "image":
-        return jax_image.model(case, training=True), jax_image.model(case, training=False)
+        return image.model(case, training=True), image.model(case, training=False)
     return _MODELS[case.model], _MODELS[case.model]
 
 
@@ -31,8 +32,8 @@ class JaxPeer:
         x, noise = arrays.pop("x"), arrays.pop("noise")
         parts = (weights.of_part(arrays, part) for part in ("encoder", "decoder"))
         self._arguments = (*parts, x, noise)
-        self._run = jax.jit(jax_algorithms.loss_and_gradients(model, case, method))
-        self._infer = jax.jit(functools.partial(jax_algorithms.infer, at_inference, case))
+        self._run = jax.jit(algorithms.loss_and_gradients(model, case, method))
+        self._infer = jax.jit(functools.partial(algorithms.infer, at_inference, case))
 
     def step(self):
         jax.block_until_ready(self._run(*self._arguments))

@@ -2,12 +2,13 @@
 
 import torch
 
-from peers import torch_image, torch_text, weights
-from peers.torch_algorithms import Algorithm
+from peers import weights
+from peers.torch_programs import image, text
+from peers.torch_programs.algorithms import Algorithm
 
 __all__ = ["TorchPeer"]
 
-_MODELS = {"oracle": torch_text.oracle, "text": torch_text.text, "image": torch_image.image}
+_MODELS = {"oracle": text.oracle, "text": text.text, "image": image.image}
 
 
 class TorchPeer:
@@ -18,7 +19,7 @@ class TorchPeer:
     def __init__(self, case, steps, method, data, dtype="float32"):
         del steps, dtype  # The arrays say both.
         model = _MODELS[case.model]
-        at_inference = torch_image.image(case, training=False) if case.model == "image" else None
+        at_inference = image.image(case, training=False) if case.model == "image" else None
         tensors = {name: _tensor(value) for name, value in data.items()}
         x, noise = tensors.pop("x"), tensors.pop("noise")
         for tensor in tensors.values():
