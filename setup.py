@@ -32,6 +32,9 @@ DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "pdoc>=16,<17"]
 # MLflow's Keras callback, and its local store.
 MLFLOW = ["mlflow>=3,<4"]
 
+# Pipelines and searches with presets.VAETransformer.
+SKLEARN = ["scikit-learn>=1.7,<2"]
+
 # `tf-savae completion bash`.
 COMPLETION = ["shtab>=1.7,<2"]
 
@@ -46,7 +49,10 @@ TEST = [
     "ipykernel>=7,<8",  # in this kernel.
     *COMPLETION,
     *DOCS,
+    *HF,
+    *MLFLOW,
     *SERVING,
+    *SKLEARN,
 ]
 
 # Peers to measure against; the package itself never imports them.
@@ -81,6 +87,7 @@ setup(
         "serving": SERVING,
         "completion": COMPLETION,
         "mlflow": MLFLOW,
+        "sklearn": SKLEARN,
         "docs": DOCS,
         "hf": HF,
         "test": TEST,

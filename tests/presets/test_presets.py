@@ -1,7 +1,9 @@
 """Models by the data alone: which likelihood they get, that they train, save and answer."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -196,6 +198,19 @@ def test_estimator_in_a_pipeline():
     assert base.clone(made).get_params() == made.get_params()
     steps = pipeline.make_pipeline(made)
     assert steps.fit_transform(BINARY).shape == (40, 2)
+
+
+@pytest.mark.e2e
+def test_the_guides_pipeline():
+    pytest.importorskip("sklearn", reason="needs scikit-learn: pip install '.[sklearn]'")
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "guide.md").read_text("utf-8")
+    block = r"^```py\n(from sklearn.*?)^```$"
+    (example,) = re.findall(block, guide, re.MULTILINE | re.DOTALL)
+    names = {"x": BINARY, "labels": BINARY[:, 0]}
+    exec(compile(example, "guide.md", "exec"), names)
+    assert names["pipeline"].predict(BINARY).shape == (40,)
+    assert names["likelihoods"].shape == (40,) and names["rows"].shape == (10, 16)
+    assert names["coded"].score(BINARY) == pytest.approx(names["likelihoods"].mean())
 
 
 def test_a_model_loads_where_only_the_package_is_imported(tmp_path):

@@ -6,12 +6,12 @@ from pathlib import Path
 import keras_models
 import pytest
 
-mlflow = pytest.importorskip("mlflow", reason="needs mlflow: pip install '.[mlflow]'")
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide.md"
 
 
 @pytest.mark.e2e
 def test_the_metrics_of_fit_are_in_mlflow(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="needs mlflow: pip install '.[mlflow]'")
     monkeypatch.chdir(tmp_path)
     block = r"^```py\n(import mlflow\n.*?)^```$"
     (example,) = re.findall(block, GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL)

@@ -47,7 +47,7 @@ def plot_history(history: Any, file: PathLike | None = None, unit: str = "exampl
 
     Args:
       history: the result of `fit`, its `history` dict, or rows as in a run's history.json.
-      file: PNG file to write; None for no file.
+      file: PNG file to write, replacing an existing one; None for no file.
       unit: name of one example.
 
     Raises:

@@ -38,7 +38,7 @@ def plot_gap(
 
     Args:
       gap: `evaluation.InferenceGap`, or a compiled model to evaluate on `data`.
-      file: PNG file to write; None for no file.
+      file: PNG file to write, replacing an existing one; None for no file.
       unit: name of one example.
       data: finite `tf.data.Dataset`, with a model.
       **options: options of `evaluation.inference_gap`, with a model, such as `samples=100`.

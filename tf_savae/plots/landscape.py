@@ -42,7 +42,7 @@ def plot_landscape(shown: Any, file: PathLike | None = None) -> "Figure":
 
     Args:
       shown: `Landscape` of the oracle experiment.
-      file: PNG file to write; None for no file.
+      file: PNG file to write, replacing an existing one; None for no file.
     """
     validation.finite("landscape", shown.whole.values, "Check the weights of the trained model.")
     figure = new_figure(12, 6.9)

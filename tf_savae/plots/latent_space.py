@@ -31,7 +31,7 @@ def plot_latent_space(
     Args:
       codes: posterior means [N, Z] with Z >= 2, or a model whose refined posterior means of `data`
         are plotted.
-      file: PNG file to write; None for no file.
+      file: PNG file to write, replacing an existing one; None for no file.
       data: x [N, ...], with a model.
       labels: one label per example: names or integers (at most 20 values have a legend), or real
         numbers, which have a colour bar. None for no colours.

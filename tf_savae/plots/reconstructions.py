@@ -30,7 +30,7 @@ def plot_reconstructions(
     Args:
       model: a `SemiAmortizedVAE` of images or arrays, or reconstructions in the shape of `data`.
       data: x [N, ...]: [N, D], [N, H, W], [N, H, W, 1] or [N, H, W, 3] with colours in [0, 1].
-      file: PNG file to write; None for no file.
+      file: PNG file to write, replacing an existing one; None for no file.
       count: largest number of examples, from the first on.
       seed: seed of the samples.
 

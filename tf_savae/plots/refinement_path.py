@@ -52,7 +52,7 @@ def plot_path(
 
     Args:
       path: `analysis.RefinementPath`, or a compiled model to evaluate on `data`.
-      file: PNG file to write; None for no file.
+      file: PNG file to write, replacing an existing one; None for no file.
       names: names of the family's tensors, one for each of `path.moved`.
       unit: name of one example.
       data: finite `tf.data.Dataset`, with a model.

@@ -43,7 +43,7 @@ def plot_steps(
 
     Args:
       curve: `evaluation.StepsCurve`, or a compiled model to evaluate on `data`.
-      file: PNG file to write; None for no file.
+      file: PNG file to write, replacing an existing one; None for no file.
       trained: K in training, marked in the plot; by default that of the model, if any.
       unit: name of one example.
       data: finite `tf.data.Dataset`, with a model.
