@@ -67,6 +67,7 @@ setup(
     description="Semi-amortized variational autoencoders for Keras, with exact derivatives.",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="The tf_savae authors",
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["tf_savae", "tf_savae.*"]),

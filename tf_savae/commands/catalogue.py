@@ -11,6 +11,7 @@ from tf_savae.tasks.image.config import IMAGE_CONFIGS, ImageConfig
 from tf_savae.tasks.oracle.config import ORACLE_CONFIGS, OracleConfig
 from tf_savae.tasks.text.config import TEXT_CONFIGS, TextConfig
 from tf_savae.training.config import configured, is_shown_only
+from tf_savae.training.storage.json_files import record_path
 from tf_savae.training.without_effect import log_without_effect
 
 __all__ = ["COMMANDS", "Command", "Option"]
@@ -63,6 +64,15 @@ class Command:
         if not is_shown_only():
             log_without_effect(made, base, settings)
         return made
+
+    def check_run(self, own: dict[str, Any]) -> None:
+        """Raises FileNotFoundError if a finished run is needed and its folder has no run.json.
+
+        This needs no TensorFlow, whose import takes seconds.
+        """
+        for option in self.own:
+            if option.is_run:
+                record_path(own[option.name])
 
 
 def _text(config, own):

@@ -94,6 +94,8 @@ def run(argv: Sequence[str], command: "Command") -> None:
     given = {name: flags.FLAGS[name].value for name in fields}
     own = {option.name: flags.FLAGS[option.name].value for option in command.own}
     program = os.path.basename(argv[0])
+    with errors_in_one_line(command, program):
+        command.check_run(own)  # Before TensorFlow is imported.
     with errors_in_one_line(command, program), started(flags.FLAGS.show_all_logs):
         settings = {name: value for name, value in given.items() if value is not None}
         command.work(command.made(settings, own), own)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import sys
-from pathlib import Path
 
 from absl import flags, logging
 
@@ -91,20 +90,10 @@ def _run(command, words):
         with shown_only():
             command.made(given, own)  # Reports invalid values before TensorFlow starts.
         if not common["print_config"]:
-            _check_run(command, own)
-    except ValueError as error:
+            command.check_run(own)
+    except (ValueError, FileNotFoundError) as error:
         sys.exit(f"tf-savae {command.name}: {error}")
     _work(command, given, own, common)
-
-
-def _check_run(command, own):
-    """Raises ValueError if there is no run, before TensorFlow is imported, which takes seconds."""
-    for folder in (own[option.name] for option in command.own if option.is_run):
-        if not Path(folder, "run.json").is_file():
-            raise ValueError(
-                f"workdir: expected the folder of a finished run, but {folder} has no run.json. "
-                "Use the --workdir of the training command."
-            )
 
 
 def _check_own(command, own, only_shown):

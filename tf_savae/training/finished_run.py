@@ -10,7 +10,7 @@ from tf_savae.core.typing import PathLike
 from tf_savae.models import AutoregressiveModel, SemiAmortizedVAE
 from tf_savae.objectives.lookup import has_latent
 from tf_savae.training.config import EARLIER, RunConfig
-from tf_savae.training.storage.json_files import inside, read_json
+from tf_savae.training.storage.json_files import inside, read_json, record_path
 from tf_savae.training.storage.safe_load import load_model_file
 from tf_savae.training.task import Task
 
@@ -94,18 +94,8 @@ def _task_of(folder, record, tasks):
 
 
 def _record(folder):
-    """Returns the content of run.json, the first file that a run writes."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"workdir {folder}: expected the folder of a finished run, but it does not exist. Use "
-            "the --workdir of the training command."
-        )
-    path = inside(folder, "run.json")
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"workdir {folder}: expected the folder of a finished run, but it has no run.json. Use "
-            "the --workdir of the training command."
-        )
+    """Returns the content of run.json."""
+    path = record_path(folder)
     record = read_json(path)
     configuration = record.get("configuration") if isinstance(record, dict) else None
     if not isinstance(configuration, dict) or "system" not in configuration:

@@ -9,7 +9,7 @@ from typing import Any
 from tf_savae.core import atomic_files
 from tf_savae.core.typing import PathLike
 
-__all__ = ["digest", "inside", "read_json", "write_whole"]
+__all__ = ["digest", "inside", "read_json", "record_path", "write_whole"]
 
 _LARGEST_JSON = 2**26  # Bytes; a history of 10,000 epochs takes a twentieth of this.
 
@@ -49,6 +49,27 @@ def inside(folder: PathLike, name: str) -> Path:
         raise ValueError(
             f"{folder}: expected no links to other folders, got {name}, which points to {target}. "
             "Nothing was read or written there. Remove the link."
+        )
+    return path
+
+
+def record_path(folder: PathLike) -> Path:
+    """Returns the path of run.json, the first file that a run writes into its folder.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or no run.json in it.
+      ValueError: run.json is a link to another folder.
+
+    >>> record_path("no/such/folder")
+    Traceback (most recent call last):
+    FileNotFoundError: workdir no/such/folder: expected the folder of a finished run, but it ...
+    """
+    path = inside(folder, "run.json")
+    if not path.is_file():
+        missing = "has no run.json" if Path(folder).is_dir() else "does not exist"
+        raise FileNotFoundError(
+            f"workdir {folder}: expected the folder of a finished run, but it {missing}. Use the "
+            "--workdir of the training command."
         )
     return path
 
