@@ -94,7 +94,7 @@ def test_every_option_is_in_a_group_and_says_what_it_is(name):
         (["train-text", "--workdir={0}", "--epochs=0"], 1, "epochs: expected an integer >= 1"),
         (["train-oracle", "--seeds=0"], 1, "seeds: expected an integer >= 1, got 0."),
         (["generate", "--workdir={0}", "--path=linear"], 1, "path: requires mode="),
-        (["evaluate", "--workdir={0}"], 1, "expected the folder of a finished run, but it does not"),
+        (["evaluate", "--workdir={0}"], 1, "the folder of a finished run, but it does not"),
         (["evaluate", "--workdir={0}", "--config_file=a.ini"], 1, "a .json or .toml file, got a."),
         (["export", "--workdir={0}", "--output={0}"], 1, "does not exist. Use the --workdir of"),
     ],

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import image_models
+import keras
 import keras_models
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ import tensorflow as tf
 from tf_savae import analysis, evaluation, plots
 from tf_savae.plots import palette
 from tf_savae.tasks.image.examples import grid_of
+
+_GAP = evaluation.InferenceGap(*np.ones([5, 3]), np.ones([3, 2]), steps=5)
+_PATH = analysis.RefinementPath(*np.ones([2, 4, 3]), np.ones([2, 4, 3]), *np.ones([2, 3, 3]))
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +117,11 @@ def test_history_of_fit(tmp_path):
         (lambda: plots.plot_latent_space(np.ones([4, 2]), dimensions=(0, 2)), "dimensions: expect"),
         (lambda: plots.plot_reconstructions(np.ones([2, 3]), np.ones([2, 4])), "model: expected r"),
         (lambda: plots.plot_reconstructions(*2 * [np.ones([2])]), "data: expected rows"),
+        (lambda: plots.plot_latent_space(np.ones([4, 2]), data=1), "data: only with a model, got"),
+        (lambda: plots.plot_gap(_GAP, steps=3), "steps: only with a model, got a result, gap=Inf"),
+        (lambda: plots.plot_gap(_GAP, data=1, samples=3), "data, samples: only with a model"),
+        (lambda: plots.plot_gap(keras.Sequential()), "data: expected the data to evaluate the mo"),
+        (lambda: plots.plot_path(_PATH, names=["a"]), "names: expected one for each of 2 tensors"),
         (lambda: plots.plot_history({"loss": [1.0]}), "history: .* got columns loss."),
         (lambda: plots.plot_history([]), "history: .* got columns none."),
     ],

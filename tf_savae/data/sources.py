@@ -7,7 +7,7 @@ from tf_savae.core.typing import PathLike
 from tf_savae.data import hf_source, tfds_source
 from tf_savae.data.builtin import load
 
-__all__ = ["is_builtin", "is_name", "path_and_field", "readable"]
+__all__ = ["check_data_dir", "is_builtin", "is_name", "path_and_field", "readable"]
 
 _PREFIXES = (load.PREFIX, tfds_source.PREFIX, hf_source.PREFIX)
 
@@ -34,6 +34,20 @@ def readable(source: PathLike) -> bool:
     """
     places = {str(source), str(path_and_field(source)[0])}
     return is_name(source) or any(os.access(place, os.R_OK) for place in places)
+
+
+def check_data_dir(source: PathLike, data_dir: PathLike | None) -> None:
+    """Raises ValueError if `data_dir`, the folder of TFDS, is given with another source.
+
+    >>> check_data_dir("train.txt", "datasets")
+    Traceback (most recent call last):
+    ValueError: data_dir: requires a source tfds:NAME, got 'datasets' with train.txt, where it ...
+    """
+    if data_dir is not None and not tfds_source.is_tfds(source):
+        raise ValueError(
+            f"data_dir: requires a source tfds:NAME, got {str(data_dir)!r} with {source}, where it "
+            "has no effect. Leave it out."
+        )
 
 
 def path_and_field(source: PathLike) -> tuple[str, str | None]:

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from tf_savae.core.typing import PathLike
 from tf_savae.evaluation import InferenceGap, inference_gap
 from tf_savae.plots.figure import finished, new_figure
 from tf_savae.plots.palette import MAIN, NEUTRAL, SECOND
+from tf_savae.plots.results import result_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,13 +43,15 @@ def plot_gap(
       data: finite `tf.data.Dataset`, with a model.
       **options: options of `evaluation.inference_gap`, with a model, such as `samples=100`.
 
+    Raises:
+      ValueError: a model without data, or data or options with a result.
+
     >>> ones = np.ones([3])
     >>> gap = InferenceGap(4 * ones, 3 * ones, 2 * ones, ones, ones, np.ones([3, 2]), steps=5)
     >>> plot_gap(gap).axes[1].get_title()
     'what 5 steps recover'
     """
-    if isinstance(gap, keras.Model):
-        gap = inference_gap(gap, data, **options)
+    gap = result_of("gap", gap, inference_gap, data, **options)
     figure = new_figure(13, 4.6)
     bar, recovered, search = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
     _parts(bar, gap, unit)

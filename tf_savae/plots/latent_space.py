@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from tf_savae.core.typing import PathLike
 from tf_savae.plots.figure import finished, new_figure
 from tf_savae.plots.palette import MAIN
+from tf_savae.plots.results import result_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,16 +39,15 @@ def plot_latent_space(
       unit: name of one example.
 
     Raises:
-      ValueError: codes or labels have another shape, or a dimension is out of range.
+      ValueError: codes or labels have another shape, a dimension is out of range, or data are
+        missing with a model or given with codes.
 
     >>> codes = np.random.default_rng(0).normal(size=(6, 3)) * [1.0, 5.0, 3.0]
     >>> figure = plot_latent_space(codes, labels=list("aabbcc"))
     >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
     ('mean of z₂', 'mean of z₃')
     """
-    if isinstance(codes, keras.Model):
-        codes = codes.infer(data).mean()
-    codes = np.asarray(codes, float)
+    codes = np.asarray(result_of("codes", codes, _posterior_means, data), float)
     if codes.ndim != 2 or codes.shape[1] < 2 or not len(codes):
         raise ValueError(
             f"codes: expected [N, Z] with Z of at least 2, got shape {list(codes.shape)}."
@@ -63,6 +62,10 @@ def plot_latent_space(
     of = "" if codes.shape[1] == 2 else f", 2 of {codes.shape[1]} latent dimensions"
     figure.suptitle(f"Latent variables of {len(codes):,} {unit}s{of}")
     return finished(figure, file)
+
+
+def _posterior_means(model, data):
+    return model.infer(data).mean()
 
 
 def _dimensions(codes, chosen):

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from tf_savae.analysis import RefinementPath, refinement_path
 from tf_savae.core.typing import PathLike
 from tf_savae.plots.figure import finished, new_figure
 from tf_savae.plots.palette import MAIN
+from tf_savae.plots.results import result_of
 from tf_savae.probability import DiagonalGaussian, Family
 
 if TYPE_CHECKING:
@@ -58,21 +58,26 @@ def plot_path(
       data: finite `tf.data.Dataset`, with a model.
       **options: options of `analysis.refinement_path`, with a model, such as `steps=10`.
 
+    Raises:
+      ValueError: a model without data, data or options with a result, or another number of names.
+
     >>> path = RefinementPath(*np.ones([2, 4, 3]), np.ones([2, 4, 3]), *np.ones([2, 3, 3]))
     >>> [axes.get_xlabel() for axes in plot_path(path).axes][:2]
     ['refinement step k', 'refinement step k']
     """
-    if isinstance(path, keras.Model):
-        names = _tensor_names(path.family, 2) if names is None else names
-        path = refinement_path(path, data, **options)
-    names = _tensor_names(None, len(path.moved)) if names is None else names
+    family = getattr(path, "family", None)
+    path = result_of("path", path, refinement_path, data, **options)
+    tensors = len(path.moved)
+    names = _tensor_names(family, tensors) if names is None else names
+    if len(names) != tensors:
+        raise ValueError(f"names: expected one for each of {tensors} tensors, got {names!r}.")
     panels_count = 2 + len(path.moved)
     figure = new_figure(4.3 * panels_count, 4.4)
     panels = figure.subplots(1, panels_count)
     _spread(panels[0], path.bound[0] - path.bound)
     panels[0].axhline(0.0, color="gray", lw=0.7)
     panels[0].set_ylabel(f"ELBO gained over λ₀ (nats per {unit})\nhigher is better")
-    for axes, moved, label in zip(panels[1:], path.moved, names, strict=False):
+    for axes, moved, label in zip(panels[1:-1], path.moved, names, strict=True):
         _spread(axes, moved)
         axes.set_ylabel(f"|λₖ − λ₀| of the {label}")
         axes.set_ylim(bottom=0.0)

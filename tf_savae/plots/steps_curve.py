@@ -11,6 +11,7 @@ from tf_savae.evaluation import StepsCurve, steps_curve
 from tf_savae.evaluation.quantities import axis_label, row_label
 from tf_savae.plots.figure import finished, new_figure
 from tf_savae.plots.palette import MAIN, SECOND
+from tf_savae.plots.results import result_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +50,9 @@ def plot_steps(
       data: finite `tf.data.Dataset`, with a model.
       **options: options of `evaluation.steps_curve`, with a model, such as `steps=(0, 5, 10)`.
 
+    Raises:
+      ValueError: a model without data, or data or options with a result.
+
     >>> numbers = np.array([[9.0, 8.0], [7.0, 6.0]])
     >>> steps = np.array([0.0, 5.0])
     >>> curve = StepsCurve(["K=0", "K=5"], steps, numbers, numbers, steps, numbers)
@@ -57,7 +61,7 @@ def plot_steps(
     """
     if isinstance(curve, keras.Model):
         trained = curve.inference_steps if trained is None else trained
-        curve = steps_curve(curve, data, **options)
+    curve = result_of("curve", curve, steps_curve, data, **options)
     figure = new_figure(13, 4.4)
     panels = figure.subplots(1, 3)
     gain = curve.bound - curve.bound[np.argmin(curve.steps)]

@@ -13,7 +13,7 @@ from tf_savae.data.images.folders import read_folder
 from tf_savae.data.images.hf import hf_parts
 from tf_savae.data.images.image_set import ImageSet
 from tf_savae.data.images.tfds import tfds_parts
-from tf_savae.data.sources import is_builtin, path_and_field
+from tf_savae.data.sources import check_data_dir, is_builtin, path_and_field
 from tf_savae.data.tfds_source import is_tfds
 
 __all__ = ["load_images", "load_pictures", "split_images"]
@@ -32,7 +32,7 @@ def load_images(
       source: a .npz, .npy, .mat or .amat file, `FILE@FIELD` for one of its fields, a folder of
         .png or .jpg images, `builtin:shapes[:PART]`, which ships with the package,
         `tfds:NAME[/CONFIG][:VERSION][:SPLIT][@FIELD]`, or `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`.
-      data_dir: folder of the TFDS data; the default of TFDS if None.
+      data_dir: folder of the data of TFDS, for a tfds: source; the default of TFDS if None.
       size: side in pixels to which the central square of each image is resized by area averaging.
         None: images are not resized, and must all have the same size.
       grey: convert colours to grey levels; otherwise colours raise an error.
@@ -81,6 +81,7 @@ def load_pictures(
 
 def _arrays(source, data_dir, fit):
     """Returns preprocessed arrays {part: [N, ...]}."""
+    check_data_dir(source, data_dir)
     if is_tfds(source):
         return tfds_parts(str(source), data_dir, fit)
     if is_hf(source):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tf_savae.data.builtin.load import builtin_lines
 from tf_savae.data.hf_source import is_hf
 from tf_savae.data.limits import bounded
-from tf_savae.data.sources import is_builtin, path_and_field
+from tf_savae.data.sources import check_data_dir, is_builtin, path_and_field
 from tf_savae.data.text import foreign_files, hf, tables, tfds
 from tf_savae.data.tfds_source import is_tfds
 
@@ -80,7 +80,7 @@ def read_lines(
             or `hf:NAME[,CONFIG][:SPLIT][@COLUMN]`, as in `hf:stanfordnlp/imdb:train`.
         max_words: largest number of words per line; None sets no limit.
         long_lines: treatment of longer lines: "truncate" to `max_words` words, or "skip".
-        data_dir: folder of the TFDS data; the default of TFDS if None.
+        data_dir: folder of the data of TFDS, for a tfds: source; the default of TFDS if None.
 
     Returns:
         The kept lines, with one blank between words, and their `LineReport`.
@@ -99,6 +99,7 @@ def read_lines(
     (['the cat', 'a dog'], 1, 1)
     """
     _check_policy(max_words, long_lines)
+    check_data_dir(source, data_dir)
     name, raw = _documents(source, data_dir)
     return _keep(name, raw, max_words, long_lines)
 
