@@ -143,7 +143,7 @@ def test_a_model_chooses_once_and_again_for_other_settings(caplog):
     model.refinement.keep_budget = 1
     model.fit(x, verbose=0)
     assert model.keep is None
-    model.refinement.keep = "all"
+    model.refinement.keep_budget, model.refinement.keep = None, "all"
     model.fit(x, verbose=0)
     assert model.keep == "all"
 
