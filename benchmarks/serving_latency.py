@@ -52,7 +52,7 @@ def text():
 
 
 def image():
-    """train_image.py's default, the paper's: 28 x 28, 32 channels, 12 layers, Z = 32."""
+    """train_image.py --config=omniglot, the paper's: 28 x 28, 32 channels, 12 layers, Z = 32."""
     config = ImageConfig(images="unused")
     decoder = networks.PixelCNNDecoder(
         (28, 28), config.latent_size, config.channels, config.kernels, config.latent_maps
