@@ -88,3 +88,22 @@ def test_a_run_goes_on_with_what_its_steps_kept(texts, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda: 1)
     assert task.train_and_evaluate(config, workdir)["keep"] == "all"
     assert load_run(workdir).model.refinement.keep == "all"
+
+
+@pytest.mark.parametrize(
+    ("changes", "keep"), [({"adjoint": "unrolled"}, None), ({"keep_budget": 10**9}, "all")]
+)
+def test_a_run_with_each_kind_of_adjoint_setting(texts, tmp_path, changes, keep):
+    """It trains, its model loads, and it resumes."""
+    config = text_runs.config(texts, system="savae", epochs=1, hvp="auto", **changes)
+    task.train_and_evaluate(config, tmp_path / "run")
+    layer = load_run(tmp_path / "run").model.refinement
+    assert getattr(layer.current_adjoint(), "residuals", None) == keep
+    record = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    record["configuration"]["adjoint_clip_norm"] = 2.0  # As accepted by earlier versions.
+    if "adjoint" in changes:
+        (tmp_path / "run" / "run.json").write_text(json.dumps(record), "utf-8")
+    (tmp_path / "run" / "report.json").unlink()
+    (tmp_path / "run" / "model.keras").unlink()
+    task.train_and_evaluate(config, tmp_path / "run")
+    assert load_run(tmp_path / "run").model.refinement.adjoint == config.adjoint

@@ -45,3 +45,14 @@ def test_settings_that_earlier_versions_ignored_are_dropped_from_files(adjoint):
     config = SemiAmortizedRefinement(adjoint=adjoint).get_config()
     config |= {"hvp": "reverse_over_reverse", "keep": None, "adjoint_clip_norm": 2.0}
     assert SemiAmortizedRefinement.from_config(config).current_adjoint() == as_adjoint(adjoint)
+
+
+@pytest.mark.parametrize("keep", [None, "states", "all"])
+def test_a_budget_that_earlier_versions_ignored_is_dropped_from_files(keep):
+    config = SemiAmortizedRefinement().get_config() | {"keep": keep, "keep_budget": 10}
+    layer = SemiAmortizedRefinement.from_config(config)
+    assert layer.current_adjoint() == svi.Exact(residuals=keep)
+    config = svi.Truncated(2).get_config() | {"residuals": keep, "budget": 10}
+    assert svi.Truncated.from_config(config) == svi.Truncated(2, residuals=keep)
+    config = svi.Exact(budget=10).get_config()
+    assert svi.Exact.from_config(config) == svi.Exact(budget=10)

@@ -66,9 +66,13 @@ class Command:
         return made
 
     def check_run(self, own: dict[str, Any]) -> None:
-        """Raises FileNotFoundError if a finished run is needed and its folder has no run.json.
+        """Raises an error if a finished run is needed and its folder has no run.json.
 
         This needs no TensorFlow, whose import takes seconds.
+
+        Raises:
+          FileNotFoundError: there is no such folder or file.
+          ValueError: run.json is a link to another folder.
         """
         for option in self.own:
             if option.is_run:

@@ -30,7 +30,8 @@ class _Parser(argparse.ArgumentParser):
     """Argument parser that reports an error in one line and refers to --help."""
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message.rstrip('.')}. See {self.prog} --help.\n")
+        ended = message if message.endswith((".", "?", "!")) else f"{message}."
+        self.exit(2, f"{self.prog}: {ended} See {self.prog} --help.\n")
 
 
 def kinds(command: Command) -> dict[str, type]:

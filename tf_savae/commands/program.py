@@ -91,7 +91,7 @@ def _run(command, words):
             command.made(given, own)  # Reports invalid values before TensorFlow starts.
         if not common["print_config"]:
             command.check_run(own)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"tf-savae {command.name}: {error}")
     _work(command, given, own, common)
 

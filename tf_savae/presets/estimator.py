@@ -51,9 +51,10 @@ class VAETransformer(*_BASES):  # type: ignore[misc]
 
     def fit(self, X: TensorLike, y: Any = None) -> Self:  # noqa: N803 scikit-learn's names.
         """Builds and trains a new model of rows [N, D]; y is ignored."""
+        validation.positive_int("batch_size", self.batch_size)
+        validation.positive_int("epochs", self.epochs)
         rows = np.asarray(X)
         self.model_ = dense(rows, latent_size=self.latent_size, steps=self.steps, seed=self.seed)
-        validation.positive_int("batch_size", self.batch_size)
         self.model_.beta = linear_kl_weight(annealing_steps(len(rows), self.batch_size))
         self.model_.fit(rows, epochs=self.epochs, batch_size=self.batch_size, verbose=0)
         return self

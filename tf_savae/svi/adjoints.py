@@ -117,6 +117,8 @@ class Adjoint:
         own: Any = cls
         if "residuals" in {field.name for field in dataclasses.fields(own)}:
             config.setdefault("residuals", None)  # Earlier versions kept nothing.
+            if config["residuals"] != "auto" and "budget" in config:  # They ignored it then.
+                config["budget"] = None
         if isinstance(config.get("hvp"), dict):
             config["hvp"] = keras.saving.deserialize_keras_object(config["hvp"])
         return cls(**config)

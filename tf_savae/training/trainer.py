@@ -15,6 +15,8 @@ from tf_savae.core.progress.stages import stage
 from tf_savae.core.typing import PathLike
 from tf_savae.models import NonFiniteError
 from tf_savae.models.build import first_batch
+from tf_savae.models.progress_bar import ProgressBar
+from tf_savae.svi.short_forms import short_forms_of
 from tf_savae.training.callbacks import RunState, is_finished, write_history
 from tf_savae.training.config import EARLIER, RunConfig
 from tf_savae.training.distribution import worker_group
@@ -107,7 +109,9 @@ def _start_identity(config, folder, task):
 def _check(config, folder):
     """Checks that the folder has the same configuration; missing settings have the defaults."""
     defaults = {**type(config)().identity(), **EARLIER}
-    folder.check("configuration", config.identity(), defaults)
+    # Earlier versions accepted this setting, too, where it has no effect.
+    unused = {"adjoint_clip_norm"} - short_forms_of(config.adjoint)
+    folder.check("configuration", config.identity(), defaults, unused)
 
 
 def _mention_other_versions(folder):
@@ -196,7 +200,8 @@ def _is_whole(path):
 def _resolve_programs(config, model, data, checkpoints):
     """Chooses `hvp` and `keep` once per run; all choices are exact but round differently."""
     state = checkpoints.state
-    chosen = [name for name in ("hvp", "keep") if getattr(config, name) == "auto"]
+    known = short_forms_of(config.adjoint)
+    chosen = [name for name in ("hvp", "keep") if name in known and getattr(config, name) == "auto"]
     if not config.objective.crosses_refinement or not chosen:
         return
     if any(name not in state for name in chosen):
@@ -208,6 +213,7 @@ def _resolve_programs(config, model, data, checkpoints):
     if "hvp" in chosen:
         model.refinement.hvp = model.hvp = state["hvp"]
     if "keep" in chosen:
+        model.refinement.keep_budget = None  # It has chosen.
         model.refinement.keep = None if state["keep"] == "none" else state["keep"]
 
 
@@ -251,12 +257,13 @@ def _callbacks(config, folder, data, task, checkpoints, metrics):
     state = RunState(config, folder, checkpoints, data.steps_per_epoch(), metrics)
     if not folder.writes:
         return [state]
+    bar = ProgressBar()  # First, so that its line ends before others write.
     scalars = keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)
     if not config.board_samples:
-        return [scalars, state]
+        return [bar, scalars, state]
     view = task.view(config, data)
     pictures = boards(config, folder, view, checkpoints)
-    return [scalars, state, *pictures]  # Last, after the epoch is saved.
+    return [bar, scalars, state, *pictures]  # Pictures come after the epoch is saved.
 
 
 def _verbosity(folder):

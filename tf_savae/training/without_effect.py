@@ -47,6 +47,6 @@ def log_without_effect(config: Any, base: Any, settings: dict[str, Any]) -> None
       settings: {setting: value}.
     """
     reasons = config.without_effect() if hasattr(config, "without_effect") else {}
-    for name, value in settings.items():
-        if name in reasons and value != getattr(base, name):
+    for name in settings:
+        if name in reasons and getattr(config, name) != getattr(base, name):
             logging.warning("%s has no effect with %s", name, reasons[name])

@@ -348,4 +348,6 @@ class SemiAmortizedRefinement(HasUpdateRule, HasAdjoint, ChecksSettings, keras.l
             # Earlier versions ignored settings that the adjoint does not have, except `truncate`.
             unused = set(SHORT_FORMS) - short_forms_of(config.get("adjoint", "exact"))
             config |= {name: NOT_GIVEN[name] for name in unused - {"truncate"}}
+            if config["keep"] != "auto":  # They ignored a budget then, too.
+                config["keep_budget"] = None
         return cls(**config)

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,11 @@ class Workdir:
         write_whole(self / name, json.dumps(value, indent=2) + "\n")
 
     def check(
-        self, kind: str, identity: dict[str, Any], defaults: dict[str, Any] | None = None
+        self,
+        kind: str,
+        identity: dict[str, Any],
+        defaults: dict[str, Any] | None = None,
+        unused: Collection[str] = (),
     ) -> None:
         """Checks that the folder is empty or contains the run with the given identity.
 
@@ -111,6 +116,7 @@ class Workdir:
           kind: the compared key of run.json, such as "configuration" or "data".
           identity: flat dict of values that must be equal.
           defaults: values of keys that earlier versions did not record.
+          unused: keys that are not compared.
 
         Raises:
           ValueError: the folder contains another run (the message lists the differing keys) or
@@ -127,7 +133,8 @@ class Workdir:
                 "else. Give another --workdir."
             )
         theirs = {**(defaults or {}), **theirs}
-        names = [n for n in {**theirs, **identity} if theirs.get(n) != identity.get(n)]
+        compared = [n for n in {**theirs, **identity} if n not in unused]
+        names = [n for n in compared if theirs.get(n) != identity.get(n)]
         if names:
             lines = [f"  {n}: {theirs.get(n)!r} there, {identity.get(n)!r} now" for n in names]
             raise ValueError(
