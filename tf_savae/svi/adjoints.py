@@ -239,8 +239,8 @@ class Truncated(TakesProducts):
       hvp, residuals, clip_norm, budget: as in `Exact`. All K steps store residuals.
 
     Raises:
-      ValueError: an argument is out of its range, or `residuals` is given with another product; in
-        use: `depth` is more than K.
+      ValueError: an argument is out of its range; `residuals` is given with another product, or
+        `budget` with other residuals than "auto"; in use: `depth` is more than K.
 
     >>> from tf_savae import svi
     >>> def bowl(parameters, theta, seed):

@@ -130,6 +130,8 @@ def _from_short_forms(adjoint, given):
         )
     settings = {SHORT_FORMS[name]: value for name, value in given.items()}
     if issubclass(kind, TakesProducts):
+        if {"keep", "keep_budget"} <= set(given):  # No keep="auto" is in `given`.
+            _refuse_budget(given["keep"], given["keep_budget"])
         return kind(**{"depth": None, **settings}) if kind is Truncated else kind(**settings)
     if validation.choice("keep", given.get("keep"), (None, *RESIDUALS)) in LEVELS:
         refuse_residuals("keep", f"keep={given['keep']!r}, adjoint={adjoint!r}")
@@ -141,6 +143,15 @@ def _from_short_forms(adjoint, given):
             f"adjoint={adjoint!r}, where it has no effect. Use {NOT_GIVEN[name]!r}."
         )
     return kind()
+
+
+def _refuse_budget(keep, budget):
+    validation.choice("keep", keep, (None, *RESIDUALS))
+    validation.positive_int("keep_budget", budget)
+    raise ValueError(
+        f'keep_budget: requires keep="auto", which chooses by it; got keep_budget={budget} with '
+        f"keep={keep!r}. Use None."
+    )
 
 
 def _refuse_beside(adjoint, name, value):

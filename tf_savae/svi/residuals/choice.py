@@ -130,7 +130,9 @@ def _fitting(objective, initial, theta, steps, adjoint, free):
             return program
     why = f"{', '.join(sizes)}, not within {within}"
     if not sizes:
-        why = f"the decoder's operations cannot be stored with hvp={adjoint.hvp!r}"
+        why = "the decoder's steps cannot be stored"
+        if adjoint.hvp not in ("auto", "reverse_over_reverse"):  # Those store every other decoder's.
+            why += f" with hvp={adjoint.hvp!r}"
     logging.info(_CHOSE, "none", why)
     return Recomputed(objective, theta, adjoint.product())
 
