@@ -131,7 +131,7 @@ def _fitting(objective, initial, theta, steps, adjoint, free):
     why = f"{', '.join(sizes)}, not within {within}"
     if not sizes:
         why = "the decoder's steps cannot be stored"
-        if adjoint.hvp not in ("auto", "reverse_over_reverse"):  # Those store every other decoder's.
+        if adjoint.hvp not in ("auto", "reverse_over_reverse"):  # Those can store whole steps.
             why += f" with hvp={adjoint.hvp!r}"
     logging.info(_CHOSE, "none", why)
     return Recomputed(objective, theta, adjoint.product())
