@@ -26,6 +26,8 @@ def without_effect(config: Any) -> dict[str, str]:
     found = {}
     if config.svi_schedule:
         found["svi_steps"] = f"svi_schedule={config.svi_schedule!r}"
+    if not config.kl_anneal_epochs:
+        found["kl_start"] = f"kl_anneal_epochs={config.kl_anneal_epochs!r}"
     if config.adjoint in ("unrolled", "stop"):
         found |= dict.fromkeys(_PRODUCTS, f"adjoint={config.adjoint!r}")
     if not objective.crosses_refinement:
