@@ -200,7 +200,7 @@ def test_completion(capsys, tmp_path):
         ("train-text", {"system": "autoregressive", "latent_size": 9}, "latent_size has no effect"),
         ("train-text", {"system": "autoregressive", "latent_size": 2}, ""),  # That of tiny.
         ("train-text", {"system": "vae", "svi_step_size": 0.1}, ""),  # Evaluation may refine.
-        ("train-text", {"kl_anneal_epochs": 0.0, "kl_start": 0.5}, "kl_start has no effect with kl"),
+        ("train-text", {"kl_anneal_epochs": 0.0, "kl_start": 0.5}, "kl_start has no effect with"),
         ("evaluate", {"gap_examples": 0, "gap_steps": 5}, "gap_steps has no effect with gap_exam"),
         ("evaluate", {"gap_steps": 5}, ""),
     ],
