@@ -28,6 +28,7 @@ JOBS = {
     "vae": "VAE",
     "svi K=20 step=0.05": "SVI, K = 20",
     "vae_svi K=5": "VAE + SVI, K = 5",
+    "vae_svi K=5 S=2 mirrored=1": "VAE + SVI, antithetic pair",
     "vae_svi_kl K=5": "VAE + SVI + KL, K = 5",
     "savae K=5": "SA-VAE, K = 5, of the paper",
     "savae K=5 weight=0.3": "SA-VAE, K = 5",
@@ -35,6 +36,8 @@ JOBS = {
     "savae K=5 weight=0.3 after=15": "15 epochs of VAE, then SA-VAE",
     "savae rule=network K=5 step=0.03 weight=0.3 after=15": "15 epochs of VAE, then LearnedUpdate",
     "savae rule=network K=5 step=0.03 weight=0.3 after=60": "60 epochs of VAE, then LearnedUpdate",
+    "savae rule=network K=5 step=0.03 through=theta S=2 mirrored=1":
+        "vae_svi_exact, LearnedUpdate, antithetic pair",
     "torch savae K=5": "PyTorch's SA-VAE, of the paper",
 }
 TITLES = {
@@ -209,18 +212,23 @@ def _panel(panel, jobs, quantity):
 
 
 def _style(job):
-    """Line of a job: the colour of its system, heavy with a learned rule, dashed after a VAE."""
+    """Line of a job: its system's colour, heavy with a learned rule, dashed after a VAE.
+
+    With antithetic pairs it has dots.
+    """
+    from study_jobs import settings_of, system_of
+
     from tf_savae.plots.palette import SYSTEM_COLOURS
 
-    learned, start = "network" in job, job.partition("after=")[2]
-    system = job.removeprefix("torch ").split()[0]
-    dashes = {"": "-", "15": "--", "60": "-."}[start]
     if job.startswith("torch "):
         return {"color": "black", "linestyle": ":"}
+    settings = settings_of(job)[1]
+    dashes = {0: "-", 15: "--", 60: "-."}[settings["after"]]
     if job == "savae K=5":  # Of the paper.
         dashes = ":"
-    width = 2.6 if learned else 1.3
-    return {"color": SYSTEM_COLOURS[system], "linestyle": dashes, "linewidth": width}
+    width = 2.6 if settings["rule"] == "network" else 1.3
+    style = {"color": SYSTEM_COLOURS[system_of(job)], "linestyle": dashes, "linewidth": width}
+    return {**style, "marker": "o", "markersize": 4} if settings["mirrored"] else style
 
 
 def best_at(curve, times, quantity):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A table and the curves of docs/results.md, from the folders that training wrote.
+"""The tables and curves of docs/results_images.md, from the folders that training wrote.
 
     python docs/experiments/results.py --runs=RUNS --name=text --output=docs
 
@@ -31,17 +31,21 @@ NAMES = {
     "vae": "VAE",
     "svi": "SVI",
     "vae_svi": "VAE + SVI",
+    "vae_svi_pair": "VAE + SVI, antithetic pair",
     "vae_svi_kl": "VAE + SVI + KL",
-    "savae": "SA-VAE (exact)",
-    "reference": "SA-VAE, the 2018 clipping",
-    "savae_short": "SA-VAE (exact), steps of 0.1",
-    "reference_short": "SA-VAE, the 2018 clipping, steps of 0.1",
+    "savae": "SA-VAE",
+    "savae_pair": "SA-VAE, antithetic pair",
+    "savae_learned": "SA-VAE, LearnedUpdate",
+    "exact_learned": "vae_svi_exact, LearnedUpdate",
+    "vae_long": "VAE, until validation stops it",
+    "recipe": "20 epochs of VAE, then 3 of SA-VAE",
 }
-# The systems of the palette have its colours; variants of one are dashed or paler.
+# The systems of the palette have its colours; variants of one are dashed.
 STYLES = {
-    "reference": ("#6b2737", "--"),
-    "savae_short": (SYSTEM_COLOURS["savae"], ":"),
-    "reference_short": ("#6b2737", ":"),
+    "vae_svi_pair": (SYSTEM_COLOURS["vae_svi"], "--"),
+    "savae_pair": (SYSTEM_COLOURS["savae"], "--"),
+    "savae_learned": (SYSTEM_COLOURS["savae"], ":"),
+    "exact_learned": (SYSTEM_COLOURS["vae_svi_exact"], ":"),
 }
 COLUMNS = ("bound", "kl", "amortized_bound", "iw_nll", "iw_ppl", "active_units")
 BASELINE = "autoregressive"
@@ -61,14 +65,16 @@ def read(folder):
 
 
 def table(found):
-    """The Markdown table: mean over seeds, and each seed's value where there are two."""
+    """The Markdown table: mean over seeds ± half their range; seconds of training at the end."""
     tests = {s: [report["test"] for report, _ in runs.values()] for s, runs in found.items()}
     columns = [c for c in COLUMNS if any(c in test for runs in tests.values() for test in runs)]
-    lines = ["| system | seeds | " + " | ".join(columns) + " |"]
-    lines.append("|---" * (len(columns) + 2) + "|")
+    lines = ["| system | seeds | " + " | ".join([*columns, "epochs", "seconds"]) + " |"]
+    lines.append("|---" * (len(columns) + 4) + "|")
     for system in [name for name in NAMES if name in found]:
         cells = [NAMES[system], str(len(tests[system]))]
         cells += [cell([test.get(column) for test in tests[system]]) for column in columns]
+        for column in ("epochs", "train_seconds"):
+            cells.append(f"{statistics.mean(r[column] for r, _ in found[system].values()):.0f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -85,13 +91,15 @@ def cell(values):
 def curves(found, quantity, label, path, less=None):
     """Validation `quantity` against epochs, a line per system: mean over seeds, range shaded.
 
-    With `less`, a system's name, its mean at the same epoch is taken away from all.
+    With `less`, a system's name, its mean at the same epoch is taken away from all. Systems that
+    train for more epochs than the others are left out.
     """
     figure, axes = plt.subplots(figsize=(8.5, 4.2))
     base = [statistics.mean(c) for c in _columns(found[less], quantity)] if less else None
+    least = min(len(history) for runs in found.values() for _, history in runs.values())
     for system in NAMES:
         columns = _columns(found.get(system, {}), quantity)
-        if not columns or system == less:
+        if not columns or system == less or len(columns) > least:
             continue
         zero = base or [0.0] * len(columns)
         columns = [[v - z for v in column] for column, z in zip(columns, zero, strict=True)]
