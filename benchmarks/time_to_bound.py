@@ -36,7 +36,7 @@ JOBS = {
     "savae K=5 weight=0.3 after=15": "15 epochs of VAE, then SA-VAE",
     "savae rule=network K=5 step=0.03 weight=0.3 after=15": "15 epochs of VAE, then LearnedUpdate",
     "savae rule=network K=5 step=0.03 weight=0.3 after=60": "60 epochs of VAE, then LearnedUpdate",
-    "savae rule=network K=5 step=0.03 through=theta S=2 mirrored=1":
+    "vae_svi_exact rule=network K=5 step=0.03 S=2 mirrored=1":
         "vae_svi_exact, LearnedUpdate, antithetic pair",
     "torch savae K=5": "PyTorch's SA-VAE, of the paper",
 }
