@@ -37,8 +37,10 @@ NAMES = {
     "savae_pair": "SA-VAE, antithetic pair",
     "savae_learned": "SA-VAE, LearnedUpdate",
     "exact_learned": "vae_svi_exact, LearnedUpdate",
-    "vae_long": "VAE, until validation stops it",
-    "recipe": "20 epochs of VAE, then 3 of SA-VAE",
+    "vae_long": "VAE",
+    "vae_svi_long": "VAE + SVI",
+    "recipe": "20 epochs of VAE, then SA-VAE",
+    "recipe_learned": "20 epochs of VAE, then SA-VAE, LearnedUpdate",
 }
 # The systems of the palette have its colours; variants of one are dashed.
 STYLES = {
@@ -65,16 +67,17 @@ def read(folder):
 
 
 def table(found):
-    """The Markdown table: mean over seeds ± half their range; seconds of training at the end."""
+    """The Markdown table: means over the seeds, and the lowest seconds per step of training."""
     tests = {s: [report["test"] for report, _ in runs.values()] for s, runs in found.items()}
     columns = [c for c in COLUMNS if any(c in test for runs in tests.values() for test in runs)]
-    lines = ["| system | seeds | " + " | ".join([*columns, "epochs", "seconds"]) + " |"]
+    lines = ["| system | seeds | " + " | ".join([*columns, "epochs", "s a step"]) + " |"]
     lines.append("|---" * (len(columns) + 4) + "|")
     for system in [name for name in NAMES if name in found]:
-        cells = [NAMES[system], str(len(tests[system]))]
+        reports = [report for report, _ in found[system].values()]
+        cells = [NAMES[system], str(len(reports))]
         cells += [cell([test.get(column) for test in tests[system]]) for column in columns]
-        for column in ("epochs", "train_seconds"):
-            cells.append(f"{statistics.mean(r[column] for r, _ in found[system].values()):.0f}")
+        cells.append(f"{statistics.mean(report['epochs'] for report in reports):.0f}")
+        cells.append(f"{min(report['step_seconds'] for report in reports):.3f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -85,7 +88,7 @@ def cell(values):
     if not values:
         return "-"
     spread = (max(values) - min(values)) / 2
-    return f"{statistics.mean(values):.2f} ± {spread:.2f}"
+    return f"{statistics.mean(values):.2f}" + (f" ± {spread:.2f}" if len(values) > 1 else "")
 
 
 def curves(found, quantity, label, path, less=None):
