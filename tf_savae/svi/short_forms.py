@@ -1,6 +1,7 @@
 """Short forms of adjoints: strings, and arguments for the settings of the objects."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 
 from tf_savae.autodiff.residuals import LEVELS
@@ -109,10 +110,10 @@ def as_adjoint(
         made = _from_short_forms(adjoint, given)
         if steps is not None:
             made.check_steps(steps)
-    except ValueError as error:  # It names the object's setting: replace it by the short form.
-        name, colon, rest = str(error).partition(":")
+    except ValueError as error:  # It names the object's settings: replace them by the short forms.
         names = {own: short for short, own in SHORT_FORMS.items()}
-        raise ValueError(f"{names.get(name, name)}{colon}{rest}") from None
+        settings = rf"\b({'|'.join(names)})(?=[:=])"
+        raise ValueError(re.sub(settings, lambda found: names[found[1]], str(error))) from None
     return made
 
 
@@ -130,8 +131,6 @@ def _from_short_forms(adjoint, given):
         )
     settings = {SHORT_FORMS[name]: value for name, value in given.items()}
     if issubclass(kind, TakesProducts):
-        if {"keep", "keep_budget"} <= set(given):  # No keep="auto" is in `given`.
-            _refuse_budget(given["keep"], given["keep_budget"])
         return kind(**{"depth": None, **settings}) if kind is Truncated else kind(**settings)
     if validation.choice("keep", given.get("keep"), (None, *RESIDUALS)) in LEVELS:
         refuse_residuals("keep", f"keep={given['keep']!r}, adjoint={adjoint!r}")
@@ -143,15 +142,6 @@ def _from_short_forms(adjoint, given):
             f"adjoint={adjoint!r}, where it has no effect. Use {NOT_GIVEN[name]!r}."
         )
     return kind()
-
-
-def _refuse_budget(keep, budget):
-    validation.choice("keep", keep, (None, *RESIDUALS))
-    validation.positive_int("keep_budget", budget)
-    raise ValueError(
-        f'keep_budget: requires keep="auto", which chooses by it; got keep_budget={budget} with '
-        f"keep={keep!r}. Use None."
-    )
 
 
 def _refuse_beside(adjoint, name, value):
