@@ -121,10 +121,11 @@ def small() -> ImageConfig:
 
     train_image.py --config=small --system=savae --images=omniglot28.npz --workdir=small_savae
 
-    Run time in processor seconds per step on one core: autoregressive 0.02, VAE 0.04, SVI 0.09,
-    VAE+SVI 0.11, VAE+SVI+KL 0.11, SA-VAE 0.31 (2.2 with XLA, which "auto" therefore disables). With
-    400 steps per epoch, SA-VAE takes 10 minutes. Expected (seed 0): on MNIST a bound of 86.1 nats
-    with a KL of 7.8. docs/results.md has older runs, with a step size of 0.1.
+    Run time in processor seconds per step on one core: autoregressive 0.02, VAE 0.03, SVI, VAE+SVI
+    and VAE+SVI+KL 0.08, SA-VAE 0.20. XLA would be several times slower, so "auto" disables it here.
+    With 400 steps per epoch, SA-VAE takes 7 minutes. Expected (seed 0): on MNIST a bound of 85.9
+    nats with a KL of 7.7. All systems: docs/results_images.md. For more than the 5 epochs set
+    --decay_from_epoch too.
     """
     return ImageConfig(
         batch_size=25,
