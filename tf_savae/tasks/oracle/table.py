@@ -72,8 +72,8 @@ def table(numbers: dict[str, Any]) -> str:
 def verdict(runs: Sequence[dict[str, Any]], study: str, number: str) -> str | None:
     """Returns a sentence that compares SA-VAE with the other trained systems.
 
-    It contains the mean difference, and the number of seeds in which SA-VAE is best. The VAE that is
-    refined at test time only is not compared: it is the trained VAE with other posteriors.
+    It contains the mean difference, and the number of seeds in which SA-VAE is best. The row of the
+    VAE that is refined at test time only is not compared: its training is the VAE's.
 
     Args:
       runs: list of dicts with "study", "system", "seed" and "test", as in results.json.
