@@ -227,12 +227,12 @@ def test_the_amortized_term_averages_the_samples_of_a_step(float64):
     assert relative_error(got, wanted) < EXACT
 
 
-def test_the_encoders_own_elbo_costs_no_decoder_pass():
+def test_the_elbos_before_the_last_cost_no_decoder_pass():
     """The steps and the ELBO at lambda_K; SA-VAE's products go on from what the steps kept."""
     x = data()
     assert _count_passes(compiled(dense_model("vae_svi"), x), x) == 2
     for weight in (0.0, 0.5):
-        model = dense_model(model={"amortized_weight": weight})
+        model = dense_model(model={"amortized_weight": weight, "path_weight": weight})
         assert _count_passes(compiled(model, x), x) == 2
 
 

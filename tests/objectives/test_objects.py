@@ -162,19 +162,20 @@ def test_an_objective_of_no_encoder_has_no_gradient_noise():
 
 
 def test_the_table_of_the_systems():
-    """(latent, uses_encoder, refines, crosses_refinement, needs_steps, amortized_weight)."""
-    names = "latent uses_encoder refines crosses_refinement needs_steps amortized_weight".split()
+    """(latent, uses_encoder, refines, crosses_refinement, needs_steps, and both weights)."""
+    names = "latent uses_encoder refines crosses_refinement needs_steps".split()
+    names += ["amortized_weight", "path_weight"]
     assert {
         system: tuple(getattr(RunConfig(system=system).objective, name) for name in names)
         for system in objectives.SYSTEMS
     } == {
-        "autoregressive": (False, False, False, False, False, None),
-        "vae": (True, True, False, False, False, None),
-        "svi": (True, False, True, False, False, None),
-        "vae_svi": (True, True, True, False, False, None),
-        "vae_svi_exact": (True, True, True, True, False, None),
-        "vae_svi_kl": (True, True, True, False, True, None),
-        "savae": (True, True, True, True, False, 0.3),
+        "autoregressive": (False, False, False, False, False, None, None),
+        "vae": (True, True, False, False, False, None, None),
+        "svi": (True, False, True, False, False, None, None),
+        "vae_svi": (True, True, True, False, False, None, None),
+        "vae_svi_exact": (True, True, True, True, False, None, 0.0),
+        "vae_svi_kl": (True, True, True, False, True, None, None),
+        "savae": (True, True, True, True, False, 0.3, 0.0),
     }
 
 

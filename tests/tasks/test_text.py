@@ -32,6 +32,7 @@ LONG = {
     "svi_schedule": "0:0,1:2",
     "svi_rule": "learned_update",
     "amortized_weight": 0.3,
+    "path_weight": 0.5,
 }
 KILLED_AT = 13
 KILLER = """
@@ -195,7 +196,7 @@ def no_long_work(monkeypatch):
 def test_another_configuration_is_refused(texts, finished, no_long_work):
     workdir, _ = finished
     before = text_runs.contents(workdir)
-    plain = {"amortized_weight": 0.0, "svi_rule": "momentum", "svi_schedule": ""}
+    plain = {"svi_rule": "momentum", "svi_schedule": "", "amortized_weight": 0, "path_weight": 0}
     config = text_runs.config(texts, units=9, **{**LONG, "system": "vae", **plain})
     with pytest.raises(ValueError, match="different configuration") as error:
         tasks.train_and_evaluate(config, workdir)
@@ -309,6 +310,7 @@ def test_a_damaged_checkpoint_is_named(texts, tmp_path):
         ),
         ({"amortized_weight": -0.1}, "amortized_weight: expected a finite number >= 0"),
         ({"system": "svi", "amortized_weight": 0.1}, "amortized_weight: requires system='savae'"),
+        ({"system": "vae_svi", "path_weight": 0.1}, "path_weight: requires system='savae' or"),
         ({"system": "vae_svi", "svi_rule": "learned_steps"}, "is trained through refinement"),
         ({"svi_samples": 0}, "svi_samples: expected an integer >= 1"),
         ({"svi_samples": 3, "svi_antithetic": True}, "svi_samples: expected an even number"),

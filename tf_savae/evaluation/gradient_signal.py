@@ -135,7 +135,9 @@ def _batch_objective(model, x, seed, objective):
         x, seed, training=True, steps=steps, free_bits=model.free_bits
     )
     return dataclasses.replace(
-        batch_objective, amortized_weight=model.amortized_weight_of(objective)
+        batch_objective,
+        amortized_weight=model.amortized_weight_of(objective),
+        path_weight=model.path_weight_of(objective),
     )
 
 

@@ -79,6 +79,7 @@ def batch_objective(
         seed=inner,
         training=training,
         amortized_weight=model.amortized_weight_of(model.objective),
+        path_weight=model.path_weight_of(model.objective),
         antithetic=model.refinement.antithetic,
     )
 
@@ -119,7 +120,8 @@ def _refined(model, objective, initial, theta, seed, steps, overrides):
     )
     if not steps:
         return refined, None
-    return refined, RefinementInfo(trace.negative_elbo[0], fell_back, trace.initial_gradient)
+    first = trace.negative_elbo[0]
+    return refined, RefinementInfo(first, fell_back, trace.initial_gradient, trace.path_objective)
 
 
 def _prior_parameters(model, x):

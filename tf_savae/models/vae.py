@@ -1,5 +1,6 @@
 """`SemiAmortizedVAE`: encoder, refinement and decoder as one keras.Model."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -20,9 +21,9 @@ from tf_savae.models.refinement.checks import CHANGEABLE, check_given_family, ch
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
 from tf_savae.models.validation.arrays import refuse_sparse
 from tf_savae.models.validation.model_parts import (
-    check_amortized_weight,
     check_decoder,
     check_generator,
+    check_loss_weights,
     check_parts,
     check_refinement,
     check_samples,
@@ -37,7 +38,7 @@ from tf_savae.probability.posterior_mean import posterior_mean
 
 __all__ = ["SemiAmortizedVAE"]
 
-_WEIGHT = "amortized_weight"
+_WEIGHTS = ("amortized_weight", "path_weight")
 
 
 @register
@@ -64,6 +65,10 @@ class SemiAmortizedVAE(BoundModel):
         the ELBO at lambda_0, with the decoder constant. 0.3 by default. This term keeps the
         encoder's own posterior accurate and needs no additional decoder pass. It is omitted if K
         is 0.
+      path_weight: w >= 0, only for "savae" and "vae_svi_exact": the loss adds w times the mean ELBO
+        at lambda_1 to lambda_{K-1}, with theta constant there (Marino et al. 2018). With a learned
+        update rule and w = 1 the ELBO then improves with every step, also beyond K. 0 by default.
+        It needs no additional decoder pass.
       seed: int from which all noise of training and evaluation is derived.
 
     Raises:
@@ -85,7 +90,10 @@ class SemiAmortizedVAE(BoundModel):
         "beta": lambda beta: (
             beta if callable(beta) else validation.positive("beta", beta, zero=True)
         ),
-        "amortized_weight": lambda w: validation.positive(_WEIGHT, w, zero=True, optional=True),
+        **{
+            name: functools.partial(validation.positive, name, zero=True, optional=True)
+            for name in _WEIGHTS
+        },
         "free_bits": lambda nats: validation.positive("free_bits", nats, zero=True),
         "objective": as_objective,
     }
@@ -104,6 +112,7 @@ class SemiAmortizedVAE(BoundModel):
         free_bits: float = 0.0,
         seed: int = 0,
         amortized_weight: float | None = None,
+        path_weight: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(seed=seed, **kwargs)
@@ -125,7 +134,8 @@ class SemiAmortizedVAE(BoundModel):
         self.beta = beta
         self.free_bits = free_bits
         self.amortized_weight = amortized_weight
-        check_amortized_weight(self.amortized_weight, self.objective)
+        self.path_weight = path_weight
+        check_loss_weights(self)
         self.refinement.family = self.family
         self._programs = programs.Programs(self.refinement)
         self._bound_metrics = self._metrics_of_settings()
@@ -181,10 +191,15 @@ class SemiAmortizedVAE(BoundModel):
 
     def amortized_weight_of(self, objective: str | Objective) -> float:
         """Returns the weight of the ELBO at lambda_0 for an objective (name or `Objective`)."""
-        default = as_objective(objective).amortized_weight
-        if default is None:
-            return 0.0
-        return default if self.amortized_weight is None else self.amortized_weight
+        return self._weight_of("amortized_weight", objective)
+
+    def path_weight_of(self, objective: str | Objective) -> float:
+        """Returns the weight of the ELBOs at lambda_1 to lambda_{K-1} for an objective."""
+        return self._weight_of("path_weight", objective)
+
+    def _weight_of(self, name, objective):
+        default, own = getattr(as_objective(objective), name), getattr(self, name)
+        return 0.0 if default is None else default if own is None else own
 
     @property
     def hvp(self) -> str | Callable:
@@ -344,13 +359,13 @@ class SemiAmortizedVAE(BoundModel):
         config = {name: _serialized(getattr(self, name)) for name in layers}
         config["beta"] = _serialized(self.beta) if callable(self.beta) else self.beta
         config["objective"] = serialized(self.objective)
-        for name in ("latent_size", "free_bits", "seed", "amortized_weight"):
+        for name in ("latent_size", "free_bits", "seed", *_WEIGHTS):
             config[name] = getattr(self, name)
         return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        config = {"amortized_weight": 0.0, **config}  # Missing in files of earlier versions.
+        config = {**dict.fromkeys(_WEIGHTS, 0.0), **config}  # Missing in files of earlier versions.
         for name in ("encoder", "decoder", "refinement", "objective", "family", "prior", "beta"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])

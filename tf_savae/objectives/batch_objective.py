@@ -11,17 +11,18 @@ from tf_savae.core.typing import Nest
 from tf_savae.networks import Effects
 from tf_savae.networks.generator_elbo import GeneratorElbo
 from tf_savae.probability import ElboTerms
-from tf_savae.svi.per_example import inner
+from tf_savae.svi.per_example import with_gradient
 
 __all__ = ["Outcome", "BatchObjective", "RefinementInfo", "at_constant_weights"]
 
 
 class RefinementInfo(NamedTuple):
-    """Diagnostics of refinement at lambda_0; tensors [B]."""
+    """Negative ELBOs along the path of refinement; tensors [B]."""
 
     objective: Any  # Negative ELBO in nats, computed by step 0 with its noise.
     fell_back: Any = None  # Bool: examples that kept lambda_0; None if fallback is off.
     gradient: Any = None  # Nest like lambda_0, [B, ...]: gradient of `objective`, a constant.
+    path: Any = None  # [K, B], nats: at lambda_0 to lambda_{K-1}, functions of lambda_k alone.
 
 
 class Outcome(NamedTuple):
@@ -57,6 +58,8 @@ class BatchObjective:
       free_bits: minimum of the KL term, nats.
       amortized_weight: weight w of the term w ELBO(lambda_0) that objective "savae" adds for the
         encoder.
+      path_weight: weight of the mean ELBO at lambda_1 to lambda_{K-1} that objectives with
+        gradients through refinement add for the encoder and the update rule.
       seed: stateless seed of the batch.
       training: bool, whether dropout and similar layers are active.
       encoder_effects: () -> the `Effects` of the encoder's layers.
@@ -75,6 +78,7 @@ class BatchObjective:
     training: bool
     encoder_effects: Callable = _no_effects
     amortized_weight: float = 0.0
+    path_weight: float = 0.0
     antithetic: bool = False
 
     @property
@@ -114,10 +118,8 @@ class BatchObjective:
         if start is None:
             fixed = at_constant_weights(self.theta)
             return self.objective(initial, fixed, self.first_seed())
-        initial = tf.nest.flatten(initial)
-        moved = [p - tf.stop_gradient(p) for p in initial]
-        slope = [tf.stop_gradient(g) for g in tf.nest.flatten(start.gradient)]
-        return tf.stop_gradient(start.objective) + inner(slope, moved)
+        flat = tf.nest.flatten(initial), tf.nest.flatten(start.gradient)
+        return with_gradient(start.objective, *flat)
 
     def amortized_terms(self, initial: Nest, start: RefinementInfo | None) -> ElboTerms | None:
         """Returns the `ElboTerms` at lambda_0 without a decoder pass; used by metrics only.
@@ -132,6 +134,34 @@ class BatchObjective:
         kl = self.generator.kl(initial, at_constant_weights(self.theta), self.first_seed())
         rest = self.weigh(ElboTerms(tf.zeros_like(kl), kl))
         return ElboTerms(tf.stop_gradient(start.objective) - rest, kl)
+
+    def with_path(self, outcome: Outcome, start: RefinementInfo | None) -> Outcome:
+        """Adds `path_weight` times the mean objective at lambda_1 to lambda_{K-1} to the loss.
+
+        Theta is held constant in these terms, whose gradients the refinement steps have computed
+        anyway: no decoder pass is added. For K < 2, and for examples that fell back to lambda_0,
+        nothing is added.
+
+        Args:
+          outcome: the `Outcome` at lambda_K.
+          start: the `RefinementInfo` of refinement; None for K = 0.
+
+        Raises:
+          ValueError: the adjoint has no gradient through the steps.
+        """
+        if not self.path_weight or start is None:
+            return outcome
+        if start.path is None:
+            raise ValueError(
+                f"path_weight: requires an adjoint with gradients through the steps, got "
+                f'{self.path_weight} with adjoint "stop". Use adjoint="exact" or path_weight=0.'
+            )
+        if start.path.shape[0] < 2:
+            return outcome
+        extra = self.path_weight * tf.reduce_mean(start.path[1:], axis=0)
+        if start.fell_back is not None:
+            extra = tf.where(start.fell_back, tf.zeros_like(extra), extra)
+        return outcome._replace(loss=outcome.loss + tf.cast(extra, outcome.loss.dtype))
 
     def outcome_at(
         self, parameters: Nest, start: RefinementInfo | None = None, **kwargs: Any

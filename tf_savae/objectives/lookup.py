@@ -58,9 +58,10 @@ def _check_attributes(objective):
             "objective: expected refines=True with crosses_refinement or needs_steps, got "
             f"refines=False for {objective.name!r}. Set refines=True or leave these attributes out."
         )
-    if objective.amortized_weight is not None:
-        name = f"objective: amortized_weight of {objective.name!r}"
-        validation.positive(name, objective.amortized_weight, zero=True)
+    for weight in ("amortized_weight", "path_weight"):
+        if getattr(objective, weight) is not None:
+            name = f"objective: {weight} of {objective.name!r}"
+            validation.positive(name, getattr(objective, weight), zero=True)
 
 
 def has_latent(model: Any) -> bool:

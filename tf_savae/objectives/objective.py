@@ -29,6 +29,8 @@ class Objective(abc.ABC):
         an error.
       amortized_weight: default weight of the ELBO at lambda_0, or None if the objective has no
         such term; then `SemiAmortizedVAE(amortized_weight=...)` is an error.
+      path_weight: the same for the mean ELBO at lambda_1 to lambda_{K-1}, which `loss` adds by
+        `batch.with_path`.
 
     >>> class StrongPrior(Objective):
     ...     refines = False
@@ -46,6 +48,7 @@ class Objective(abc.ABC):
     encoder_crosses = True
     needs_steps = False
     amortized_weight: float | None = None
+    path_weight: float | None = None
 
     @property
     def name(self) -> str:

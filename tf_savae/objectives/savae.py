@@ -2,7 +2,7 @@
 
 Theta and the encoder receive the total derivative of the ELBO at lambda_K, through refinement. The
 encoder also receives `amortized_weight` times the gradient of the ELBO at lambda_0, with theta held
-constant.
+constant there. With `path_weight`, the ELBOs between are added, as in Marino et al. (2018).
 """
 
 import tensorflow as tf
@@ -19,6 +19,7 @@ class SAVAE(Objective):
     name = "savae"
     crosses_refinement = True
     amortized_weight = 0.3  # Chosen by experiment: docs/results.md.
+    path_weight = 0.0
 
     def loss(self, batch: BatchObjective) -> Outcome:
         """Returns the `Outcome` at lambda_K.
@@ -37,4 +38,4 @@ class SAVAE(Objective):
             if start.fell_back is not None:
                 extra = tf.where(start.fell_back, tf.zeros_like(extra), extra)
             outcome = outcome._replace(loss=outcome.loss + extra)
-        return outcome
+        return batch.with_path(outcome, start)

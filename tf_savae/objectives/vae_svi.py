@@ -29,7 +29,7 @@ class VAESVI(Objective):
         amortized = batch.amortized_terms(initial, start)
         outcome = batch.outcome_at(refined, start=start, amortized=amortized)
         loss = outcome.loss + batch.amortized_objective(initial, start)
-        return outcome._replace(loss=loss)
+        return batch.with_path(outcome._replace(loss=loss), start)
 
     def refined(self, batch: BatchObjective, initial: Nest) -> tuple[Nest, RefinementInfo | None]:
         """Returns (lambda_K, held constant; `RefinementInfo`, or None for K = 0)."""

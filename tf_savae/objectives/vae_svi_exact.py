@@ -3,7 +3,8 @@
 The encoder is trained on the ELBO at lambda_0, as that of a VAE; refinement step 0 computes its
 gradient. Theta and the weights of the update rule are trained on the total derivative of the ELBO
 at lambda_K, with lambda_0 held constant. The objective is an ablation of `savae`: it kept the gain
-of refinement, and its encoder was better (docs/results.md).
+of refinement, and its encoder was better (docs/results.md). With `path_weight`, theta and the rule
+also receive the derivatives of the ELBOs at lambda_1 to lambda_{K-1}, through the steps.
 """
 
 import tensorflow as tf
@@ -21,6 +22,7 @@ class VAESVIExact(VAESVI):
     name = "vae_svi_exact"
     crosses_refinement = True
     encoder_crosses = False
+    path_weight = 0.0
 
     def refined(self, batch: BatchObjective, initial: Nest) -> tuple[Nest, RefinementInfo | None]:
         """Returns (lambda_K, `RefinementInfo` or None); only theta and the rule get gradients."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_savae.svi import loop, per_example
 from tf_savae.svi.early_stopping import descend_until
-from tf_savae.svi.exact_adjoint import pull_back
+from tf_savae.svi.exact_adjoint import pull_back, with_values
 from tf_savae.svi.objective import Objective, floating, with_floats
 from tf_savae.svi.per_example import Tensors
 from tf_savae.svi.residuals.choice import program_for
@@ -26,12 +26,13 @@ __all__ = [
 
 
 class LoopInfo(NamedTuple):
-    """Diagnostics of the steps, as constants; None where unknown."""
+    """Diagnostics of the steps; None where unknown. All are constants, except `path`."""
 
     values: Any  # [K, B], negative ELBO at lambda_0 to lambda_{K-1}, nats.
     norms: Any  # [K, B], of the SVI gradient before clipping.
     first: Any  # Flat list of [B, ...]: the SVI gradient at lambda_0, before clipping.
     taken: Any = None  # [B] int32, steps taken where that may be fewer than K.
+    path: Any = None  # [K, B], `values` as functions of lambda_k, with theta held constant.
 
 
 def takes_none(settings: loop.Settings) -> bool:
@@ -74,8 +75,9 @@ def with_custom_gradient(
         final, path = loop.stacked_path(objective, lam, full, own, program)
 
         def pull(*upstream):
-            # The outputs after the first n are diagnostics, without gradients.
-            back = pull_back(full, path, list(upstream[:n]), own, adjoint, program)
+            # The outputs after the values are diagnostics, without gradients.
+            bars = list(upstream[:n]), upstream[n]
+            back = pull_back(full, path, *bars, own, adjoint, program)
             report = tf.stack([back.growth, back.curvature, back.signal], axis=1)
             return [*back.initial, *back.theta, *back.rule, report]
 
@@ -86,7 +88,7 @@ def with_custom_gradient(
 
     outputs = _without_variables(refined, *initial, *floating(theta), *settings.weights, probe)
     values, norms, *first = (tf.stop_gradient(o) for o in outputs[n:])
-    return outputs[:n], LoopInfo(values, norms, first)
+    return outputs[:n], LoopInfo(values, norms, first, path=outputs[n])
 
 
 def _without_variables(refined, *inputs):
@@ -109,11 +111,13 @@ def _identity_pull(n, weights, path):
     """Returns the backward pass of depth 0, the identity."""
 
     def pull(*upstream):
-        bars = list(upstream[:n])
+        final = list(upstream[:n])
+        bars = with_values(path, slice(None), final, upstream[n])
         zeros = [tf.zeros_like(t) for t in weights]
-        size = per_example.norm(bars)
+        size = per_example.norm(final)
+        growth = per_example.divide_safely(per_example.norm(bars), size)
         signal = per_example.cosine(bars, [g[0] for g in path.gradients])
-        report = tf.stack([tf.ones_like(size), tf.zeros_like(size), signal], axis=1)
+        report = tf.stack([growth, tf.zeros_like(size), signal], axis=1)
         return [*bars, *zeros, report]
 
     return pull
@@ -125,15 +129,18 @@ def unrolled(
     """Refines by K unrolled steps: cost 6K F; memory and compile time grow with K."""
     parameters = list(initial)
     state = settings.rule.init(settings.weights, parameters)
-    values, norms, first = [], [], None
+    path, norms, first = [], [], None
     for step in range(settings.steps):
+        before = parameters
         (parameters, state), (value, gradient) = loop.one_step(
-            objective, parameters, state, theta, step, settings
+            objective, before, state, theta, step, settings
         )
         first = first or [tf.stop_gradient(g) for g in gradient]
-        values.append(tf.stop_gradient(tf.cast(value, initial[0].dtype)))
+        value = tf.cast(value, initial[0].dtype)
+        path.append(per_example.with_gradient(value, before, gradient))
         norms.append(tf.stop_gradient(per_example.norm(gradient)))
-    return parameters, LoopInfo(tf.stack(values), tf.stack(norms), first)
+    path = tf.stack(path)
+    return parameters, LoopInfo(tf.stop_gradient(path), tf.stack(norms), first, path=path)
 
 
 def detached(

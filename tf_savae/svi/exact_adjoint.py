@@ -7,7 +7,8 @@ rule is
     (dw, v, sbar, lbar) = J_r' (lbar, sbar)
     lbar += H_ll v;   tbar += H_tl v;   wbar += dw
 
-with one Hessian-vector product per step, at the stored lambda_k and with the step's own seed. J_r'
+with one Hessian-vector product per step, at the stored lambda_k and with the step's own seed. If
+the loss also depends on f(lambda_k), with theta held constant there, lbar += (dL / df) grad f. J_r'
 is computed by a tape over the rule alone, whose tensors have the size of lambda. For the paper's
 momentum steps, u = g u - grad f and lambda = lambda + a u, it is ubar += a lbar, v = -ubar.
 """
@@ -23,7 +24,7 @@ from tf_savae.svi.objective import floating
 from tf_savae.svi.per_example import Tensors
 from tf_savae.svi.residuals.programs import Program
 
-__all__ = ["LoopDerivatives", "pull_back"]
+__all__ = ["LoopDerivatives", "pull_back", "with_values"]
 
 
 class LoopDerivatives(NamedTuple):
@@ -41,11 +42,12 @@ def pull_back(
     theta: Tensors,
     path: Path,
     final_bar: Tensors,
+    values_bar: tf.Tensor,
     settings: Settings,
     adjoint: Any,
     program: Program,
 ) -> LoopDerivatives:
-    """Propagates dL / dlambda_K back through the last steps of `path`.
+    """Propagates dL / dlambda_K and dL / df(lambda_k) back through the last steps of `path`.
 
     Earlier steps are treated as the identity. Cost: one Hessian-vector product for each of the last
     steps.
@@ -54,6 +56,7 @@ def pull_back(
       theta: flat list of the decoder's tensors.
       path: the `Path` of the forward loop.
       final_bar: dL / dlambda_K, flat list.
+      values_bar: [K, B], dL / df(lambda_k) of `path.values`; theta gets no gradient from f there.
       settings: the `Settings` of the forward loop.
       adjoint: `Exact` or `Truncated`, with a depth of at least 1.
       program: computes the products, see `residuals.programs`.
@@ -71,6 +74,7 @@ def pull_back(
         rule_bar = [w + m for w, m in zip(rule_bar, more, strict=True)]
         products, theta_products, bend = _products(program, path, step, vector, settings)
         lam_bar = [lam + h for lam, h in zip(lam_bar, products, strict=True)]
+        lam_bar = with_values(path, step, lam_bar, values_bar)
         theta_bar = [
             t + tf.cast(h, t.dtype) for t, h in zip(theta_bar, theta_products, strict=True)
         ]
@@ -91,12 +95,27 @@ def pull_back(
         parallel_iterations=1,
         maximum_iterations=depth,
     )
+    lam_bar = with_values(path, slice(settings.steps - depth), lam_bar, values_bar)
     if depth == settings.steps:  # Otherwise everything before the last `depth` steps is a constant.
         lam_bar, rule_bar = _through_init(path, lam_bar, state_bar, rule_bar, settings)
     theta_bar = [tf.cast(b, t.dtype) for b, t in zip(theta_bar, floating(theta), strict=True)]
     growth = per_example.divide_safely(per_example.norm(lam_bar), per_example.norm(final_bar))
     signal = per_example.cosine(lam_bar, [g[0] for g in path.gradients])
     return LoopDerivatives(lam_bar, theta_bar, rule_bar, growth, curvature, signal)
+
+
+def with_values(path: Path, steps: Any, lam_bar: Tensors, values_bar: tf.Tensor) -> Tensors:
+    """Adds dL / df(lambda_k) grad f(lambda_k) of some steps, given as an index or a slice.
+
+    Nothing is added where dL / df is 0, even if the gradient is not finite.
+    """
+    found = []
+    for bar, gradients in zip(lam_bar, path.gradients, strict=True):
+        weights = values_bar[(..., *[None] * (bar.shape.rank - 1))]
+        added = tf.math.multiply_no_nan(gradients[steps], weights[steps])
+        summed = tf.reduce_sum(added, 0) if isinstance(steps, slice) else added
+        found.append(bar + summed)
+    return found
 
 
 def _through_rule(path, step, bars, settings):

@@ -11,6 +11,7 @@ __all__ = [
     "inner",
     "norm",
     "expand_like",
+    "with_gradient",
     "Tensors",
 ]
 
@@ -67,6 +68,21 @@ def cosine(left: Tensors, right: Tensors) -> tf.Tensor:
 def divide_safely(numerator: tf.Tensor, denominator: tf.Tensor) -> tf.Tensor:
     """Returns numerator / denominator, or 0 if the denominator is 0."""
     return tf.math.divide_no_nan(numerator, denominator)
+
+
+def with_gradient(value: tf.Tensor, at: Tensors, gradient: Tensors) -> tf.Tensor:
+    """Returns `value` [B] as a function of `at` with the given gradient, both lists of [B, ...].
+
+    >>> x = tf.constant([[2.0]])
+    >>> with tf.GradientTape() as tape:
+    ...     tape.watch(x)
+    ...     square = with_gradient(tf.constant([4.0]), [x], [tf.constant([[4.0]])])
+    >>> square.numpy().tolist(), tape.gradient(square, x).numpy().tolist()
+    ([4.0], [[4.0]])
+    """
+    moved = [a - tf.stop_gradient(a) for a in at]
+    slope = [tf.stop_gradient(g) for g in gradient]
+    return tf.stop_gradient(value) + inner(slope, moved)
 
 
 def _clip_scale(size, clip_norm):

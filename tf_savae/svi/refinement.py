@@ -20,12 +20,14 @@ _DEFAULTS = {"momentum": 0.5}  # Not used with an update rule.
 
 
 class Trace(NamedTuple):
-    """Diagnostics of the refinement steps, per example."""
+    """Diagnostics of the refinement steps, per example; all but `path_objective` are constants."""
 
     negative_elbo: Any  # [K + 1, B], nats, at lambda_0 to lambda_K, each with its step's noise.
     gradient_norm: Any  # [K, B], norms of the SVI gradient before clipping.
     steps: Any  # [B] int32, steps taken (K unless refinement stopped early).
     initial_gradient: Any = None  # Nest like `initial`: the SVI gradient at lambda_0, unclipped.
+    path_objective: Any = None  # [K, B], nats: `negative_elbo` at lambda_0 to lambda_{K-1} with its
+    # gradient in lambda_k, theta held constant: no pass is added. None with adjoint "stop".
 
 
 def refine(
@@ -171,7 +173,7 @@ def _probe(backward_probe, leaf):
 
 def _trace_of(seen, initial):
     first = None if seen.first is None else tf.nest.pack_sequence_as(initial, seen.first)
-    return Trace(seen.values, seen.norms, seen.taken, first)
+    return Trace(seen.values, seen.norms, seen.taken, first, seen.path)
 
 
 def _with_end(trace, objective, final, theta, settings):

@@ -60,7 +60,10 @@ def _latent(config, steps_per_epoch, make_encoder, make_decoder):
         beta=linear_kl_weight(anneal, start=config.kl_start) if anneal else 1.0,
         free_bits=config.free_bits,
         seed=config.seed,
-        amortized_weight=None if objective.amortized_weight is None else config.amortized_weight,
+        **{
+            name: None if getattr(objective, name) is None else getattr(config, name)
+            for name in ("amortized_weight", "path_weight")
+        },
     )
 
 

@@ -130,6 +130,11 @@ class RunConfig:
     amortized_weight: float = setting(
         0.0, "weight of the ELBO at lambda_0 in the gradient of the encoder, with --system=savae"
     )
+    path_weight: float = setting(
+        0.0,
+        "weight of the mean ELBO at lambda_1 to lambda_{K-1} in the loss, with --system=savae or "
+        "vae_svi_exact; 1 with a learned --svi_rule: it can then take more steps than in training",
+    )
     start_from: str = setting(
         "", "workdir of a finished run whose weights initialise the networks", affects_results=False
     )
@@ -194,7 +199,8 @@ class RunConfig:
             raise ValueError(
                 f"svi_samples: expected an even number with svi_antithetic, got {self.svi_samples}."
             )
-        validation.positive("amortized_weight", self.amortized_weight, zero=True)
+        for name in ("amortized_weight", "path_weight"):
+            validation.positive(name, getattr(self, name), zero=True)
         self._check_refinement()
         for name in ("skip_limit", "board_samples"):
             validation.non_negative_int(name, getattr(self, name))
@@ -235,7 +241,7 @@ class RunConfig:
         return SYSTEMS[self.system]
 
     def _check_refinement(self):
-        """Checks the update rule, K and the amortized weight against the other settings."""
+        """Checks the update rule, K and the weights of the loss against the other settings."""
         if _SHOWN.get():
             return
         from tf_savae.models.refinement.steps_schedule import every
@@ -270,6 +276,11 @@ class RunConfig:
             raise ValueError(
                 "amortized_weight: requires system='savae', whose encoder is trained on the ELBO "
                 f"at lambda_K; got {self.amortized_weight} with system={self.system!r}."
+            )
+        if self.path_weight and objective.path_weight is None:
+            raise ValueError(
+                "path_weight: requires system='savae' or 'vae_svi_exact', with gradients through "
+                f"the steps; got {self.path_weight} with system={self.system!r}."
             )
         if self.svi_rule.startswith("learned") and not objective.crosses_refinement:
             raise ValueError(
@@ -324,7 +335,7 @@ def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     """Returns a named configuration with some settings replaced.
 
     If `settings` select a system other than SA-VAE, the settings that only SA-VAE supports, the
-    amortized weight and learned update rules, are reset to their defaults.
+    weights of the ELBOs before lambda_K and learned update rules, are reset to their defaults.
 
     >>> named = RunConfig(amortized_weight=0.3)
     >>> configured(named, {"system": "vae"}).amortized_weight
@@ -336,8 +347,9 @@ def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
 
     objective = SYSTEMS.get(settings.get("system", config.system))
     left_out: dict[str, Any] = {}
-    if objective is not None and objective.amortized_weight is None:
-        left_out["amortized_weight"] = 0.0
+    for weight in ("amortized_weight", "path_weight"):
+        if objective is not None and getattr(objective, weight) is None:
+            left_out[weight] = 0.0
     if objective is not None and not objective.crosses_refinement:
         if config.svi_rule.startswith("learned"):
             left_out["svi_rule"] = "momentum"

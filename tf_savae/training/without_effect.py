@@ -22,10 +22,14 @@ def without_effect(config: Any) -> dict[str, str]:
     >>> sorted(without_effect(RunConfig(svi_schedule="0:0,2:5")))
     ['svi_steps']
     """
+    from tf_savae.models.refinement.steps_schedule import every
+
     objective, system = config.objective, f"system={config.system!r}"
     found = {}
     if config.svi_schedule:
         found["svi_steps"] = f"svi_schedule={config.svi_schedule!r}"
+    if config.path_weight and max(every(config.steps(10**6))) < 2:
+        found["path_weight"] = "fewer than 2 refinement steps"
     if not config.kl_anneal_epochs:
         found["kl_start"] = f"kl_anneal_epochs={config.kl_anneal_epochs!r}"
     if config.adjoint in ("unrolled", "stop"):

@@ -16,10 +16,10 @@ from tf_savae.probability.codes import check_antithetic
 from tf_savae.probability.distribution_checks import check_legacy
 
 __all__ = [
-    "check_amortized_weight",
     "check_decoder",
     "check_encoder",
     "check_generator",
+    "check_loss_weights",
     "check_parts",
     "check_refinement",
     "check_samples",
@@ -33,7 +33,7 @@ def check_settings(model: Any) -> None:
     model.refinement.check_settings()
     check_samples(model.refinement, model.family)
     check_refinement(model.refinement, model.objective)
-    check_amortized_weight(model.amortized_weight, model.objective)
+    check_loss_weights(model)
     if model.compiled:
         steps_schedule.check_executions(model.refinement.steps, model.steps_per_execution)
     check_encoder(model.encoder, model.objective)
@@ -57,17 +57,24 @@ def check_decoder(model: Any) -> None:
         check_second_derivatives(model.decoder)
 
 
-def check_amortized_weight(weight: float | None, objective: Objective) -> None:
-    """Raises ValueError if `weight` is set for an objective without an ELBO at lambda_0.
+def check_loss_weights(model: Any) -> None:
+    """Raises ValueError if a weight of a model belongs to a term that its objective does not have.
 
+    >>> from types import SimpleNamespace
     >>> from tf_savae.objectives import as_objective
-    >>> check_amortized_weight(0.3, as_objective("savae"))
+    >>> settings = {"amortized_weight": 0.3, "path_weight": None}
+    >>> check_loss_weights(SimpleNamespace(objective=as_objective("savae"), **settings))
     """
-    if weight and objective.amortized_weight is None:
-        raise ValueError(
-            'amortized_weight: requires objective="savae", whose encoder is trained on the ELBO at '
-            f"lambda_K; got {weight} with objective={objective.name!r}. Leave it out."
-        )
+    objective = model.objective
+    for name, requires in (
+        ("amortized_weight", 'objective="savae", whose encoder is trained on the ELBO at lambda_K'),
+        ("path_weight", 'objective="savae" or "vae_svi_exact", with gradients through the steps'),
+    ):
+        if getattr(model, name) and getattr(objective, name) is None:
+            raise ValueError(
+                f"{name}: requires {requires}; got {getattr(model, name)} with "
+                f"objective={objective.name!r}. Leave it out."
+            )
 
 
 def check_encoder(encoder: keras.layers.Layer | None, objective: Objective) -> None:

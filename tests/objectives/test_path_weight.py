@@ -1,0 +1,185 @@
+"""`path_weight`: the ELBOs at lambda_1 to lambda_{K-1} in the loss."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras_models import compiled, data, dense_model, relative_error, step_gradients, train_problem
+
+import tf_savae
+from tf_savae.core import seeds
+from tf_savae.svi import refine
+
+K, WEIGHT, BETA, FREE = 4, 0.7, 0.25, 0.375  # Numbers that float32, too, has exactly.
+RULES = {
+    "momentum": lambda: tf_savae.svi.Momentum(0.1, momentum=0.5, clip_norm=0.5),
+    "learned": lambda: tf_savae.svi.LearnedUpdate(3),
+}
+
+
+def _model(objective="savae", rule="momentum", weight=WEIGHT, *, model=None, **options):
+    settings = {"beta": BETA, "free_bits": FREE, "path_weight": weight, **(model or {})}
+    options = {"steps": K, "step_size": None, "update": RULES[rule](), **options}
+    return dense_model(objective, model=settings, **options)
+
+
+def _with_last(adjoint, depth, steps):
+    """How the last `depth` of K steps are differentiated, if only the first `steps` are taken."""
+    if adjoint != "truncated":
+        return {"adjoint": "unrolled"}
+    return {"adjoint": "truncated", "truncate": max(0, steps - (K - depth))}
+
+
+def _path_loss(model, problem, initial, adjoint, depth):
+    """Mean of the ELBOs at lambda_1 to lambda_{K-1}, each reached by a refinement of its own."""
+    fixed = tf.nest.map_structure(tf.stop_gradient, problem.theta)
+    samples, values = model.refinement.samples, []
+    for steps in range(1, K):
+        reached = refine(
+            problem.objective,
+            initial,
+            problem.theta,
+            steps=steps,
+            update=model.refinement.update,
+            samples=samples,
+            seed=problem.seed,
+            **_with_last(adjoint, depth, steps),
+        )
+        noise = seeds.fold(problem.seed, steps)
+        for seed in seeds.split(noise, samples) if samples > 1 else [noise]:
+            terms = problem.generator.terms(reached, fixed, seed, True)
+            values.append(terms.nll + BETA * tf.maximum(terms.kl, FREE))
+    return tf.reduce_mean(tf.stack(values))
+
+
+def _wanted(objective, rule, depth=K, **options):
+    """Gradients of a step without the term, and those of the term, by plain autodiff."""
+    x = data()
+    plain = compiled(_model(objective, rule, 0.0, **options), x)
+    seed = seeds.fold(seeds.fold(plain.seed, 0), 0)
+    with tf.GradientTape() as tape:
+        settings = {"beta": BETA, "free_bits": FREE, "training": True}
+        problem = plain.batch_objective(tf.convert_to_tensor(x), seed, **settings)
+        initial = problem.encode()
+        if objective == "vae_svi_exact":
+            initial = tf.nest.map_structure(tf.stop_gradient, initial)
+        loss = _path_loss(plain, problem, initial, options.get("adjoint"), depth)
+    variables = plain.trainable_variables
+    gradients = tape.gradient(loss, [v.value for v in variables])
+    added = [0.0 if g is None else tf.convert_to_tensor(g).numpy() for g in gradients]
+    rest = step_gradients(plain, x, eager=True)
+    return [r + WEIGHT * a for r, a in zip(rest, added, strict=True)], rest
+
+
+@pytest.mark.parametrize(
+    ("objective", "rule", "adjoint", "depth"),
+    [
+        ("savae", "momentum", "exact", K),
+        ("savae", "learned", "exact", K),
+        ("vae_svi_exact", "learned", "exact", K),
+        ("savae", "momentum", "unrolled", K),
+        ("savae", "momentum", "truncated", 2),
+        ("savae", "momentum", "truncated", 0),
+    ],
+)
+def test_it_adds_the_explicit_sum(float64, objective, rule, adjoint, depth):
+    options = {"adjoint": adjoint}
+    if adjoint == "truncated":
+        options["truncate"] = depth
+    wanted, without = _wanted(objective, rule, depth, **options)
+    x = data()
+    for eager in (True, False):
+        model = compiled(_model(objective, rule, **options), x)
+        assert relative_error(step_gradients(model, x, eager=eager), wanted) < 1e-11
+    assert relative_error(without, wanted) > 1e-3
+
+
+def test_it_averages_the_samples_of_a_step(float64):
+    options = {"samples": 2}
+    wanted, _ = _wanted("savae", "momentum", **options)
+    model = compiled(_model(**options), data())
+    assert relative_error(step_gradients(model, data()), wanted) < 1e-11
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("objective", ["savae", "vae_svi_exact"])
+def test_under_xla(float64, objective):
+    """The adjoint against unrolled steps, both compiled: XLA draws other noise than the graph."""
+    x = data()
+    models = (_model(objective, "learned", adjoint=adjoint) for adjoint in ("exact", "unrolled"))
+    found = [step_gradients(compiled(m, x), x, jit_compile=True) for m in models]
+    assert relative_error(*found) < 1e-9
+
+
+def test_rows_that_fell_back_have_no_such_term(float64):
+    """Theirs is infinite here. They get the gradients of a model without the term."""
+    x = data(6)
+    exploding = {"update": tf_savae.svi.Momentum(1e200, 0.0), "fall_back": 2}
+    found = []
+    for weight in (0.0, WEIGHT):
+        model = compiled(_model(weight=weight, **exploding), x)
+        _, start = train_problem(model, x).refined(model.encoded_parameters(x))
+        assert start.fell_back.numpy().all() and not np.isfinite(start.path[-1]).all()
+        outcome = model.objective.loss(train_problem(model, x))
+        assert np.isfinite(outcome.loss).all()
+        found.append(outcome.loss.numpy())
+    np.testing.assert_array_equal(*found)
+
+
+def test_one_step_has_no_path(float64):
+    x = data()
+    found = [
+        step_gradients(compiled(_model(weight=w, steps=1), x), x, eager=True) for w in (0.0, WEIGHT)
+    ]
+    assert relative_error(*found) == 0.0
+
+
+def test_the_path_is_a_function_of_the_parameters_alone(float64):
+    """Trace.path_objective: values as negative_elbo has them, and no gradient of theta."""
+
+    def negative_elbo(parameters, theta, seed):
+        return 0.5 * tf.reduce_sum((parameters - theta) ** 2, axis=1)
+
+    initial, theta = tf.ones([1, 2]), tf.zeros([2])
+    with tf.GradientTape() as tape:
+        tape.watch([initial, theta])
+        settings = {"steps": 1, "step_size": 0.1, "momentum": 0.0, "seed": 0}
+        _, trace = refine(negative_elbo, initial, theta, return_trace="path", **settings)
+    assert trace.path_objective.numpy().tolist() == trace.negative_elbo.numpy().tolist() == [[1.0]]
+    at_initial, at_theta = tape.gradient(
+        trace.path_objective, [initial, theta], unconnected_gradients="zero"
+    )
+    assert at_initial.numpy().tolist() == [[1.0, 1.0]] and not at_theta.numpy().any()
+    _, stopped = refine(
+        negative_elbo, initial, theta, adjoint="stop", return_trace="path", **settings
+    )
+    assert stopped.path_objective is None
+
+
+@pytest.mark.parametrize("objective", ["svi", "vae", "vae_svi", "vae_svi_kl"])
+def test_it_is_for_objectives_with_gradients_through_the_steps(objective):
+    with pytest.raises(ValueError, match=f"path_weight: requires .*objective='{objective}'"):
+        dense_model(objective, model={"path_weight": 1.0})
+    with pytest.raises(ValueError, match=r"path_weight: expected a finite number >= 0.*-1"):
+        dense_model(model={"path_weight": -1})
+
+
+def test_a_custom_objective_whose_steps_have_no_gradient(float64):
+    class Stopped(tf_savae.objectives.SAVAE):
+        def loss(self, batch):
+            initial = batch.encode()
+            refined, start = batch.refined(initial, adjoint="stop")
+            return batch.with_path(batch.outcome_at(refined, start=start), start)
+
+    model = compiled(_model(Stopped()), data())
+    with pytest.raises(ValueError, match='path_weight: requires an adjoint .*"stop"'):
+        step_gradients(model, data(), eager=True)
+
+
+def test_it_is_saved(tmp_path):
+    x = data()
+    compiled(_model(), x).save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.path_weight == WEIGHT and loaded.path_weight_of("savae") == WEIGHT
+    config = {n: v for n, v in loaded.get_config().items() if n != "path_weight"}
+    assert tf_savae.SemiAmortizedVAE.from_config(config).path_weight == 0.0
