@@ -9,7 +9,8 @@ command goes on after an interruption:
 
 A job is an objective and its settings: K (steps), S (samples of z a step), mirrored (1: S samples
 are antithetic pairs), step (size), rule (plain, natural, steps or network), weight (of the
-amortized term), after (epochs of a VAE first), until (training step from which K is 0, at test time
+amortized term), path (weight of the ELBOs at lambda_1 to lambda_{K-1}), test (K at test time, if not
+that of training), after (epochs of a VAE first), until (training step from which K is 0, at test time
 too), rate (factor of the learning rate), epochs (at most), encoder (linear, small, full), through
 (which part of the total derivative trains: all, encoder, theta, identity or reference, as
 partial_derivatives.py says), iw (samples of an importance-weighted bound at lambda_K in place of
@@ -77,6 +78,8 @@ def run(data, seed, text):
             if n in history}
     training = {"epochs": settings["after"] + best + 1, "seconds": round(clock.seconds, 1)}
     training["valid"] = round(min(history["val_bound"]), 3)
+    if settings["test"]:
+        model.refinement.steps = settings["test"]
     return {**measure(model, study, seed), **training, **kept}
 
 
@@ -105,6 +108,8 @@ def build(study, objective, settings, seed, start=None):
     beta = 1.0 if start else linear_kl_weight(study.anneal_steps, start=0.1)
     weighted = objective == "savae" and settings["through"] != "theta"
     more = {"amortized_weight": settings["weight"]} if weighted else {}
+    if settings["path"]:
+        more["path_weight"] = settings["path"]
     count = 0 if objective == "vae" else settings["K"]
     steps = {0: count, settings["until"]: 0} if settings["until"] else count
     refinement = SemiAmortizedRefinement(

@@ -126,6 +126,14 @@ def test_rows_that_fell_back_have_no_such_term(float64):
     np.testing.assert_array_equal(*found)
 
 
+def test_the_loss_of_validation_has_the_term():
+    x = data()
+    plain, model = (compiled(_model(weight=weight), x) for weight in (0.0, WEIGHT))
+    found = [m.evaluate(x, batch_size=4, verbose=0, return_dict=True) for m in (plain, model)]
+    assert found[0].pop("loss") + 0.1 < found[1].pop("loss")
+    assert found[0] == found[1]
+
+
 def test_one_step_has_no_path(float64):
     x = data()
     found = [

@@ -64,7 +64,7 @@ def batch_objective(
         if not training:
             adjoint = "stop"
         overrides = {"backward_probe": probe} if adjoint is None else {"adjoint": adjoint}
-        return _refined(model, objective, initial, theta, seed, steps, overrides)
+        return _refined(model, objective, initial, theta, seed, steps, training, overrides)
 
     return BatchObjective(
         generator=pure,
@@ -110,7 +110,7 @@ def encoded(model: Any, x: Nest, seed: Seed, training: bool) -> tuple[Nest, Effe
     return parameters, effects
 
 
-def _refined(model, objective, initial, theta, seed, steps, overrides):
+def _refined(model, objective, initial, theta, seed, steps, training, overrides):
     """Returns (lambda_K, `RefinementInfo`, or None for K = 0)."""
     settings = {"steps": steps, "return_trace": "path", **model._programs.overrides(), **overrides}
     if not steps:
@@ -120,8 +120,9 @@ def _refined(model, objective, initial, theta, seed, steps, overrides):
     )
     if not steps:
         return refined, None
-    first = trace.negative_elbo[0]
-    return refined, RefinementInfo(first, fell_back, trace.initial_gradient, trace.path_objective)
+    # The loss of validation needs no gradients.
+    path = trace.path_objective if training else trace.negative_elbo
+    return refined, RefinementInfo(trace.negative_elbo[0], fell_back, trace.initial_gradient, path)
 
 
 def _prior_parameters(model, x):
