@@ -74,7 +74,7 @@ def _place(job):
     objective, settings = settings_of(job)
     place = [list(known).index(name) for known, name in (
         (SYSTEMS, objective), (RULES, settings["rule"]), (PARTS, settings["through"]))]
-    return *place, settings["weight"], settings["K"], settings["step"]
+    return *place, settings["weight"], settings["K"], settings["step"], settings["path"]
 
 
 def name_of(job):
@@ -101,6 +101,10 @@ def name_of(job):
     if settings["S"] > 1:
         mirrored = ", antithetic" if settings["mirrored"] else ""
         parts.append(f"S = {settings['S']}{mirrored}")
+    if settings["path"]:
+        parts.append(f"path_weight={settings['path']:g}")
+    if settings["test"]:
+        parts.append(f"K = {settings['test']} at test time")
     if settings["iw"]:
         parts.append(f"importance-weighted, {settings['iw']} samples")
     if settings["epochs"]:
@@ -182,17 +186,21 @@ def verdict(found):
 
 
 def picture(data, path):
-    """Bound and NLL less the VAE's against CPU seconds of training, a row of panels each."""
-    figure, axes = plt.subplots(2, len(data), figsize=(3.6 * len(data), 6.4), squeeze=False)
-    for column, (name, found) in enumerate(data.items()):
+    """Bound and NLL less the VAE's against CPU seconds of training: two panels a data set."""
+    across = -(-len(data) // 2)  # Two blocks of data sets, one above the other.
+    figure, axes = plt.subplots(4, across, figsize=(4.4 * across, 14), squeeze=False)
+    for place, (name, found) in enumerate(data.items()):
+        below, column = divmod(place, across)
         for row, (quantity, label) in enumerate((("bound", "bound"), ("iw_nll", "IW-NLL"))):
-            panel = axes[row][column]
+            panel = axes[2 * below + row][column]
             base = found["vae"]  # Of the same seeds.
             for job, rows in found.items():
                 color = SYSTEM_COLOURS[system_of(job)]
                 marker = {"vae": "o", "svi": "v", "vae_svi": "s", "vae_svi_kl": "D"}.get(
-                    job.split()[0], "*" if "network" in job else "P" if "steps" in job else "^")
+                    job.split()[0], "X" if "path" in job else
+                    "*" if "network" in job else "P" if "steps" in job else "^")
                 hollow = job in ("savae K=5", "savae rule=network K=3 step=0.03 weight=0.3")
+                hollow = hollow or "test=20" in job
                 panel.scatter(
                     means(rows, "seconds"),
                     mean_difference(rows, base, quantity),
@@ -213,7 +221,10 @@ def picture(data, path):
     for panel in axes.flat:
         entries.update(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
     figure.legend(entries.values(), entries.keys(), loc="lower center", ncol=4, fontsize=9)
-    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    for panel in axes.flat[len(axes.flat) - 1 :: -1]:
+        if not panel.has_data():
+            panel.remove()
+    figure.tight_layout(rect=(0, 0.09, 1, 1))
     figure.savefig(path, dpi=110)
 
 

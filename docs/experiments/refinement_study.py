@@ -9,10 +9,10 @@ command goes on after an interruption:
 
 A job is an objective and its settings: K (steps), S (samples of z a step), mirrored (1: S samples
 are antithetic pairs), step (size), rule (plain, natural, steps or network), weight (of the
-amortized term), path (weight of the ELBOs at lambda_1 to lambda_{K-1}), test (K at test time, if not
-that of training), after (epochs of a VAE first), until (training step from which K is 0, at test time
-too), rate (factor of the learning rate), epochs (at most), encoder (linear, small, full), through
-(which part of the total derivative trains: all, encoder, theta, identity or reference, as
+amortized term), path (weight of the ELBOs at lambda_1 to lambda_{K-1}), test (K at test time, if
+not that of training), curve (1: also the bound at other K), after (epochs of a VAE first), until (training step from which K is 0, at
+test time too), rate (factor of the learning rate), epochs (at most), encoder (linear, small, full),
+through (which part of the total derivative trains: all, encoder, theta, identity or reference, as
 partial_derivatives.py says), iw (samples of an importance-weighted bound at lambda_K in place of
 the ELBO, as importance_weighted.py says). A model is trained until the validation bound has not
 improved for some epochs, and the best epoch's weights are tested. Time is CPU time of training on
@@ -80,7 +80,8 @@ def run(data, seed, text):
     training["valid"] = round(min(history["val_bound"]), 3)
     if settings["test"]:
         model.refinement.steps = settings["test"]
-    return {**measure(model, study, seed), **training, **kept}
+    found = {**measure(model, study, seed), **training, **kept}
+    return {**found, "curve": curve(model, study)} if settings["curve"] else found
 
 
 def rule_of(settings):
@@ -174,6 +175,16 @@ def fit(model, study, clock, epochs, seed, started=False, patient=True):
     return model.fit(
         stream(study.train, study.batch_size, seed), epochs=epochs, steps_per_epoch=each,
         validation_data=valid, callbacks=[clock] + [best] * patient, verbose=0).history
+
+
+def curve(model, study):
+    """{K: test bound after K steps}, nats per example; the model then takes the last K."""
+    found = {}
+    for steps in (0, 1, 2, 3, 5, 10, 20):
+        model.refinement.steps = steps
+        bounds = evaluation.evaluate_bounds(model, batches(study.test).repeat(5), seed=0).bound
+        found[steps] = round(float(np.mean(bounds)), 3)
+    return found
 
 
 def measure(model, study, seed):
