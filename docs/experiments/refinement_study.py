@@ -10,14 +10,15 @@ command goes on after an interruption:
 A job is an objective and its settings: K (steps), S (samples of z a step), mirrored (1: S samples
 are antithetic pairs), step (size), rule (plain, natural, steps or network), weight (of the
 amortized term), path (weight of the ELBOs at lambda_1 to lambda_{K-1}), test (K at test time, if
-not that of training), curve (1: also the bound at other K), after (epochs of a VAE first), until (training step from which K is 0, at
-test time too), rate (factor of the learning rate), epochs (at most), encoder (linear, small, full),
-through (which part of the total derivative trains: all, encoder, theta, identity or reference, as
-partial_derivatives.py says), iw (samples of an importance-weighted bound at lambda_K in place of
-the ELBO, as importance_weighted.py says). A model is trained until the validation bound has not
-improved for some epochs, and the best epoch's weights are tested. Time is CPU time of training on
-one thread, compilation and validation left out. One line of JSON a job: test bound, KL,
-importance-weighted NLL (200 samples) and the encoder's own bound, in nats per example.
+not that of training), curve (1: also the bound at other K), after (epochs of a VAE first), until
+(training step from which K is 0, at test time too), rate (factor of the learning rate), epochs (at
+most), encoder (linear, small, full), through (which part of the total derivative trains: all,
+encoder, theta, identity or reference, as partial_derivatives.py says), iw (samples of an
+importance-weighted bound at lambda_K in place of the ELBO, as importance_weighted.py says). A model
+is trained until the validation bound has not improved for some epochs, and the best epoch's weights
+are tested. Time is CPU time of training on one thread, compilation and validation left out. One
+line of JSON a job: test bound, KL, importance-weighted NLL (200 samples) and the encoder's own
+bound, in nats per example.
 """
 
 import json
