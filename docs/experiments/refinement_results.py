@@ -4,7 +4,8 @@
     python docs/experiments/refinement_results.py --runs=docs/results/refinement
 
 RUNS holds DATA.jsonl files. Prints a Markdown table for each, with a verdict computed from it, and
-a second one of the ablation: which part of the total derivative trains, for each update rule. The
+a second one of the ablation: which part of the total derivative trains, for each update rule.
+DATA_curve.jsonl holds jobs with curve=1; their table is the bound against K at test time. The
 picture shows each system's bound and importance-weighted NLL against its training time, less those
 of the VAE. A row's numbers are means over its seeds.
 """
@@ -155,6 +156,24 @@ def _cell(rows, seeds):
     return " / ".join(f"{means(rows, c):.2f}" for c in ("bound", "iw_nll", "encoder"))
 
 
+def curves(found):
+    """A Markdown table: bound, or bound / NLL, of each job against K at test time.
+
+    Means over the job's seeds.
+    """
+    first = next(iter(next(iter(found.values())).values()))
+    lines = [f"| trained | seeds | {' | '.join(f'K = {k}' for k in first['curve'])} |"]
+    lines.append("|---" * (len(first["curve"]) + 2) + "|")
+    for job, rows in found.items():
+        cells = []
+        for k in first["curve"]:
+            names = ("curve", "nll_curve") if k in first["nll_curve"] else ("curve",)
+            means_of = [statistics.mean(row[name][k] for row in rows.values()) for name in names]
+            cells.append(" / ".join(f"{mean:.2f}" for mean in means_of))
+        lines.append(f"| {name_of(job)} | {len(rows)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def verdict(found):
     """One sentence: the best system by bound and by NLL, and SA-VAE's distance from others.
 
@@ -241,6 +260,9 @@ def main(_):
             kept = {j: rows for j, rows in data[name].items() if j not in jobs or j in MAIN}
             data[name] = kept
             print(f"### {title}\n\n{table(kept)}\n\n{verdict(kept)}\n\n{parts}\n")
+        tested = path.with_name(f"{name}_curve.jsonl")
+        if tested.exists():
+            print(f"### {title}: K at test time\n\n{curves(read(tested))}\n")
     if FLAGS.image:
         shown = {n: found for n, found in data.items() if "vae" in found and n != "pairs_iw"}
         picture(shown, FLAGS.image)

@@ -82,7 +82,11 @@ def run(data, seed, text):
     if settings["test"]:
         model.refinement.steps = settings["test"]
     found = {**measure(model, study, seed), **training, **kept}
-    return {**found, "curve": curve(model, study)} if settings["curve"] else found
+    if settings["curve"]:
+        if objective == "vae":  # The same networks, refined at test time only.
+            model = build(study, "vae_svi", settings, seed, model)
+        found |= curve(model, study, seed)
+    return found
 
 
 def rule_of(settings):
@@ -178,21 +182,32 @@ def fit(model, study, clock, epochs, seed, started=False, patient=True):
         validation_data=valid, callbacks=[clock] + [best] * patient, verbose=0).history
 
 
-def curve(model, study):
-    """{K: test bound after K steps}, nats per example; the model then takes the last K."""
-    found = {}
+def curve(model, study, seed):
+    """{"curve": {K: bound}, "nll_curve": {K: NLL}} of the test rows, nats per example.
+
+    The importance samples are drawn from the posterior after K steps.
+    """
+    found = {"curve": {}, "nll_curve": {}}
     for steps in (0, 1, 2, 3, 5, 10, 20):
         model.refinement.steps = steps
         bounds = evaluation.evaluate_bounds(model, batches(study.test).repeat(5), seed=0).bound
-        found[steps] = round(float(np.mean(bounds)), 3)
+        found["curve"][steps] = round(float(np.mean(bounds)), 3)
+        if steps >= 5:
+            found["nll_curve"][steps] = round(float(np.mean(importance_nll(model, study, seed))), 3)
     return found
+
+
+def importance_nll(model, study, seed):
+    """-log p(x) of the test rows, estimated with the model's own posterior."""
+    data = batches(study.test)
+    return evaluation.importance_weighted_nll(model, data, samples=FLAGS.nll_samples, seed=seed)
 
 
 def measure(model, study, seed):
     """Numbers on the test rows, nats per example."""
     data = batches(study.test)
     bounds = evaluation.evaluate_bounds(model, data.repeat(5), seed=0)  # 5 draws of each.
-    nll = evaluation.importance_weighted_nll(model, data, samples=FLAGS.nll_samples, seed=seed)
+    nll = importance_nll(model, study, seed)
     mean = {
         "bound": bounds.bound, "kl": bounds.kl, "iw_nll": nll, "encoder": bounds.amortized_bound}
     return {name: round(float(np.mean(values)), 3) for name, values in mean.items()}
