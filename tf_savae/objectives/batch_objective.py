@@ -58,12 +58,12 @@ class BatchObjective:
       free_bits: minimum of the KL term, nats.
       amortized_weight: weight w of the term w ELBO(lambda_0) that objective "savae" adds for the
         encoder.
-      path_weight: weight of the mean ELBO at lambda_1 to lambda_{K-1} that objectives with
-        gradients through refinement add for the encoder and the update rule.
       seed: stateless seed of the batch.
       training: bool, whether dropout and similar layers are active.
       encoder_effects: () -> the `Effects` of the encoder's layers.
       antithetic: whether several samples come in mirrored pairs.
+      path_weight: weight of the mean ELBO at lambda_1 to lambda_{K-1} that `with_path` adds, for
+        objectives with gradients through refinement.
     """
 
     generator: Any
@@ -78,8 +78,8 @@ class BatchObjective:
     training: bool
     encoder_effects: Callable = _no_effects
     amortized_weight: float = 0.0
-    path_weight: float = 0.0
     antithetic: bool = False
+    path_weight: float = 0.0
 
     @property
     def objective(self) -> GeneratorElbo:
