@@ -66,8 +66,8 @@ class SemiAmortizedVAE(BoundModel):
         encoder's own posterior accurate and needs no additional decoder pass. It is omitted if K
         is 0.
       path_weight: w >= 0, only for "savae" and "vae_svi_exact": the loss adds w times the mean ELBO
-        at lambda_1 to lambda_{K-1}, with theta constant there (Marino et al. 2018). A learned update
-        rule trained with w = 1 is good after any number of steps, not just after K. 0 by default;
+        at lambda_1 to lambda_{K-1}, with theta constant there (Marino et al. 2018). A learned
+        rule trained with w = 1 is good after any number of steps, not just K. 0 by default;
         omitted if K < 2. It needs no additional decoder pass.
       seed: int from which all noise of training and evaluation is derived.
 
