@@ -22,6 +22,8 @@ EPSILON, MAX_NORM = 1e-5, 5.0
 class EncoderPart(SAVAE):
     """Encoder and update rule end to end; theta on the ELBO at lambda_K held constant."""
 
+    path_weight = None
+
     def loss(self, batch):
         fixed = dataclasses.replace(batch, theta=at_constant_weights(batch.theta))
         initial = batch.encode()

@@ -112,7 +112,7 @@ def test_under_xla(float64, objective):
 
 
 def test_rows_that_fell_back_have_no_such_term(float64):
-    """Theirs is infinite here. They get the gradients of a model without the term."""
+    """Theirs is infinite here. They have the loss of a model without the term."""
     x = data(6)
     exploding = {"update": tf_savae.svi.Momentum(1e200, 0.0), "fall_back": 2}
     found = []
@@ -162,6 +162,52 @@ def test_the_path_is_a_function_of_the_parameters_alone(float64):
         negative_elbo, initial, theta, adjoint="stop", return_trace="path", **settings
     )
     assert stopped.path_objective is None
+
+
+def _quadratic(parameters, theta, seed):
+    return 0.5 * tf.reduce_sum(theta * parameters**2, axis=1)
+
+
+@pytest.mark.parametrize("truncate", [None, 2])
+def test_clipping_and_growth_count_what_the_path_adds(float64, truncate):
+    """Stable steps: the sum of all adjoints is no explosion, and a clip of 1 changes nothing."""
+    theta, found = tf.constant([0.5, 2.0], tf.float64), []
+    for clip_norm in (None, 1.0):
+        initial = tf.constant([[1.0, -2.0]], tf.float64)
+        probe = tf.zeros([1, 3], tf.float64)
+        how = {"adjoint": "truncated", "truncate": truncate} if truncate else {}
+        with tf.GradientTape() as tape:
+            tape.watch([initial, probe])
+            _, trace = refine(
+                _quadratic, initial, theta, steps=6, step_size=0.3, momentum=0.0, seed=0,
+                return_trace="path", adjoint_clip_norm=clip_norm, backward_probe=probe, **how,
+            )  # fmt: skip
+            loss = tf.reduce_sum(trace.path_objective)
+        gradient, report = tape.gradient(loss, [initial, probe])
+        found.append(gradient.numpy())
+        assert 0.0 < float(report[0, 0]) <= 1.0
+    np.testing.assert_allclose(*found, rtol=1e-12)
+    # By hand: lambda_k = (1 - 0.3 theta)^k lambda_0.
+    factor = 1.0 - 0.3 * theta.numpy()
+    # Differentiated steps multiply by the factor once more; others are the identity.
+    powers = [k + max(0, k - (6 - (truncate or 6))) for k in range(6)]
+    expected = sum(factor**p for p in powers) * theta.numpy() * initial.numpy()
+    np.testing.assert_allclose(found[0], expected, rtol=1e-12)
+
+
+def test_unrolled_values_are_those_of_the_objective():
+    """Where the gradient is not finite, the reported ELBO still is."""
+
+    def root(parameters, theta, seed):
+        return tf.reduce_sum(tf.sqrt(parameters * theta), axis=1)
+
+    initial, theta = tf.zeros([1, 2]), tf.ones([2])
+    for adjoint in ("exact", "unrolled"):
+        _, trace = refine(
+            root, initial, theta, steps=1, step_size=0.1, seed=0, adjoint=adjoint,
+            return_trace="path",
+        )  # fmt: skip
+        assert trace.negative_elbo.numpy().tolist() == [[0.0]]
 
 
 @pytest.mark.parametrize("objective", ["svi", "vae", "vae_svi", "vae_svi_kl"])

@@ -40,7 +40,7 @@ def gradient_noise(
     """Measures signal and noise of the encoder's gradient for each objective.
 
     The weights are not changed. Every batch has its own data and noise of z, as in training (KL
-    weight 1, dropout on, the refinement's last K, the model's own `amortized_weight`). If
+    weight 1, dropout on, the refinement's last K, the model's own weights of the loss). If
     refinement compensates for a poor encoder, the gradient of "savae" has a small signal, or a
     small cosine with that of "vae", the gradient of the ELBO at lambda_0.
 

@@ -17,12 +17,12 @@ __all__ = ["Outcome", "BatchObjective", "RefinementInfo", "at_constant_weights"]
 
 
 class RefinementInfo(NamedTuple):
-    """Negative ELBOs along the path of refinement; tensors [B]."""
+    """Negative ELBOs along the path of refinement, per example."""
 
     objective: Any  # Negative ELBO in nats, computed by step 0 with its noise.
     fell_back: Any = None  # Bool: examples that kept lambda_0; None if fallback is off.
     gradient: Any = None  # Nest like lambda_0, [B, ...]: gradient of `objective`, a constant.
-    path: Any = None  # [K, B], nats: at lambda_0 to lambda_{K-1}, functions of lambda_k alone.
+    path: Any = None  # [K, B], nats: at lambda_0 to lambda_{K-1}; in training with gradients.
 
 
 class Outcome(NamedTuple):

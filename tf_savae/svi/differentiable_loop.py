@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_savae.svi import loop, per_example
 from tf_savae.svi.early_stopping import descend_until
-from tf_savae.svi.exact_adjoint import pull_back, with_values
+from tf_savae.svi.exact_adjoint import incoming_norm, pull_back, with_values
 from tf_savae.svi.objective import Objective, floating, with_floats
 from tf_savae.svi.per_example import Tensors
 from tf_savae.svi.residuals.choice import program_for
@@ -114,7 +114,7 @@ def _identity_pull(n, weights, path):
         final = list(upstream[:n])
         bars = with_values(path, slice(None), final, upstream[n])
         zeros = [tf.zeros_like(t) for t in weights]
-        size = per_example.norm(final)
+        size = incoming_norm(path, final, upstream[n])
         growth = per_example.divide_safely(per_example.norm(bars), size)
         signal = per_example.cosine(bars, [g[0] for g in path.gradients])
         report = tf.stack([growth, tf.zeros_like(size), signal], axis=1)
@@ -129,7 +129,7 @@ def unrolled(
     """Refines by K unrolled steps: cost 6K F; memory and compile time grow with K."""
     parameters = list(initial)
     state = settings.rule.init(settings.weights, parameters)
-    path, norms, first = [], [], None
+    path, values, norms, first = [], [], [], None
     for step in range(settings.steps):
         before = parameters
         (parameters, state), (value, gradient) = loop.one_step(
@@ -137,10 +137,10 @@ def unrolled(
         )
         first = first or [tf.stop_gradient(g) for g in gradient]
         value = tf.cast(value, initial[0].dtype)
+        values.append(tf.stop_gradient(value))
         path.append(per_example.with_gradient(value, before, gradient))
         norms.append(tf.stop_gradient(per_example.norm(gradient)))
-    path = tf.stack(path)
-    return parameters, LoopInfo(tf.stop_gradient(path), tf.stack(norms), first, path=path)
+    return parameters, LoopInfo(tf.stack(values), tf.stack(norms), first, path=tf.stack(path))
 
 
 def detached(

@@ -24,7 +24,7 @@ from tf_savae.svi.objective import floating
 from tf_savae.svi.per_example import Tensors
 from tf_savae.svi.residuals.programs import Program
 
-__all__ = ["LoopDerivatives", "pull_back", "with_values"]
+__all__ = ["LoopDerivatives", "incoming_norm", "pull_back", "with_values"]
 
 
 class LoopDerivatives(NamedTuple):
@@ -33,7 +33,7 @@ class LoopDerivatives(NamedTuple):
     initial: list
     theta: list  # One for each float leaf of theta.
     rule: list  # One for each weight of the update rule.
-    growth: Any  # [B]: |adjoint at step 0| / |adjoint at step K|.
+    growth: Any  # [B]: |adjoint at step 0| / `incoming_norm`.
     curvature: Any  # [B]: largest |v' H v| / |v|^2 along the path, per example.
     signal: Any  # [B]: cosine between the adjoint at step 0 and the gradient at lambda_0.
 
@@ -62,7 +62,8 @@ def pull_back(
       program: computes the products, see `residuals.programs`.
     """
     depth = adjoint.depth_of(settings.steps)
-    limit = _limit(final_bar, adjoint.clip_norm)
+    size = incoming_norm(path, final_bar, values_bar)
+    limit = None if adjoint.clip_norm is None else tf.constant(adjoint.clip_norm, size.dtype) * size
     sums = [tf.zeros_like(t, _sum_dtype(t)) for t in floating(theta)]
     last = settings.steps - 1
 
@@ -95,13 +96,20 @@ def pull_back(
         parallel_iterations=1,
         maximum_iterations=depth,
     )
-    lam_bar = with_values(path, slice(settings.steps - depth), lam_bar, values_bar)
-    if depth == settings.steps:  # Otherwise everything before the last `depth` steps is a constant.
+    if depth < settings.steps:  # Everything before the last `depth` steps is a constant.
+        lam_bar = with_values(path, slice(settings.steps - depth), lam_bar, values_bar)
+    else:
         lam_bar, rule_bar = _through_init(path, lam_bar, state_bar, rule_bar, settings)
     theta_bar = [tf.cast(b, t.dtype) for b, t in zip(theta_bar, floating(theta), strict=True)]
-    growth = per_example.divide_safely(per_example.norm(lam_bar), per_example.norm(final_bar))
+    growth = per_example.divide_safely(per_example.norm(lam_bar), size)
     signal = per_example.cosine(lam_bar, [g[0] for g in path.gradients])
     return LoopDerivatives(lam_bar, theta_bar, rule_bar, growth, curvature, signal)
+
+
+def incoming_norm(path: Path, final_bar: Tensors, values_bar: tf.Tensor) -> tf.Tensor:
+    """Returns |dL / dlambda_K| plus the norms of all that `with_values` adds, [B]."""
+    added = tf.math.multiply_no_nan(path.gradient_norms, tf.abs(values_bar))
+    return per_example.norm(final_bar) + tf.reduce_sum(added, 0)
 
 
 def with_values(path: Path, steps: Any, lam_bar: Tensors, values_bar: tf.Tensor) -> Tensors:
@@ -142,12 +150,6 @@ def _products(program, path, step, vector, settings):
         tf.abs(per_example.inner(vector, products)), per_example.inner(vector, vector)
     )
     return products, theta_products, bend
-
-
-def _limit(final_bar, clip_norm):
-    if clip_norm is None:
-        return None
-    return tf.constant(clip_norm, final_bar[0].dtype) * per_example.norm(final_bar)
 
 
 def _limited(lam_bar, state_bar, limit):

@@ -27,7 +27,7 @@ class Trace(NamedTuple):
     steps: Any  # [B] int32, steps taken (K unless refinement stopped early).
     initial_gradient: Any = None  # Nest like `initial`: the SVI gradient at lambda_0, unclipped.
     path_objective: Any = None  # [K, B], nats: `negative_elbo` at lambda_0 to lambda_{K-1} with its
-    # gradient in lambda_k, theta held constant: no pass is added. None with adjoint "stop".
+    # gradient in lambda_k, theta held constant: no pass is added. None with "stop" and K = 0.
 
 
 def refine(

@@ -133,7 +133,7 @@ class RunConfig:
     path_weight: float = setting(
         0.0,
         "weight of the mean ELBO at lambda_1 to lambda_{K-1} in the loss, with --system=savae or "
-        "vae_svi_exact; 1 with a learned --svi_rule: it can then take more steps than in training",
+        "vae_svi_exact; 1 with --svi_rule=learned_update: K may then differ at test time",
     )
     start_from: str = setting(
         "", "workdir of a finished run whose weights initialise the networks", affects_results=False
@@ -334,8 +334,8 @@ class RunConfig:
 def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     """Returns a named configuration with some settings replaced.
 
-    If `settings` select a system other than SA-VAE, the settings that only SA-VAE supports, the
-    weights of the ELBOs before lambda_K and learned update rules, are reset to their defaults.
+    Settings that the selected system does not have, of the weights of the ELBOs before lambda_K and
+    learned update rules, are reset to their defaults.
 
     >>> named = RunConfig(amortized_weight=0.3)
     >>> configured(named, {"system": "vae"}).amortized_weight
