@@ -159,8 +159,10 @@ def _cell(rows, seeds):
 def curves(found):
     """A Markdown table: bound, or bound / NLL, of each job against K at test time.
 
-    Means over the job's seeds.
+    Means over the seeds that all of the jobs have.
     """
+    seeds = set.intersection(*map(set, found.values()))
+    found = {job: {seed: rows[seed] for seed in seeds} for job, rows in found.items()}
     first = next(iter(next(iter(found.values())).values()))
     lines = [f"| trained | seeds | {' | '.join(f'K = {k}' for k in first['curve'])} |"]
     lines.append("|---" * (len(first["curve"]) + 2) + "|")
