@@ -242,7 +242,7 @@ def picture(data, path):
     for panel in axes.flat:
         entries.update(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
     figure.legend(entries.values(), entries.keys(), loc="lower center", ncol=4, fontsize=9)
-    for panel in axes.flat[len(axes.flat) - 1 :: -1]:
+    for panel in axes.flat:
         if not panel.has_data():
             panel.remove()
     figure.tight_layout(rect=(0, 0.09, 1, 1))

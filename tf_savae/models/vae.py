@@ -33,12 +33,11 @@ from tf_savae.networks import StandardNormalPrior
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.prior import Prior
 from tf_savae.objectives import Objective, as_objective, outcome_of, serialized
+from tf_savae.objectives.objective import LOSS_WEIGHTS
 from tf_savae.probability import Family, as_family, as_kl_weight
 from tf_savae.probability.posterior_mean import posterior_mean
 
 __all__ = ["SemiAmortizedVAE"]
-
-_WEIGHTS = ("amortized_weight", "path_weight")
 
 
 @register
@@ -93,7 +92,7 @@ class SemiAmortizedVAE(BoundModel):
         ),
         **{
             name: functools.partial(validation.positive, name, zero=True, optional=True)
-            for name in _WEIGHTS
+            for name in LOSS_WEIGHTS
         },
         "free_bits": lambda nats: validation.positive("free_bits", nats, zero=True),
         "objective": as_objective,
@@ -360,13 +359,14 @@ class SemiAmortizedVAE(BoundModel):
         config = {name: _serialized(getattr(self, name)) for name in layers}
         config["beta"] = _serialized(self.beta) if callable(self.beta) else self.beta
         config["objective"] = serialized(self.objective)
-        for name in ("latent_size", "free_bits", "seed", *_WEIGHTS):
+        for name in ("latent_size", "free_bits", "seed", *LOSS_WEIGHTS):
             config[name] = getattr(self, name)
         return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        config = {**dict.fromkeys(_WEIGHTS, 0.0), **config}  # Missing in files of earlier versions.
+        # Missing in files of earlier versions.
+        config = {**dict.fromkeys(LOSS_WEIGHTS, 0.0), **config}
         for name in ("encoder", "decoder", "refinement", "objective", "family", "prior", "beta"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])

@@ -24,6 +24,12 @@ class RefinementInfo(NamedTuple):
     gradient: Any = None  # Nest like lambda_0, [B, ...]: gradient of `objective`, a constant.
     path: Any = None  # [K, B], nats: at lambda_0 to lambda_{K-1}; in training with gradients.
 
+    def where_refined(self, term: tf.Tensor) -> tf.Tensor:
+        """Returns a term of the loss, [B], with zeros for examples that fell back to lambda_0."""
+        if self.fell_back is None:
+            return term
+        return tf.where(self.fell_back, tf.zeros_like(term), term)
+
 
 class Outcome(NamedTuple):
     """The result of a training objective; every tensor is per example, [B], in nats."""
@@ -159,9 +165,8 @@ class BatchObjective:
         if start.path.shape[0] < 2:
             return outcome
         extra = self.path_weight * tf.reduce_mean(start.path[1:], axis=0)
-        if start.fell_back is not None:
-            extra = tf.where(start.fell_back, tf.zeros_like(extra), extra)
-        return outcome._replace(loss=outcome.loss + tf.cast(extra, outcome.loss.dtype))
+        extra = tf.cast(start.where_refined(extra), outcome.loss.dtype)
+        return outcome._replace(loss=outcome.loss + extra)
 
     def outcome_at(
         self, parameters: Nest, start: RefinementInfo | None = None, **kwargs: Any

@@ -8,7 +8,7 @@ from tf_savae.core import validation
 from tf_savae.core.typing import Config
 from tf_savae.objectives.autoregressive import Autoregressive, LikelihoodBatch
 from tf_savae.objectives.batch_objective import BatchObjective, Outcome
-from tf_savae.objectives.objective import Objective
+from tf_savae.objectives.objective import LOSS_WEIGHTS, Objective
 from tf_savae.objectives.savae import SAVAE
 from tf_savae.objectives.svi import SVI
 from tf_savae.objectives.vae import VAE
@@ -58,7 +58,7 @@ def _check_attributes(objective):
             "objective: expected refines=True with crosses_refinement or needs_steps, got "
             f"refines=False for {objective.name!r}. Set refines=True or leave these attributes out."
         )
-    for weight in ("amortized_weight", "path_weight"):
+    for weight in LOSS_WEIGHTS:
         if getattr(objective, weight) is not None:
             name = f"objective: {weight} of {objective.name!r}"
             validation.positive(name, getattr(objective, weight), zero=True)

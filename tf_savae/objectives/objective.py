@@ -6,7 +6,9 @@ from typing import Any, Self
 from tf_savae.core.typing import Config
 from tf_savae.objectives.batch_objective import Outcome
 
-__all__ = ["Objective"]
+__all__ = ["LOSS_WEIGHTS", "Objective"]
+
+LOSS_WEIGHTS = ("amortized_weight", "path_weight")  # Attributes: the default, or None for no term.
 
 
 class Objective(abc.ABC):

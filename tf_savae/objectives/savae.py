@@ -5,8 +5,6 @@ encoder also receives `amortized_weight` times the gradient of the ELBO at lambd
 constant there. With `path_weight`, the ELBOs between are added, as in Marino et al. (2018).
 """
 
-import tensorflow as tf
-
 from tf_savae.objectives.batch_objective import BatchObjective, Outcome
 from tf_savae.objectives.objective import Objective
 
@@ -35,7 +33,5 @@ class SAVAE(Objective):
             return outcome._replace(amortized=outcome.terms)
         if batch.amortized_weight:
             extra = batch.amortized_weight * batch.amortized_objective(initial, start)
-            if start.fell_back is not None:
-                extra = tf.where(start.fell_back, tf.zeros_like(extra), extra)
-            outcome = outcome._replace(loss=outcome.loss + extra)
+            outcome = outcome._replace(loss=outcome.loss + start.where_refined(extra))
         return batch.with_path(outcome, start)

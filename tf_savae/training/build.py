@@ -9,6 +9,7 @@ from tf_savae import svi
 from tf_savae.core.typing import Nest
 from tf_savae.models import AutoregressiveModel, SemiAmortizedRefinement, SemiAmortizedVAE
 from tf_savae.models.refinement.steps_schedule import every
+from tf_savae.objectives.objective import LOSS_WEIGHTS
 from tf_savae.probability import linear_kl_weight
 from tf_savae.svi.short_forms import short_forms_of
 from tf_savae.training.config import RunConfig
@@ -62,7 +63,7 @@ def _latent(config, steps_per_epoch, make_encoder, make_decoder):
         seed=config.seed,
         **{
             name: None if getattr(objective, name) is None else getattr(config, name)
-            for name in ("amortized_weight", "path_weight")
+            for name in LOSS_WEIGHTS
         },
     )
 

@@ -344,10 +344,11 @@ def configured(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     if _SHOWN.get():
         return dataclasses.replace(config, **settings)
     from tf_savae.objectives import SYSTEMS
+    from tf_savae.objectives.objective import LOSS_WEIGHTS
 
     objective = SYSTEMS.get(settings.get("system", config.system))
     left_out: dict[str, Any] = {}
-    for weight in ("amortized_weight", "path_weight"):
+    for weight in LOSS_WEIGHTS:
         if objective is not None and getattr(objective, weight) is None:
             left_out[weight] = 0.0
     if objective is not None and not objective.crosses_refinement:
