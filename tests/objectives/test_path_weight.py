@@ -72,26 +72,34 @@ def _wanted(objective, rule, depth=K, **options):
 
 
 @pytest.mark.parametrize(
-    ("objective", "rule", "adjoint", "depth"),
+    ("objective", "rule", "options", "depth"),
     [
-        ("savae", "momentum", "exact", K),
-        ("savae", "learned", "exact", K),
-        ("vae_svi_exact", "learned", "exact", K),
-        ("savae", "momentum", "unrolled", K),
-        ("savae", "momentum", "truncated", 2),
-        ("savae", "momentum", "truncated", 0),
+        ("savae", "momentum", {}, K),
+        ("savae", "learned", {}, K),
+        ("vae_svi_exact", "learned", {}, K),
+        ("savae", "momentum", {"keep": "all"}, K),
+        ("savae", "learned", {"hvp": "forward_over_reverse"}, K),
+        ("savae", "momentum", {"adjoint": "unrolled"}, K),
+        ("savae", "momentum", {"adjoint": "truncated", "truncate": 2}, 2),
+        ("savae", "momentum", {"adjoint": "truncated", "truncate": 0}, 0),
     ],
 )
-def test_it_adds_the_explicit_sum(float64, objective, rule, adjoint, depth):
-    options = {"adjoint": adjoint}
-    if adjoint == "truncated":
-        options["truncate"] = depth
+def test_it_adds_the_explicit_sum(float64, objective, rule, options, depth):
     wanted, without = _wanted(objective, rule, depth, **options)
     x = data()
     for eager in (True, False):
         model = compiled(_model(objective, rule, **options), x)
         assert relative_error(step_gradients(model, x, eager=eager), wanted) < 1e-11
     assert relative_error(without, wanted) > 1e-3
+
+
+def test_finite_differences_come_close(float64):
+    x = data()
+    found = [
+        step_gradients(compiled(_model(hvp=hvp), x), x, eager=True)
+        for hvp in ("finite_difference", "reverse_over_reverse")
+    ]
+    assert 0.0 < relative_error(*found) < 1e-4
 
 
 def test_it_averages_the_samples_of_a_step(float64):
@@ -230,10 +238,27 @@ def test_a_custom_objective_whose_steps_have_no_gradient(float64):
         step_gradients(model, data(), eager=True)
 
 
+@pytest.mark.parametrize("name", ["amortized_weight", "path_weight"])
+def test_a_custom_objective_that_does_not_read_its_weight(name):
+    """It inherits the default from SAVAE, and its own `loss` has no such term."""
+
+    class Plain(tf_savae.objectives.SAVAE):
+        def loss(self, batch):
+            refined, start = batch.refined(batch.encode())
+            return batch.outcome_at(refined, start=start)
+
+    x = data()
+    step_gradients(compiled(dense_model(Plain()), x), x, eager=True)  # The default: no error.
+    step_gradients(compiled(dense_model(Plain(), model={name: 0.0}), x), x, eager=True)
+    model = compiled(dense_model(Plain(), model={name: 0.5}), x)
+    with pytest.raises(ValueError, match=f"{name}: got 0.5, but `loss` .*'savae' does not use it"):
+        step_gradients(model, x, eager=True)
+
+
 def test_it_is_saved(tmp_path):
     x = data()
     compiled(_model(), x).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert loaded.path_weight == WEIGHT and loaded.path_weight_of("savae") == WEIGHT
+    assert loaded.path_weight == loaded.loss_weights_of("savae")["path_weight"] == WEIGHT
     config = {n: v for n, v in loaded.get_config().items() if n != "path_weight"}
     assert tf_savae.SemiAmortizedVAE.from_config(config).path_weight == 0.0

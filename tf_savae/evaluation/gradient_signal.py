@@ -134,11 +134,7 @@ def _batch_objective(model, x, seed, objective):
     batch_objective = model.batch_objective(
         x, seed, training=True, steps=steps, free_bits=model.free_bits
     )
-    return dataclasses.replace(
-        batch_objective,
-        amortized_weight=model.amortized_weight_of(objective),
-        path_weight=model.path_weight_of(objective),
-    )
+    return dataclasses.replace(batch_objective, loss_weights=model.loss_weights_of(objective))
 
 
 def _summary(gradients, plain):

@@ -78,8 +78,7 @@ def batch_objective(
         free_bits=free_bits,
         seed=inner,
         training=training,
-        amortized_weight=model.amortized_weight_of(model.objective),
-        path_weight=model.path_weight_of(model.objective),
+        loss_weights=model.loss_weights_of(model.objective),
         antithetic=model.refinement.antithetic,
     )
 

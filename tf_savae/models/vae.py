@@ -28,11 +28,12 @@ from tf_savae.models.validation.model_parts import (
     check_refinement,
     check_samples,
     check_settings,
+    check_weights_read,
 )
 from tf_savae.networks import StandardNormalPrior
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.prior import Prior
-from tf_savae.objectives import Objective, as_objective, outcome_of, serialized
+from tf_savae.objectives import LossWeights, Objective, as_objective, outcome_of, serialized
 from tf_savae.objectives.objective import LOSS_WEIGHTS
 from tf_savae.probability import Family, as_family, as_kl_weight
 from tf_savae.probability.posterior_mean import posterior_mean
@@ -189,16 +190,13 @@ class SemiAmortizedVAE(BoundModel):
         """
         return steps_schedule.steps_now(self) if self.objective.refines else 0
 
-    def amortized_weight_of(self, objective: str | Objective) -> float:
-        """Returns the weight of the ELBO at lambda_0 for an objective (name or `Objective`)."""
-        return self._weight_of("amortized_weight", objective)
-
-    def path_weight_of(self, objective: str | Objective) -> float:
-        """Returns the weight of the ELBOs at lambda_1 to lambda_{K-1} for an objective."""
-        return self._weight_of("path_weight", objective)
+    def loss_weights_of(self, objective: str | Objective) -> LossWeights:
+        """Returns the weights of an objective's further terms: the model's, else its defaults."""
+        objective = as_objective(objective)
+        return LossWeights(**{name: self._weight_of(name, objective) for name in LOSS_WEIGHTS})
 
     def _weight_of(self, name, objective):
-        default, own = getattr(as_objective(objective), name), getattr(self, name)
+        default, own = getattr(objective, name), getattr(self, name)
         return 0.0 if default is None else default if own is None else own
 
     @property
@@ -294,7 +292,9 @@ class SemiAmortizedVAE(BoundModel):
         batch_objective = self.batch_objective(
             x, seed, beta, training, probe, free_bits=self.free_bits
         )
-        return outcome_of(self.objective, batch_objective)
+        outcome = outcome_of(self.objective, batch_objective)
+        check_weights_read(self, batch_objective)
+        return outcome
 
     def _beta_at(self, step):
         return as_kl_weight(self.beta)(step)

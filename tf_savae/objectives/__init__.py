@@ -1,7 +1,12 @@
 """Training objectives, one per file; each maps a `BatchObjective` to an `Outcome`."""
 
 from tf_savae.objectives.autoregressive import Autoregressive, LikelihoodBatch
-from tf_savae.objectives.batch_objective import BatchObjective, Outcome, RefinementInfo
+from tf_savae.objectives.batch_objective import (
+    BatchObjective,
+    LossWeights,
+    Outcome,
+    RefinementInfo,
+)
 from tf_savae.objectives.lookup import OBJECTIVES, SYSTEMS, as_objective, outcome_of, serialized
 from tf_savae.objectives.objective import Objective
 from tf_savae.objectives.savae import SAVAE
@@ -23,6 +28,7 @@ __all__ = [
     "Autoregressive",
     "BatchObjective",
     "LikelihoodBatch",
+    "LossWeights",
     "Objective",
     "Outcome",
     "RefinementInfo",

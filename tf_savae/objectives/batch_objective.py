@@ -13,7 +13,7 @@ from tf_savae.networks.generator_elbo import GeneratorElbo
 from tf_savae.probability import ElboTerms
 from tf_savae.svi.per_example import with_gradient
 
-__all__ = ["Outcome", "BatchObjective", "RefinementInfo", "at_constant_weights"]
+__all__ = ["Outcome", "BatchObjective", "LossWeights", "RefinementInfo", "at_constant_weights"]
 
 
 class RefinementInfo(NamedTuple):
@@ -48,6 +48,23 @@ def _no_effects():
     return Effects([], [])
 
 
+class LossWeights:
+    """The weights of an objective's further terms, by name; `read` says which ones it looked at.
+
+    >>> weights = LossWeights(path_weight=0.5)
+    >>> weights["path_weight"], weights.read
+    (0.5, {'path_weight'})
+    """
+
+    def __init__(self, **weights: float) -> None:
+        self._weights = weights
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> float:
+        self.read.add(name)
+        return self._weights.get(name, 0.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class BatchObjective:
     """The negative ELBO of one batch, with the encoder and the refinement that training uses.
@@ -62,14 +79,12 @@ class BatchObjective:
       steps: K.
       beta: KL weight, a scalar.
       free_bits: minimum of the KL term, nats.
-      amortized_weight: weight w of the term w ELBO(lambda_0) that objective "savae" adds for the
-        encoder.
       seed: stateless seed of the batch.
       training: bool, whether dropout and similar layers are active.
       encoder_effects: () -> the `Effects` of the encoder's layers.
       antithetic: whether several samples come in mirrored pairs.
-      path_weight: weight of the mean ELBO at lambda_1 to lambda_{K-1} that `with_path` adds, for
-        objectives with gradients through refinement.
+      loss_weights: `LossWeights` of the terms that the objective adds, `amortized_weight` and
+        `path_weight`.
     """
 
     generator: Any
@@ -83,9 +98,18 @@ class BatchObjective:
     seed: Any
     training: bool
     encoder_effects: Callable = _no_effects
-    amortized_weight: float = 0.0
     antithetic: bool = False
-    path_weight: float = 0.0
+    loss_weights: LossWeights = dataclasses.field(default_factory=LossWeights)
+
+    @property
+    def amortized_weight(self) -> float:
+        """The weight w of the term w ELBO(lambda_0) that objective "savae" adds for the encoder."""
+        return self.loss_weights["amortized_weight"]
+
+    @property
+    def path_weight(self) -> float:
+        """The weight of the mean ELBO at lambda_1 to lambda_{K-1} that `with_path` adds."""
+        return self.loss_weights["path_weight"]
 
     @property
     def objective(self) -> GeneratorElbo:

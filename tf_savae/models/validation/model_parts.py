@@ -10,7 +10,8 @@ from tf_savae.models.refinement import programs, steps_schedule
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
 from tf_savae.networks.decoder import Decoder
 from tf_savae.networks.prior import Prior
-from tf_savae.objectives import Objective
+from tf_savae.objectives import BatchObjective, Objective
+from tf_savae.objectives.objective import LOSS_WEIGHTS
 from tf_savae.probability import Family
 from tf_savae.probability.codes import check_antithetic
 from tf_savae.probability.distribution_checks import check_legacy
@@ -25,6 +26,7 @@ __all__ = [
     "check_samples",
     "check_settings",
     "check_weights",
+    "check_weights_read",
 ]
 
 
@@ -57,6 +59,12 @@ def check_decoder(model: Any) -> None:
         check_second_derivatives(model.decoder)
 
 
+_HOW = {
+    "amortized_weight": "batch.amortized_weight * batch.amortized_objective(initial, start)",
+    "path_weight": "batch.with_path(outcome, start)",
+}
+
+
 def check_loss_weights(model: Any) -> None:
     """Raises ValueError if a weight of a model belongs to a term that its objective does not have.
 
@@ -74,6 +82,20 @@ def check_loss_weights(model: Any) -> None:
             raise ValueError(
                 f"{name}: requires {requires}; got {getattr(model, name)} with "
                 f"objective={objective.name!r}. Leave it out."
+            )
+
+
+def check_weights_read(model: Any, batch: BatchObjective) -> None:
+    """Raises ValueError if `loss` of the objective has not read a weight that the model was given.
+
+    Without refinement steps there may be nothing to weigh, so nothing is checked then.
+    """
+    for name in LOSS_WEIGHTS:
+        if batch.steps and getattr(model, name) and name not in batch.loss_weights.read:
+            raise ValueError(
+                f"{name}: got {getattr(model, name)}, but `loss` of objective "
+                f"{model.objective.name!r} does not use it. Add {_HOW[name]}, or set {name} = None "
+                "in the class."
             )
 
 
