@@ -92,6 +92,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker("e2e")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Runs all tests of a file in one worker, so that what they share is built once, not in each.
+
+    For `pytest -n 2`; another --dist on the command line stays.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log) if config.option.dist == "load" else None
+
+
 @pytest.fixture(autouse=True)
 def same_start():
     """Seeds Python, NumPy and Keras, and takes back what a test changed in Keras' globals."""
