@@ -40,7 +40,15 @@ NAMES = {
     "vae_svi_long": "VAE + SVI",
     "recipe": "20 epochs of VAE, then SA-VAE",
     "recipe_learned": "20 epochs of VAE, then SA-VAE, LearnedUpdate",
+    "vae28": "VAE, where the next ones start",
+    "then_vae": "VAE",
+    "then_pair": "VAE + SVI, antithetic pair",
+    "then_pair1": "VAE + SVI, antithetic pair",
+    "then_exact_pair": "vae_svi_exact, antithetic pair",
+    "then_path": "vae_svi_exact, LearnedUpdate, K = 3, path_weight=1",
+    "then_learned_pair": "the same, antithetic pair",
 }
+SECOND = "then_"  # Runs that start from the weights of another one; their tables stand apart.
 # The systems of the palette have its colours; variants of one are dashed.
 STYLES = {
     "vae_svi_pair": (SYSTEM_COLOURS["vae_svi"], "--"),
@@ -65,12 +73,12 @@ def read(folder):
 
 
 def tables(found):
-    """Markdown tables of the systems with the fewest epochs, and of those that trained longer."""
+    """Markdown tables: systems with the fewest epochs, those with more, and second stages."""
     least = _least_epochs(found)
-    groups = {}, {}
+    groups = {}, {}, {}
     for system in [name for name in NAMES if name in found]:
         epochs = max(report["epochs"] for report, _ in found[system].values())
-        groups[epochs > least][system] = found[system]
+        groups[2 if system.startswith(SECOND) else epochs > least][system] = found[system]
     return [table(group) for group in groups if group]
 
 
@@ -108,7 +116,12 @@ def seconds(history):
 
 
 def _least_epochs(found):
-    return min(len(history) for runs in found.values() for _, history in runs.values())
+    return min(
+        len(history)
+        for system, runs in found.items()
+        if not system.startswith(SECOND)
+        for _, history in runs.values()
+    )
 
 
 def cell(values):
@@ -131,7 +144,7 @@ def curves(found, quantity, label, path, less=None):
     least = _least_epochs(found)
     for system in NAMES:
         columns = _columns(found.get(system, {}), quantity)
-        if not columns or system == less or len(columns) > least:
+        if not columns or system == less or len(columns) > least or system.startswith(SECOND):
             continue
         zero = base or [0.0] * len(columns)
         columns = [[v - z for v in column] for column, z in zip(columns, zero, strict=True)]
