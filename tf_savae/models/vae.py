@@ -19,6 +19,7 @@ from tf_savae.models.parts import make_parts
 from tf_savae.models.refinement import programs, steps_schedule
 from tf_savae.models.refinement.checks import CHANGEABLE, check_given_family, checked_prior
 from tf_savae.models.refinement.layer import SemiAmortizedRefinement
+from tf_savae.models.refinement.update_rule import warn_of_more_steps
 from tf_savae.models.validation.arrays import refuse_sparse
 from tf_savae.models.validation.model_parts import (
     check_decoder,
@@ -300,7 +301,11 @@ class SemiAmortizedVAE(BoundModel):
         return as_kl_weight(self.beta)(step)
 
     def _steps(self, steps):
-        return self.inference_steps if steps is None else steps
+        if steps is None:
+            return self.inference_steps
+        if self.objective.crosses_refinement:
+            warn_of_more_steps(self.refinement, steps)
+        return steps
 
     def _weights_without_gradient(self):
         """Returns the weights of the update rule, which get no gradient if K is 0."""

@@ -184,3 +184,21 @@ def test_weight_decay_draws_step_sizes_to_their_start():
     compiled(model, data(), optimizer=keras.optimizers.AdamW(0.1, weight_decay=0.05))
     model.fit(data(20), batch_size=5, verbose=0)
     assert all(not np.any(weight) for weight in rule.get_weights())
+
+
+def test_more_steps_than_a_learned_rule_was_trained_for(caplog):
+    x, said = data(), "LearnedUpdate was trained for K = 2 and may be worse with 7 steps"
+    plain = compiled(dense_model(steps=2), x)
+    vae = compiled(_model(svi.LearnedUpdate(), objective="vae", steps=2), x)  # Never trains it.
+    for model in (plain, vae):
+        model.infer(x, steps=7)
+    model = compiled(_model(svi.LearnedUpdate(), steps=2), x)
+    for steps in (None, 0, 1, 2):
+        model.infer(x, steps=steps)
+    assert not caplog.records
+    for _ in range(2):
+        model.infer(x, steps=7)
+    model.negative_elbo(x, steps=7)
+    assert [said in record.getMessage() for record in caplog.records] == [True]
+    with pytest.raises((TypeError, ValueError), match="steps: expected"):
+        model.infer(x, steps="4")
