@@ -159,8 +159,10 @@ def _cell(rows, seeds):
 def curves(found):
     """A Markdown table: bound, or bound / NLL, of each job against K at test time.
 
-    Means over the seeds that all of the jobs have.
+    Of the jobs with the most seeds; means over the seeds that all of them have.
     """
+    most = max(map(len, found.values()))
+    found = {job: rows for job, rows in found.items() if len(rows) == most}
     seeds = set.intersection(*map(set, found.values()))
     found = {job: {seed: rows[seed] for seed in seeds} for job, rows in found.items()}
     first = next(iter(next(iter(found.values())).values()))
