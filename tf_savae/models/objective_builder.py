@@ -60,10 +60,11 @@ def batch_objective(
     def initial():
         return encoded(model, x, seeds.fold(outer, ForwardStream.ENCODER), training)
 
-    def refine(objective, initial, theta, seed, adjoint):
+    def refine(objective, initial, theta, seed, adjoint, path=False):
         if not training:
             adjoint = "stop"
         overrides = {"backward_probe": probe} if adjoint is None else {"adjoint": adjoint}
+        overrides["return_trace"] = "path" if path and training else "values"
         return _refined(model, objective, initial, theta, seed, steps, training, overrides)
 
     return BatchObjective(
@@ -111,7 +112,7 @@ def encoded(model: Any, x: Nest, seed: Seed, training: bool) -> tuple[Nest, Effe
 
 def _refined(model, objective, initial, theta, seed, steps, training, overrides):
     """Returns (lambda_K, `RefinementInfo`, or None for K = 0)."""
-    settings = {"steps": steps, "return_trace": "path", **model._programs.overrides(), **overrides}
+    settings = {"steps": steps, **model._programs.overrides(), **overrides}
     if not steps:
         settings["fall_back"] = 0
     refined, trace, fell_back = model.refinement.refine_or_fall_back(

@@ -22,7 +22,8 @@ class RefinementInfo(NamedTuple):
     objective: Any  # Negative ELBO in nats, computed by step 0 with its noise.
     fell_back: Any = None  # Bool: examples that kept lambda_0; None if fallback is off.
     gradient: Any = None  # Nest like lambda_0, [B, ...]: gradient of `objective`, a constant.
-    path: Any = None  # [K, B], nats: at lambda_0 to lambda_{K-1}; in training with gradients.
+    path: Any = None  # [K, B], nats: at lambda_0 to lambda_{K-1}. In training with gradients, and
+    # None without `path_weight`.
 
     def where_refined(self, term: tf.Tensor) -> tf.Tensor:
         """Returns a term of the loss, [B], with zeros for examples that fell back to lambda_0."""
@@ -62,6 +63,10 @@ class LossWeights:
 
     def __getitem__(self, name: str) -> float:
         self.read.add(name)
+        return self.get(name)
+
+    def get(self, name: str) -> float:
+        """Returns a weight, 0.0 if there is none, without counting it as read."""
         return self._weights.get(name, 0.0)
 
 
@@ -74,8 +79,9 @@ class BatchObjective:
       theta: the result of `generator.theta` for this batch.
       encode: () -> lambda_0, the encoder's variational parameters for this batch.
       prior_parameters: () -> the variational parameters of the prior, where SVI starts.
-      refine: (negative_elbo, initial, theta, seed, adjoint) -> (lambda_K, `RefinementInfo`, or
-        None for K = 0); adjoint None uses the layer's own adjoint.
+      refine: (negative_elbo, initial, theta, seed, adjoint, path) -> (lambda_K, `RefinementInfo`,
+        or None for K = 0); adjoint None uses the layer's own adjoint. path is whether
+        `RefinementInfo.path` is needed with gradients.
       steps: K.
       beta: KL weight, a scalar.
       free_bits: minimum of the KL term, nats.
@@ -133,7 +139,8 @@ class BatchObjective:
 
     def refined(self, initial: Nest, adjoint: Any = None) -> tuple[Nest, RefinementInfo | None]:
         """Refines `initial`; returns (lambda_K, `RefinementInfo`, or None for K = 0)."""
-        return self.refine(self.objective, initial, self.theta, self.seed, adjoint)
+        path = bool(self.loss_weights.get("path_weight"))
+        return self.refine(self.objective, initial, self.theta, self.seed, adjoint, path)
 
     def amortized_objective(self, initial: Nest, start: RefinementInfo | None) -> tf.Tensor:
         """Returns the objective at lambda_0, [B] nats, with theta held constant.

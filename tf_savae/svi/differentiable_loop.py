@@ -76,19 +76,20 @@ def with_custom_gradient(
 
         def pull(*upstream):
             # The outputs after the values are diagnostics, without gradients.
-            bars = list(upstream[:n]), upstream[n]
+            bars = list(upstream[:n]), upstream[n] if own.path_gradient else None
             back = pull_back(full, path, *bars, own, adjoint, program)
             report = tf.stack([back.growth, back.curvature, back.signal], axis=1)
             return [*back.initial, *back.theta, *back.rule, report]
 
         if adjoint.depth_of(settings.steps) == 0:
-            pull = _identity_pull(n, [*weights, *own.weights], path)
+            pull = _identity_pull(n, [*weights, *own.weights], path, own.path_gradient)
         first = [g[0] for g in path.gradients]
         return [*final, path.values, path.gradient_norms, *first], pull
 
     outputs = _without_variables(refined, *initial, *floating(theta), *settings.weights, probe)
     values, norms, *first = (tf.stop_gradient(o) for o in outputs[n:])
-    return outputs[:n], LoopInfo(values, norms, first, path=outputs[n])
+    path = outputs[n] if settings.path_gradient else None
+    return outputs[:n], LoopInfo(values, norms, first, path=path)
 
 
 def _without_variables(refined, *inputs):
@@ -107,14 +108,14 @@ def _without_variables(refined, *inputs):
         ) from error
 
 
-def _identity_pull(n, weights, path):
+def _identity_pull(n, weights, path, path_gradient):
     """Returns the backward pass of depth 0, the identity."""
 
     def pull(*upstream):
-        final = list(upstream[:n])
-        bars = with_values(path, slice(None), final, upstream[n])
+        final, values_bar = list(upstream[:n]), upstream[n] if path_gradient else None
+        bars = with_values(path, slice(None), final, values_bar)
         zeros = [tf.zeros_like(t) for t in weights]
-        size = incoming_norm(path, final, upstream[n])
+        size = incoming_norm(path, final, values_bar)
         growth = per_example.divide_safely(per_example.norm(bars), size)
         signal = per_example.cosine(bars, [g[0] for g in path.gradients])
         report = tf.stack([growth, tf.zeros_like(size), signal], axis=1)
@@ -138,9 +139,11 @@ def unrolled(
         first = first or [tf.stop_gradient(g) for g in gradient]
         value = tf.cast(value, initial[0].dtype)
         values.append(tf.stop_gradient(value))
-        path.append(per_example.with_gradient(value, before, gradient))
+        if settings.path_gradient:
+            path.append(per_example.with_gradient(value, before, gradient))
         norms.append(tf.stop_gradient(per_example.norm(gradient)))
-    return parameters, LoopInfo(tf.stack(values), tf.stack(norms), first, path=tf.stack(path))
+    stacked = tf.stack(path) if path else None
+    return parameters, LoopInfo(tf.stack(values), tf.stack(norms), first, path=stacked)
 
 
 def detached(

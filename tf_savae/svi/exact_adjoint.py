@@ -42,7 +42,7 @@ def pull_back(
     theta: Tensors,
     path: Path,
     final_bar: Tensors,
-    values_bar: tf.Tensor,
+    values_bar: tf.Tensor | None,
     settings: Settings,
     adjoint: Any,
     program: Program,
@@ -57,6 +57,7 @@ def pull_back(
       path: the `Path` of the forward loop.
       final_bar: dL / dlambda_K, flat list.
       values_bar: [K, B], dL / df(lambda_k) of `path.values`; theta gets no gradient from f there.
+        None if L does not depend on them.
       settings: the `Settings` of the forward loop.
       adjoint: `Exact` or `Truncated`, with a depth of at least 1.
       program: computes the products, see `residuals.programs`.
@@ -106,17 +107,21 @@ def pull_back(
     return LoopDerivatives(lam_bar, theta_bar, rule_bar, growth, curvature, signal)
 
 
-def incoming_norm(path: Path, final_bar: Tensors, values_bar: tf.Tensor) -> tf.Tensor:
+def incoming_norm(path: Path, final_bar: Tensors, values_bar: tf.Tensor | None) -> tf.Tensor:
     """Returns |dL / dlambda_K| plus the norms of all that `with_values` adds, [B]."""
+    if values_bar is None:
+        return per_example.norm(final_bar)
     added = tf.math.multiply_no_nan(path.gradient_norms, tf.abs(values_bar))
     return per_example.norm(final_bar) + tf.reduce_sum(added, 0)
 
 
-def with_values(path: Path, steps: Any, lam_bar: Tensors, values_bar: tf.Tensor) -> Tensors:
+def with_values(path: Path, steps: Any, lam_bar: Tensors, values_bar: tf.Tensor | None) -> Tensors:
     """Adds dL / df(lambda_k) grad f(lambda_k) of some steps, given as an index or a slice.
 
-    Nothing is added where dL / df is 0, even if the gradient is not finite.
+    Nothing is added where dL / df is 0, even if the gradient is not finite, and for None.
     """
+    if values_bar is None:
+        return list(lam_bar)
     found = []
     for bar, gradients in zip(lam_bar, path.gradients, strict=True):
         weights = values_bar[(..., *[None] * (bar.shape.rank - 1))]

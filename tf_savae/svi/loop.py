@@ -22,6 +22,7 @@ class Settings(NamedTuple):
     weights: list  # Tensors that the rule depends on.
     seed: Any
     early_stopping: float | None = None  # Nats; only with adjoint "stop".
+    path_gradient: bool = True  # Whether `LoopInfo.path` is needed, with its gradients.
 
 
 class Path(NamedTuple):

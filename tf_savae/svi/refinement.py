@@ -27,7 +27,8 @@ class Trace(NamedTuple):
     steps: Any  # [B] int32, steps taken (K unless refinement stopped early).
     initial_gradient: Any = None  # Nest like `initial`: the SVI gradient at lambda_0, unclipped.
     path_objective: Any = None  # [K, B], nats: `negative_elbo` at lambda_0 to lambda_{K-1} with its
-    # gradient in lambda_k, theta held constant: no pass is added. None with "stop" and K = 0.
+    # gradient in lambda_k, theta held constant; only with return_trace="path", not for K = 0 or
+    # adjoint "stop".
 
 
 def refine(
@@ -83,7 +84,8 @@ def refine(
         tracing time. For a program that does not depend on the free memory, use another value. hvp
         is "auto" by default if keep is, else "forward_over_reverse".
       return_trace: also return a `Trace`, at the cost of one more evaluation, the ELBO at lambda_K.
-        "path" omits that evaluation: negative_elbo is [K, B], at no additional cost.
+        "values" omits that evaluation: negative_elbo is [K, B], at no additional cost. "path" adds
+        `path_objective`, whose gradients cost a few operations per step and no evaluation.
       samples: S, posterior samples per step, averaged. `negative_elbo` is called S times, or, if it
         has a method `average` that maps (parameters, theta, list of S seeds) to the average [B],
         that is called once.
@@ -113,7 +115,7 @@ def refine(
     # Identities, since one tensor may occur several times, each with a derivative of its own.
     initial = tf.nest.map_structure(tf.identity, validation.floating_nest("initial", initial))
     theta = tf.nest.map_structure(_own, theta)
-    if not isinstance(return_trace, str) or return_trace != "path":
+    if not isinstance(return_trace, str) or return_trace not in ("path", "values"):
         validation.boolean("return_trace", return_trace)
     steps = steps if tf.is_tensor(steps) else validation.non_negative_int("steps", steps)
     short = {"keep": keep, "truncate": truncate, "adjoint_clip_norm": adjoint_clip_norm}
@@ -134,6 +136,7 @@ def refine(
         early_stopping=validation.positive(
             "early_stopping", early_stopping, zero=True, optional=True
         ),
+        path_gradient=return_trace == "path",
     )
     flat_theta = tf.nest.flatten(theta)
     probe = _probe(backward_probe, flat[0])
@@ -143,7 +146,7 @@ def refine(
     if not return_trace:
         return refined
     trace = _trace_of(seen, initial)
-    if return_trace == "path":
+    if isinstance(return_trace, str):
         return refined, trace
     return refined, _with_end(trace, objective, final, flat_theta, settings)
 
