@@ -74,7 +74,7 @@ def read(folder):
 
 def tables(found):
     """Markdown tables: systems with the fewest epochs, those with more, and second stages."""
-    least = _least_epochs(found)
+    least = _least_epochs(_first_stages(found))
     groups = {}, {}, {}
     for system in [name for name in NAMES if name in found]:
         epochs = max(report["epochs"] for report, _ in found[system].values())
@@ -115,13 +115,12 @@ def seconds(history):
     return sum(count * fastest[k] for k, count in counts.items())
 
 
+def _first_stages(found):
+    return {system: runs for system, runs in found.items() if not system.startswith(SECOND)}
+
+
 def _least_epochs(found):
-    return min(
-        len(history)
-        for system, runs in found.items()
-        if not system.startswith(SECOND)
-        for _, history in runs.values()
-    )
+    return min(len(history) for runs in found.values() for _, history in runs.values())
 
 
 def cell(values):
@@ -144,7 +143,7 @@ def curves(found, quantity, label, path, less=None):
     least = _least_epochs(found)
     for system in NAMES:
         columns = _columns(found.get(system, {}), quantity)
-        if not columns or system == less or len(columns) > least or system.startswith(SECOND):
+        if not columns or system == less or len(columns) > least:
             continue
         zero = base or [0.0] * len(columns)
         columns = [[v - z for v in column] for column, z in zip(columns, zero, strict=True)]
@@ -178,10 +177,10 @@ def main(argv):
         (output / name).mkdir(parents=True, exist_ok=True)
     kept = {s: {seed: list(p) for seed, p in runs.items()} for s, runs in found.items()}
     (output / "results" / f"{FLAGS.name}.json").write_text(json.dumps(kept, indent=1) + "\n")
-    pictures = output / "images"
+    pictures, first = output / "images", _first_stages(found)
     label = f"validation bound less that of\n{NAMES[BASELINE]} (nats; lower is better)"
-    curves(found, "bound", label, pictures / f"{FLAGS.name}_bound.png", less=BASELINE)
-    curves(found, "kl", "validation KL (nats per example)", pictures / f"{FLAGS.name}_kl.png")
+    curves(first, "bound", label, pictures / f"{FLAGS.name}_bound.png", less=BASELINE)
+    curves(first, "kl", "validation KL (nats per example)", pictures / f"{FLAGS.name}_kl.png")
     print("\n\n".join(tables(found)))
 
 

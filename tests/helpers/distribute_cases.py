@@ -69,8 +69,8 @@ def refined(strategy):
     weights = np.random.default_rng(3).uniform(0.2, 2.0, 21)
 
     def make():
-        weights = {"beta": tf_savae.linear_kl_weight(4), "path_weight": 0.5}
-        return dense_model(steps=2, model=weights)
+        options = {"beta": tf_savae.linear_kl_weight(4), "path_weight": 0.5}
+        return dense_model(steps=2, model=options)
 
     facts, two, one = compared(strategy, make, data(21), weights=weights, valid=data(11))
     facts["predict"] = float(np.abs(one.predict(data(9), 5, 0) - two.predict(data(9), 5, 0)).max())
