@@ -5,6 +5,7 @@ import math
 import runpy
 import shutil
 import sys
+import types
 from pathlib import Path
 
 import evaluate_runs
@@ -20,6 +21,8 @@ from tf_savae.commands.evaluate import run as evaluate
 from tf_savae.commands.evaluate.config import EvaluateConfig
 from tf_savae.commands.read_split import read_split
 from tf_savae.commands.results_folder import Output
+from tf_savae.commands.step_samples import set_step_samples
+from tf_savae.evaluation import evaluate_bounds
 from tf_savae.tasks import ImageTask, load_run
 from tf_savae.tasks.image.data import load_image_sets
 from tf_savae.training.finished_run import Run
@@ -91,6 +94,33 @@ def test_the_curve_has_a_row_for_each_way_to_infer(report):
     for row in rows:
         assert row["gain"]["mean"] == pytest.approx(rows[0]["bound"] - row["bound"], abs=1e-6)
         assert row["milliseconds"] > 0
+
+
+def test_refinement_with_other_samples_than_in_training(texts, workdir, report, tmp_path):
+    """`svi_samples` and `svi_antithetic` change the refined posterior and nothing else."""
+    no_parts = {"gap_examples": 0, "curve_examples": 0}
+    pair = _config(texts, svi_samples=2, svi_antithetic=True, **no_parts)
+    got = evaluate.evaluate_run(pair, workdir, tmp_path / "pair")["posteriors"]
+    assert got["encoder"] == report["posteriors"]["encoder"]
+    assert got["refined"]["bound"] != report["posteriors"]["refined"]["bound"]
+    run = load_run(workdir)
+    run.model.refinement.samples, run.model.refinement.antithetic = 2, True
+    bounds = evaluate_bounds(run.model, read_split(run, pair).dataset(), 2, 0)
+    assert got["refined"]["bound"]["mean"] == pytest.approx(bounds.bound.mean(), rel=1e-6)
+
+
+def test_samples_per_step_need_latent_variables_and_a_family_that_has_pairs(texts, workdir):
+    run = load_run(workdir)
+    skewed = types.SimpleNamespace(symmetric=False)
+    asymmetric = types.SimpleNamespace(latent=True, model=types.SimpleNamespace(family=skewed))
+    config = _config(texts, svi_samples=2, svi_antithetic=True)
+    with pytest.raises(ValueError, match="antithetic: expected a family that is symmetric"):
+        set_step_samples(asymmetric, config)
+    without = types.SimpleNamespace(latent=False, system="autoregressive")
+    with pytest.raises(ValueError, match="svi_samples: expected a run with latent variables"):
+        set_step_samples(without, config)
+    set_step_samples(run, _config(texts))
+    assert (run.model.refinement.samples, run.model.refinement.antithetic) == (1, False)
 
 
 def test_gap_and_curve_use_examples_spread_over_the_file(texts, workdir):
@@ -267,6 +297,9 @@ def test_a_missing_file_is_named(texts, workdir, no_long_work, flags, message):
         ({"curve_steps": "1,x"}, "curve_steps: expected comma-separated numbers"),
         ({"curve_steps": ""}, "curve_steps: expected at least one K"),
         ({"gap_step_size": 0.0}, "gap_step_size: expected a finite number > 0"),
+        ({"svi_samples": -1}, "svi_samples: expected an integer >= 0, got -1"),
+        ({"svi_samples": 3, "svi_antithetic": True}, "svi_antithetic: expected svi_samples to be"),
+        ({"svi_antithetic": True}, "svi_antithetic: .* got svi_samples=0"),
     ],
 )
 def test_settings_out_of_range_are_named(changes, message):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import evaluate_runs
+import numpy as np
 import pytest
 import tensorflow as tf
 import text_runs
@@ -57,12 +58,30 @@ def test_a_run_becomes_a_saved_model(workdir, tmp_path, monkeypatch, capsys, cap
     assert "is not overwritten" in _run(monkeypatch, *flags, "--version=3")
 
 
+def test_a_run_is_served_with_other_samples_per_step(tmp_path, monkeypatch):
+    texts = text_runs.write_texts(tmp_path)
+    run = evaluate_runs.text_run(texts, tmp_path / "run", system="vae")
+    flags = [f"--workdir={run}", f"--output={tmp_path / 'served'}", "--signatures=posterior"]
+    pair = ["--svi_samples=2", "--svi_antithetic", "--steps=3"]
+    assert not _run(monkeypatch, *flags, *pair)
+    loaded = load_run(run)
+    tokens = tf.constant([loaded.vocabulary.encode("w1 w2 w3")])
+    single = loaded.model.infer(tokens, steps=3, seed=0).mean()
+    loaded.model.refinement.samples, loaded.model.refinement.antithetic = 2, True
+    wanted = loaded.model.infer(tokens, steps=3, seed=0).mean()
+    served = tf.saved_model.load(tmp_path / "served" / "1").signatures["posterior"]
+    np.testing.assert_allclose(served(x=tokens)["mean"], wanted, rtol=1e-5)
+    assert np.abs(wanted - single).max() > 1e-4
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--workdir={empty}"], "but it has no run.json"),
         (["--workdir={empty}/none"], "but it does not exist"),
         (["--workdir={run}", "--max_steps=0"], "max_steps: expected an integer >= 1, got 0"),
+        (["--workdir={run}", "--svi_samples=2"], "svi_samples: expected a run with latent"),
+        (["--workdir={run}", "--svi_antithetic"], "svi_antithetic: expected svi_samples to be"),
         (["--workdir={run}", "--version=-2"], "version: expected an integer >= 0, got -2"),
         (["--workdir={run}", "--signatures=infer"], "expected some of log_likelihood, generate"),
         (["--workdir={run}", "--output={file}"], "expected a folder that can be created"),

@@ -161,7 +161,7 @@ def test_a_run_may_start_from_another(texts, tmp_path):
     begins = {"start_from": str(tmp_path / "vae"), "epochs": 1, "kl_anneal_epochs": 0.0}
     still = text_runs.config(texts, **begins, learning_rate=0.001, min_learning_rate=0.001)
     report = tasks.train_and_evaluate(still, tmp_path / "run")
-    assert report["steps"] == 8
+    assert report["steps"] == 8 and report["start_from"] == str(tmp_path / "vae")
     source, model = (keras.saving.load_model(tmp_path / n / "model.keras") for n in ("vae", "run"))
     for part in ("encoder", "decoder"):
         pairs = zip(getattr(source, part).weights, getattr(model, part).weights, strict=True)

@@ -9,6 +9,7 @@ from tf_savae.commands.evaluate.config import AnalyzeConfig
 from tf_savae.commands.final_messages import analyzed
 from tf_savae.commands.read_split import read_split
 from tf_savae.commands.results_folder import Output
+from tf_savae.commands.step_samples import set_step_samples
 from tf_savae.core.typing import PathLike
 from tf_savae.plots.refinement_path import save_path
 from tf_savae.tasks import load_run
@@ -39,6 +40,7 @@ def analyze_run(
     """
     run = load_run(workdir)
     _check_run(run)
+    set_step_samples(run, config)
     split = read_split(run, config)
     if config.example > split.examples:
         raise ValueError(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tf_savae.commands import final_messages
+from tf_savae.commands.step_samples import check_step_samples, set_step_samples
 from tf_savae.core import validation
 from tf_savae.core.typing import PathLike
 from tf_savae.tasks import load_run
@@ -42,6 +43,12 @@ class ExportConfig:
         "refinement steps (K) of the signatures that take only examples; -1: as in training, at "
         "most max_steps",
     )
+    svi_samples: int = setting(
+        0, "samples of z averaged in a refinement step (S); 0: as in training"
+    )
+    svi_antithetic: bool = setting(
+        False, "with svi_samples: samples come in pairs of z mirrored at the mean; S must be even"
+    )
     samples: int = setting(
         0, "importance samples of the signature score (S); 0: 100, at most max_samples"
     )
@@ -60,6 +67,7 @@ class ExportConfig:
             validation.non_negative_int(name, getattr(self, name))
         if self.steps != -1:
             validation.non_negative_int("steps", self.steps)
+        check_step_samples(self)
         for name in ("max_rows", "max_steps", "max_samples"):
             validation.positive_int(name, getattr(self, name))
         names = self.signatures
@@ -92,6 +100,7 @@ def export_run(config: ExportConfig, workdir: PathLike, output: PathLike) -> Pat
     from tf_savae.serving import Limits, export
 
     run = load_run(workdir)
+    set_step_samples(run, config)
     exported = export(
         run.model,
         output,

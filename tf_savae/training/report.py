@@ -77,6 +77,7 @@ def _run(config, model, state):
         "steps": history[-1]["step"],
         "step_seconds": statistics.median(row["step_seconds"] for row in history),
         "train_seconds": state["seconds"],
+        "start_from": config.start_from or None,
         "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
         **{
             name: state.get(name, getattr(config, name)) if crosses else None

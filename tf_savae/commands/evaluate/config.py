@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from tf_savae.commands.step_samples import check_step_samples
 from tf_savae.core import validation
 from tf_savae.training.config import setting
 
@@ -31,6 +32,12 @@ class FinishedRunConfig:
     batch_size: int = setting(0, "batch size (B); 0: as in training")
     seed: int = setting(0, "seed of all noise; equal seeds give equal numbers")
     steps: int = setting(-1, "refinement steps (K); -1: as in training")
+    svi_samples: int = setting(
+        0, "samples of z averaged in a refinement step (S); 0: as in training"
+    )
+    svi_antithetic: bool = setting(
+        False, "with svi_samples: samples come in pairs of z mirrored at the mean; S must be even"
+    )
 
     def __post_init__(self) -> None:
         validation.choice("split", self.split, _SPLITS)
@@ -38,6 +45,7 @@ class FinishedRunConfig:
             validation.non_negative_int(name, getattr(self, name))
         if self.steps != -1:
             validation.non_negative_int("steps (-1: as in training)", self.steps)
+        check_step_samples(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from tf_savae.commands.evaluate.table import report_text
 from tf_savae.commands.final_messages import evaluated
 from tf_savae.commands.read_split import read_split
 from tf_savae.commands.results_folder import Output
+from tf_savae.commands.step_samples import set_step_samples
 from tf_savae.core.typing import PathLike
 from tf_savae.evaluation import inference_gap, steps_curve
 from tf_savae.plots.inference_gap import save_gap
@@ -44,6 +45,7 @@ def evaluate_run(
     """
     began = time.perf_counter()
     run = load_run(workdir)
+    set_step_samples(run, config)
     split = read_split(run, config)
     folder = Output(workdir, "evaluation", output)
     report = {
