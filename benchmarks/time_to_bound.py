@@ -68,9 +68,9 @@ def curve_of(data, seed, job, budget):
     clock, start = _clock(study, budget), None
     if settings["after"]:
         start = refinement_study.build(study, "vae", settings, seed)
-        refinement_study.fit(start, study, clock, settings["after"], seed, patient=False)
+        refinement_study.fit(start, study, clock, settings["after"], seed, stop=None)
     model = refinement_study.build(study, objective, settings, seed, start)
-    refinement_study.fit(model, study, clock, 100_000, seed, bool(start), patient=False)
+    refinement_study.fit(model, study, clock, 100_000, seed, bool(start), stop=None)
     return clock.curve
 
 

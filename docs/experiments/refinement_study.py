@@ -14,11 +14,12 @@ not that of training), curve (1: also the bound at other K), after (epochs of a 
 (training step from which K is 0, at test time too), rate (factor of the learning rate), epochs (at
 most), encoder (linear, small, full), through (which part of the total derivative trains: all,
 encoder, theta, identity or reference, as partial_derivatives.py says), iw (samples of an
-importance-weighted bound at lambda_K in place of the ELBO, as importance_weighted.py says). A model
-is trained until the validation bound has not improved for some epochs, and the best epoch's weights
-are tested. Time is CPU time of training on one thread, compilation and validation left out. One
-line of JSON a job: test bound, KL, importance-weighted NLL (200 samples) and the encoder's own
-bound, in nats per example.
+importance-weighted bound at lambda_K in place of the ELBO, as importance_weighted.py says), stop
+(what stops training and chooses the epoch: bound, or iw_nll, the importance-weighted NLL). A model
+is trained until that number of the validation rows has not improved for some epochs, and the best
+epoch's weights are tested. Time is CPU time of training on one thread, compilation and validation
+left out. One line of JSON a job: test bound, KL, importance-weighted NLL (200 samples) and the
+encoder's own bound, in nats per example.
 """
 
 import json
@@ -71,14 +72,16 @@ def run(data, seed, text):
     start = None
     if settings["after"]:
         start = build(study, "vae", settings, seed)
-        fit(start, study, clock, settings["after"], seed, patient=False)
+        fit(start, study, clock, settings["after"], seed, stop=None)
     model = build(study, objective, settings, seed, start)
-    history = fit(model, study, clock, settings["epochs"] or study.epochs, seed, bool(start))
-    best = int(np.argmin(history["val_bound"]))
+    chosen = f"val_{settings['stop']}"
+    epochs = settings["epochs"] or study.epochs
+    history = fit(model, study, clock, epochs, seed, bool(start), chosen)
+    best = int(np.argmin(history[chosen]))
     kept = {n: round(history[n][best], 4) for n in ("encoder_signal", "adjoint_growth", "curvature")
             if n in history}
     training = {"epochs": settings["after"] + best + 1, "seconds": round(clock.seconds, 1)}
-    training["valid"] = round(min(history["val_bound"]), 3)
+    training["valid"] = round(min(history[chosen]), 3)
     if settings["test"]:
         model.refinement.steps = settings["test"]
     found = {**measure(model, study, seed), **training, **kept}
@@ -169,17 +172,35 @@ class Clock(keras.callbacks.Callback):
         self.seconds += first + sum(self._spent[1:])
 
 
-def fit(model, study, clock, epochs, seed, started=False, patient=True):
-    """Trains; returns the history. `started`: from a trained VAE, with no annealing to await."""
+class ValidationNll(keras.callbacks.Callback):
+    """Adds val_iw_nll to the logs: the IW-NLL of the validation rows with 50 samples."""
+
+    def __init__(self, study):
+        super().__init__()
+        self._rows = batches(study.valid).cache()
+
+    def on_epoch_end(self, epoch, logs=None):
+        nll = evaluation.importance_weighted_nll(self.model, self._rows, samples=50, seed=0)
+        logs["val_iw_nll"] = float(np.mean(nll))
+
+
+def fit(model, study, clock, epochs, seed, started=False, stop="val_bound"):
+    """Trains; returns the history.
+
+    `started`: from a trained VAE, with no annealing to await. `stop`: the number of the validation
+    rows that ends training and chooses the weights; None for neither.
+    """
     each = study.epoch_steps or len(study.train) // study.batch_size // 20 * 20
     annealed = 0 if started else -(-study.anneal_steps // each)
-    best = keras.callbacks.EarlyStopping(
-        "val_bound", mode="min", patience=study.patience, restore_best_weights=True,
-        start_from_epoch=annealed)
+    callbacks = [clock] + [ValidationNll(study)] * (stop == "val_iw_nll")
+    if stop:
+        callbacks.append(keras.callbacks.EarlyStopping(
+            stop, mode="min", patience=study.patience, restore_best_weights=True,
+            start_from_epoch=annealed))
     valid = batches(study.valid).cache()
     return model.fit(
         stream(study.train, study.batch_size, seed), epochs=epochs, steps_per_epoch=each,
-        validation_data=valid, callbacks=[clock] + [best] * patient, verbose=0).history
+        validation_data=valid, callbacks=callbacks, verbose=0).history
 
 
 def curve(model, study, seed):

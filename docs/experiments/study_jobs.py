@@ -10,7 +10,7 @@ __all__ = ["mean_difference", "read_runs", "settings_of", "system_of"]
 _DEFAULTS = {
     "K": 5, "S": 1, "step": 0.02, "rule": "plain", "weight": 0.0, "after": 0, "until": 0,
     "rate": 1.0, "epochs": 0, "encoder": "full", "through": "all",
-    "mirrored": 0, "iw": 0, "path": 0.0, "test": 0, "curve": 0,
+    "mirrored": 0, "iw": 0, "path": 0.0, "test": 0, "curve": 0, "stop": "bound",
 }
 
 
