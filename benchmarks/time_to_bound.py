@@ -10,8 +10,8 @@ command goes on after an interruption, and with --image alone it draws what is t
 Time is CPU seconds of training on one thread, without compilation and measurements; a model trains
 until its budget is used up. At times that grow by half each, the bound and the NLL of the first 500
 test rows are measured, with K as in training; the figure at a time is that of the weights with the
-lowest validation bound until then. PyTorch's SA-VAE (for dense networks: the paper's
-algorithm with exact products) begins with our first weights and is measured by our evaluation.
+lowest validation bound until then. PyTorch's SA-VAE (the paper's algorithm with exact products)
+begins with our first weights and is measured by our evaluation.
 """
 
 import argparse
@@ -47,7 +47,6 @@ TITLES = {
     "fresh_oracle": "sentences of the oracle",
     "oracle": "oracle, 20,000 sentences",
 }
-DENSE = ("pairs", "many_pairs", "mnist")
 ROWS, SAMPLES, GROWTH = 500, 100, 1.5
 
 
@@ -115,13 +114,14 @@ def _torch_curve(study, objective, settings, seed, budget):
     """The same of PyTorch's SA-VAE; our model lends the first weights and the evaluation."""
     import time
 
-    from peers.torch_programs.dense import DenseTrainer
+    from peers.torch_programs import text
+    from peers.torch_programs import trainer as peer
     from refinement_study import build
 
     model = build(study, objective, settings, seed)
-    parts = model.encoder, model.decoder
-    weights = [part.get_weights() for part in parts]
-    trainer = DenseTrainer(*weights, settings["K"], settings["step"], study)
+    network, *parts = _peer_of(model, text, peer)
+    weights = [{name: v.numpy() for name, v in part.items()} for part in parts]
+    trainer = peer.Trainer(network, *weights, settings["K"], settings["step"], study)
     draw, seconds, due, curve = np.random.default_rng(seed), 0.0, 0.0, []
     for epoch in range(1, 100_000):
         began = time.process_time()
@@ -130,12 +130,28 @@ def _torch_curve(study, objective, settings, seed, budget):
         if seconds >= due or seconds >= budget:
             due = max(seconds * GROWTH, seconds + 0.04 * budget)
             for part, values in zip(parts, trainer.weights(), strict=True):
-                part.set_weights(values)
+                for name, variable in part.items():
+                    variable.assign(values[name])
             at = {"seconds": round(seconds, 2), "epoch": epoch}
             curve.append({**at, **measured(model, study)})
         if seconds >= budget:
             return curve
     return curve
+
+
+def _peer_of(model, text, peer):
+    """(PyTorch's network, {name: our variable} of the encoder, and of the decoder)."""
+    from peers import cases, weights
+
+    from tf_savae.networks import OracleDecoder
+
+    parts = {"encoder": model.encoder, "decoder": model.decoder}
+    if not isinstance(model.decoder, OracleDecoder):
+        numbered = [{str(i): w for i, w in enumerate(p.weights)} for p in parts.values()]
+        return peer.dense(), *numbered
+    names = weights.names(cases.CASES["oracle"])
+    named = {name: weights.walk(model, name) for name in names}
+    return text.oracle(None), *(weights.of_part(named, part) for part in parts)
 
 
 def table(jobs):
@@ -270,8 +286,7 @@ def main(arguments=None):
         for seed in map(int, flags.seeds.split(",")):
             for job in flags.jobs:
                 key = {"data": data, "seed": seed, "job": job, "budget": flags.budget}
-                peer = job.startswith("torch ")
-                if (peer and data not in DENSE) or any(key.items() <= d.items() for d in done):
+                if any(key.items() <= d.items() for d in done):
                     continue
                 found = {**key, "curve": curve_of(data, seed, job, flags.budget)}
                 with flags.output.open("a", encoding="utf-8") as file:

@@ -33,7 +33,7 @@ def test_a_curve_is_read_at_its_lowest_validation_bound_until_then(script):
 
 
 def test_finished_jobs_are_not_run_again(script, tmp_path, monkeypatch):
-    """After an interruption the same command goes on; PyTorch takes part for dense networks."""
+    """After an interruption the same command goes on."""
     ran = []
     monkeypatch.setattr(script, "JOBS", {"vae": "VAE", "torch savae K=5": "peer"})
 
@@ -50,12 +50,14 @@ def test_finished_jobs_are_not_run_again(script, tmp_path, monkeypatch):
         script.main(flags)
     script.main(flags)
     peer = ("pairs", 0, "torch savae K=5")
-    assert ran == [("pairs", 0, "vae"), peer, peer, ("oracle", 0, "vae")]
+    others = [("oracle", 0, job) for job in ("vae", "torch savae K=5")]
+    assert ran == [("pairs", 0, "vae"), peer, peer, *others]
     lines = [json.loads(line) for line in output.read_text().splitlines()]
     assert [(d["data"], d["job"], d["budget"]) for d in lines] == [
         ("pairs", "vae", 3.0),
         ("pairs", "torch savae K=5", 3.0),
         ("oracle", "vae", 3.0),
+        ("oracle", "torch savae K=5", 3.0),
     ]
     assert image.stat().st_size > 0
 
@@ -76,7 +78,7 @@ def test_the_peer_takes_our_step(script):
     """Loss and gradient of PyTorch's SA-VAE are ours, for the same weights and noise."""
     torch = pytest.importorskip("torch")
     import tensorflow as tf
-    from peers.torch_programs.dense import DenseTrainer
+    from peers.torch_programs.trainer import Trainer, dense
 
     from tf_savae import svi
 
@@ -86,7 +88,8 @@ def test_the_peer_takes_our_step(script):
     x = (draw.random((4, 8)) < 0.5).astype("float32")
     noise = draw.normal(size=(4, 4, 2)).astype("float32")
     study = SimpleNamespace(train=x, batch_size=4, learning_rate=1e-3, anneal_steps=10)
-    trainer = DenseTrainer(*parts, 3, 0.1, study)
+    named = [{str(i): w for i, w in enumerate(part)} for part in parts]
+    trainer = Trainer(dense(), *named, 3, 0.1, study)
     trainer.done = 10  # A KL weight of 1.
     loss, *found = trainer.algorithm.run(*trainer.parts, torch.tensor(x), torch.tensor(noise))
 
@@ -117,3 +120,23 @@ def test_the_peer_takes_our_step(script):
     for ours, theirs in zip(wanted, found, strict=True):
         for index, gradient in enumerate(ours):
             np.testing.assert_allclose(theirs[str(index)], gradient, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("data", ["pairs", "oracle"])
+def test_the_peer_learns_and_gives_its_weights_back(script, monkeypatch, data):
+    """A few steps of PyTorch's SA-VAE, measured by our evaluation with its weights."""
+    pytest.importorskip("torch")
+    experiments = str(FOLDER.parent / "docs" / "experiments")
+    monkeypatch.setattr(sys, "path", [experiments, *sys.path])
+    study_data = pytest.importorskip("study_data")
+
+    def small(seed, encoder="full"):
+        study = made(seed, train=400)
+        rows = dict.fromkeys(("train", "valid", "test"), study.train[:200])
+        return study._replace(**rows, epoch_steps=4, anneal_steps=1)
+
+    made = study_data.DATA[data]
+    monkeypatch.setattr(study_data, "DATA", {data: small})
+    curve = script.curve_of(data, 0, "torch savae K=1", budget=0.3)
+    assert curve[-1]["bound"] < curve[0]["bound"] - 0.1

@@ -1,4 +1,4 @@
-"""PyTorch's SA-VAE on binary rows with dense networks, trained: the paper's algorithm and Adam."""
+"""PyTorch's SA-VAE, trained: the paper's algorithm with exact products, and Adam."""
 
 from types import SimpleNamespace
 
@@ -7,23 +7,26 @@ import torch
 
 from peers.torch_programs.algorithms import Algorithm
 
-__all__ = ["DenseTrainer"]
+__all__ = ["Trainer", "dense"]
 
 _CLIP, _MOMENTUM = 5.0, 0.5
 
 
-class _Model:
-    """Encoder: one hidden relu layer to (mean, log-variance); decoder: one tanh layer to logits."""
+class dense:
+    """Binary rows. Encoder: a relu layer to (mean, log-variance); decoder: a tanh layer to logits.
 
-    def encode(self, weights, x):
-        hidden = torch.relu(x @ weights["0"] + weights["1"])
-        return hidden @ weights["2"] + weights["3"], hidden @ weights["4"] + weights["5"]
+    Weights are named by their positions in Keras' list.
+    """
 
-    def prepare(self, weights, x):
+    def encode(self, w, x):
+        hidden = torch.relu(x @ w["0"] + w["1"])
+        return hidden @ w["2"] + w["3"], hidden @ w["4"] + w["5"]
+
+    def prepare(self, w, x):
         return []
 
-    def nll(self, weights, prepared, x, z, twice=False):
-        logits = torch.tanh(z @ weights["0"] + weights["1"]) @ weights["2"] + weights["3"]
+    def nll(self, w, prepared, x, z, twice=False):
+        logits = torch.tanh(z @ w["0"] + w["1"]) @ w["2"] + w["3"]
         return torch.nn.functional.binary_cross_entropy_with_logits(
             logits, x, reduction="none"
         ).sum(1)
@@ -40,37 +43,37 @@ class _Annealed(Algorithm):
         return super()._value(lam, names, leaves, x, noise, twice) + (self.beta - 1.0) * kl
 
 
-class DenseTrainer:
+class Trainer:
     """SA-VAE with K steps, exact products, and what `refinement_study` sets: Adam, annealing.
 
     Args:
-      encoder, decoder: weights to begin with, lists as Keras gives them.
+      model: encode, prepare and nll: `dense`, or `text.oracle`.
+      encoder, decoder: weights to begin with, {name: array}.
       steps, step_size: of the refinement.
-      study: a `Study`: training rows, batch size, learning rate, steps of annealing.
+      study: a `Study`: training rows, latent size, batch size, learning rate, steps of annealing.
     """
 
-    def __init__(self, encoder, decoder, steps, step_size, study):
+    def __init__(self, model, encoder, decoder, steps, step_size, study):
         torch.set_num_threads(1)
         self.parts = [
-            {str(i): torch.tensor(w, requires_grad=True) for i, w in enumerate(part)}
+            {name: torch.tensor(w, requires_grad=True) for name, w in part.items()}
             for part in (encoder, decoder)
         ]
         case = SimpleNamespace(step_size=step_size, momentum=_MOMENTUM, clip_norm=_CLIP)
-        self.algorithm = _Annealed(_Model(), case, "exact")
-        self.rows, self.steps, self.study, self.done = torch.tensor(study.train), steps, study, 0
+        self.algorithm = _Annealed(model, case, "exact")
+        rows = torch.tensor(study.train)
+        self.rows = rows if rows.is_floating_point() else rows.long()
+        self.steps, self.study, self.done = steps, study, 0
         leaves = [w for part in self.parts for w in part.values()]
         self.adam = torch.optim.Adam(leaves, study.learning_rate, eps=1e-7)
 
     def epoch(self, draw):
-        """One pass over the rows in the order that `draw`, a NumPy generator, gives."""
-        size = self.study.batch_size
+        """One epoch in the order that `draw`, a NumPy generator, gives."""
+        size, count = self.study.batch_size, self.study.epoch_steps
         order = torch.tensor(draw.permutation(len(self.rows)))
-        latent = self.parts[0]["3"].shape[0]
-        for rows in order.split(size)[: len(order) // size]:
-            noise = torch.tensor(
-                draw.normal(size=(self.steps + 1, size, latent)).astype(np.float32)
-            )
-            self.step(self.rows[rows], noise)
+        for rows in order.split(size)[: count or len(order) // size]:
+            noise = draw.normal(size=(self.steps + 1, size, self.study.latent_size))
+            self.step(self.rows[rows], torch.tensor(noise.astype(np.float32)))
 
     def step(self, x, noise):
         """One update; `noise` is [K + 1, B, Z]. Returns the loss."""
@@ -86,5 +89,5 @@ class DenseTrainer:
         return float(loss)
 
     def weights(self):
-        """(encoder's, decoder's): lists of arrays."""
-        return [[w.detach().numpy() for w in part.values()] for part in self.parts]
+        """(encoder's, decoder's): {name: array}."""
+        return [{name: w.detach().numpy() for name, w in part.items()} for part in self.parts]
