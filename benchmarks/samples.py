@@ -7,7 +7,8 @@ words, batch 32) and `image` (a PixelCNN, 28 x 28, 8 channels, kernels 7, 5 and 
 `image_config` has the sizes of `train_image.py --config=small`. All programs of a model take turns
 in one process, and what is shown is the median of their CPU time and its ratio to the first in the
 same turn, so that other work on the machine matters little. A program is S, with `a` for antithetic
-pairs: `--programs=1,2,2a,4,4a`; `vae` is a VAE's step, without refinement.
+pairs and `u` for adjoint="unrolled": `--programs=1,1u,2,2a,4,4a`; `vae` is a VAE's step, without
+refinement.
 
 `--executions=20` runs 20 training steps in one call, Keras' `steps_per_execution`.
 """
@@ -65,7 +66,7 @@ MODELS = {"dense": dense, "text": text, "image": image, "image_config": image_co
 def define_flags():
     """The command's flags; not on import, where other commands have theirs."""
     flags.DEFINE_list("models", ["dense", "text", "image"], f"which of {', '.join(MODELS)}")
-    flags.DEFINE_list("programs", ["1", "2", "4"], "numbers of samples; a: antithetic; vae")
+    flags.DEFINE_list("programs", ["1", "2", "4"], "numbers of samples; a: antithetic; u: unrolled; vae")
     flags.DEFINE_integer("steps", 5, "K")
     flags.DEFINE_integer("executions", 1, "training steps in one call")
     flags.DEFINE_integer("turns", 15, "timed turns of each program")
@@ -78,10 +79,10 @@ def stepper(make, program):
     keras.utils.set_random_seed(0)
     encoder, decoder, latent_size, rows = make()
     objective, samples = ("vae", "1") if program == "vae" else ("savae", program)
-    antithetic = {"antithetic": True} if samples.endswith("a") else {}
+    how = {"adjoint": "unrolled"} if samples.endswith("u") else {"keep": FLAGS.keep}
     refinement = tf_savae.SemiAmortizedRefinement(
-        steps=FLAGS.steps, step_size=0.02, samples=int(samples.rstrip("a")), keep=FLAGS.keep,
-        **antithetic,
+        steps=FLAGS.steps, step_size=0.02, samples=int(samples.rstrip("au")),
+        antithetic=samples.endswith("a"), **how,
     )
     model = tf_savae.SemiAmortizedVAE(
         encoder, decoder, latent_size=latent_size, objective=objective, refinement=refinement,

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from tf_savae.core import seeds
 from tf_savae.svi import per_example
-from tf_savae.svi.loop import Path, Settings
+from tf_savae.svi.loop import Path, Settings, repeat
 from tf_savae.svi.objective import floating
 from tf_savae.svi.per_example import Tensors
 from tf_savae.svi.residuals.programs import Program
@@ -83,20 +83,15 @@ def pull_back(
         lam_bar, state_bar = _limited(lam_bar, state_bar, limit)
         return done + 1, lam_bar, state_bar, theta_bar, rule_bar, tf.maximum(curvature, bend)
 
-    _, lam_bar, state_bar, theta_bar, rule_bar, curvature = tf.while_loop(
-        lambda done, *_: done < depth,
-        body,
-        (
-            tf.constant(0),
-            list(final_bar),
-            [tf.zeros_like(s[0]) for s in path.states],
-            sums,
-            [tf.zeros_like(w) for w in settings.weights],
-            tf.zeros_like(per_example.norm(final_bar)),
-        ),
-        parallel_iterations=1,
-        maximum_iterations=depth,
+    start = (
+        tf.constant(0),
+        list(final_bar),
+        [tf.zeros_like(s[0]) for s in path.states],
+        sums,
+        [tf.zeros_like(w) for w in settings.weights],
+        tf.zeros_like(per_example.norm(final_bar)),
     )
+    _, lam_bar, state_bar, theta_bar, rule_bar, curvature = repeat(depth, body, start)
     if depth < settings.steps:  # Everything before the last `depth` steps is a constant.
         lam_bar = with_values(path, slice(settings.steps - depth), lam_bar, values_bar)
     else:

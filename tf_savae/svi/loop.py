@@ -1,5 +1,6 @@
 """The K refinement steps as one while loop."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -11,7 +12,7 @@ from tf_savae.svi.objective import Objective
 from tf_savae.svi.per_example import Tensors
 from tf_savae.svi.residuals.programs import Program, Recomputed
 
-__all__ = ["Path", "Settings", "descend", "stacked_path"]
+__all__ = ["Path", "Settings", "descend", "repeat", "stacked_path"]
 
 
 class Settings(NamedTuple):
@@ -67,6 +68,31 @@ def descend(objective: Objective, initial: Tensors, theta: Tensors, settings: Se
     return parameters
 
 
+def repeat(count: int, body: Callable[..., tuple], start: tuple) -> Any:
+    """Returns the result of `count` >= 1 calls of `body`, whose first argument is the call's index.
+
+    A single call needs no loop: TensorFlow's graph optimizer then fuses operations of the step with
+    those around it.
+
+    Args:
+      count: Python int.
+      body: function of the loop's variables that returns their next values, with the index + 1.
+      start: their first values; the index is an int32 tensor.
+
+    >>> [int(value) for value in repeat(3, lambda i, total: (i + 1, total + i), (0, 10))]
+    [3, 13]
+    """
+    if count == 1:
+        return body(*start)
+    return tf.while_loop(
+        lambda index, *_: index < count,
+        body,
+        start,
+        parallel_iterations=1,
+        maximum_iterations=count,
+    )
+
+
 def stacked_path(
     objective: Objective,
     initial: Tensors,
@@ -102,13 +128,8 @@ def stacked_path(
         arrays = [a.write(step, entry) for a, entry in zip(arrays, entries, strict=True)]
         return step + 1, *following, arrays
 
-    _, parameters, _, arrays = tf.while_loop(
-        lambda step, *_: step < settings.steps,
-        body,
-        (tf.constant(0), list(initial), state, arrays),
-        parallel_iterations=1,
-        maximum_iterations=settings.steps,
-    )
+    start = (tf.constant(0), list(initial), state, arrays)
+    _, parameters, _, arrays = repeat(settings.steps, body, start)
     own = 2 * count + len(state) + 2
     arrays, kept = arrays[:own], arrays[own:]
     stacks = [array.stack() for array in arrays]
