@@ -66,7 +66,8 @@ MODELS = {"dense": dense, "text": text, "image": image, "image_config": image_co
 def define_flags():
     """The command's flags; not on import, where other commands have theirs."""
     flags.DEFINE_list("models", ["dense", "text", "image"], f"which of {', '.join(MODELS)}")
-    flags.DEFINE_list("programs", ["1", "2", "4"], "numbers of samples; a: antithetic; u: unrolled; vae")
+    about = "numbers of samples; a: antithetic; u: unrolled; vae"
+    flags.DEFINE_list("programs", ["1", "2", "4"], about)
     flags.DEFINE_integer("steps", 5, "K")
     flags.DEFINE_integer("executions", 1, "training steps in one call")
     flags.DEFINE_integer("turns", 15, "timed turns of each program")
