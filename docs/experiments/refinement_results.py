@@ -45,6 +45,7 @@ TITLES = {
     "pairs": "Pairs of prototypes, exclusive or",
     "pairs_linear": "The same, a linear encoder",
     "pairs_iw": "The same, an importance-weighted bound at lambda_K",
+    "pairs_nll": "The same, stopped by the NLL",
     "many_pairs": "Pairs of prototypes, 20,000 rows",
     "prototypes": "Prototypes (array tutorial)",
     "mnist": "MNIST, 10,000 images",
@@ -108,6 +109,8 @@ def name_of(job):
         parts.append(f"K = {settings['test']} at test time")
     if settings["iw"]:
         parts.append(f"importance-weighted, {settings['iw']} samples")
+    if settings["stop"] != "bound":
+        parts.append("stopped by the NLL")
     if settings["epochs"]:
         parts.append(f"{settings['epochs']} epochs")
     return ", ".join(filter(None, parts))

@@ -245,7 +245,7 @@ def test_a_single_step_needs_no_loop(steps, loops):
     def gradients(lam, theta):
         with tf.GradientTape() as tape:
             tape.watch([lam, theta])
-            value = tf.reduce_sum(refine(_bowl, lam, theta, steps=steps, seed=0))
+            value = tf.reduce_sum(refine(_bowl, lam, theta, steps=steps, step_size=0.1, seed=0))
         return tape.gradient(value, [lam, theta])
 
     traced = gradients.get_concrete_function(tf.zeros([3, 2]), tf.ones([2]))
