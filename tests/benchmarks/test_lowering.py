@@ -32,7 +32,7 @@ needs_libtpu = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def lowered():
-    return stablehlo.lower("tiny_oracle", 1, "float32")
+    return stablehlo.lower("tiny_oracle", 2, "float32")
 
 
 _MODULES = ["gpu_step", *(f"programs.{n}" for n in ("findings", "models", "sizes", "train_step"))]
@@ -157,8 +157,8 @@ def test_a_program_travels_without_its_weights(lowered, tmp_path):
 @needs_jax
 def test_jaxlib_runs_it_as_tensorflow_does(lowered, tmp_path, capsys):
     loss, state = lowered.run()
-    counted = sizes.counted_flops("tiny_oracle", 1)
-    info = {"case": "tiny_oracle", "steps": 1, "precision": "float32", "counted_flops": counted}
+    counted = sizes.counted_flops("tiny_oracle", 2)
+    info = {"case": "tiny_oracle", "steps": 2, "precision": "float32", "counted_flops": counted}
     package.write(tmp_path, "step", lowered, info, [loss, *state])
     arguments = ["--folder", str(tmp_path), "--output", str(tmp_path / "out.json")]
     options = gpu_step.parser().parse_args(["run", *arguments, "--repeats", "2", "--small_rates"])
@@ -166,7 +166,7 @@ def test_jaxlib_runs_it_as_tensorflow_does(lowered, tmp_path, capsys):
     assert row["error"] < 1e-5
     assert row["loss"] == pytest.approx(float(loss)) != row["last_loss"]  # The state moved on.
     assert 0.99 < row["program_flops"] / counted < 1.05  # It costs what it must, and no more.
-    assert "| tiny_oracle | 1 | float32 |" in capsys.readouterr().out
+    assert "| tiny_oracle | 2 | float32 |" in capsys.readouterr().out
     assert json.loads((tmp_path / "out.json").read_text("utf-8"))["rows"] == [row]
 
 
