@@ -114,14 +114,13 @@ def _torch_curve(study, objective, settings, seed, budget):
     """The same of PyTorch's SA-VAE; our model lends the first weights and the evaluation."""
     import time
 
-    from peers.torch_programs import text
-    from peers.torch_programs import trainer as peer
+    from peers.torch_programs.trainer import Trainer
     from refinement_study import build
 
     model = build(study, objective, settings, seed)
-    network, *parts = _peer_of(model, text, peer)
+    network, *parts = _peer_of(model)
     weights = [{name: v.numpy() for name, v in part.items()} for part in parts]
-    trainer = peer.Trainer(network, *weights, settings["K"], settings["step"], study)
+    trainer = Trainer(network, *weights, settings["K"], settings["step"], study)
     draw, seconds, due, curve = np.random.default_rng(seed), 0.0, 0.0, []
     for epoch in range(1, 100_000):
         began = time.process_time()
@@ -139,16 +138,17 @@ def _torch_curve(study, objective, settings, seed, budget):
     return curve
 
 
-def _peer_of(model, text, peer):
+def _peer_of(model):
     """(PyTorch's network, {name: our variable} of the encoder, and of the decoder)."""
     from peers import cases, weights
+    from peers.torch_programs import text, trainer
 
     from tf_savae.networks import OracleDecoder
 
     parts = {"encoder": model.encoder, "decoder": model.decoder}
     if not isinstance(model.decoder, OracleDecoder):
         numbered = [{str(i): w for i, w in enumerate(p.weights)} for p in parts.values()]
-        return peer.dense(), *numbered
+        return trainer.dense(), *numbered
     names = weights.names(cases.CASES["oracle"])
     named = {name: weights.walk(model, name) for name in names}
     return text.oracle(None), *(weights.of_part(named, part) for part in parts)

@@ -5,9 +5,9 @@
 
 RUNS holds DATA.jsonl files. Prints a Markdown table for each, with a verdict computed from it, and
 a second one of the ablation: which part of the total derivative trains, for each update rule.
-DATA_curve.jsonl holds jobs with curve=1; their table is the bound against K at test time. The
-picture shows each system's bound and importance-weighted NLL against its training time, less those
-of the VAE. A row's numbers are means over its seeds.
+Jobs with curve=1 have a table of the bound against K at test time; they are in DATA_curve.jsonl, or
+else in DATA.jsonl. The picture shows each system's bound and importance-weighted NLL against its
+training time, less those of the VAE. A row's numbers are means over its seeds.
 """
 
 import statistics
@@ -261,15 +261,18 @@ def main(_):
     data = {}
     for name, title in TITLES.items():
         path = Path(FLAGS.runs) / f"{name}.jsonl"
-        if path.exists():
-            data[name] = read(path)
-            jobs, parts = ablation(data[name])
-            kept = {j: rows for j, rows in data[name].items() if j not in jobs or j in MAIN}
-            data[name] = kept
-            print(f"### {title}\n\n{table(kept)}\n\n{verdict(kept)}\n\n{parts}\n")
-        tested = path.with_name(f"{name}_curve.jsonl")
-        if tested.exists():
-            print(f"### {title}: K at test time\n\n{curves(read(tested))}\n")
+        if not path.exists():
+            continue
+        data[name] = read(path)
+        jobs, parts = ablation(data[name])
+        kept = {j: rows for j, rows in data[name].items() if j not in jobs or j in MAIN}
+        data[name] = kept
+        print(f"### {title}\n\n{table(kept)}\n\n{verdict(kept)}\n\n{parts}\n")
+        other = path.with_name(f"{name}_curve.jsonl")
+        found = read(other if other.exists() else path)
+        curved = {job: rows for job, rows in found.items() if settings_of(job)[1]["curve"]}
+        if curved:
+            print(f"### {title}: K at test time\n\n{curves(curved)}\n")
     if FLAGS.image:
         shown = {n: found for n, found in data.items() if "vae" in found and n != "pairs_iw"}
         picture(shown, FLAGS.image)

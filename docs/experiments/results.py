@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The tables and curves of docs/results_images.md, from the folders that training wrote.
+"""The tables and curves of docs/results_images.md, and of LSTMs on 40 words of Yahoo in results.md.
 
     python docs/experiments/results.py --runs=RUNS --name=text --output=docs
 
@@ -49,6 +49,8 @@ NAMES = {
     "then_path": "vae_svi_exact, LearnedUpdate, K = 3, path_weight=1",
     "then_learned_pair": "the same, antithetic pair",
     "then_vae_pair": "VAE, and again VAE + SVI, antithetic pair",
+    "then_slower": "SA-VAE, LearnedUpdate, a third of the rate",
+    "then_slowest": "SA-VAE, LearnedUpdate, a tenth of the rate",
 }
 SECOND = "then_"  # Runs that start from the weights of another one; their tables stand apart.
 # The systems of the palette have its colours; variants of one are dashed.

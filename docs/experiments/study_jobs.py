@@ -22,6 +22,8 @@ def settings_of(text):
     if unknown:
         raise ValueError(f"jobs: expected settings among {sorted(_DEFAULTS)}, got {unknown}.")
     settings = {n: type(d)(given.get(n, d)) for n, d in _DEFAULTS.items()}
+    if settings["stop"] not in ("bound", "iw_nll"):
+        raise ValueError(f"stop: expected bound or iw_nll, got {settings['stop']}.")
     return objective, settings
 
 

@@ -8,6 +8,7 @@ documents, those of the validation file (the training file could not be had); th
 pieces of the test file. The files are in the folder that TF_SAVAE_DATA names, see BUILD.md.
 """
 
+import itertools
 import lzma
 import os
 import random
@@ -18,14 +19,14 @@ WORDS, LEAST = 40, 20
 TRAIN, VALID, TEST = 14_000, 2_000, 4_000
 
 
-def pieces(lines, seed):
+def pieces(lines):
     """A list of pieces for each document; the documents are shuffled."""
     documents = []
     for line in lines:
         words = line.split()
         parts = [words[i : i + WORDS] for i in range(0, len(words), WORDS)]
         documents.append([" ".join(part) for part in parts if len(part) >= LEAST])
-    random.Random(seed).shuffle(documents)
+    random.Random(0).shuffle(documents)
     return documents
 
 
@@ -35,11 +36,11 @@ def main(folder):
     for part in ("val", "test"):
         path = Path(os.environ["TF_SAVAE_DATA"]) / f"yahoo/{part}.txt.xz"
         with lzma.open(path, "rt", encoding="utf-8") as file:
-            read[part] = pieces(file, seed=0)
-    train = []
+            read[part] = pieces(file)
+    train, rest = [], iter(read["val"])
     while len(train) < TRAIN:  # Whole documents.
-        train += read["val"].pop(0)
-    valid, test = (sum(documents, []) for documents in (read["val"], read["test"]))
+        train += next(rest)
+    valid, test = (list(itertools.chain(*documents)) for documents in (rest, read["test"]))
     random.Random(1).shuffle(train)
     random.Random(2).shuffle(valid)
     for name, texts in (("train", train), ("valid", valid[:VALID]), ("test", test[:TEST])):

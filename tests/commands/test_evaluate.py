@@ -112,7 +112,8 @@ def test_refinement_with_other_samples_than_in_training(texts, workdir, report, 
 def test_samples_per_step_need_latent_variables_and_a_family_that_has_pairs(texts, workdir):
     run = load_run(workdir)
     skewed = types.SimpleNamespace(symmetric=False)
-    asymmetric = types.SimpleNamespace(latent=True, model=types.SimpleNamespace(family=skewed))
+    model = types.SimpleNamespace(family=skewed, refinement=types.SimpleNamespace())
+    asymmetric = types.SimpleNamespace(latent=True, model=model)
     config = _config(texts, svi_samples=2, svi_antithetic=True)
     with pytest.raises(ValueError, match="antithetic: expected a family that is symmetric"):
         set_step_samples(asymmetric, config)

@@ -40,9 +40,8 @@ def set_step_samples(run: Any, config: Any) -> None:
         raise ValueError(
             f"svi_samples: expected a run with latent variables, got the system {run.system}."
         )
-    if config.svi_antithetic:
-        from tf_savae.probability.codes import check_antithetic  # Imports TensorFlow.
+    from tf_savae.models.validation.model_parts import check_samples  # Imports TensorFlow.
 
-        check_antithetic(run.model.family, config.svi_samples)
     refinement = run.model.refinement
     refinement.samples, refinement.antithetic = config.svi_samples, config.svi_antithetic
+    check_samples(refinement, run.model.family)

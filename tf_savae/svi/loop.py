@@ -1,4 +1,4 @@
-"""The K refinement steps as one while loop."""
+"""The K refinement steps as one while loop; a single step as none."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
