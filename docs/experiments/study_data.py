@@ -64,12 +64,15 @@ def _dense_networks(features, latent, units, encoder):
     return make_encoder, make_decoder
 
 
-def pairs(seed, encoder="full", train=2000, **options):
-    """Pairs of 9 prototypes joined by exclusive or: a posterior of explaining away."""
+def pairs(seed, encoder="full", train=2000, flipped=0.06, **options):
+    """Pairs of 9 prototypes joined by exclusive or: a posterior of explaining away.
+
+    `flipped` is the probability with which each bit is flipped.
+    """
     draw = np.random.default_rng(100 + seed)
     prototypes = draw.random((9, 100)) < 0.4
     first, second = prototypes[draw.integers(9, size=(2, train + 1600))]
-    rows = (first ^ second ^ (draw.random((train + 1600, 100)) < 0.06)).astype("float32")
+    rows = (first ^ second ^ (draw.random((train + 1600, 100)) < flipped)).astype("float32")
     nets = _dense_networks(100, 6, 64, encoder)
     return Study(rows[:train], rows[train : train + 600], rows[train + 600 :], *nets, 6, **options)
 
@@ -77,6 +80,11 @@ def pairs(seed, encoder="full", train=2000, **options):
 def many_pairs(seed, encoder="full"):
     """The same with ten times the rows, which cannot be learned by heart."""
     return pairs(seed, encoder, 20_000, anneal_steps=800, patience=5, epochs=60)
+
+
+def noisy_pairs(seed, encoder="full"):
+    """The same with a fifth of the bits flipped: wide posteriors."""
+    return pairs(seed, encoder, flipped=0.2)
 
 
 def prototypes(seed, encoder="full"):
@@ -234,5 +242,7 @@ def token_rows(vocabulary, sentences, length=12):
 
 
 _SETS = (
-    pairs, many_pairs, prototypes, mnist, omniglot, oracle, fresh_oracle, ptb, yahoo, documents)
+    pairs, many_pairs, noisy_pairs, prototypes, mnist, omniglot, oracle, fresh_oracle, ptb, yahoo,
+    documents,
+)
 DATA = {f.__name__: f for f in _SETS}
