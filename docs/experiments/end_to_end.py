@@ -39,6 +39,9 @@ WAYS = {  # Name: (a system that is trained through the steps, what is added to 
 SETTINGS = {  # Name: (file, K, what is added to both jobs).
     "prototypes": ("prototypes", 5, ""),
     "pairs": ("pairs", 5, ""),
+    "pairs,\nK = 2": ("pairs", 2, ""),
+    "pairs,\nK = 20": ("pairs", 20, ""),
+    "pairs,\nmore noise": ("noisy_pairs", 5, ""),
     "pairs,\nlinear encoder": ("pairs_linear", 5, " encoder=linear"),
     "pairs,\nlinear encoder,\nK = 20": ("pairs_linear", 20, " encoder=linear"),
     "pairs,\n20,000 rows": ("many_pairs", 5, ""),

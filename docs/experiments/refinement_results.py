@@ -47,6 +47,7 @@ TITLES = {
     "pairs_iw": "The same, an importance-weighted bound at lambda_K",
     "pairs_nll": "The same, stopped by the NLL",
     "many_pairs": "Pairs of prototypes, 20,000 rows",
+    "noisy_pairs": "Pairs of prototypes, a fifth of the bits flipped",
     "prototypes": "Prototypes (array tutorial)",
     "mnist": "MNIST, 10,000 images",
     "omniglot": "Omniglot, 10,000 images",

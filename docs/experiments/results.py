@@ -38,6 +38,8 @@ NAMES = {
     "savae_learned": "SA-VAE, LearnedUpdate",
     "exact_learned": "vae_svi_exact, LearnedUpdate",
     "vae_long": "VAE",
+    "vae_longer": "VAE",
+    "early": "SA-VAE, LearnedUpdate, for 4 epochs, then VAE",
     "vae_svi_long": "VAE + SVI",
     "recipe": "20 epochs of VAE, then SA-VAE",
     "recipe_learned": "20 epochs of VAE, then SA-VAE, LearnedUpdate",
@@ -51,6 +53,9 @@ NAMES = {
     "then_vae_pair": "VAE, and again VAE + SVI, antithetic pair",
     "then_slower": "SA-VAE, LearnedUpdate, a third of the rate",
     "then_slowest": "SA-VAE, LearnedUpdate, a tenth of the rate",
+    "then_more": "SA-VAE, LearnedUpdate, 5 epochs more",
+    "then_more_slower": "SA-VAE, LearnedUpdate, 5 epochs more, a third of the rate",
+    "then_more_slowest": "SA-VAE, LearnedUpdate, 5 epochs more, a tenth of the rate",
 }
 SECOND = "then_"  # Runs that start from the weights of another one; their tables stand apart.
 # The systems of the palette have its colours; variants of one are dashed.
