@@ -54,8 +54,7 @@ NAMES = {
     "then_slower": "SA-VAE, LearnedUpdate, a third of the rate",
     "then_slowest": "SA-VAE, LearnedUpdate, a tenth of the rate",
     "then_more": "SA-VAE, LearnedUpdate, 5 epochs more",
-    "then_more_slower": "SA-VAE, LearnedUpdate, 5 epochs more, a third of the rate",
-    "then_more_slowest": "SA-VAE, LearnedUpdate, 5 epochs more, a tenth of the rate",
+    "then_more_slower": "SA-VAE, LearnedUpdate, 5 epochs more, then a quarter of the rate",
 }
 SECOND = "then_"  # Runs that start from the weights of another one; their tables stand apart.
 # The systems of the palette have its colours; variants of one are dashed.
