@@ -1,10 +1,19 @@
 """What is free is the least of what the kernel says and what control groups leave."""
 
 import pytest
+import tensorflow as tf
 
 from tf_savae.svi.residuals import memory
 
 MEMINFO = "MemTotal: 999999 kB\nMemAvailable:     2048 kB\n"
+
+
+@pytest.fixture(autouse=True)
+def statistics(monkeypatch):
+    """Those of an allocator that holds nothing; a test may change them."""
+    info = {"current": 5, "peak": 5}
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", lambda device: info)
+    return info
 
 
 def _machine(root, cgroup="", files=None):
@@ -44,6 +53,35 @@ def test_the_least_counts(cgroup, files, expected, tmp_path, monkeypatch):
     _machine(tmp_path, cgroup, files)
     monkeypatch.setattr(memory, "_ROOT", tmp_path)
     assert memory.free_bytes() == expected
+
+
+def test_what_tensorflow_holds_for_later_is_free(tmp_path, monkeypatch, statistics):
+    _machine(tmp_path)
+    monkeypatch.setattr(memory, "_ROOT", tmp_path)
+    statistics["peak"] += 3000
+    assert memory.free_bytes() == 2048 * 1024 + 3000
+
+
+def test_an_allocator_without_statistics(tmp_path, monkeypatch):
+    def unknown(device):
+        raise ValueError(f"no statistics of {device}")
+
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", unknown)
+    _machine(tmp_path)
+    monkeypatch.setattr(memory, "_ROOT", tmp_path)
+    assert memory.free_bytes() == 2048 * 1024
+
+
+def test_a_tensor_that_was_freed_is_held_for_later(monkeypatch):
+    """The statistics that TensorFlow has; none without oneDNN."""
+    monkeypatch.undo()
+    tensor = tf.zeros([64, 2**20])  # 256 MiB.
+    before = memory._kept_by_tensorflow()
+    del tensor
+    after = memory._kept_by_tensorflow()
+    if not after:
+        pytest.skip("TensorFlow's allocator has no statistics")
+    assert after - before >= 2**28
 
 
 def test_a_machine_that_says_nothing(tmp_path, monkeypatch):

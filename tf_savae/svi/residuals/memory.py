@@ -17,7 +17,7 @@ def free_bytes() -> int | None:
 
     For GPUs it is the limit of TensorFlow's allocator minus its use, the minimum over all GPUs. For
     RAM it is the kernel's estimate of available memory, or less if a control group of the process
-    has a lower limit. None if it is unknown.
+    has a lower limit, plus what TensorFlow has freed but keeps for itself. None if it is unknown.
 
     >>> free_bytes() is None or free_bytes() > 0
     True
@@ -25,7 +25,19 @@ def free_bytes() -> int | None:
     if tf.config.list_logical_devices("GPU"):
         return private_tensorflow.free_gpu_bytes()
     found = [n for n in (_available(_ROOT), *_of_groups(_ROOT)) if n is not None]
-    return max(0, min(found)) if found else None
+    return max(0, min(found)) + _kept_by_tensorflow() if found else None
+
+
+def _kept_by_tensorflow():
+    """Returns the bytes that TensorFlow's CPU allocator holds for later, such as another model's.
+
+    It gives nothing back to the kernel, so it holds at least the most that was ever in use.
+    """
+    try:
+        info = tf.config.experimental.get_memory_info("CPU:0")
+    except ValueError:  # An allocator without statistics, as without oneDNN.
+        return 0
+    return max(0, info["peak"] - info["current"])
 
 
 def _available(root):
