@@ -40,7 +40,6 @@ SETTINGS = {  # Name: (file, K, what is added to both jobs).
     "prototypes": ("prototypes", 5, ""),
     "pairs": ("pairs", 5, ""),
     "pairs,\nK = 2": ("pairs", 2, ""),
-    "pairs,\nK = 20": ("pairs", 20, ""),
     "pairs,\nmore noise": ("noisy_pairs", 5, ""),
     "pairs,\nlinear encoder": ("pairs_linear", 5, " encoder=linear"),
     "pairs,\nlinear encoder,\nK = 20": ("pairs_linear", 20, " encoder=linear"),
