@@ -1,7 +1,5 @@
 """fit, evaluate and the answers of a trained model: masks, weights, metrics, logs, seeds."""
 
-import warnings
-
 import keras
 import numpy as np
 import pytest
@@ -372,24 +370,6 @@ def test_arrays_do_not_wait_for_the_tuner(monkeypatch):
     read = keras.utils.unpack_x_y_sample_weight(next(iter(begun[1])))
     np.testing.assert_array_equal(read[0], x[3:])
     np.testing.assert_array_equal(read[2], weights[3:])
-
-
-@pytest.mark.parametrize("kind", ["dataset", "generator"])
-def test_a_stream_causes_no_warning_about_shuffling_that_nobody_asked_for(kind):
-    """Keras ignores `shuffle` of streams. It warns, even of its own default."""
-    x = data(8)
-
-    def stream():
-        batches = tf.data.Dataset.from_tensor_slices(x).batch(4)
-        return batches if kind == "dataset" else (batch for batch in batches.as_numpy_iterator())
-
-    model = compiled(dense_model(), x)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.fit(stream(), steps_per_epoch=1, verbose=0)
-    assert not [str(w.message) for w in caught if "shuffle" in str(w.message)]
-    with pytest.warns(UserWarning, match="shuffle=True"):
-        model.fit(stream(), steps_per_epoch=1, verbose=0, shuffle=True)
 
 
 @pytest.mark.parametrize("shuffle", [True, "batch"])

@@ -1,5 +1,7 @@
 """Data that come in batches: checked as arrays are, used up once, and never empty in silence."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -348,3 +350,16 @@ def test_sparse_and_ragged_data(binary):
         if tf.is_tensor(x):
             with pytest.raises(TypeError, match="^x: expected dense arrays .*TensorSpec .*dataset"):
                 binary.fit(Dataset.from_tensors(x), verbose=0)
+
+
+@pytest.mark.parametrize("source", [SOURCES["tf.data"], _generator], ids=["tf.data", "generator"])
+def test_no_warning_about_shuffling_that_nobody_asked_for(source):
+    """Keras ignores `shuffle` of streams. It warns, even of its own default."""
+    x = data(8)
+    model = compiled(dense_model(), x)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(source(x), verbose=0)
+    assert not [str(w.message) for w in caught if "shuffle" in str(w.message)]
+    with pytest.warns(UserWarning, match="shuffle=True"):
+        model.fit(source(x), verbose=0, shuffle=True)
