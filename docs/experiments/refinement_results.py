@@ -222,9 +222,11 @@ def picture(data, path):
             panel = axes[2 * below + row][column]
             base = found["vae"]  # Of the same seeds.
             for job, rows in found.items():
+                if settings_of(job)[1]["K"] == 2:
+                    continue  # In the picture of end_to_end.py.
                 color = SYSTEM_COLOURS[system_of(job)]
                 marker = {"vae": "o", "svi": "v", "vae_svi": "s", "vae_svi_kl": "D"}.get(
-                    job.split()[0], "X" if "path" in job else
+                    job.split()[0], "X" if "path" in job else "d" if "until" in job else
                     "*" if "network" in job else "P" if "steps" in job else "^")
                 hollow = job in ("savae K=5", "savae rule=network K=3 step=0.03 weight=0.3")
                 hollow = hollow or "test=20" in job
