@@ -1,10 +1,8 @@
 """Passes arrays to Keras as batches without tf.data, whose autotuner may delay each epoch."""
 
-import types
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tf_savae.core import private_keras
 from tf_savae.core.typing import Config, Nest
@@ -57,11 +55,5 @@ def with_array_batches(x: Nest, y: Any, kwargs: Config) -> tuple[Any, Any, Confi
         kwargs["validation_data"] = batches or kwargs["validation_data"]
     batches = batches_of(data, size, kwargs.get("steps_per_epoch"), kwargs.get("shuffle", True))
     if batches is None:
-        return x, y, _with_default_shuffle(x, kwargs)
+        return x, y, kwargs
     return batches, None, {**kwargs, "sample_weight": None}
-
-
-def _with_default_shuffle(x, kwargs):
-    """Sets shuffle=False for streams: Keras ignores its own default, True, but warns of it."""
-    streams = (tf.data.Dataset, tf.distribute.DistributedDataset, types.GeneratorType)
-    return {"shuffle": False, **kwargs} if isinstance(x, streams) else kwargs

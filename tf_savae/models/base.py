@@ -36,7 +36,7 @@ from tf_savae.models.validation.sample_weights import (
     check_sample_weight,
     with_targets,
 )
-from tf_savae.models.validation.streams import NO_TARGETS, BatchChecks
+from tf_savae.models.validation.streams import NO_TARGETS, BatchChecks, is_stream
 
 __all__ = ["BoundModel"]
 
@@ -253,6 +253,8 @@ class BoundModel(ChecksSettings, keras.Model):
             x = batches.source(x, skips=True, batch_size=kwargs.get("batch_size"))
             kwargs["validation_data"] = checked_validation(self, batches, kwargs)
             x = self._prepared(x, kwargs.get("batch_size"))
+            if is_stream(x):
+                kwargs.setdefault("shuffle", False)  # Keras warns of its own default, True.
             x, y, kwargs = with_array_batches(self._source(x), y, kwargs)
             return super().fit(x, y, callbacks=callbacks, **kwargs)
 

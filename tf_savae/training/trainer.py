@@ -246,7 +246,6 @@ def _fit_epochs(config, folder, data, task, model, checkpoints, epoch, done):
         epochs=epoch + 1 if done else config.epochs,
         steps_per_epoch=each - done,
         validation_data=data.once(data.valid),
-        shuffle=False,
         verbose=_verbosity(folder),
         skip_limit=config.skip_limit,
         callbacks=_callbacks(config, folder, data, task, checkpoints, metrics),

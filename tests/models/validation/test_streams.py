@@ -352,7 +352,15 @@ def test_sparse_and_ragged_data(binary):
                 binary.fit(Dataset.from_tensors(x), verbose=0)
 
 
-@pytest.mark.parametrize("source", [SOURCES["tf.data"], _generator], ids=["tf.data", "generator"])
+def _loader(x):
+    torch = pytest.importorskip("torch")
+    rows = torch.utils.data.TensorDataset(torch.from_numpy(x))
+    return torch.utils.data.DataLoader(rows, batch_size=2)
+
+
+@pytest.mark.parametrize(
+    "source", [SOURCES["tf.data"], _generator, _loader], ids=["tf.data", "generator", "DataLoader"]
+)
 def test_no_warning_about_shuffling_that_nobody_asked_for(source):
     """Keras ignores `shuffle` of streams. It warns, even of its own default."""
     x = data(8)

@@ -16,7 +16,7 @@ from tf_savae.core.typing import Nest
 from tf_savae.models.keras_distribution import is_target
 from tf_savae.models.validation.arrays import check_arrays, refuse_sparse
 
-__all__ = ["NO_TARGETS", "BatchChecks", "is_torch_loader", "look", "peek"]
+__all__ = ["NO_TARGETS", "BatchChecks", "is_stream", "is_torch_loader", "look", "peek"]
 
 NO_TARGETS = (
     "expected x alone, or (x, None, sample_weight), since the targets are the data themselves; got "
@@ -226,8 +226,17 @@ def _same(tensor):
 
 
 def _comes_in_batches(x):
+    return is_stream(x) or isinstance(x, keras.utils.PyDataset)
+
+
+def is_stream(x: Any) -> bool:
+    """Returns whether x yields its batches in an order of its own, so that Keras cannot shuffle it.
+
+    >>> is_stream(tf.data.Dataset.range(3)), is_stream([1.0])
+    (True, False)
+    """
     known = (tf.data.Dataset, tf.distribute.DistributedDataset, types.GeneratorType)
-    return isinstance(x, (*known, keras.utils.PyDataset)) or is_torch_loader(x)
+    return isinstance(x, known) or is_torch_loader(x)
 
 
 def is_torch_loader(x: Any) -> bool:
