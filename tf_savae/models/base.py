@@ -253,8 +253,7 @@ class BoundModel(ChecksSettings, keras.Model):
             x = batches.source(x, skips=True, batch_size=kwargs.get("batch_size"))
             kwargs["validation_data"] = checked_validation(self, batches, kwargs)
             x = self._prepared(x, kwargs.get("batch_size"))
-            if is_stream(x):
-                kwargs.setdefault("shuffle", False)  # Keras warns of its own default, True.
+            kwargs.setdefault("shuffle", not is_stream(x))  # Keras warns of its own default.
             x, y, kwargs = with_array_batches(self._source(x), y, kwargs)
             return super().fit(x, y, callbacks=callbacks, **kwargs)
 
