@@ -1,5 +1,7 @@
 """Our contender: `SemiAmortizedVAE`'s objective and gradients for one batch, without optimizer."""
 
+import logging
+
 import tensorflow as tf
 
 import tf_savae
@@ -105,6 +107,17 @@ def noise(model, steps, rows):
     return function(seeds.as_seed(_SEED)).numpy()
 
 
+class _Chosen(logging.Handler):
+    """Reads the line in which the library says what keep="auto" chose."""
+
+    choice = None
+
+    def emit(self, record):
+        before, found, after = record.getMessage().partition("keep='auto' chose ")
+        if found and not before:
+            self.choice = after.partition(":")[0]
+
+
 class Ours:
     """The contender: `step()`, `gradients()` and `infer()` of our model.
 
@@ -123,6 +136,10 @@ class Ours:
         self._x = _tensor(data["x"], dtype)
         jit = self._model.jit_compile
         self.mode = "XLA" if jit else "graph"
+        self._chosen = _Chosen()
+        logger = logging.getLogger("absl")
+        logger.addHandler(self._chosen)
+        logger.setLevel(logging.INFO)
         self._run = tf.function(self._loss_and_gradients, jit_compile=jit, autograph=False)
         self._seed = seeds.as_seed(_SEED)
         self._infer = tf.function(
@@ -130,6 +147,11 @@ class Ours:
             jit_compile=jit,
             autograph=False,
         )
+
+    @property
+    def keeps(self):
+        """What keep="auto" chose when the step was traced: "all", "states" or "none"; else None."""
+        return self._chosen.choice
 
     def _loss_and_gradients(self, x, seed):
         model = self._model

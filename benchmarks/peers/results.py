@@ -127,4 +127,9 @@ def _standing(rows, ours):
         for label, row in (("the best exact peer", peer), ("finite differences", rough))
         if row
     ]
-    return f"Best of ours: {ours['contender']}; " + ("; ".join(parts) or "no peer has a time") + "."
+    parts = parts or ["no peer has a time"]
+    found = [f"Best of ours: {'; '.join([ours['contender'], *parts])}."]
+    found += [
+        f"{row['contender']} keeps {' or '.join(row['keeps'])}." for row in rows if "keeps" in row
+    ]
+    return " ".join(found)

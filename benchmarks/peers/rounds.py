@@ -71,6 +71,8 @@ class _Contender:
         )
         self._estimate, self.held = figures.pop("seconds"), figures.pop("held_mib")
         self._compilations.append(figures.pop("compile_seconds"))
+        if keeps := figures.pop("keeps", None):  # Another one in another turn, if memory is short.
+            self.row["keeps"] = sorted({keeps, *self.row.get("keeps", ())})
         self.row.update(figures, compile_seconds=statistics.median(self._compilations))
 
     def answers(self, path):

@@ -53,6 +53,7 @@ class Contest:
         first, second = self._seconds(), self._seconds()
         return {
             "mode": peer.mode,
+            "keeps": getattr(peer, "keeps", None),
             "compile_seconds": max(0.0, first - second),
             "seconds": second,
             "peak_mib": memory.peak(),

@@ -62,6 +62,8 @@ def test_the_noise_handed_out_is_the_noise_drawn():
 class _FakeWorker:
     """A contender that answers at once; what it does is in its method's name."""
 
+    choices = None  # What the builds of ours keep, in order.
+
     def __init__(self, threads, timeout, checkout=None):
         self._asked = []
 
@@ -72,7 +74,8 @@ class _FakeWorker:
             if self._name == "torch:unrolled":
                 raise rounds.WorkerError("out of memory")
             figures = {"mode": "eager", "compile_seconds": 1.0, "seconds": 0.5, "held_mib": 1.0}
-            return {**figures, "peak_mib": 3.0, "growth_mib": 2.0}
+            keeps = next(_FakeWorker.choices) if self._name == "ours:x" else None
+            return {**figures, "peak_mib": 3.0, "growth_mib": 2.0, "keeps": keeps}
         if do == "answers":
             off = {"jax:scan": 2e-4, "torch:fd": 2e-2}.get(self._name, 1e-6)
             np.savez(request["path"], weight=np.ones(3) * (1 + off * (self._name != "ours:x")))
@@ -90,7 +93,12 @@ class _FakeWorker:
 
 @pytest.fixture
 def rows(monkeypatch):
+    return _rows(monkeypatch, choices=[None])
+
+
+def _rows(monkeypatch, choices):
     monkeypatch.setattr(rounds, "Worker", _FakeWorker)
+    monkeypatch.setattr(_FakeWorker, "choices", iter(choices))
     names = ("ours:x", "jax:scan", "jax:by_hand", "torch:fd", "torch:unrolled")
     rules, rates = rounds.Rules(threads=1, rounds=3), iter([90.0, 300.0, 100.0])
     event, pace = rounds.Event("tiny_oracle", 3), lambda: {"matmul_gflops": next(rates)}
@@ -104,6 +112,14 @@ def test_no_time_for_who_disagrees(rows):
     assert by_hand["runs"] == ours_row["runs"] == 6 and by_hand["median"] == pytest.approx(0.6)
     assert differences["error"] == pytest.approx(2e-2, rel=1e-3) and "median" in differences
     assert {row["matmul_gflops"] for row in rows} == {100.0}  # The median of the rounds.
+
+
+def test_every_choice_of_the_default_is_named(monkeypatch):
+    """With little memory each round starts a new process, whose choice may be another."""
+    monkeypatch.setattr(rounds.memory, "available", lambda: 0.0)
+    rows = _rows(monkeypatch, choices=["none", "all", "none", "none"])
+    assert [row.get("keeps") for row in rows] == [["all", "none"], None, None, None, None]
+    assert results.table(rows).endswith("ours:x keeps all or none.\n")
 
 
 def test_results_are_read_back_and_shown(rows, tmp_path):
@@ -185,6 +201,7 @@ def test_the_command(tmp_path):
         "jax:infer",
     ]
     assert all("median" in row for row in rows), rows
+    assert rows[0]["keeps"] == ["all"]
     assert output.with_suffix(".png").exists()
 
 

@@ -1,14 +1,31 @@
 """`Objective`: the base class of training objectives."""
 
 import abc
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from tf_savae.core.typing import Config
 from tf_savae.objectives.batch_objective import Outcome
 
 __all__ = ["LOSS_WEIGHTS", "Objective"]
 
-LOSS_WEIGHTS = ("amortized_weight", "path_weight")  # Attributes: the default, or None for no term.
+
+class _Term(NamedTuple):
+    """A weighted term of a loss, in words for messages."""
+
+    requires: str  # The objectives that have it.
+    how: str  # How `loss` of a custom objective adds it.
+
+
+LOSS_WEIGHTS = {  # Attributes of an objective: the default, or None for no term.
+    "amortized_weight": _Term(
+        requires='objective="savae", whose encoder is trained on the ELBO at lambda_K',
+        how="batch.amortized_weight * batch.amortized_objective(initial, start)",
+    ),
+    "path_weight": _Term(
+        requires='objective="savae" or "vae_svi_exact", with gradients through the steps',
+        how="batch.with_path(outcome, start)",
+    ),
+}
 
 
 class Objective(abc.ABC):

@@ -59,12 +59,6 @@ def check_decoder(model: Any) -> None:
         check_second_derivatives(model.decoder)
 
 
-_HOW = {
-    "amortized_weight": "batch.amortized_weight * batch.amortized_objective(initial, start)",
-    "path_weight": "batch.with_path(outcome, start)",
-}
-
-
 def check_loss_weights(model: Any) -> None:
     """Raises ValueError if a weight of a model belongs to a term that its objective does not have.
 
@@ -74,13 +68,10 @@ def check_loss_weights(model: Any) -> None:
     >>> check_loss_weights(SimpleNamespace(objective=as_objective("savae"), **settings))
     """
     objective = model.objective
-    for name, requires in (
-        ("amortized_weight", 'objective="savae", whose encoder is trained on the ELBO at lambda_K'),
-        ("path_weight", 'objective="savae" or "vae_svi_exact", with gradients through the steps'),
-    ):
+    for name, term in LOSS_WEIGHTS.items():
         if getattr(model, name) and getattr(objective, name) is None:
             raise ValueError(
-                f"{name}: requires {requires}; got {getattr(model, name)} with "
+                f"{name}: requires {term.requires}; got {getattr(model, name)} with "
                 f"objective={objective.name!r}. Leave it out."
             )
 
@@ -90,11 +81,11 @@ def check_weights_read(model: Any, batch: BatchObjective) -> None:
 
     Without refinement steps there may be nothing to weigh, so nothing is checked then.
     """
-    for name in LOSS_WEIGHTS:
+    for name, term in LOSS_WEIGHTS.items():
         if batch.steps and getattr(model, name) and name not in batch.loss_weights.read:
             raise ValueError(
                 f"{name}: got {getattr(model, name)}, but `loss` of objective "
-                f"{model.objective.name!r} does not use it. Add {_HOW[name]}, or set {name} = None "
+                f"{model.objective.name!r} does not use it. Add {term.how}, or set {name} = None "
                 "in the class."
             )
 
