@@ -169,7 +169,8 @@ def table(jobs):
     times = [budget * share for share in (0.125, 0.25, 0.5, 1)]
     heads = " | ".join(f"{time:g} s" for time in times)
     times[-1] = np.inf  # The last epoch may end after the budget.
-    lines = [f"| system, {len(seeds)} seeds | {heads} |", "|---" * (len(times) + 1) + "|"]
+    count = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
+    lines = [f"| system, {count} | {heads} |", "|---" * (len(times) + 1) + "|"]
     for name, curves in by_job.items():
         found = [
             np.mean([best_at(curves[seed], times, q) for seed in seeds], 0)
