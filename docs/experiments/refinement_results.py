@@ -228,7 +228,9 @@ def picture(data, path):
                 marker = {"vae": "o", "svi": "v", "vae_svi": "s", "vae_svi_kl": "D"}.get(
                     job.split()[0], "X" if "path" in job else "d" if "until" in job else
                     "*" if "network" in job else "P" if "steps" in job else "^")
-                hollow = job in ("savae K=5", "savae rule=network K=3 step=0.03 weight=0.3")
+                hollow = job in (
+                    "savae K=5", "savae rule=network K=3 step=0.03 weight=0.3",
+                    "savae rule=network K=5 step=0.03 S=2 mirrored=1")
                 hollow = hollow or "test=20" in job
                 panel.scatter(
                     means(rows, "seconds"),

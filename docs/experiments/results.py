@@ -39,6 +39,7 @@ NAMES = {
     "exact_learned": "vae_svi_exact, LearnedUpdate",
     "vae_long": "VAE",
     "vae_longer": "VAE",
+    "vae_longest": "VAE",
     "vae_slow": "VAE, KL weight annealed over 10 epochs",
     "early": "SA-VAE, LearnedUpdate, for 4 epochs, then VAE",
     "vae_svi_long": "VAE + SVI",
