@@ -1,7 +1,5 @@
 """Our contender: `SemiAmortizedVAE`'s objective and gradients for one batch, without optimizer."""
 
-import logging
-
 import tensorflow as tf
 
 import tf_savae
@@ -107,17 +105,6 @@ def noise(model, steps, rows):
     return function(seeds.as_seed(_SEED)).numpy()
 
 
-class _Chosen(logging.Handler):
-    """Reads the line in which the library says what keep="auto" chose."""
-
-    choice = None
-
-    def emit(self, record):
-        before, found, after = record.getMessage().partition("keep='auto' chose ")
-        if found and not before:
-            self.choice = after.partition(":")[0]
-
-
 class Ours:
     """The contender: `step()`, `gradients()` and `infer()` of our model.
 
@@ -136,10 +123,10 @@ class Ours:
         self._x = _tensor(data["x"], dtype)
         jit = self._model.jit_compile
         self.mode = "XLA" if jit else "graph"
-        self._chosen = _Chosen()
-        logger = logging.getLogger("absl")
-        logger.addHandler(self._chosen)
-        logger.setLevel(logging.INFO)
+        self.keeps = None  # What the default chose to keep: "all", "states" or "none".
+        if method == "exact_auto":
+            self._model.prepare_fit(self._x)
+            self.keeps = self._model.keep or "none"
         self._run = tf.function(self._loss_and_gradients, jit_compile=jit, autograph=False)
         self._seed = seeds.as_seed(_SEED)
         self._infer = tf.function(
@@ -147,11 +134,6 @@ class Ours:
             jit_compile=jit,
             autograph=False,
         )
-
-    @property
-    def keeps(self):
-        """What keep="auto" chose when the step was traced: "all", "states" or "none"; else None."""
-        return self._chosen.choice
 
     def _loss_and_gradients(self, x, seed):
         model = self._model
